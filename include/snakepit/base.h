@@ -1,0 +1,29 @@
+/* What every public header needs: export mark, forward declarations, special durations. Included by the others. */
+#ifndef SNAKEPIT_BASE_H
+#define SNAKEPIT_BASE_H
+
+#include <stdarg.h>
+#ifndef __cplusplus
+#include <stdbool.h>
+#endif
+#include <stddef.h>
+#include <stdint.h>
+
+#include <snakepit/codes.h>
+
+#if defined(__GNUC__)
+#define PIT_API __attribute__((visibility("default")))
+#else
+#define PIT_API
+#endif
+
+typedef struct pit pit;             /* an open host: pools of supervised workers */
+typedef struct pit_error pit_error; /* what went wrong, owned by who received it */
+
+#define PIT_INFINITE INT64_C(-1) /* a duration without end */
+#define PIT_NOW INT64_C(-2)      /* a duration of zero, where an options struct reads 0 as "not set" */
+#define PIT_ON 1                 /* a switch of an options struct; 0 = not set */
+#define PIT_OFF (-1)
+#define PIT_NONE (-1) /* a count of zero in an options struct */
+
+#endif

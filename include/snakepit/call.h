@@ -1,0 +1,72 @@
+/* Calls: blocking, and as futures. */
+#ifndef SNAKEPIT_CALL_H
+#define SNAKEPIT_CALL_H
+
+#include <snakepit/base.h>
+#include <snakepit/value.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum { PIT_PRIORITY_BACKGROUND = 1, PIT_PRIORITY_NORMAL, PIT_PRIORITY_HIGH, PIT_PRIORITY_URGENT };
+
+/* Zero in a field means "not set". The same struct serves every form of a call. */
+typedef struct pit_call_options {
+    size_t size;
+    const char *pool;           /* (the first pool) */
+    const char *session_id;     /* 1 to 256 bytes of UTF-8; Python sees it as session_context.session_id */
+    const char *correlation_id; /* (generated: "sp-" and 24 hex digits) 1 to 256 bytes of UTF-8 */
+    int priority;               /* PIT_PRIORITY_NORMAL */
+    int fail_fast;              /* PIT_ON: no_workers_available instead of waiting */
+    int64_t timeout_ms;         /* from entry to result, waiting included (the pool's); PIT_INFINITE; 0 not set, else invalid_timeout */
+    uint64_t deadline_ns;       /* absolute, pit_now_ns()'s clock; with a timeout the earlier counts */
+} pit_call_options;
+
+#define PIT_CALL_OPTIONS_INIT                                                                                                  \
+    {                                                                                                                          \
+        sizeof(pit_call_options), 0, 0, 0, 0, 0, 0, 0                                                                          \
+    }
+
+/* Calls command in a worker. args: a map = keyword arguments, a list or tuple = positional ones, pit_args() = both, NULL = none,
+ * anything else = one positional argument; borrowed. *ret (may be NULL) is owned by the caller. *Blocks* until the result, the error or
+ * the deadline; wrong_thread from a callback on the loop thread.
+ * Errors that a program acts on: the category python_error (what the Python code raised), worker_crash and deadline_exceeded,
+ * queue_timeout and pool_saturated (try later), tool_not_found, invalid_parameter (a value that cannot be sent, with its path in
+ * details.key). Since 0.1. */
+PIT_API int pit_call(pit *p, const char *command, const pit_value *args, const pit_call_options *o, pit_value **ret,
+                     pit_error **reterr);
+/* The same with arguments packed from a format (see pit_pack): pit_callf(p, "add", NULL, &r, &err, "{s:i,s:i}", "a", 2, "b", 3). */
+PIT_API int pit_callf(pit *p, const char *command, const pit_call_options *o, pit_value **ret, pit_error **reterr,
+                      const char *format, ...);
+PIT_API int pit_callfv(pit *p, const char *command, const pit_call_options *o, pit_value **ret, pit_error **reterr,
+                       const char *format, va_list ap);
+/* The same with JSON text in and out (n bytes; NULL = no arguments); *ret_json is one block, NUL-terminated, *ret_n (may be NULL)
+ * its length. */
+PIT_API int pit_call_json(pit *p, const char *command, const char *json, size_t n, const pit_call_options *o, char **ret_json,
+                          size_t *ret_n, pit_error **reterr);
+
+typedef struct pit_future pit_future;
+
+/* Starts a call and returns at once; what can be refused at once (unknown pool, full queue, bad arguments) is. Never blocks.
+ * Since 0.1. */
+PIT_API int pit_submit(pit *p, const char *command, const pit_value *args, const pit_call_options *o, pit_future **ret,
+                       pit_error **reterr);
+/* 0 when the call has its outcome, PIT_E_PENDING when the time is over before (0: does not wait; PIT_INFINITE). *Blocks.* */
+PIT_API int pit_future_wait(pit_future *f, int64_t timeout_ms);
+/* The call's outcome: its code, a new reference to its result, an error of the caller's own; PIT_E_PENDING while there is none. Any
+ * number of times. */
+PIT_API int pit_future_result(pit_future *f, pit_value **ret, pit_error **reterr);
+/* fn runs once on the loop thread when the call has its outcome, before pit_close returns; at once (on this thread) when it has it
+ * already. Setting it again before it ran replaces it; fn NULL removes it. fn may free f. */
+PIT_API int pit_future_on_done(pit_future *f, void (*fn)(pit_future *f, void *user), void *user);
+/* Ends the call: dropped when it still waits; a running one gets cancel_grace_ms to react, then its worker is killed and replaced.
+ * The future has its outcome (cancelled) at once. Again or after the end: 0, no effect. reason (may be NULL) is in the error. */
+PIT_API int pit_future_cancel(pit_future *f, const char *reason);
+/* Does not cancel: an unfinished call goes on, its result is dropped. */
+PIT_API void pit_future_free(pit_future *f);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

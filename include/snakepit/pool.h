@@ -1,0 +1,119 @@
+/* Pools: named sets of identical workers with one queue. */
+#ifndef SNAKEPIT_POOL_H
+#define SNAKEPIT_POOL_H
+
+#include <snakepit/base.h>
+#include <sys/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* A pool. Zero in a field means "not set"; the default stands in parentheses. Strings and arrays are copied. Field names are the
+ * configuration's keys. */
+typedef struct pit_pool_options {
+    size_t size;
+    const char *name;                /* required: [A-Za-z0-9][A-Za-z0-9_.-]{0,63} */
+    const char *adapter;             /* file.py, file.py:Class or module:Class; or: */
+    const char *const *command;      /* argument list of a worker program of any language, NULL-terminated */
+    const char *const *adapter_args; /* NULL-terminated */
+    int workers;                     /* (two for each usable CPU) */
+    const char *python;              /* the interpreter (the host's) */
+    const char *cwd;                 /* (the host's) */
+    const char *const *env;          /* "NAME=value", NULL-terminated: over the host's env */
+    const char *const *python_path;  /* folders put before PYTHONPATH, NULL-terminated */
+    const char *timeout_profile;     /* balanced (default), production, production_strict, development, ml_inference, batch */
+    int64_t timeout_ms;              /* of a call (300 000, by profile) */
+    int64_t queue_timeout_ms;        /* of waiting for a worker (10 000, by profile) */
+    int max_queue_size;              /* (1000) */
+    int64_t cancel_grace_ms;         /* between the end of a call's time and the kill of its worker (200) */
+    int startup_batch_size;          /* workers started at once (10) */
+    int64_t startup_batch_delay_ms;  /* between batches (500) */
+    int64_t startup_timeout_ms;      /* then the pool runs with what is ready (10 000) */
+    int64_t worker_ready_timeout_ms; /* of one start (30 000) */
+    int64_t graceful_shutdown_timeout_ms; /* between asking a worker to end and killing it (6000) */
+    int64_t spin_us;                 /* longest busy wait for an answer, only while the worker runs on another CPU (50; PIT_NOW: never) */
+    size_t ring_bytes;               /* of each of a lane's two rings, a power of two (64 KiB) */
+    size_t max_frame_bytes;          /* of one message (64 MiB) */
+    int channel;                     /* PIT_CHANNEL_AUTO (default): rings where the worker can, else the socket */
+} pit_pool_options;
+
+enum { PIT_CHANNEL_AUTO = 0, PIT_CHANNEL_RING = 1, PIT_CHANNEL_SOCKET = 2 };
+
+#define PIT_POOL_OPTIONS_INIT                                                                                                  \
+    {                                                                                                                          \
+        sizeof(pit_pool_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                           \
+    }
+
+/* Adds a pool. *Blocks* until it has a ready worker; start_failed's cause as for pit_open. duplicate_pool_name, invalid_pool_name,
+ * invalid_pool_size, adapter_invalid, ... Since 0.1. */
+PIT_API int pit_pool_start(pit *p, const pit_pool_options *o, pit_error **reterr);
+/* Ends a pool: lets running calls finish for drain_ms (0: not at all; PIT_INFINITE), ends the workers, forgets the name. *Blocks.*
+ * Since 0.1. */
+PIT_API int pit_pool_stop(pit *p, const char *pool, int64_t drain_ms, pit_error **reterr);
+/* Waits until the pool (NULL: every pool) has a ready worker, or every worker is ready. timeout_ms 0: does not wait. not_ready, or
+ * pool_not_initialized when every start has failed. *Blocks.* Since 0.1. */
+PIT_API int pit_await_ready(pit *p, const char *pool, int64_t timeout_ms, pit_error **reterr);
+PIT_API int pit_await_all_ready(pit *p, const char *pool, int64_t timeout_ms, pit_error **reterr);
+
+/* Counters since the pool's start, and the present state. */
+typedef struct pit_stats {
+    size_t size;
+    uint64_t requests, succeeded, errors, queued, queued_total, queue_timeouts, pool_saturated, cancelled, retries, affinity_hits;
+    uint64_t workers, available, busy, draining, tainted; /* workers; available and busy count ready ones */
+    uint64_t crashes, restarts;
+    double avg_queue_ms, max_queue_ms; /* weighted average (alpha 0.2) and maximum of the wait of calls that had to wait */
+} pit_stats;
+
+#define PIT_STATS_INIT                                                                                                         \
+    {                                                                                                                          \
+        sizeof(pit_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0                                          \
+    }
+
+/* Fills *ret_stats (set to PIT_STATS_INIT before); pool NULL: the sum of all. pool_not_found. Never blocks. Since 0.1. */
+PIT_API int pit_get_stats(pit *p, const char *pool, pit_stats *ret_stats);
+
+/* X(CONSTANT, name): the states of a worker */
+#define PIT_WORKER_STATE_LIST(X)                                                                                               \
+    X(STARTING, starting) X(READY, ready) X(BUSY, busy) X(DRAINING, draining) X(STOPPING, stopping) X(GONE, gone)
+
+enum {
+    PIT_WORKER_NONE = 0,
+#define PIT_WORKER_ENUM(constant, name) PIT_WORKER_##constant,
+    PIT_WORKER_STATE_LIST(PIT_WORKER_ENUM)
+#undef PIT_WORKER_ENUM
+};
+
+enum { PIT_START_EXEC = 1, PIT_START_ZYGOTE = 2, PIT_START_ATTACH = 3 };
+
+typedef struct pit_worker_info {
+    size_t size;
+    const char *id; /* "default/3.2": pool, slot, generation */
+    const char *pool;
+    int slot;
+    int state; /* PIT_WORKER_* */
+    uint64_t generation;
+    pid_t pid;
+    int start_mode; /* PIT_START_* */
+    int lanes, busy_lanes;
+    const char *channel; /* "ring" or "socket" */
+    uint64_t calls;      /* finished ones */
+    uint64_t current_call_started_ns; /* 0: idle */
+    uint64_t started_ns;
+    uint64_t dropped_output_bytes; /* of stdout and stderr beyond 1 MiB/s */
+} pit_worker_info;
+
+typedef struct pit_worker_list pit_worker_list;
+
+/* A snapshot of the workers of a pool (NULL: of all), in slot order. Freed with pit_worker_list_free. Since 0.1. */
+PIT_API int pit_list_workers(pit *p, const char *pool, pit_worker_list **ret, pit_error **reterr);
+PIT_API size_t pit_worker_list_len(const pit_worker_list *l);
+PIT_API const pit_worker_info *pit_worker_list_at(const pit_worker_list *l, size_t i); /* NULL beyond the end */
+PIT_API void pit_worker_list_free(pit_worker_list *l);
+/* "ready" for PIT_WORKER_READY. */
+PIT_API const char *pit_worker_state_name(int state);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

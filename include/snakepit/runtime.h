@@ -1,0 +1,93 @@
+/* Opening and closing a host, and driving it from a foreign event loop. */
+#ifndef SNAKEPIT_RUNTIME_H
+#define SNAKEPIT_RUNTIME_H
+
+#include <snakepit/base.h>
+#include <snakepit/pool.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum { PIT_DRIVE_THREAD = 1, PIT_DRIVE_HOST = 2 };
+enum { PIT_LOG_DEBUG = 1, PIT_LOG_INFO, PIT_LOG_WARNING, PIT_LOG_ERROR, PIT_LOG_NONE };
+
+/* Gets a line of the library's log; runs on the thread that logs, several at once; must not block. */
+typedef void (*pit_log_fn)(int level, const char *text, void *user);
+
+/* How to open a host. Zero in a field means "not set". Strings and arrays are copied. */
+typedef struct pit_options {
+    size_t size;
+    /* short form: one pool named "default" */
+    const char *adapter;             /* file.py, file.py:Class or module:Class */
+    const char *const *adapter_args; /* NULL-terminated */
+    int workers;                     /* 0: two for each usable CPU */
+    /* or several pools; together with adapter: config_conflict. The first is the default pool. */
+    const pit_pool_options *const *pools;
+    size_t n_pools;
+    const char *python;              /* the interpreter; else SNAKEPIT_PYTHON, $VIRTUAL_ENV, python3 on the PATH */
+    const char *cwd;                 /* working directory of the workers (the host's) */
+    const char *data_dir;            /* kept for the registry of a later version */
+    const char *instance_name;       /* shown in the workers' arguments */
+    const char *guard_path;          /* snakepit-guard; else SNAKEPIT_GUARD, beside the library, the compiled prefix */
+    const char *python_package_path; /* folder that holds snakepit_bridge; else SNAKEPIT_PYTHON_PACKAGE, beside the library, the prefix */
+    const char *const *env;          /* "NAME=value", NULL-terminated: over what the host's environment has */
+    int max_workers;                 /* most workers of all pools together (150) */
+    int drive;                       /* PIT_DRIVE_THREAD (default): a loop thread of its own; PIT_DRIVE_HOST: pit_dispatch() */
+    int require_ready;               /* PIT_ON (default): pit_open waits for each pool; PIT_OFF: it returns at once */
+    int log_level;                   /* PIT_LOG_ERROR */
+    pit_log_fn log;                  /* NULL: silent */
+    void *log_user;
+    int64_t shutdown_timeout_ms;     /* the time that pit_close has (15 000) */
+    int64_t drain_timeout_ms;        /* how long pit_shutdown lets running calls finish (30 000, within shutdown_timeout_ms) */
+} pit_options;
+
+#define PIT_OPTIONS_INIT                                                                                                       \
+    {                                                                                                                          \
+        sizeof(pit_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                        \
+    }
+
+/* Opens a host and its pools. *Blocks* until each pool has a ready worker (unless require_ready is PIT_OFF). When a pool's
+ * workers all failed to start: no_workers_started, whose cause is the real error, Python's traceback included. What shows before a
+ * worker is started (invalid_python, python_not_found, invalid_pool_size, invalid_pool_name, adapter_invalid, unsupported_option,
+ * guard_unavailable, ...) comes directly. o may be NULL only for a host without pools. Any thread. Since 0.1. */
+PIT_API int pit_open(const pit_options *o, pit **ret, pit_error **reterr);
+
+/* Refuses new work, lets running calls finish within drain_timeout_ms, then ends them with shutting_down. *Blocks.* Calling it
+ * again is harmless. wrong_thread from a callback of any kind. NULL: 0. Since 0.1. */
+PIT_API int pit_shutdown(pit *p);
+
+/* pit_shutdown(), then ends every worker and the guard, waits until every thread has left the library, and frees p. *Blocks* for
+ * shutdown_timeout_ms at most; cleanup_timeout when some process survived. wrong_thread from a callback (nothing changed). Values,
+ * errors and finished futures outlive it. In a forked child it returns 0 and touches nothing. NULL: 0. Since 0.1. */
+PIT_API int pit_close(pit *p);
+
+/* For PIT_DRIVE_HOST: one thread at a time calls pit_dispatch() whenever pit_fd() is readable or pit_timeout() milliseconds (poll's
+ * argument: -1 for ever) have passed. pit_dispatch never blocks; it returns 0, or invalid_request when p has its own loop thread.
+ * pit_fd: -1 in that case. Blocking functions drive the loop themselves while they wait. Since 0.1. */
+PIT_API int pit_fd(pit *p);
+PIT_API int pit_timeout(pit *p);
+PIT_API int pit_dispatch(pit *p);
+
+/* "0.1.0" */
+PIT_API const char *pit_version(void);
+/* CLOCK_MONOTONIC in nanoseconds: the clock of deadline_ns. */
+PIT_API uint64_t pit_now_ns(void);
+
+typedef struct pit_allocator {
+    size_t size;
+    void *(*alloc)(size_t n, void *user);
+    void *(*realloc)(void *block, size_t n, void *user);
+    void (*free)(void *block, void *user);
+    void *user;
+} pit_allocator;
+
+/* Replaces malloc, realloc and free for the whole library; before its first use, once. NULL restores libc's. */
+PIT_API int pit_set_allocator(const pit_allocator *a);
+/* Frees what a comment calls "one block". */
+PIT_API void pit_free(void *block);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

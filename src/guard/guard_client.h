@@ -1,0 +1,61 @@
+/* The host's side of snakepit-guard, the one process that a host starts. Loop thread only, unless said otherwise.
+ *
+ * Invariants
+ *  1. Every spawn request gets exactly one `spawned` callback; every process spawned gets exactly one `exited` callback, unless the guard is lost:
+ *     then `lost` runs once (after the client has killed the groups it knows), and `exited` no more.
+ *  2. A callback may start further spawns or destroy nothing but what it owns; the client itself is destroyed outside callbacks. */
+#ifndef PIT_GUARD_CLIENT_H
+#define PIT_GUARD_CLIENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "os/loop.h"
+#include "os/os.h"
+
+struct guard_client;
+
+/* How a process ended, as waitid says it. */
+struct guard_exit {
+    int code;   /* CLD_EXITED, CLD_KILLED, CLD_DUMPED; 0: the status was lost */
+    int status; /* exit status or signal */
+};
+
+struct guard_spawn {
+    uint64_t token;           /* the caller's, comes back in the callbacks */
+    const char *const *argv;  /* NULL-terminated; argv[0] is the path to exec */
+    const char *const *env;   /* the whole environment, NULL-terminated */
+    const char *cwd;          /* NULL: the guard's (the host's at open) */
+    const char *worker_id;    /* also in env as SNAKEPIT_WORKER_ID: descendants are told apart by it */
+    int fd_control, fd_segment, fd_stdout, fd_stderr; /* become 3, 4, 1, 2 in the child; borrowed until guard_spawn returns */
+};
+
+struct guard_callbacks {
+    /* error 0: the process runs (its own session and group, pgid = pid); *pidfd is the callee's. Else a positive errno of fork or exec
+     * and which call failed ("fork", "exec", "chdir", ...). */
+    void (*spawned)(void *user, uint64_t token, int error, const char *call, pid_t pid, int pidfd);
+    void (*exited)(void *user, uint64_t token, pid_t pid, struct guard_exit how);
+    void (*lost)(void *user, const char *why);
+};
+
+/* Starts the guard (vfork + exec) and completes its handshake within timeout_ms (a stopped guard counts as unavailable).
+ * 0 or PIT_E_GUARD_UNAVAILABLE, PIT_E_SYSTEM_ERROR; *ret_errno and *ret_call say why. Blocks; may be called from any thread before the loop
+ * runs, or on the loop for a restart. */
+int guard_start(const struct os_ops *os, struct loop *loop, const char *path, const char *run_id, int64_t timeout_ms,
+                const struct guard_callbacks *cb, void *user, struct guard_client **ret, int *ret_errno, const char **ret_call);
+/* 0, or a negative PIT_E_*: then there is no callback. */
+int guard_spawn(struct guard_client *g, const struct guard_spawn *request);
+/* SIGKILL (or sig) to the group of a process that this guard started, through the guard (it knows whether the pid is still ours). */
+int guard_kill(struct guard_client *g, pid_t pid, int sig);
+pid_t guard_pid(const struct guard_client *g);
+/* Ends the guard and everything it has: asks, waits until it is gone or the deadline, kills it. The number of processes that were
+ * still alive then. Blocks. */
+int guard_destroy(struct guard_client *g, uint64_t deadline_ns);
+/* In a forked child of the host: closes nothing, touches no process. */
+void guard_abandon(struct guard_client *g);
+/* After a guard was lost: SIGKILLs every process of this uid whose environment has SNAKEPIT_RUN_ID=run_id (pid held by a pidfd,
+ * environment read afterwards) and reaps those that are ours. Count. */
+int guard_sweep(const struct os_ops *os, const char *run_id);
+
+#endif

@@ -1,0 +1,57 @@
+/* The event loop: epoll, timers, and work from other threads. One loop per host.
+ *
+ * Invariants
+ *  1. Every callback runs in loop_run_once(), on one thread at a time: the loop thread, or with PIT_DRIVE_HOST whoever dispatches.
+ *  2. No callback runs under a lock of the loop. A callback may remove its own source or timer, and any other.
+ *  3. An idle loop sleeps without a timeout: no timer, no wake-up.
+ *  4. Timers, sources: loop thread only. loop_post and loop_wake: any thread. */
+#ifndef PIT_OS_LOOP_H
+#define PIT_OS_LOOP_H
+
+#include "base/list.h"
+#include "os/os.h"
+
+struct loop;
+
+/* A watched descriptor, embedded in its owner. */
+struct loop_source {
+    int fd;
+    uint32_t events; /* EPOLLIN, EPOLLOUT; 0: only errors and hang-up */
+    void (*fn)(struct loop_source *s, uint32_t events);
+    struct list node; /* private */
+};
+
+/* A timer, embedded in its owner; zeroed = not armed. Resolution 1 ms, never early. O(1). */
+struct loop_timer {
+    struct list node; /* private */
+    uint64_t due_ns;
+    void (*fn)(struct loop_timer *t);
+    uint16_t slot; /* private */
+};
+
+/* A piece of work posted by any thread, embedded in its owner; runs once on the loop per post; posting one that is pending is a no-op. */
+struct loop_work {
+    struct loop_work *next; /* private */
+    int pending;            /* private, atomic */
+    void (*fn)(struct loop_work *w);
+};
+
+int loop_create(const struct os_ops *os, struct loop **ret); /* 0 or -errno / -ENOMEM */
+void loop_destroy(struct loop *l);
+int loop_add(struct loop *l, struct loop_source *s); /* 0 or -errno */
+int loop_modify(struct loop *l, struct loop_source *s, uint32_t events);
+void loop_remove(struct loop *l, struct loop_source *s);
+void loop_timer_set(struct loop *l, struct loop_timer *t, uint64_t due_ns); /* (re)arms */
+void loop_timer_stop(struct loop *l, struct loop_timer *t);
+void loop_post(struct loop *l, struct loop_work *w);
+void loop_wake(struct loop *l);
+/* Runs what is due; sleeps before that until something is, at most to deadline_ns (0: does not sleep; UINT64_MAX). The hooks run around
+ * the sleep: before_sleep returns false when there is work after all. */
+void loop_run_once(struct loop *l, uint64_t deadline_ns);
+void loop_set_hooks(struct loop *l, bool (*before_sleep)(void *user), void (*after_sleep)(void *user), void *user);
+int loop_fd(struct loop *l);                 /* the epoll descriptor: readable when there is work */
+uint64_t loop_next_due(struct loop *l);      /* of the earliest timer, UINT64_MAX without */
+bool loop_is_current(struct loop *l);        /* is this thread inside loop_run_once()? */
+uint64_t loop_now(struct loop *l);           /* the time of this turn */
+
+#endif

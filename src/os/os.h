@@ -1,0 +1,59 @@
+/* The seam: everything that the library asks of the kernel goes through this table, so that a simulator can stand in for it and a
+ * test can fail the k-th call. os_linux is the real one; each host carries a pointer to the table that it uses.
+ *
+ * Conventions: functions return 0 or a count, or a negative errno (-EAGAIN when a non-blocking call would block); every descriptor
+ * is close-on-exec from birth; EINTR is handled inside. */
+#ifndef PIT_OS_OS_H
+#define PIT_OS_OS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define OS_MAX_FDS 8 /* descriptors in one message */
+
+struct os_ops {
+    /* time and randomness */
+    uint64_t (*now_ns)(void);      /* CLOCK_MONOTONIC */
+    uint64_t (*wall_ns)(void);     /* CLOCK_REALTIME */
+    int (*random)(void *buf, size_t n);
+    /* memory shared with a child: a memfd of n bytes, pre-faulted, sealed SHRINK | GROW | SEAL, mapped */
+    int (*segment_create)(const char *name, size_t n, void **ret_map, int *ret_fd);
+    void (*segment_unmap)(void *map, size_t n);
+    /* a read-only sealed memfd with this content (a spawn request) */
+    int (*memfd_sealed)(const char *name, const void *data, size_t n);
+    /* descriptors */
+    int (*socketpair)(int ret_fds[2]);                        /* AF_UNIX stream, non-blocking at [0] only */
+    int (*pipe)(int ret_fds[2]);                              /* non-blocking at [0] only */
+    ssize_t (*send)(int fd, const void *data, size_t n);      /* MSG_NOSIGNAL | MSG_DONTWAIT; count or -errno */
+    ssize_t (*recv)(int fd, void *data, size_t n);            /* MSG_DONTWAIT; 0 = end */
+    int (*send_fds)(int fd, const void *data, size_t n, const int *fds, int n_fds);
+    ssize_t (*recv_fds)(int fd, void *data, size_t n, int *ret_fds, int *ret_n_fds);
+    ssize_t (*read)(int fd, void *data, size_t n);
+    int (*shutdown)(int fd);                                  /* both directions: wakes who polls it */
+    void (*close)(int fd);
+    /* waits until fd is readable (or writable), hung up, or the deadline (UINT64_MAX: none): 1, 0 at the deadline, -errno */
+    int (*poll_one)(int fd, bool for_write, uint64_t deadline_ns);
+    /* futex on a shared word: 0 woken (or spurious), -EAGAIN when *word != expected, -ETIMEDOUT */
+    int (*futex_wait)(const uint32_t *word, uint32_t expected, uint64_t deadline_ns);
+    int (*futex_wake)(const uint32_t *word, int n);
+    /* the guard: vfork + exec of path with argv and envp; fds[i] becomes descriptor 3 + i; returns its pid, its pidfd by
+     * *ret_pidfd */
+    int (*spawn)(const char *path, char *const argv[], char *const envp[], const int *fds, int n_fds, pid_t *ret_pid, int *ret_pidfd);
+    int (*pidfd_open)(pid_t pid);
+    int (*pidfd_kill)(int pidfd, int sig);
+    int (*group_kill)(pid_t pgid, int sig);
+    int (*reap)(int pidfd, int *ret_code, int *ret_status);   /* waitid(P_PIDFD, WEXITED | WNOHANG); -EAGAIN: alive; -ECHILD: not ours */
+    /* epoll, for os/loop */
+    int (*epoll_create)(void);
+    int (*epoll_ctl)(int ep, int op, int fd, uint32_t events, void *data);
+    int (*epoll_wait)(int ep, void *events, int max, uint64_t deadline_ns); /* struct epoll_event *; count; deadline 0: does not wait */
+    int (*eventfd)(void);
+    int (*cpu)(void); /* of this thread */
+    pid_t (*getpid)(void);
+};
+
+extern const struct os_ops os_linux;
+
+#endif

@@ -1,0 +1,88 @@
+/* The layout of the memory that a worker shares with its host, the same on both sides (docs/wire.md explains it).
+ *
+ *   header | lane 0: status, request ring, reply ring | lane 1 ... | (later: flight recorder, crash page)
+ *
+ * The host creates and seals it; a fresh one for every worker process. No lock lives here. The host trusts nothing that it reads:
+ * sizes and offsets are taken from the host's own copy, never from the header. Every integer is little-endian and aligned. */
+#ifndef PIT_RING_SEGMENT_H
+#define PIT_RING_SEGMENT_H
+
+#include <stdint.h>
+
+#define SEGMENT_MAGIC UINT64_C(0x31305449504b4e53) /* "SNKPIT01" */
+#define SEGMENT_VERSION 1
+#define SEGMENT_SECRET 16
+#define SEGMENT_SLOTS 256 /* calls that may be in one lane's request ring at a time */
+#define SEGMENT_LINE 64
+
+struct segment_header {
+    uint64_t magic;
+    uint32_t version;
+    uint32_t lanes;
+    uint64_t bytes;       /* of the whole segment */
+    uint32_t ring_bytes;  /* of each ring's data, a power of two */
+    uint32_t lane_offset; /* of lane 0 from the start */
+    uint32_t lane_stride;
+    uint32_t reserved;
+    uint8_t secret[SEGMENT_SECRET]; /* goes into HELLO: proves that it comes from who got the descriptors */
+};
+
+/* The claim of a call that stands in the request ring. Slot i belongs to the calls whose lane sequence is i modulo SEGMENT_SLOTS.
+ * The worker starts a call with one exchange of (sequence << 2 | STARTED), before the ring's tail moves; finding
+ * (sequence << 2 | REVOKED) there it skips the call without an answer. The host takes a call back that has not started with a
+ * compare-and-swap to REVOKED. So a call is started or revoked, never both. */
+enum { CLAIM_STARTED = 1, CLAIM_REVOKED = 2, CLAIM_FINISHED = 3 };
+#define CLAIM(sequence, state) (((uint64_t)(sequence) << 2) | (uint64_t)(state))
+
+struct lane_status {
+    /* written by the host */
+    uint64_t cancel; /* lane sequence of the call that shall end: the cooperative flag */
+    uint8_t pad0[SEGMENT_LINE - 8];
+    /* written by the worker */
+    uint64_t finished; /* lane sequence of the last call whose function has returned (set before its reply is published) */
+    uint64_t progress;
+    uint8_t pad1[SEGMENT_LINE - 16];
+    /* written by both, atomically */
+    uint64_t claims[SEGMENT_SLOTS];
+};
+
+/* One direction. head and tail count bytes and never wrap; the place in data is their low bits. */
+struct ring_shared {
+    uint64_t head;       /* written by the producer, with release order, after the records */
+    uint32_t head_cpu;   /* the CPU on which the producer last ran */
+    uint8_t pad0[SEGMENT_LINE - 12];
+    uint64_t tail;       /* written by the consumer, with release order, after it is done with the records */
+    uint32_t tail_cpu;
+    uint8_t pad1[SEGMENT_LINE - 12];
+    uint32_t data_bell;  /* RING_AWAKE, or how the sleeping consumer wants to be woken when data comes */
+    uint8_t pad2[SEGMENT_LINE - 4];
+    uint32_t room_bell;  /* the same for a producer that waits for room */
+    uint8_t pad3[SEGMENT_LINE - 4];
+};
+
+/* Values of the bells. The bell is the futex word itself: who waits sets it and waits while it holds that value; who rings
+ * exchanges it with RING_AWAKE and acts on what it found. */
+enum { RING_AWAKE = 0, RING_FUTEX = 1, RING_SOCKET = 2 /* one zero byte on the control socket */ };
+
+/* A lane: struct lane_status, then struct ring_shared + data of the request ring (host to worker), then of the reply ring. */
+#define LANE_STATUS_OFFSET 0u
+#define LANE_REQUEST_OFFSET ((uint32_t)sizeof(struct lane_status))
+#define LANE_REQUEST_DATA (LANE_REQUEST_OFFSET + (uint32_t)sizeof(struct ring_shared))
+#define LANE_REPLY_OFFSET(ring_bytes) (LANE_REQUEST_DATA + (uint32_t)(ring_bytes))
+#define LANE_REPLY_DATA(ring_bytes) (LANE_REPLY_OFFSET(ring_bytes) + (uint32_t)sizeof(struct ring_shared))
+#define LANE_BYTES(ring_bytes) (LANE_REPLY_DATA(ring_bytes) + (uint32_t)(ring_bytes))
+
+/* A record in a ring: this header, then `bytes` bytes, then padding to a multiple of 8. A record never wraps: RECORD_PAD fills
+ * the rest of the ring (its bytes may be less than a header: then only the head moves). A frame is one record or, with RECORD_MORE on all
+ * but the last, several. */
+struct ring_record {
+    uint32_t bytes;
+    uint32_t flags;
+};
+enum { RECORD_MORE = 1, RECORD_PAD = 2 };
+
+_Static_assert(sizeof(struct segment_header) == 56, "layout of the segment header");
+_Static_assert(sizeof(struct lane_status) == 2 * SEGMENT_LINE + 8 * SEGMENT_SLOTS, "layout of the lane status");
+_Static_assert(sizeof(struct ring_shared) == 4 * SEGMENT_LINE, "layout of a ring");
+
+#endif

@@ -1,0 +1,77 @@
+/* The emit point: every event of the library goes through telemetry_emit(), and the one table below makes constants, names,
+ * documentation (docs/events.md) and the test that each is emitted.
+ *
+ * Cost: without a subscriber of the event one relaxed load and a branch. Thread: any. No handler runs under a lock of the hub that
+ * another emit needs; telemetry_detach waits for running handlers of other threads. */
+#ifndef PIT_TELEMETRY_EVENT_H
+#define PIT_TELEMETRY_EVENT_H
+
+#include <snakepit/event.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* X(CONSTANT, name, measurements, metadata): names without "snakepit."; lists separated by blanks. */
+#define EVENT_LIST(X)                                                                                                          \
+    X(POOL_INIT_STARTED, "pool.init_started", "total_workers", "")                                                             \
+    X(POOL_INITIALIZED, "pool.initialized", "duration_ms ready", "")                                                           \
+    X(POOL_INIT_FAILED, "pool.init_failed", "duration_ms", "reason")                                                           \
+    X(POOL_WORKER_READY, "pool.worker_ready", "worker_count", "")                                                              \
+    X(POOL_WORKER_SPAWN_STARTED, "pool.worker.spawn_started", "", "mode")                                                      \
+    X(POOL_WORKER_SPAWNED, "pool.worker.spawned", "duration_ms", "mode python_pid")                                            \
+    X(POOL_WORKER_SPAWN_FAILED, "pool.worker.spawn_failed", "duration_ms", "reason")                                           \
+    X(POOL_WORKER_RESTARTED, "pool.worker.restarted", "restarts", "")                                                          \
+    X(POOL_WORKER_TERMINATED, "pool.worker.terminated", "lifetime_ms total_commands", "planned exit_class exit_code")          \
+    X(POOL_WORKER_LIMIT, "pool.worker_limit", "requested limit", "reason")                                                     \
+    X(POOL_QUEUE_ENQUEUED, "pool.queue.enqueued", "depth", "command priority")                                                 \
+    X(POOL_QUEUE_DEQUEUED, "pool.queue.dequeued", "depth wait_ms", "command priority")                                         \
+    X(POOL_QUEUE_TIMEOUT, "pool.queue.timeout", "depth wait_ms", "command priority")                                           \
+    X(POOL_SATURATED, "pool.saturated", "queue_size max_queue_size", "available_workers busy_workers")                         \
+    X(POOL_CALL_DISPATCHED, "pool.call.dispatched", "queue_ms", "command queued")                                              \
+    X(REQUEST_EXECUTED, "request.executed", "duration_us", "command success queued aborted reason code")                       \
+    X(CALL_START, "call.start", "timeout_ms", "command")                                                                       \
+    X(CALL_STOP, "call.stop", "duration_ms queue_ms serialize_us python_us deserialize_us bytes_in bytes_out", "command status") \
+    X(CALL_EXCEPTION, "call.exception", "duration_ms queue_ms bytes_in bytes_out", "command code category")                    \
+    X(CALL_CANCELLED, "call.cancelled", "total_ms", "command rung reason")                                                     \
+    X(WORKER_STATE_CHANGED, "worker.state_changed", "", "from to")                                                             \
+    X(WORKER_CRASH, "worker.crash", "count", "reason exit_code exit_class")                                                    \
+    X(WORKER_OUTPUT_DROPPED, "worker.output_dropped", "dropped_bytes", "stream")                                               \
+    X(GUARD_LOST, "guard.lost", "count", "reason")                                                                             \
+    X(CLEANUP_START, "cleanup.start", "count", "run_id")                                                                       \
+    X(CLEANUP_SUCCESS, "cleanup.success", "count duration_ms", "run_id")                                                       \
+    X(CLEANUP_TIMEOUT, "cleanup.timeout", "count duration_ms", "run_id survivors")                                             \
+    X(TELEMETRY_REJECTED, "telemetry.rejected", "count", "reason")
+
+enum event_id {
+#define EVENT_ENUM(constant, name, measurements, metadata) EVENT_##constant,
+    EVENT_LIST(EVENT_ENUM)
+#undef EVENT_ENUM
+        EVENT_COUNT
+};
+
+#define EVENT_MAX_NUMBERS 8
+#define EVENT_MAX_TEXTS 8
+
+struct event_common { /* each NULL or 0 when it does not apply; borrowed */
+    const char *pool, *worker_id, *session_id, *correlation_id;
+    uint64_t generation, call_id;
+};
+
+struct telemetry;
+
+struct telemetry *telemetry_create(uint64_t (*now_ns)(void));
+/* A warning for the host's log (a handler that failed and was detached). */
+void telemetry_set_warn(struct telemetry *t, void (*warn)(void *user, const char *text), void *user);
+void telemetry_destroy(struct telemetry *t); /* no emit may be running */
+int telemetry_attach(struct telemetry *t, const char *pattern, pit_event_fn fn, void *user, uint64_t *ret_id); /* 0 or PIT_E_* */
+int telemetry_detach(struct telemetry *t, uint64_t id);
+
+/* Is anybody interested? One relaxed load: guards the work of collecting what an event says. */
+bool telemetry_wants(const struct telemetry *t, enum event_id id);
+/* numbers and texts in the order of the event's lists: exactly as many as the table names (a test asserts it); texts may be NULL. */
+void telemetry_emit(struct telemetry *t, enum event_id id, const struct event_common *common, const double *numbers,
+                    const char *const *texts);
+/* Is a handler running on this thread? (blocking functions refuse then) */
+bool telemetry_in_handler(void);
+
+#endif

@@ -1,0 +1,36 @@
+/* Values as MessagePack and back. docs/wire.md has the forms and the extension codes.
+ *
+ * Decoding trusts nothing: lengths are checked against the remaining bytes before anything is allocated, depth is capped (128), and a budget
+ * bounds the memory that the result may take (a 64 MiB frame of nils is refused, not turned into gigabytes). No recursion on
+ * hostile depth. A decoded value is immutable and lives in few blocks, so that freeing it is one or two frees. */
+#ifndef PIT_WIRE_CODEC_H
+#define PIT_WIRE_CODEC_H
+
+#include <snakepit/value.h>
+
+#include "base/buf.h"
+
+#define CODEC_MAX_DEPTH 128
+#define CODEC_MAX_BIGINT_BITS (1u << 20)
+#define CODEC_PATH 256
+
+struct codec_error {
+    int code; /* PIT_E_* */
+    char path[CODEC_PATH]; /* to the leaf, as Python writes it: ["a"][3] */
+    char text[160];
+};
+
+struct codec_limits {
+    size_t max_bytes; /* of memory for the result; 0: 8 times the input and 1 MiB */
+};
+
+/* Appends the encoding of v (NULL: nil). 0, or a code that is also in *err (may be NULL); out is then cut back to its length before. */
+int codec_encode(struct buf *out, const pit_value *v, struct codec_error *err);
+/* Appends the encoding of what pit_pack(format, ap) would build, without building it. */
+int codec_pack(struct buf *out, const char *format, va_list ap, struct codec_error *err);
+/* Decodes the first value of n bytes; *ret_used (may be NULL) gets its length; without it trailing bytes are an error.
+ * deserialization_failed, limit_exceeded, duplicate_key, invalid_utf8, invalid_parameter (unhashable key), allocation_failed. */
+int codec_decode(const uint8_t *p, size_t n, const struct codec_limits *limits, pit_value **ret, size_t *ret_used,
+                 struct codec_error *err);
+
+#endif
