@@ -1,0 +1,53 @@
+# The core library in three forms: shared (exports pit_* only), static (one object, everything but pit_* local) and snakepit_testing,
+# in which tests reach the internals.
+set(core_sources)
+foreach(layer base os ring wire telemetry channel fault guard worker pool api)
+    file(GLOB found CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/src/${layer}/*.c")
+    list(APPEND core_sources ${found})
+endforeach()
+list(FILTER core_sources EXCLUDE REGEX "/src/guard/guard_main[^/]*\\.c$")
+
+function(snakepit_internal target)
+    target_include_directories(${target} PRIVATE "${CMAKE_SOURCE_DIR}/src" "${CMAKE_SOURCE_DIR}/include")
+    target_compile_options(${target} PRIVATE ${SNAKEPIT_STRICT})
+endfunction()
+
+add_library(snakepit_core OBJECT ${core_sources})
+snakepit_internal(snakepit_core)
+# The last place where the library looks for the guard and the Python package, after option, environment and its own folder.
+target_compile_definitions(snakepit_core PRIVATE SNAKEPIT_INSTALL_DIR="${CMAKE_INSTALL_FULL_LIBDIR}/snakepit" SNAKEPIT_VERSION="${PROJECT_VERSION}")
+set(core_objects $<TARGET_OBJECTS:snakepit_core>)
+
+add_library(snakepit_shared SHARED ${core_objects})
+set_target_properties(snakepit_shared PROPERTIES OUTPUT_NAME snakepit VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}
+    LINKER_LANGUAGE C LINK_DEPENDS "${CMAKE_SOURCE_DIR}/cmake/snakepit.map")
+target_link_options(snakepit_shared PRIVATE "LINKER:--version-script=${CMAKE_SOURCE_DIR}/cmake/snakepit.map")
+if(NOT SNAKEPIT_SANITIZE AND NOT SNAKEPIT_FUZZ)
+    target_link_options(snakepit_shared PRIVATE LINKER:-z,defs)
+endif()
+target_link_libraries(snakepit_shared PRIVATE Threads::Threads)
+target_include_directories(snakepit_shared INTERFACE "${CMAKE_SOURCE_DIR}/include")
+
+# A static archive has no visibility of its own: link the objects into one, then make every other symbol local, so that two libraries in one
+# program never meet in a name like buf_put.
+set(archive "${CMAKE_BINARY_DIR}/libsnakepit.a")
+set(relocatable "${CMAKE_BINARY_DIR}/CMakeFiles/libsnakepit.o")
+add_custom_command(
+    OUTPUT "${archive}"
+    COMMAND "${CMAKE_LINKER}" -r -o "${relocatable}" ${core_objects}
+    COMMAND "${CMAKE_OBJCOPY}" --wildcard "--keep-global-symbol=pit_*" "${relocatable}"
+    COMMAND "${CMAKE_COMMAND}" -E rm -f "${archive}"
+    COMMAND "${CMAKE_AR}" rcsD "${archive}" "${relocatable}"
+    DEPENDS ${core_objects} snakepit_core
+    COMMAND_EXPAND_LISTS VERBATIM
+    COMMENT "Linking libsnakepit.a")
+add_custom_target(snakepit_archive ALL DEPENDS "${archive}")
+add_library(snakepit_static STATIC IMPORTED GLOBAL)
+set_target_properties(snakepit_static PROPERTIES IMPORTED_LOCATION "${archive}" INTERFACE_LINK_LIBRARIES Threads::Threads
+    INTERFACE_INCLUDE_DIRECTORIES "${CMAKE_SOURCE_DIR}/include")
+add_dependencies(snakepit_static snakepit_archive)
+
+add_library(snakepit_testing STATIC EXCLUDE_FROM_ALL ${core_objects})
+set_target_properties(snakepit_testing PROPERTIES LINKER_LANGUAGE C ARCHIVE_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests")
+target_include_directories(snakepit_testing INTERFACE "${CMAKE_SOURCE_DIR}/src" "${CMAKE_SOURCE_DIR}/include")
+target_link_libraries(snakepit_testing PUBLIC Threads::Threads)

@@ -1,0 +1,39 @@
+# The guard, the command line, the examples, the bench and the Python package.
+file(GLOB guard_sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/src/guard/guard_main*.c")
+if(guard_sources)
+    # An archive, so that the guard gets only those parts of base that it uses.
+    file(GLOB base_sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/src/base/*.c")
+    add_library(snakepit_base_archive STATIC EXCLUDE_FROM_ALL ${base_sources})
+    snakepit_internal(snakepit_base_archive)
+    set_target_properties(snakepit_base_archive PROPERTIES ARCHIVE_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests")
+    add_executable(snakepit-guard ${guard_sources})
+    snakepit_internal(snakepit-guard)
+    target_link_libraries(snakepit-guard PRIVATE snakepit_base_archive)
+    # The same program with a table of failing system calls, for tests/fault only.
+    add_executable(snakepit-guard-faults ${guard_sources})
+    snakepit_internal(snakepit-guard-faults)
+    target_compile_definitions(snakepit-guard-faults PRIVATE GUARD_FAULTS=1)
+    target_link_libraries(snakepit-guard-faults PRIVATE snakepit_base_archive)
+    set_target_properties(snakepit-guard-faults PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests")
+endif()
+
+if(NOT SNAKEPIT_FUZZ)
+    foreach(part cli examples bench)
+        if(EXISTS "${CMAKE_SOURCE_DIR}/${part}/CMakeLists.txt")
+            add_subdirectory("${CMAKE_SOURCE_DIR}/${part}" "${CMAKE_BINARY_DIR}/CMakeFiles/${part}")
+        endif()
+    endforeach()
+
+    # build_ext.py copies the package and compiles the extension where something has changed; it is quick when nothing has.
+    if(EXISTS "${CMAKE_SOURCE_DIR}/python/build_ext.py")
+        set(build_ext "${CMAKE_COMMAND}" -E env "CC=${CMAKE_C_COMPILER}" "${SNAKEPIT_PYTHON}" "${CMAKE_SOURCE_DIR}/python/build_ext.py")
+        add_custom_target(snakepit_python ALL COMMAND ${build_ext} --out "${CMAKE_BINARY_DIR}/python"
+            VERBATIM COMMENT "Python package for ${SNAKEPIT_PYTHON}")
+        if(SNAKEPIT_SANITIZE)
+            # Only an interpreter that preloads the sanitizer's library can load it, so it stands apart from the one that the workers use.
+            add_custom_target(snakepit_python_sanitized ALL
+                COMMAND ${build_ext} --out "${CMAKE_BINARY_DIR}/python-sanitized" "--sanitize=${SNAKEPIT_SANITIZE}"
+                VERBATIM COMMENT "Python package with sanitizers")
+        endif()
+    endif()
+endif()
