@@ -66,8 +66,10 @@ struct ring_writer {
     uint64_t published; /* of what the peer has been told of */
     uint64_t tail;      /* the consumer's, as last seen */
     uint32_t bytes;
-    uint32_t cpu; /* as last published */
+    uint32_t pad;     /* what the last ring_reserve skips */
+    uint32_t cpu;     /* as last published */
     bool broken;
+    bool socket_bell; /* the consumer is still owed a byte on the socket */
     struct ring_waiter waiter;
 };
 
@@ -76,12 +78,14 @@ struct ring_reader {
     uint8_t *data;
     const struct ring_sys *sys;
     uint64_t tail; /* of what is free again */
-    uint64_t next; /* of what has been read; next - tail is the frame (or its last fragment) that waits for ring_done */
+    uint64_t next; /* of what has been read */
     uint64_t head; /* the producer's, as last seen */
-    uint64_t got;  /* bytes of an unfinished frame so far */
+    uint64_t peeked; /* the end of the frame that ring_peek gave, 0 without one */
+    uint64_t got;    /* bytes of an unfinished frame so far */
     uint32_t bytes;
     uint32_t cpu;
     int broken; /* 0, RING_BROKEN or RING_LIMIT */
+    bool socket_bell;
     struct ring_waiter waiter;
 };
 
@@ -126,7 +130,7 @@ int ring_peek(struct ring_reader *r, const uint8_t **ret, size_t *ret_n);
 int ring_read(struct ring_reader *r, uint8_t *(*room)(void *user, size_t total), void *user, size_t max, size_t *ret_n);
 /* Frees the room of the frame that ring_peek or ring_read gave and wakes a producer that waits for it. true: as in ring_publish. */
 bool ring_done(struct ring_reader *r);
-/* true: ring_read made room in the middle of a frame, and the producer wants a byte on the control socket (as in ring_publish). */
+/* After RING_AGAIN: true when ring_read made room in the middle of a frame and the producer wants a byte on the control socket. */
 bool ring_take_socket_bell(struct ring_reader *r);
 /* Waits until something is published beyond what has been read: RING_OK; RING_AGAIN at the deadline; RING_SPURIOUS: look again.
  * Spins at most spin_ns, only while the producer last ran on another CPU, and only if the wait is usually short; then sleeps. */

@@ -1,0 +1,319 @@
+/* See ring.h. Positions count bytes and never wrap (2^64 bytes outlast any machine); `position & (bytes - 1)` is the place in data. */
+#include "ring/ring.h"
+
+#include <string.h>
+
+#include "ring/ring_wait.h"
+
+#define HEADER ((uint32_t)sizeof(struct ring_record))
+#define FRAGMENTS_PER_RING 4 /* a fragment is at most this part of the ring, so that both sides work at the same time */
+#define FRAGMENT_LEAST 8     /* and, unless the frame or the ring ends, at least this part: no dribbling */
+
+static uint64_t record_size(uint64_t payload)
+{
+    return (HEADER + payload + RING_ALIGN - 1) & ~(uint64_t)(RING_ALIGN - 1);
+}
+
+static struct ring_waiter waiter(const struct ring_sys *sys, const uint32_t *peer_cpu)
+{
+    return (struct ring_waiter){.sys = sys, .peer_cpu = peer_cpu};
+}
+
+void ring_writer_init(struct ring_writer *w, struct ring_shared *shared, uint8_t *data, uint32_t bytes, const struct ring_sys *sys)
+{
+    *w = (struct ring_writer){.shared = shared, .data = data, .sys = sys, .bytes = bytes, .cpu = RING_NO_CPU};
+    w->waiter = waiter(sys, &shared->tail_cpu);
+}
+
+void ring_reader_init(struct ring_reader *r, struct ring_shared *shared, uint8_t *data, uint32_t bytes, const struct ring_sys *sys)
+{
+    *r = (struct ring_reader){.shared = shared, .data = data, .sys = sys, .bytes = bytes, .cpu = RING_NO_CPU};
+    r->waiter = waiter(sys, &shared->head_cpu);
+}
+
+/* ---- producer ---- */
+
+static void put_header(struct ring_writer *w, uint64_t at, uint32_t n, uint32_t flags)
+{
+    struct ring_record record = {.bytes = n, .flags = flags};
+    memcpy(w->data + (at & (w->bytes - 1)), &record, HEADER);
+}
+
+static uint64_t room(const struct ring_writer *w)
+{
+    return w->bytes - (w->head - w->tail);
+}
+
+/* Looks at the consumer's position. It may only have moved forward, and not beyond what it was told of. */
+static void see_tail(struct ring_writer *w)
+{
+    uint64_t tail = __atomic_load_n(&w->shared->tail, __ATOMIC_ACQUIRE);
+    if (tail - w->tail > w->published - w->tail || tail % RING_ALIGN != 0)
+        w->broken = true;
+    else
+        w->tail = tail;
+}
+
+uint8_t *ring_reserve(struct ring_writer *w, size_t n)
+{
+    if (n > ring_whole_max(w->bytes) || w->broken)
+        return NULL;
+    uint64_t size = record_size(n), at = w->head & (w->bytes - 1);
+    w->pad = at + size > w->bytes ? (uint32_t)(w->bytes - at) : 0;
+    if (room(w) < w->pad + size) {
+        see_tail(w);
+        if (w->broken || room(w) < w->pad + size)
+            return NULL;
+    }
+    return w->data + ((w->head + w->pad) & (w->bytes - 1)) + HEADER;
+}
+
+void ring_commit(struct ring_writer *w, size_t n)
+{
+    if (w->pad != 0)
+        put_header(w, w->head, w->pad - HEADER, RECORD_PAD);
+    put_header(w, w->head + w->pad, (uint32_t)n, 0);
+    w->head += w->pad + record_size(n);
+    w->pad = 0;
+}
+
+/* Tells the consumer; remembers whether it wants the socket. */
+static void publish(struct ring_writer *w)
+{
+    uint32_t cpu = wait_cpu(w->sys);
+    if (cpu != w->cpu)
+        __atomic_store_n(&w->shared->head_cpu, w->cpu = cpu, __ATOMIC_RELAXED);
+    __atomic_store_n(&w->shared->head, w->head, __ATOMIC_RELEASE);
+    w->published = w->head;
+    if (wait_ring(w->sys, &w->shared->data_bell))
+        w->socket_bell = true;
+}
+
+bool ring_publish(struct ring_writer *w)
+{
+    if (w->published != w->head)
+        publish(w);
+    bool bell = w->socket_bell;
+    w->socket_bell = false;
+    return bell;
+}
+
+/* The size of the next fragment's payload, 0: no room for a decent one. */
+static uint64_t fragment(const struct ring_writer *w, uint64_t left)
+{
+    uint64_t rest = w->bytes - (w->head & (w->bytes - 1)), most = w->bytes / FRAGMENTS_PER_RING - HEADER;
+    uint64_t want = left < most ? left : most;
+    if (want > rest - HEADER)
+        want = rest - HEADER; /* up to the end of the ring, however small */
+    if (record_size(want) <= room(w))
+        return want;
+    uint64_t have = room(w) > HEADER ? room(w) - HEADER : 0;
+    return have >= w->bytes / FRAGMENT_LEAST ? have : 0;
+}
+
+static int write_fragments(struct ring_writer *w, const uint8_t *frame, size_t n, size_t *done)
+{
+    see_tail(w);
+    if (w->broken)
+        return RING_BROKEN;
+    while (*done < n) {
+        uint64_t at = w->head & (w->bytes - 1);
+        if (w->bytes - at == HEADER) { /* no place for a byte of payload before the end */
+            if (room(w) < HEADER)
+                return RING_AGAIN;
+            put_header(w, w->head, 0, RECORD_PAD);
+            w->head += HEADER;
+            continue;
+        }
+        uint64_t part = fragment(w, n - *done);
+        if (part == 0)
+            return RING_AGAIN;
+        put_header(w, w->head, (uint32_t)part, part < n - *done ? RECORD_MORE : 0);
+        memcpy(w->data + at + HEADER, frame + *done, part);
+        w->head += record_size(part);
+        *done += part;
+        publish(w);
+    }
+    return RING_OK;
+}
+
+int ring_write(struct ring_writer *w, const uint8_t *frame, size_t n, size_t *done)
+{
+    if (w->broken)
+        return RING_BROKEN;
+    if (n > ring_whole_max(w->bytes))
+        return write_fragments(w, frame, n, done);
+    uint8_t *place = ring_reserve(w, n);
+    if (place == NULL)
+        return w->broken ? RING_BROKEN : RING_AGAIN;
+    if (n != 0)
+        memcpy(place, frame, n);
+    ring_commit(w, n);
+    *done = n;
+    return RING_OK;
+}
+
+int ring_wait_room(struct ring_writer *w, uint64_t deadline_ns, uint64_t spin_ns)
+{
+    if (w->broken)
+        return RING_OK; /* the next ring_write says so */
+    return wait_for_change(&w->waiter, &w->shared->tail, w->tail, &w->shared->room_bell, deadline_ns, spin_ns);
+}
+
+bool ring_arm_room(struct ring_writer *w)
+{
+    return !w->broken && wait_arm(&w->shared->tail, w->tail, &w->shared->room_bell);
+}
+
+void ring_disarm_room(struct ring_writer *w)
+{
+    __atomic_exchange_n(&w->shared->room_bell, RING_AWAKE, __ATOMIC_SEQ_CST);
+}
+
+/* ---- consumer ---- */
+
+/* Looks at the producer's position if everything seen has been read. It may only have moved forward, by no more than the ring holds.
+ * Once per call of the public functions, so that a producer who goes on and on cannot keep one of them busy. */
+static void see_head(struct ring_reader *r)
+{
+    if (r->next != r->head || r->broken != 0)
+        return;
+    uint64_t head = __atomic_load_n(&r->shared->head, __ATOMIC_ACQUIRE);
+    if (head - r->tail > r->bytes || head - r->tail < r->head - r->tail || head % RING_ALIGN != 0)
+        r->broken = RING_BROKEN;
+    else
+        r->head = head;
+}
+
+struct record {
+    const uint8_t *payload;
+    uint32_t n;
+    bool more;
+    uint64_t end; /* position behind it */
+};
+
+static int broken(struct ring_reader *r, int how)
+{
+    r->broken = how;
+    return how;
+}
+
+/* The record at r->next, within what has been seen of the producer; steps over padding. */
+static int next_record(struct ring_reader *r, struct record *ret)
+{
+    if (r->broken != 0)
+        return r->broken;
+    while (r->next != r->head) {
+        uint64_t at = r->next & (r->bytes - 1), rest = r->bytes - at, there = r->head - r->next;
+        const struct ring_record *header = (const struct ring_record *)(const void *)(r->data + at);
+        uint32_t n = __atomic_load_n(&header->bytes, __ATOMIC_RELAXED), flags = __atomic_load_n(&header->flags, __ATOMIC_RELAXED);
+        uint64_t within = there < rest ? there : rest;
+        if (flags == RECORD_PAD) {
+            if (at == 0 || there < rest)
+                return broken(r, RING_BROKEN);
+            r->next += rest;
+            continue;
+        }
+        if ((flags & ~(uint32_t)RECORD_MORE) != 0 || record_size(n) > within || (flags == RECORD_MORE && n == 0))
+            return broken(r, RING_BROKEN);
+        *ret = (struct record){
+            .payload = r->data + at + HEADER, .n = n, .more = flags == RECORD_MORE, .end = r->next + record_size(n)};
+        return RING_OK;
+    }
+    return RING_AGAIN;
+}
+
+/* Publishes r->next as the tail. */
+static void release(struct ring_reader *r)
+{
+    if (r->tail == r->next)
+        return;
+    r->tail = r->next;
+    uint32_t cpu = wait_cpu(r->sys);
+    if (cpu != r->cpu)
+        __atomic_store_n(&r->shared->tail_cpu, r->cpu = cpu, __ATOMIC_RELAXED);
+    __atomic_store_n(&r->shared->tail, r->tail, __ATOMIC_RELEASE);
+    if (wait_ring(r->sys, &r->shared->room_bell))
+        r->socket_bell = true;
+}
+
+int ring_peek(struct ring_reader *r, const uint8_t **ret, size_t *ret_n)
+{
+    struct record record;
+    see_head(r);
+    int rc = next_record(r, &record);
+    if (rc != RING_OK)
+        return rc;
+    if (record.more || r->got != 0)
+        return RING_FRAGMENTS;
+    r->peeked = record.end;
+    *ret = record.payload;
+    *ret_n = record.n;
+    return RING_OK;
+}
+
+int ring_read(struct ring_reader *r, uint8_t *(*room_for)(void *user, size_t total), void *user, size_t max, size_t *ret_n)
+{
+    struct record record;
+    r->peeked = 0;
+    see_head(r);
+    for (;;) {
+        int rc = next_record(r, &record);
+        if (rc != RING_OK)
+            return rc;
+        size_t total = r->got + record.n;
+        if (total > max)
+            return broken(r, RING_LIMIT);
+        uint8_t *block = room_for(user, total);
+        if (block == NULL)
+            return RING_NO_MEMORY;
+        if (record.n != 0)
+            memcpy(block + r->got, record.payload, record.n);
+        r->next = record.end;
+        if (!record.more) {
+            r->got = 0;
+            *ret_n = total;
+            return RING_OK;
+        }
+        r->got = total;
+        release(r);
+    }
+}
+
+bool ring_take_socket_bell(struct ring_reader *r)
+{
+    bool bell = r->socket_bell;
+    r->socket_bell = false;
+    return bell;
+}
+
+bool ring_done(struct ring_reader *r)
+{
+    if (r->peeked != 0)
+        r->next = r->peeked;
+    r->peeked = 0;
+    release(r);
+    return ring_take_socket_bell(r);
+}
+
+int ring_wait_data(struct ring_reader *r, uint64_t deadline_ns, uint64_t spin_ns)
+{
+    if (r->broken != 0 || r->next != r->head)
+        return RING_OK; /* there is something, if only bad news */
+    return wait_for_change(&r->waiter, &r->shared->head, r->next, &r->shared->data_bell, deadline_ns, spin_ns);
+}
+
+bool ring_has_data(const struct ring_reader *r)
+{
+    return r->broken != 0 || r->next != r->head || __atomic_load_n(&r->shared->head, __ATOMIC_ACQUIRE) != r->next;
+}
+
+bool ring_arm_data(struct ring_reader *r)
+{
+    return r->broken == 0 && r->next == r->head && wait_arm(&r->shared->head, r->next, &r->shared->data_bell);
+}
+
+void ring_disarm_data(struct ring_reader *r)
+{
+    __atomic_exchange_n(&r->shared->data_bell, RING_AWAKE, __ATOMIC_SEQ_CST);
+}
