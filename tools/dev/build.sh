@@ -1,0 +1,73 @@
+# ./dev build, demo, bench, coverage, soak, clean.
+
+folder_of() { [ "$1" = release ] && echo build || echo "build-$1"; }
+
+# configure PRESET: only where needed, for CMake looks by itself whether its files have changed.
+configure() {
+    local folder
+    folder=$(folder_of "$1")
+    if [ ! -e "$folder/build.ninja" ] || ! grep -q "^SNAKEPIT_PYTHON:STRING=$PWD/$venv/bin/python$" "$folder/CMakeCache.txt"; then
+        must "configuring $1" "configure-$1" cmake --preset "$1" -DSNAKEPIT_PYTHON="$PWD/$venv/bin/python"
+    fi
+}
+
+# build_preset PRESET [TARGET...]
+build_preset() {
+    local preset=$1
+    shift
+    configure "$preset"
+    must "building $preset" "build-$preset" nice ninja -C "$(folder_of "$preset")" "${@:-all}"
+}
+
+verb_build() {
+    local preset=${1:-release}
+    case $preset in
+        release | debug | coverage) verb_setup demo ;;
+        clang | asan | tsan | fuzz) verb_setup test ;;
+        *)
+            echo "dev: there is no preset '$preset' (release debug clang asan tsan fuzz coverage)" >&2
+            exit 2
+            ;;
+    esac
+    if [ "$preset" = release ]; then build_preset release product; else build_preset "$preset"; fi
+}
+
+verb_demo() {
+    verb_build
+    say ""
+    SNAKEPIT_PYTHON="$PWD/$venv/bin/python" exec build/examples/digits "$@"
+}
+
+verb_bench() {
+    verb_build
+    SNAKEPIT_PYTHON="$PWD/$venv/bin/python" exec build/bench/snakepit-bench "$@"
+}
+
+verb_coverage() {
+    verb_setup test
+    build_preset coverage
+    find build-coverage -name '*.gcda' -delete
+    test_suites coverage
+    "$venv/bin/python" tools/coverage build-coverage --least 90
+}
+
+# One round after the other until the time is up: what shows only once in a hundred runs, shows here.
+verb_soak() {
+    local minutes=${1:-30} round=0 end
+    verb_setup test
+    build_preset release
+    end=$((SECONDS + minutes * 60))
+    while [ $SECONDS -lt $end ]; do
+        round=$((round + 1))
+        say "round $round, $(((end - SECONDS) / 60)) minutes left"
+        must "unit tests in random order" soak-unit ctest --test-dir build --schedule-random --output-on-failure -j "$(cpus)"
+        must "Python and integration tests" soak-python run_pytest build
+        must "nothing left behind" soak-left tools/check_left_behind
+    done
+}
+
+verb_clean() {
+    rm -rf build build-* .cache bench/results
+    find python examples tests -name __pycache__ -type d -prune -exec rm -rf {} +
+    say "removed build*, .cache and bench/results"
+}

@@ -1,0 +1,166 @@
+# ./dev test, fuzz, lint. Every suite prints one line and adds to the two sums of the closing line.
+passed=0
+failed=0
+
+# suite LABEL LOG COMMAND...: like step, and counts. The numbers come from what ctest, pytest and our gates say at the end.
+suite() {
+    local log=$logs/$2.log rc=0 good bad
+    step "$@" || rc=$?
+    read -r good bad < <("$venv/bin/python" tools/dev/count "$log" $rc)
+    passed=$((passed + good))
+    failed=$((failed + bad))
+    [ "$bad" -eq 0 ] && return 0
+    say "--- the end of $log:"
+    tail -n 30 "$log" | sed 's/^/    /'
+    return 0
+}
+
+# What a sanitizer must do for its finding to count: end the program with a status that no test expects.
+sanitizer_environment() {
+    export ASAN_OPTIONS=exitcode=86:abort_on_error=0:detect_stack_use_after_return=1:strict_string_checks=1
+    export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1:exitcode=86
+    export TSAN_OPTIONS=exitcode=86:halt_on_error=1:second_deadlock_stack=1
+}
+
+run_ctest() { ctest --test-dir "$1" --output-on-failure -j "$(cpus)" "${@:2}"; }
+
+# run_pytest FOLDER [ARGUMENTS]: all Python tests against what was built there.
+run_pytest() {
+    local folder=$1
+    shift
+    [ $# -gt 0 ] || set -- tests
+    SNAKEPIT_BUILD="$PWD/$folder" SNAKEPIT_SOURCE="$PWD" SNAKEPIT_PYTHON="$PWD/$venv/bin/python" PYTHONPATH="$PWD/$folder/python" \
+        "$venv/bin/python" -m pytest -q -p no:cacheprovider --timeout=300 "$@"
+}
+
+# The extension with sanitizers: only an interpreter that has their library loaded first can import it.
+run_pytest_sanitized() {
+    local folder=$1 library=$2
+    shift 2
+    SNAKEPIT_BUILD="$PWD/$folder" SNAKEPIT_SOURCE="$PWD" SNAKEPIT_PYTHON="$PWD/$venv/bin/python" PYTHONPATH="$PWD/$folder/python-sanitized" \
+        PYTHONMALLOC=malloc ASAN_OPTIONS="${ASAN_OPTIONS:-}:detect_leaks=0" LD_PRELOAD="$(gcc -print-file-name="$library")" \
+        "$venv/bin/python" -m pytest -q -p no:cacheprovider --timeout=600 "$@"
+}
+
+# test_suites PRESET: everything that runs against one build.
+test_suites() {
+    local preset=$1 folder
+    folder=$(folder_of "$preset")
+    suite "$preset: unit and fault tests" "ctest-$preset" run_ctest "$folder"
+    case $preset in
+        asan | tsan)
+            suite "$preset: integration tests" "integration-$preset" run_pytest "$folder" tests/integration
+            suite "$preset: Python extension" "python-$preset" run_pytest_sanitized "$folder" "lib$preset.so" tests/python
+            ;;
+        *) suite "$preset: Python and integration tests" "pytest-$preset" run_pytest "$folder" ;;
+    esac
+}
+
+fuzz_targets() { for f in tests/fuzz/fuzz_*.c; do [ -e "$f" ] && basename "$f" .c; done; }
+
+# fuzz_one TARGET SECONDS: new inputs stay in .cache/fuzz, findings in .cache/fuzz/found.
+fuzz_one() {
+    local target=$1 seconds=$2 corpus
+    corpus=tests/fuzz/corpus/${1#fuzz_}
+    [ -d "$corpus" ] || corpus=tests/fuzz/corpus/$1
+    mkdir -p ".cache/fuzz/$target" .cache/fuzz/found
+    # shellcheck disable=SC2046
+    "build-fuzz/tests/fuzz/$target" -max_total_time="$seconds" -timeout=20 -rss_limit_mb=3072 -print_final_stats=1 -artifact_prefix=.cache/fuzz/found/ \
+        ".cache/fuzz/$target" $([ -d "$corpus" ] && echo "$corpus")
+}
+
+fuzz_all() { # SECONDS [TARGET...]
+    local seconds=$1 target
+    shift
+    build_preset fuzz
+    for target in "$@"; do suite "fuzzing $target for $seconds s" "$target" fuzz_one "$target" "$seconds"; done
+}
+
+verb_fuzz() {
+    local seconds=${1:-60} targets
+    targets=$(fuzz_targets)
+    [ $# -lt 2 ] || targets=fuzz_${2#fuzz_}
+    verb_setup test
+    sanitizer_environment
+    # shellcheck disable=SC2086
+    fuzz_all "$seconds" $targets
+    closing_line
+}
+
+closing_line() {
+    say "$passed passed, $failed failed"
+    [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
+}
+
+test_named() {
+    local name=$1
+    build_preset release
+    suite "C tests with '$name'" ctest-named run_ctest build -R "$name" --no-tests=ignore
+    suite "Python tests with '$name'" pytest-named run_pytest build tests -k "$name"
+    closing_line
+}
+
+test_everything() { # quick|all
+    local extent=$1 targets seconds=60
+    build_preset release
+    test_suites release
+    suite "gates, and bad examples that they must reject" gates "$venv/bin/python" tools/gates --build build
+    suite "seeded bugs that a test must catch" mutation "$venv/bin/python" tools/check_mutation "--$extent"
+    build_preset asan
+    test_suites asan
+    if [ "$extent" = all ]; then
+        build_preset clang
+        test_suites clang
+        build_preset tsan
+        test_suites tsan
+    fi
+    targets=$(fuzz_targets)
+    if [ -n "$targets" ]; then
+        [ "$extent" = all ] || seconds=$((60 / $(wc -w <<<"$targets")))
+        # shellcheck disable=SC2086
+        fuzz_all "$seconds" $targets
+    fi
+}
+
+verb_test() {
+    local extent=quick name=
+    while [ $# -gt 0 ]; do
+        case $1 in
+            --all) extent=all ;;
+            -*)
+                echo "dev: test has no option '$1' (--all)" >&2
+                exit 2
+                ;;
+            *) name=$1 ;;
+        esac
+        shift
+    done
+    verb_setup test
+    sanitizer_environment
+    if [ -n "$name" ]; then
+        test_named "$name"
+        return
+    fi
+    test_everything $extent
+    say "$((SECONDS / 60)) minutes $((SECONDS % 60)) seconds"
+    closing_line
+}
+
+verb_lint() {
+    local fix=${1:-} files
+    verb_setup lint
+    build_preset release product
+    mapfile -t files < <(git ls-files '*.c' '*.h' ':!tests/lint/bad')
+    if [ "$fix" = --fix ]; then
+        clang-format -i "${files[@]}"
+        "$venv/bin/ruff" check -q --fix
+        "$venv/bin/ruff" format -q
+    fi
+    suite "clang-format" lint-format clang-format --dry-run -Werror "${files[@]}"
+    suite "ruff check" lint-ruff "$venv/bin/ruff" check
+    suite "ruff format" lint-ruff-format "$venv/bin/ruff" format --check
+    suite "clang-tidy" lint-tidy tidy
+    closing_line
+}
+
+tidy() { git ls-files 'src/*.c' 'cli/*.c' 'examples/*.c' | xargs -P "$(cpus)" -n 4 clang-tidy -p build --quiet; }
