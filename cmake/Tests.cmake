@@ -2,7 +2,8 @@
 # TEST_BUILD_DIR, or by SNAKEPIT_SOURCE and SNAKEPIT_BUILD in its environment.
 function(snakepit_test_program target)
     target_include_directories(${target} PRIVATE "${CMAKE_SOURCE_DIR}/tests")
-    target_compile_definitions(${target} PRIVATE TEST_SOURCE_DIR="${CMAKE_SOURCE_DIR}" TEST_BUILD_DIR="${CMAKE_BINARY_DIR}")
+    target_compile_definitions(${target} PRIVATE TEST_SOURCE_DIR="${CMAKE_SOURCE_DIR}" TEST_BUILD_DIR="${CMAKE_BINARY_DIR}"
+        SNAKEPIT_GUARD_PATH="${CMAKE_BINARY_DIR}/snakepit-guard")
     target_link_libraries(${target} PRIVATE snakepit_testing m)
     if(TARGET snakepit-guard)
         add_dependencies(${target} snakepit-guard snakepit-guard-faults)
