@@ -13,10 +13,17 @@
 
 #define OS_MAX_FDS 8 /* descriptors in one message */
 
+/* What the kernel says of a process, a zombie too. pid and start together name a process for ever (within one boot). */
+struct os_proc {
+    pid_t ppid, pgid, session;
+    char state;     /* R S D T Z X ... */
+    uint64_t start; /* clock ticks since boot */
+};
+
 struct os_ops {
     /* time and randomness */
-    uint64_t (*now_ns)(void);      /* CLOCK_MONOTONIC */
-    uint64_t (*wall_ns)(void);     /* CLOCK_REALTIME */
+    uint64_t (*now_ns)(void);  /* CLOCK_MONOTONIC */
+    uint64_t (*wall_ns)(void); /* CLOCK_REALTIME */
     int (*random)(void *buf, size_t n);
     /* memory shared with a child: a memfd of n bytes, pre-faulted, sealed SHRINK | GROW | SEAL, mapped */
     int (*segment_create)(const char *name, size_t n, void **ret_map, int *ret_fd);
@@ -24,31 +31,42 @@ struct os_ops {
     /* a read-only sealed memfd with this content (a spawn request) */
     int (*memfd_sealed)(const char *name, const void *data, size_t n);
     /* descriptors */
-    int (*socketpair)(int ret_fds[2]);                        /* AF_UNIX stream, non-blocking at [0] only */
-    int (*pipe)(int ret_fds[2]);                              /* non-blocking at [0] only */
-    ssize_t (*send)(int fd, const void *data, size_t n);      /* MSG_NOSIGNAL | MSG_DONTWAIT; count or -errno */
-    ssize_t (*recv)(int fd, void *data, size_t n);            /* MSG_DONTWAIT; 0 = end */
+    int (*socketpair)(int ret_fds[2]);                   /* AF_UNIX stream, non-blocking at [0] only */
+    int (*pipe)(int ret_fds[2]);                         /* non-blocking at [0] only */
+    ssize_t (*send)(int fd, const void *data, size_t n); /* MSG_NOSIGNAL | MSG_DONTWAIT; count or -errno */
+    ssize_t (*recv)(int fd, void *data, size_t n);       /* MSG_DONTWAIT; 0 = end */
     int (*send_fds)(int fd, const void *data, size_t n, const int *fds, int n_fds);
+    /* *ret_n_fds: room in, count out (fewer than were sent when this process has no descriptor left). 0 = end */
     ssize_t (*recv_fds)(int fd, void *data, size_t n, int *ret_fds, int *ret_n_fds);
     ssize_t (*read)(int fd, void *data, size_t n);
-    int (*shutdown)(int fd);                                  /* both directions: wakes who polls it */
+    ssize_t (*write)(int fd, const void *data, size_t n); /* not for sockets and pipes: raises SIGPIPE there */
+    int (*shutdown)(int fd);                              /* both directions: wakes who polls it */
+    int (*dup)(int fd);
     void (*close)(int fd);
     /* waits until fd is readable (or writable), hung up, or the deadline (UINT64_MAX: none): 1, 0 at the deadline, -errno */
     int (*poll_one)(int fd, bool for_write, uint64_t deadline_ns);
     /* futex on a shared word: 0 woken (or spurious), -EAGAIN when *word != expected, -ETIMEDOUT */
     int (*futex_wait)(const uint32_t *word, uint32_t expected, uint64_t deadline_ns);
     int (*futex_wake)(const uint32_t *word, int n);
-    /* the guard: vfork + exec of path with argv and envp; fds[i] becomes descriptor 3 + i; returns its pid, its pidfd by
-     * *ret_pidfd */
-    int (*spawn)(const char *path, char *const argv[], char *const envp[], const int *fds, int n_fds, pid_t *ret_pid, int *ret_pidfd);
+    /* the guard: vfork + exec of path with argv and envp in a session of its own, nothing blocked or ignored; fds[i] becomes
+     * descriptor 3 + i (0, 1, 2 stay as they are, all others are closed by the exec) */
+    int (*spawn)(const char *path, char *const argv[], char *const envp[], const int *fds, int n_fds, pid_t *ret_pid,
+                 int *ret_pidfd);
     int (*pidfd_open)(pid_t pid);
     int (*pidfd_kill)(int pidfd, int sig);
     int (*group_kill)(pid_t pgid, int sig);
-    int (*reap)(int pidfd, int *ret_code, int *ret_status);   /* waitid(P_PIDFD, WEXITED | WNOHANG); -EAGAIN: alive; -ECHILD: not ours */
+    /* waitid(P_PIDFD, WEXITED | WNOHANG); -EAGAIN: alive; -ECHILD: not ours */
+    int (*reap)(int pidfd, int *ret_code, int *ret_status);
+    int (*proc_info)(pid_t pid, struct os_proc *ret); /* -ESRCH: no such process */
+    /* SIGKILLs every process of this user but the caller whose environment has exactly this entry ("NAME=value"), each held by a
+     * pidfd before its environment is read; repeats until a scan finds none; reaps those that are the caller's children. Count
+     * or -errno. */
+    int (*kill_by_env)(const char *entry);
     /* epoll, for os/loop */
     int (*epoll_create)(void);
     int (*epoll_ctl)(int ep, int op, int fd, uint32_t events, void *data);
-    int (*epoll_wait)(int ep, void *events, int max, uint64_t deadline_ns); /* struct epoll_event *; count; deadline 0: does not wait */
+    /* events: struct epoll_event *; count; deadline 0: does not wait */
+    int (*epoll_wait)(int ep, void *events, int max, uint64_t deadline_ns);
     int (*eventfd)(void);
     int (*cpu)(void); /* of this thread */
     pid_t (*getpid)(void);

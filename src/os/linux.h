@@ -1,0 +1,55 @@
+/* The parts of os_linux, by topic. Private to src/os. Contracts: os.h. */
+#ifndef PIT_OS_LINUX_H
+#define PIT_OS_LINUX_H
+
+#include "os/os.h"
+
+/* Repeats an expression that sets errno while a signal interrupts it; yields its value or -errno. */
+#define LINUX_RETRY(expression)                                                                                                \
+    __extension__({                                                                                                            \
+        long long retry_result_;                                                                                               \
+        do                                                                                                                     \
+            retry_result_ = (long long)(expression);                                                                           \
+        while (retry_result_ < 0 && errno == EINTR);                                                                           \
+        retry_result_ < 0 ? -(long long)errno : retry_result_;                                                                 \
+    })
+
+struct timespec;
+
+uint64_t linux_now_ns(void);
+struct timespec linux_timespec(uint64_t ns);
+
+/* linux_memory.c */
+int linux_segment_create(const char *name, size_t n, void **ret_map, int *ret_fd);
+void linux_segment_unmap(void *map, size_t n);
+int linux_memfd_sealed(const char *name, const void *data, size_t n);
+
+/* linux_fd.c */
+int linux_socketpair(int ret_fds[2]);
+int linux_pipe(int ret_fds[2]);
+ssize_t linux_send(int fd, const void *data, size_t n);
+ssize_t linux_recv(int fd, void *data, size_t n);
+int linux_send_fds(int fd, const void *data, size_t n, const int *fds, int n_fds);
+ssize_t linux_recv_fds(int fd, void *data, size_t n, int *ret_fds, int *ret_n_fds);
+ssize_t linux_read(int fd, void *data, size_t n);
+ssize_t linux_write(int fd, const void *data, size_t n);
+int linux_shutdown(int fd);
+int linux_dup(int fd);
+void linux_close(int fd);
+int linux_poll_one(int fd, bool for_write, uint64_t deadline_ns);
+int linux_epoll_create(void);
+int linux_epoll_ctl(int ep, int op, int fd, uint32_t events, void *data);
+int linux_epoll_wait(int ep, void *events, int max, uint64_t deadline_ns);
+int linux_eventfd(void);
+
+/* linux_process.c, linux_proc.c */
+int linux_spawn(const char *path, char *const argv[], char *const envp[], const int *fds, int n_fds, pid_t *ret_pid,
+                int *ret_pidfd);
+int linux_pidfd_open(pid_t pid);
+int linux_pidfd_kill(int pidfd, int sig);
+int linux_group_kill(pid_t pgid, int sig);
+int linux_reap(int pidfd, int *ret_code, int *ret_status);
+int linux_proc_info(pid_t pid, struct os_proc *ret);
+int linux_kill_by_env(const char *entry);
+
+#endif

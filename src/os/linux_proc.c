@@ -1,0 +1,143 @@
+/* What /proc tells about processes, and the sweep that kills by environment. Contracts: os.h.
+ *
+ * Invariants
+ *  1. A process is killed through a pidfd that was opened before its environment was read: if the number was re-used in between,
+ *     the environment read is the new one's and does not match; if it is re-used later, the pidfd is the old one's.
+ *  2. Only processes of the caller's own user are looked at.
+ *
+ * Failure: a process that vanishes, or whose environment may not be read, is passed over. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/envscan.h"
+#include "os/linux.h"
+
+static int open_proc(pid_t pid, const char *what)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, what);
+    int fd = (int)LINUX_RETRY(open(path, O_RDONLY | O_CLOEXEC));
+    return fd;
+}
+
+int linux_proc_info(pid_t pid, struct os_proc *ret)
+{
+    int fd = open_proc(pid, "stat");
+    if (fd < 0)
+        return fd == -ENOENT ? -ESRCH : fd;
+    char text[1024];
+    ssize_t n = linux_read(fd, text, sizeof text - 1);
+    linux_close(fd);
+    if (n < 0)
+        return (int)n;
+    text[n] = '\0';
+    /* the name in brackets may itself hold brackets and blanks: the fields begin after the last one */
+    char *rest = strrchr(text, ')');
+    int ppid, pgid, session;
+    char state;
+    unsigned long long start;
+    if (rest == NULL || sscanf(rest + 1, " %c %d %d %d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
+                               &state, &ppid, &pgid, &session, &start) != 5)
+        return -EIO;
+    *ret = (struct os_proc){.ppid = ppid, .pgid = pgid, .session = session, .state = state, .start = start};
+    return 0;
+}
+
+/* own user only: what belongs to somebody else is none of ours, whatever its environment says */
+static bool has_entry(pid_t pid, struct envscan_entry *wanted, const char *value)
+{
+    int fd = open_proc(pid, "environ");
+    if (fd < 0)
+        return false;
+    struct stat st;
+    struct envscan scan;
+    envscan_init(&scan, wanted, 1);
+    if (fstat(fd, &st) == 0 && st.st_uid == geteuid()) {
+        char piece[4096];
+        ssize_t n;
+        while (!wanted->found && (n = linux_read(fd, piece, sizeof piece)) > 0)
+            envscan_feed(&scan, piece, (size_t)n);
+    }
+    linux_close(fd);
+    return wanted->found && strcmp(wanted->value, value) == 0;
+}
+
+/* Kills pid if it carries the entry. It is waited for a moment, so that it can be reaped where it is our child (the host is PID 1
+ * of a container, or a subreaper) and does not look alive to the next scan. */
+static bool kill_if(pid_t pid, struct envscan_entry *wanted, const char *value)
+{
+    int pidfd = linux_pidfd_open(pid);
+    if (pidfd < 0)
+        return false;
+    bool ours = has_entry(pid, wanted, value) && linux_pidfd_kill(pidfd, SIGKILL) == 0;
+    if (ours && linux_poll_one(pidfd, false, linux_now_ns() + 200000000u) == 1) {
+        int code, status;
+        linux_reap(pidfd, &code, &status);
+    }
+    linux_close(pidfd);
+    return ours;
+}
+
+struct dirent_head { /* linux_dirent64 */
+    uint64_t ino;
+    int64_t off;
+    unsigned short reclen;
+    unsigned char type;
+    char name[];
+};
+
+/* One pass over all processes. getdents instead of opendir: nothing is allocated. */
+static int scan_once(int proc, struct envscan_entry *wanted, const char *value)
+{
+    int count = 0;
+    pid_t self = getpid();
+    _Alignas(struct dirent_head) char block[8192];
+    for (;;) {
+        long n = syscall(SYS_getdents64, proc, block, sizeof block);
+        if (n < 0)
+            return -errno;
+        if (n == 0)
+            return count;
+        for (long at = 0; at < n;) {
+            const struct dirent_head *d = (const void *)(block + at);
+            at += d->reclen;
+            long pid = strtol(d->name, NULL, 10);
+            if (pid > 1 && pid != self)
+                count += kill_if((pid_t)pid, wanted, value);
+        }
+    }
+}
+
+/* A process may fork while it is looked at: only a pass that finds nobody ends the search. One that cannot be killed (uninterruptible
+ * sleep) would be found for ever, so the passes are bounded. */
+int linux_kill_by_env(const char *entry)
+{
+    char name[64];
+    const char *eq = strchr(entry, '=');
+    if (eq == NULL || (size_t)(eq - entry) >= sizeof name)
+        return -EINVAL;
+    memcpy(name, entry, (size_t)(eq - entry));
+    name[eq - entry] = '\0';
+    struct envscan_entry wanted = {.name = name};
+    int proc = (int)LINUX_RETRY(open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (proc < 0)
+        return proc;
+    int total = 0;
+    for (int pass = 0; pass < 16; pass++) {
+        int found = lseek(proc, 0, SEEK_SET) < 0 ? -errno : scan_once(proc, &wanted, eq + 1);
+        if (found < 0 && total == 0)
+            total = found;
+        if (found <= 0)
+            break;
+        total += found;
+    }
+    linux_close(proc);
+    return total;
+}
