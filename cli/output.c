@@ -1,0 +1,178 @@
+/* What the program says, and whether it arrived.
+ *
+ * Failure modes: stdout closed or its reader gone (SIGPIPE is ignored, so it shows as EPIPE), the device full, also only at
+ * close(): exit code 1. A standard stream that was closed at the start stays an error (its descriptor is held by /dev/null opened the
+ * wrong way round), so that no file of ours ever takes its place. */
+#include "cli.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+void streams_secure(void)
+{
+    static const int modes[] = {O_WRONLY, O_RDONLY, O_RDWR}; /* reading 0 and writing 1 fail with EBADF; 2 swallows */
+
+    for (int fd = 0; fd < 3; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
+            (void)open("/dev/null", modes[fd]); /* takes the lowest free number: this one */
+    }
+}
+
+int streams_finish(const struct cli *cli, int code)
+{
+    bool failed = ferror(stdout) != 0;
+
+    errno = 0;
+    if (fflush(stdout) != 0)
+        failed = true;
+    int error = errno;
+    if (fclose(stdout) != 0 && !failed) {
+        failed = true;
+        error = errno;
+    }
+    if (!failed)
+        return code;
+    if (error == 0)
+        error = EIO;
+    int written = report(cli, EXIT_ERROR, PIT_E_SYSTEM_ERROR, NULL, "the result could not be written: %s", strerror(error));
+    return code == EXIT_OK ? written : code;
+}
+
+bool stream_is_terminal(FILE *stream)
+{
+    return isatty(fileno(stream)) == 1;
+}
+
+bool stream_has_color(const struct cli *cli, FILE *stream)
+{
+    const char *term = getenv("TERM");
+
+    return !cli->no_color && stream_is_terminal(stream) && (term == NULL || strcmp(term, "dumb") != 0);
+}
+
+static pit_value *one_hint(const char *hint)
+{
+    return hint == NULL ? pit_list() : pit_pack("[s]", hint);
+}
+
+#define CATEGORY_NAME(constant, name) static const char category_##constant[] = #name;
+PIT_CATEGORY_LIST(CATEGORY_NAME)
+#undef CATEGORY_NAME
+
+static const char *category_of(int rc)
+{
+    switch (rc) {
+#define CATEGORY_CASE(constant, name, category, number, retriable, text)                                                       \
+    case PIT_E_##constant:                                                                                                     \
+        return category_##category;
+        PIT_CODE_LIST(CATEGORY_CASE)
+#undef CATEGORY_CASE
+    default:
+        return category_INTERNAL;
+    }
+}
+
+/* The same shape as pit_error_json(). */
+static void report_json(int rc, const char *hint, const char *message)
+{
+    pit_value *hints = one_hint(hint);
+    pit_value *v = pit_pack("{s:s,s:s,s:s,s:b,s:v}", "category", category_of(rc), "code", pit_error_code_name(rc), "message",
+                            message, "retriable", 0, "suggestions", hints);
+    char *text = pit_value_to_json(v, 0);
+
+    fprintf(stderr, "%s\n", text != NULL ? text : "{\"category\":\"resource\",\"code\":\"allocation_failed\"}");
+    pit_free(text);
+    pit_value_free(v);
+    pit_value_free(hints);
+}
+
+static void report_text(const struct cli *cli, const char *hint, const char *message)
+{
+    bool color = stream_has_color(cli, stderr);
+
+    fprintf(stderr, "%ssnakepit%s%s:%s %s\n", color ? "\033[31m" : "", cli->command != NULL ? " " : "",
+            cli->command != NULL ? cli->command->name : "", color ? "\033[0m" : "", message);
+    if (hint != NULL)
+        fprintf(stderr, "  try: %s\n", hint);
+}
+
+static void report_v(const struct cli *cli, int rc, const char *hint, const char *format, va_list ap)
+{
+    char message[2048];
+
+    (void)vsnprintf(message, sizeof message, format, ap);
+    if (cli->json)
+        report_json(rc, hint, message);
+    else
+        report_text(cli, hint, message);
+}
+
+int report(const struct cli *cli, int exit_code, int rc, const char *hint, const char *format, ...)
+{
+    va_list ap;
+
+    va_start(ap, format);
+    report_v(cli, rc, hint, format, ap);
+    va_end(ap);
+    return exit_code;
+}
+
+int report_usage(const struct cli *cli, const char *format, ...)
+{
+    char hint[128];
+    va_list ap;
+
+    (void)snprintf(hint, sizeof hint, "snakepit help%s%s", cli->command != NULL ? " " : "",
+                   cli->command != NULL ? cli->command->name : "");
+    va_start(ap, format);
+    report_v(cli, PIT_E_INVALID_PARAMETER, hint, format, ap);
+    va_end(ap);
+    return EXIT_USAGE;
+}
+
+static int exit_code_of(int rc)
+{
+    switch (rc) {
+    case 0:
+        return EXIT_OK;
+    case PIT_E_DEADLINE_EXCEEDED:
+        return EXIT_DEADLINE;
+    case PIT_E_INVALID_POOL_NAME: /* what was typed is bad in itself, whatever is there */
+    case PIT_E_INVALID_SESSION_ID:
+        return EXIT_USAGE;
+    default:
+        return EXIT_ERROR;
+    }
+}
+
+int report_error(const struct cli *cli, int rc, pit_error *err)
+{
+    if (cli->json) {
+        char *text = err != NULL ? pit_error_json(err) : NULL;
+        if (text != NULL)
+            fprintf(stderr, "%s\n", text);
+        else
+            report_json(rc, NULL, pit_strerror(rc));
+        pit_free(text);
+    } else {
+        report_text(cli, NULL, err != NULL ? pit_error_string(err) : pit_strerror(rc));
+    }
+    pit_error_free(err);
+    return exit_code_of(rc);
+}
+
+int print_value(const struct cli *cli, const pit_value *v)
+{
+    bool pretty = !cli->json && stream_is_terminal(stdout);
+    char *text = pit_value_to_json(v, pretty ? PIT_JSON_PRETTY : 0);
+
+    if (text == NULL)
+        return report_error(cli, pit_value_error(v) != 0 ? pit_value_error(v) : PIT_E_ALLOCATION_FAILED, NULL);
+    fputs(text, stdout);
+    fputc('\n', stdout);
+    pit_free(text);
+    return EXIT_OK; /* whether it arrived shows streams_finish() */
+}
