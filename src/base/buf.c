@@ -11,9 +11,14 @@ void buf_init_fixed(struct buf *b, void *data, size_t cap)
     *b = (struct buf){.data = data, .cap = cap, .fixed = true};
 }
 
+void buf_init_on(struct buf *b, void *data, size_t cap)
+{
+    *b = (struct buf){.data = data, .cap = cap, .borrowed = true};
+}
+
 void buf_finish(struct buf *b)
 {
-    if (!b->fixed)
+    if (!b->fixed && !b->borrowed)
         mem_free(b->data);
     *b = (struct buf){0};
 }
@@ -31,11 +36,14 @@ uint8_t *buf_reserve(struct buf *b, size_t n)
     }
     while (cap < need)
         cap += cap / 2 + 32;
-    uint8_t *data = mem_realloc(b->data, cap);
+    uint8_t *data = mem_realloc(b->borrowed ? NULL : b->data, cap);
     if (data == NULL) {
         b->failed = true;
         return NULL;
     }
+    if (b->borrowed)
+        memcpy(data, b->data, b->len);
+    b->borrowed = false;
     b->data = data;
     b->cap = cap;
     return b->data + b->len;
@@ -88,7 +96,7 @@ char *buf_take_str(struct buf *b)
     if (buf_reserve(b, 1) == NULL)
         return NULL;
     b->data[b->len] = '\0';
-    char *text = (char *)b->data;
+    char *text = b->borrowed || b->fixed ? mem_strndup((const char *)b->data, b->len) : (char *)b->data;
     *b = (struct buf){0};
     return text;
 }

@@ -12,10 +12,12 @@ struct buf {
     uint8_t *data;
     size_t len, cap;
     bool failed;
-    bool fixed; /* data is the caller's: never grown or freed; too much sets failed */
+    bool fixed;    /* data is the caller's: never grown or freed; too much sets failed */
+    bool borrowed; /* data is the caller's still: outgrown, the content moves to the heap */
 };
 
 void buf_init_fixed(struct buf *b, void *data, size_t cap);
+void buf_init_on(struct buf *b, void *data, size_t cap); /* begins in the caller's memory, goes on in the heap */
 void buf_finish(struct buf *b); /* frees; b is empty and usable again */
 /* Room for n more bytes at data + len (the caller then adds to len); NULL when failed. */
 uint8_t *buf_reserve(struct buf *b, size_t n);

@@ -42,16 +42,19 @@ struct channel_ops {
     /* 0: *f holds one whole frame. CHANNEL_AGAIN; PIT_E_PROTOCOL_ERROR, PIT_E_LIMIT_EXCEEDED, PIT_E_ALLOCATION_FAILED,
      * PIT_E_WORKER_LOST (end of stream; everything that had arrived before has been delivered first). */
     int (*recv)(struct channel *c, struct channel_frame *f);
-    /* Blocks the calling thread until a frame (or room) may be there, interrupt(), or the deadline (ns, UINT64_MAX: none).
-     * CPU-aware: spins at most spin_ns and only while the worker last ran on another CPU, then sleeps. Spurious returns are
-     * allowed. Returns 0, or CHANNEL_AGAIN at the deadline. */
+    /* Blocks the calling thread until a frame or room (one of the two) may be there, interrupt(), or the deadline (ns, UINT64_MAX:
+     * none). CPU-aware: spins at most spin_ns and only while the worker last ran on another CPU, then sleeps. Spurious returns are
+     * allowed; a worker that causes them without end breaks the channel. Returns 0, or CHANNEL_AGAIN at the deadline. */
     int (*wait)(struct channel *c, int what, uint64_t deadline_ns, uint64_t spin_ns);
-    /* For the loop, before it sleeps: asks the worker to ring the control socket when there is a frame (or room). false:
-     * something is there already, do not sleep. */
+    /* For the loop, before it sleeps: asks the worker to ring the control socket when there is a frame or room (either or both).
+     * false: something is there already, do not sleep. A socket channel has no bell: the loop watches its descriptor. */
     bool (*arm)(struct channel *c, int what);
     void (*disarm)(struct channel *c);
-    /* Wakes whoever waits on the channel: the next wait() returns at once, until clear_interrupt(). Any thread. */
+    /* The worker is gone: wakes whoever waits on the channel, and from now on wait() returns at once. What the worker had sent can
+     * still be received. Any thread. */
     void (*interrupt)(struct channel *c);
+    /* Wakes a worker that sleeps on this channel, so that it looks at its control socket. Any thread. */
+    void (*nudge)(struct channel *c);
     void (*destroy)(struct channel *c);
 };
 
@@ -59,18 +62,22 @@ struct channel {
     const struct channel_ops *ops;
     const struct os_ops *os;
     size_t max_frame;
-    int broken; /* the PIT_E_* that ended it */
+    int broken; /* atomic: the PIT_E_* that ended it */
 };
 
-/* claims of the calls in a ring channel (segment.h); in a socket channel they say what the worker's mark says */
+/* The marks of the calls of a lane (segment.h); in a socket channel with a segment they say what the worker says in them. */
 struct lane_status;
-
-/* A ring channel over lane `index` of a mapped segment; control_fd is only used to see its bell counterpart (not owned). NULL: memory. */
-struct channel *channel_ring_create(const struct os_ops *os, void *segment, unsigned index, uint32_t ring_bytes, size_t max_frame);
 struct lane_status *channel_ring_status(void *segment, unsigned index, uint32_t ring_bytes);
-/* A channel over a connected non-blocking stream socket (not owned). Bell bytes between frames are skipped. */
+
+/* The host's end of lane `index` of a mapped segment (borrowed; ring_bytes as given to segment_init). NULL: memory. The host never
+ * rings the control socket: the worker's lane thread sleeps on the futex. */
+struct channel *channel_ring_create(const struct os_ops *os, void *segment, unsigned index, uint32_t ring_bytes, size_t max_frame);
+/* The worker's end of the same lane, for workers written in C (and tests): as wary as the host's. */
+struct channel *channel_ring_create_worker(const struct os_ops *os, void *segment, unsigned index, uint32_t ring_bytes,
+                                           size_t max_frame);
+/* A channel over a connected stream socket (not owned). Bell bytes between frames are skipped. NULL: memory. */
 struct channel *channel_socket_create(const struct os_ops *os, int fd, size_t max_frame);
-/* Two ends in memory for tests. */
+/* Two ends in memory, [0] the host's. 0 or PIT_E_ALLOCATION_FAILED. */
 int channel_memory_pair(const struct os_ops *os, size_t max_frame, struct channel *ret[2]);
 
 /* Fills the segment's header and lanes (fresh, zeroed memory). */

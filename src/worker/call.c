@@ -1,0 +1,157 @@
+/* See call.h. */
+#include "worker/call.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "wire/mp.h"
+
+static const struct sm_state states[] = {
+    {NULL, 0},
+#define CALL_STATE_ROW(constant, name, edges) {#name, edges},
+    CALL_STATE_LIST(CALL_STATE_ROW)
+#undef CALL_STATE_ROW
+};
+static const struct sm_table table = {"call", states, CALL_STATE_COUNT};
+
+/* The worker is told to stop a little before the host gives up, so that a clean timeout in Python wins over a kill. */
+#define REPLY_MARGIN_NS UINT64_C(200000000)
+#define REPLY_MARGIN_FROM_NS UINT64_C(2000000000)
+
+static void put_field(struct buf *b, int tag, const char *text)
+{
+    size_t n = strlen(text);
+    uint8_t head[4] = {(uint8_t)tag, 0, (uint8_t)(n & 0xff), (uint8_t)(n >> 8)};
+    buf_append(b, head, sizeof head);
+    buf_append(b, text, n);
+}
+
+static void put_fields(struct buf *b, const struct call *c)
+{
+    size_t at = b->len;
+    uint32_t n = 0;
+    buf_append(b, &n, sizeof n);
+    if (c->session_id != NULL)
+        put_field(b, FIELD_SESSION, c->session_id);
+    if (c->correlation_id != NULL)
+        put_field(b, FIELD_CORRELATION, c->correlation_id);
+    if (b->failed)
+        return;
+    n = (uint32_t)(b->len - at - sizeof n);
+    uint8_t le[4] = {(uint8_t)n, (uint8_t)(n >> 8), (uint8_t)(n >> 16), (uint8_t)(n >> 24)};
+    memcpy(b->data + at, le, sizeof le);
+}
+
+static void put_command(struct buf *b, const char *command)
+{
+    size_t n = strlen(command);
+    uint8_t *p = buf_reserve(b, n + sizeof(uint32_t) + 1);
+    if (p != NULL)
+        b->len += (size_t)(mp_put_str(p, command, (uint32_t)n) - p);
+}
+
+static pit_error *encode_failed(const struct codec_error *why)
+{
+    if (why->code == PIT_E_ALLOCATION_FAILED)
+        return error_new(why->code, "out of memory while the arguments were encoded");
+    pit_error *e = error_new(why->code, "the arguments cannot be sent: %s%s%s", why->text, why->path[0] != '\0' ? " at " : "", why->path);
+    error_detail_take(e, "key", pit_str(why->path));
+    return error_detail_take(e, "reason", pit_str("encode_failed"));
+}
+
+pit_error *call_encode(struct call *c, const struct call_args *args, size_t max_frame)
+{
+    struct buf *b = &c->frame;
+    struct codec_error why;
+    buf_init_on(b, c->small, sizeof c->small);
+    b->len = FRAME_HEADER;
+    bool fields = c->session_id != NULL || c->correlation_id != NULL;
+    if (fields)
+        put_fields(b, c);
+    put_command(b, c->command);
+    int rc = args->packed ? codec_pack(b, args->format, *args->ap, &why) : codec_encode(b, args->value, &why);
+    if (rc == 0 && b->failed)
+        rc = why.code = PIT_E_ALLOCATION_FAILED;
+    if (rc != 0)
+        return encode_failed(&why);
+    if (b->len > max_frame) {
+        pit_error *e = error_new(PIT_E_LIMIT_EXCEEDED, "the call takes %zu bytes, more than max_frame_bytes (%zu)", b->len, max_frame);
+        return error_suggest(e, "raise max_frame_bytes of the pool, or send the data in parts");
+    }
+    unsigned flags = (fields ? FRAME_FIELDS : 0u) | (c->observed ? FRAME_TIMED : 0u);
+    frame_put_header(b->data, FRAME_CALL, flags, 0, 0, b->len);
+    return NULL;
+}
+
+static void put_le64(uint8_t *p, uint64_t n)
+{
+    for (int i = 0; i < 8; i++)
+        p[i] = (uint8_t)(n >> (8 * i));
+}
+
+void call_seal(struct call *c, uint64_t sequence, uint64_t now_ns)
+{
+    uint64_t deadline = c->deadline_ns == UINT64_MAX ? 0 : c->deadline_ns;
+    if (deadline > now_ns + REPLY_MARGIN_FROM_NS)
+        deadline -= REPLY_MARGIN_NS;
+    put_le64(c->frame.data + 8, sequence);
+    put_le64(c->frame.data + 16, deadline);
+    c->sequence = sequence;
+    c->sent = 0;
+}
+
+bool call_move(struct call *c, int state)
+{
+    return sm_move(&table, &c->state, state);
+}
+
+void outcome_free(struct outcome *o)
+{
+    pit_value_free(o->value);
+    pit_error_free(o->error);
+    *o = (struct outcome){0};
+}
+
+bool call_finish(struct call *c, struct outcome o)
+{
+    if (!call_move(c, CALL_DONE)) {
+        outcome_free(&o);
+        return false;
+    }
+    c->outcome = o;
+    return true;
+}
+
+void call_clear(struct call *c)
+{
+    buf_finish(&c->frame);
+    outcome_free(&c->outcome);
+}
+
+static struct outcome failed(pit_error *e)
+{
+    return (struct outcome){.rc = pit_error_code(e), .error = e};
+}
+
+struct outcome call_decode(const struct frame *f)
+{
+    if (f->kind == FRAME_ERROR)
+        return failed(error_from_worker(f->payload, f->payload_n, PIT_E_PYTHON_EXCEPTION));
+    struct outcome o = {0};
+    struct codec_error why = {0};
+    o.rc = codec_decode(f->payload, f->payload_n, NULL, &o.value, NULL, &why);
+    if (o.rc == PIT_E_ALLOCATION_FAILED)
+        return failed(error_new(o.rc, "out of memory while the result was decoded"));
+    if (o.rc != 0)
+        return failed(error_new(o.rc, "the worker's result cannot be read: %s", why.text));
+    return o;
+}
+
+const char *call_correlation(struct call *c, uint32_t prefix)
+{
+    if (c->correlation_id != NULL)
+        return c->correlation_id;
+    snprintf(c->id, sizeof c->id, "sp-%08x%016llx", prefix, (unsigned long long)c->sequence);
+    return c->id;
+}

@@ -1,0 +1,103 @@
+/* A call: its frame, its place, its outcome. Pure but for the channel of its lane; scheduling is the pool's.
+ *
+ *   NEW --> QUEUED --> SENT --> DONE          NEW, QUEUED -> DONE: refused, dropped, expired
+ *    |________________/   |                   SENT -> QUEUED: its worker died before it had started the call
+ *
+ * Invariants
+ *  1. A call gets exactly one outcome: call_finish() is the one place that gives it, under the pool's lock, and refuses a second.
+ *  2. The frame is encoded once, before a lane is taken, and kept until the end: a call that has not started can run elsewhere.
+ *  3. command, session_id and correlation_id are borrowed from who made the call. */
+#ifndef PIT_WORKER_CALL_H
+#define PIT_WORKER_CALL_H
+
+#include <snakepit/call.h>
+
+#include "base/buf.h"
+#include "base/list.h"
+#include "base/sm.h"
+#include "wire/codec.h"
+#include "wire/error.h"
+#include "wire/frame.h"
+
+struct lane;
+
+/* X(CONSTANT, name, edges) */
+#define CALL_STATE_LIST(X)                                                                                                     \
+    X(NEW, new, SM_TO(CALL_QUEUED) | SM_TO(CALL_SENT) | SM_TO(CALL_DONE))                                                      \
+    X(QUEUED, queued, SM_TO(CALL_SENT) | SM_TO(CALL_DONE))                                                                     \
+    X(SENT, sent, SM_TO(CALL_QUEUED) | SM_TO(CALL_DONE))                                                                       \
+    X(DONE, done, 0)
+
+enum call_state {
+    CALL_NONE = 0,
+#define CALL_STATE_ENUM(constant, name, edges) CALL_##constant,
+    CALL_STATE_LIST(CALL_STATE_ENUM)
+#undef CALL_STATE_ENUM
+        CALL_STATE_COUNT
+};
+
+enum { CALL_INLINE = 512, CALL_ID = 28 /* "sp-" + 24 hex digits + NUL */ };
+
+struct outcome {
+    int rc;
+    pit_value *value; /* owned */
+    pit_error *error; /* owned */
+};
+
+struct call {
+    /* fixed once it has begun */
+    const char *command, *session_id, *correlation_id;
+    uint64_t entered_ns;
+    uint64_t deadline_ns;       /* UINT64_MAX: none */
+    uint64_t queue_deadline_ns; /* UINT64_MAX: none; never beyond the deadline */
+    int64_t timeout_ms;         /* as asked for, for messages */
+    int priority;               /* PIT_PRIORITY_* */
+    bool fail_fast;
+    bool waited_for;            /* a thread blocks in it; else the loop carries it */
+    bool observed;              /* somebody listens to its events */
+    struct buf frame;
+    size_t sent;                /* bytes of the frame that are out */
+    /* the pool's lock */
+    int state;
+    struct list node;           /* in the queue */
+    struct lane *lane;          /* SENT; or QUEUED and just handed a lane */
+    uint64_t sequence;
+    uint64_t queued_ns, sent_ns, queue_ns;
+    bool notified;              /* woken to try for a lane, has not run since */
+    bool was_queued;
+    struct outcome outcome;
+    size_t bytes_out;
+    uint64_t python_ns;
+    uint32_t wake;              /* futex word of the waiting thread: 1 = look again */
+    /* of calls that the loop carries */
+    struct list expiry;
+    uint64_t due_ns;
+    void (*done)(struct call *c); /* on the loop thread, without a lock */
+    struct list done_node;
+    char id[CALL_ID];           /* the correlation id, when it was generated */
+    uint8_t small[CALL_INLINE];
+};
+
+struct call_args { /* what to encode: one of the two */
+    const pit_value *value; /* NULL = none */
+    const char *format;     /* not NULL: with *ap */
+    va_list *ap;
+    bool packed;
+};
+
+/* Encodes the frame (all but sequence and deadline, which call_seal sets). 0 or an error (owned). */
+pit_error *call_encode(struct call *c, const struct call_args *args, size_t max_frame);
+void call_seal(struct call *c, uint64_t sequence, uint64_t now_ns);
+/* Moves the state; false: not allowed. */
+bool call_move(struct call *c, int state);
+/* Gives the outcome (taken): false, and it is freed, when there is one already. Pool's lock. */
+bool call_finish(struct call *c, struct outcome o);
+void outcome_free(struct outcome *o);
+/* Frees frame and outcome. */
+void call_clear(struct call *c);
+/* What a RESULT or ERROR frame says: outcome; rc PIT_E_PROTOCOL_ERROR when it is malformed. */
+struct outcome call_decode(const struct frame *f);
+/* The correlation id: the caller's, or one made from prefix and sequence. */
+const char *call_correlation(struct call *c, uint32_t prefix);
+
+#endif

@@ -1,0 +1,105 @@
+/* See capture.h. Failure modes: no memory for the tail: the output is dropped and counted; the worker is not disturbed. */
+#include "worker/capture.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#include "base/alloc.h"
+
+enum { CHUNK = 16 * 1024, TURN = 16 /* chunks in one turn of the loop: a flood must not stop the rest */ };
+#define RATE (UINT64_C(1) << 20)
+#define SECOND UINT64_C(1000000000)
+
+static void keep(struct capture *c, const char *data, size_t n)
+{
+    if (c->ring == NULL)
+        c->ring = mem_alloc(CAPTURE_TAIL);
+    uint64_t now = c->os->now_ns();
+    if (now - c->window_start_ns >= SECOND) {
+        c->window_start_ns = now;
+        c->window_bytes = 0;
+        c->dropping = false;
+    }
+    if (c->ring == NULL || c->window_bytes + n > RATE) {
+        c->dropped += n;
+        if (!c->dropping && c->on_drop != NULL)
+            c->on_drop(c);
+        c->dropping = true;
+        return;
+    }
+    c->window_bytes += n;
+    for (size_t i = 0; i < n;) {
+        size_t at = (size_t)(c->total % CAPTURE_TAIL), part = CAPTURE_TAIL - at < n - i ? CAPTURE_TAIL - at : n - i;
+        memcpy(c->ring + at, data + i, part);
+        c->total += part;
+        i += part;
+    }
+}
+
+static bool read_some(struct capture *c)
+{
+    char chunk[CHUNK];
+    ssize_t n = c->os->read(c->source.fd, chunk, sizeof chunk);
+    if (n > 0)
+        keep(c, chunk, (size_t)n);
+    else if (n != -EAGAIN)
+        capture_close(c);
+    return n > 0;
+}
+
+static void on_readable(struct loop_source *s, uint32_t events)
+{
+    (void)events;
+    struct capture *c = (struct capture *)(void *)((char *)s - offsetof(struct capture, source));
+    for (int i = 0; i < TURN && c->open && read_some(c); i++)
+        continue;
+}
+
+int capture_open(struct capture *c, const struct os_ops *os, struct loop *loop, int fd)
+{
+    c->os = os;
+    c->loop = loop;
+    c->source = (struct loop_source){.fd = fd, .events = EPOLLIN, .fn = on_readable};
+    int rc = loop_add(loop, &c->source);
+    if (rc < 0) {
+        os->close(fd);
+        return rc;
+    }
+    c->open = true;
+    return 0;
+}
+
+void capture_drain(struct capture *c)
+{
+    for (int i = 0; i < TURN && c->open && read_some(c); i++)
+        continue;
+}
+
+void capture_close(struct capture *c)
+{
+    if (!c->open)
+        return;
+    c->open = false;
+    loop_remove(c->loop, &c->source);
+    c->os->close(c->source.fd);
+}
+
+void capture_finish(struct capture *c)
+{
+    capture_close(c);
+    mem_free(c->ring);
+    c->ring = NULL;
+}
+
+size_t capture_tail(const struct capture *c, char *to, size_t n)
+{
+    if (c->ring == NULL)
+        return 0;
+    uint64_t have = c->total < CAPTURE_TAIL ? c->total : CAPTURE_TAIL;
+    if (n > have)
+        n = (size_t)have;
+    for (size_t i = 0; i < n; i++)
+        to[i] = c->ring[(c->total - n + i) % CAPTURE_TAIL];
+    return n;
+}

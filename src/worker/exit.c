@@ -1,0 +1,109 @@
+/* See exit.h. */
+#include "worker/exit.h"
+
+#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "base/buf.h"
+#include "wire/mp.h"
+
+enum exit_class exit_classify(struct guard_exit how, bool expected)
+{
+    if (how.code == 0)
+        return EXIT_UNKNOWN;
+    if (how.code == CLD_EXITED) {
+        if (how.status == 0)
+            return expected ? EXIT_NORMAL : EXIT_UNEXPECTED_EXIT;
+        return how.status == 1 ? EXIT_PYTHON_ERROR : EXIT_EXIT_CODE;
+    }
+    switch (how.status) {
+    case SIGSEGV: return EXIT_SEGFAULT;
+    case SIGBUS: return EXIT_BUS_ERROR;
+    case SIGABRT: return EXIT_ABORT;
+    case SIGFPE: return EXIT_FPE;
+    case SIGILL: return EXIT_ILLEGAL_INSTRUCTION;
+    case SIGKILL: return expected ? EXIT_NORMAL : EXIT_KILLED;
+    case SIGTERM: return expected ? EXIT_NORMAL : EXIT_SIGNAL;
+    default: return EXIT_SIGNAL;
+    }
+}
+
+static const struct {
+    const char *name, *text;
+} classes[] = {
+#define EXIT_CLASS_ROW(constant, name, text) {#name, text},
+    EXIT_CLASS_LIST(EXIT_CLASS_ROW)
+#undef EXIT_CLASS_ROW
+};
+
+const char *exit_class_name(enum exit_class c)
+{
+    return classes[c].name;
+}
+
+const char *exit_class_text(enum exit_class c)
+{
+    return classes[c].text;
+}
+
+int exit_signal(struct guard_exit how)
+{
+    return how.code == CLD_KILLED || how.code == CLD_DUMPED ? how.status : 0;
+}
+
+int exit_shell_code(struct guard_exit how)
+{
+    if (how.code == 0)
+        return -1;
+    return how.code == CLD_EXITED ? how.status : 128 + how.status;
+}
+
+/* What a worker printed, as text: bytes that are no UTF-8 become U+FFFD. */
+static pit_value *clean_text(const char *text, size_t n)
+{
+    struct buf b = {0};
+    const uint8_t *p = (const uint8_t *)text;
+    for (size_t i = 0; i < n;) {
+        size_t len = p[i] < 0x80 ? 1 : mp_utf8_sequence(p + i, n - i);
+        if (len == 0)
+            buf_append(&b, "\xef\xbf\xbd", 3);
+        else
+            buf_append(&b, p + i, len);
+        i += len != 0 ? len : 1;
+    }
+    pit_value *v = b.failed ? pit_nil() : pit_strn((const char *)b.data, b.len);
+    buf_finish(&b);
+    return v;
+}
+
+/* sigabbrev_np() is glibc's alone. */
+static const char *signal_name(int sig)
+{
+    static const struct {
+        int number;
+        const char *name;
+    } names[] = {{SIGHUP, "SIGHUP"},   {SIGINT, "SIGINT"},   {SIGQUIT, "SIGQUIT"}, {SIGILL, "SIGILL"},   {SIGTRAP, "SIGTRAP"},
+                 {SIGABRT, "SIGABRT"}, {SIGBUS, "SIGBUS"},   {SIGFPE, "SIGFPE"},   {SIGKILL, "SIGKILL"}, {SIGUSR1, "SIGUSR1"},
+                 {SIGSEGV, "SIGSEGV"}, {SIGUSR2, "SIGUSR2"}, {SIGPIPE, "SIGPIPE"}, {SIGALRM, "SIGALRM"}, {SIGTERM, "SIGTERM"},
+                 {SIGXCPU, "SIGXCPU"}, {SIGXFSZ, "SIGXFSZ"}, {SIGSYS, "SIGSYS"}};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (names[i].number == sig)
+            return names[i].name;
+    return NULL;
+}
+
+pit_error *exit_describe(pit_error *e, enum exit_class c, struct guard_exit how, const char *tail, size_t n)
+{
+    error_detail_take(e, "exit_class", pit_str(exit_class_name(c)));
+    if (how.code != 0)
+        error_detail_take(e, "exit_code", pit_int(exit_shell_code(how)));
+    int sig = exit_signal(how);
+    if (sig != 0) {
+        const char *name = signal_name(sig);
+        error_detail_take(e, "signal", name != NULL ? pit_str(name) : pit_int(sig));
+    }
+    if (n != 0)
+        error_detail_take(e, "stderr", clean_text(tail, n));
+    return e;
+}

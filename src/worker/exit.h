@@ -1,0 +1,41 @@
+/* How a worker ended: the classes of exits, and the text and details that a caller gets. Pure. */
+#ifndef PIT_WORKER_EXIT_H
+#define PIT_WORKER_EXIT_H
+
+#include <stdbool.h>
+
+#include "guard/guard_client.h"
+#include "wire/error.h"
+
+/* X(CONSTANT, name, text) */
+#define EXIT_CLASS_LIST(X)                                                                                                     \
+    X(NORMAL, normal, "ended as it was told to")                                                                               \
+    X(UNEXPECTED_EXIT, unexpected_exit, "exited with status 0 without being told to")                                          \
+    X(PYTHON_ERROR, python_error, "exited with status 1, as Python does after an uncaught exception")                          \
+    X(EXIT_CODE, exit_code, "exited with an error status")                                                                     \
+    X(SEGFAULT, segfault, "died of a segmentation fault")                                                                      \
+    X(BUS_ERROR, bus_error, "died of a bus error")                                                                             \
+    X(ABORT, abort, "aborted")                                                                                                 \
+    X(FPE, fpe, "died of an arithmetic exception")                                                                             \
+    X(ILLEGAL_INSTRUCTION, illegal_instruction, "died of an illegal instruction")                                              \
+    X(KILLED, killed, "was killed by SIGKILL from outside")                                                                    \
+    X(SIGNAL, signal, "died of a signal")                                                                                      \
+    X(UNKNOWN, unknown, "died; its exit status was lost")
+
+enum exit_class {
+#define EXIT_CLASS_ENUM(constant, name, text) EXIT_##constant,
+    EXIT_CLASS_LIST(EXIT_CLASS_ENUM)
+#undef EXIT_CLASS_ENUM
+};
+
+/* expected: a stop or a kill of ours was under way. */
+enum exit_class exit_classify(struct guard_exit how, bool expected);
+const char *exit_class_name(enum exit_class c);
+const char *exit_class_text(enum exit_class c);
+/* As a shell would say it: the exit status, or 128 + the signal; -1 when it was lost. */
+int exit_shell_code(struct guard_exit how);
+int exit_signal(struct guard_exit how); /* 0: none */
+/* Adds exit_class, exit_code, signal and stderr (n bytes, made valid UTF-8) to e's details. Returns e. */
+pit_error *exit_describe(pit_error *e, enum exit_class c, struct guard_exit how, const char *tail, size_t n);
+
+#endif

@@ -1,0 +1,190 @@
+/* The handshake, host side: HELLO from the worker, WELCOME to it, READY or FAILED from it; later its log lines. Loop thread, but for
+ * worker_side_frame. Everything that comes in is hostile. */
+#include <snakepit/value.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "worker/worker_internal.h"
+
+static pit_value *decode_map(const struct frame *f)
+{
+    pit_value *v = NULL;
+    if (codec_decode(f->payload, f->payload_n, NULL, &v, NULL, NULL) != 0)
+        return NULL;
+    if (pit_value_kind(v) == PIT_KIND_MAP)
+        return v;
+    pit_value_free(v);
+    return NULL;
+}
+
+static bool offers(const pit_value *hello, const char *name)
+{
+    const pit_value *channels = pit_value_get(hello, "channels");
+    for (size_t i = 0; i < pit_value_len(channels) && i < 8; i++) {
+        const char *channel = pit_value_str(pit_value_at(channels, i));
+        if (channel != NULL && strcmp(channel, name) == 0)
+            return true;
+    }
+    return false;
+}
+
+static int mismatch(struct worker *w, int64_t min, int64_t max)
+{
+    pit_error *e = error_new(PIT_E_PROTOCOL_MISMATCH, "worker %s speaks protocol versions %lld to %lld, this library %d to %d", w->id,
+                             (long long)min, (long long)max, PROTOCOL_MIN, PROTOCOL_MAX);
+    error_detail_take(e, "worker_min", pit_int(min));
+    error_detail_take(e, "worker_max", pit_int(max));
+    error_detail_take(e, "host_min", pit_int(PROTOCOL_MIN));
+    error_detail_take(e, "host_max", pit_int(PROTOCOL_MAX));
+    error_suggest(e, "install the snakepit_bridge package that came with this library");
+    worker_fail(w, PIT_E_PROTOCOL_MISMATCH, "it speaks no protocol version that this library speaks", e);
+    return PIT_E_PROTOCOL_MISMATCH;
+}
+
+static int send_welcome(struct worker *w)
+{
+    struct buf b = {0};
+    buf_reserve(&b, 512);
+    b.len = FRAME_HEADER;
+    pit_value *v = pit_pack("{s:i,s:s,s:s,s:s,s:s,s:u,s:U,s:i,s:u,s:U}", "protocol", PROTOCOL_MAX, "worker_id", w->id, "pool",
+                            w->config->pool, "run_id", w->env->run_id, "channel", w->is_ring ? "ring" : "socket", "lanes",
+                            (unsigned)w->config->lanes, "max_frame_bytes", (uint64_t)w->config->max_frame, "max_depth",
+                            CODEC_MAX_DEPTH, "call_prefix", (unsigned)w->prefix, "now_ns", w->env->os->now_ns());
+    int rc = codec_encode(&b, v, NULL);
+    pit_value_free(v);
+    size_t done = 0;
+    if (rc == 0) {
+        frame_put_header(b.data, FRAME_WELCOME, 0, 0, 0, b.len);
+        rc = w->control->ops->send(w->control, b.data, b.len, &done);
+    }
+    buf_finish(&b);
+    return rc == CHANNEL_AGAIN ? PIT_E_PROTOCOL_ERROR : rc;
+}
+
+static bool secret_matches(const struct worker *w, const pit_value *hello)
+{
+    const void *secret;
+    size_t n;
+    return pit_value_get_bytes(pit_value_get(hello, "secret"), &secret, &n) && n == sizeof w->secret &&
+           memcmp(secret, w->secret, n) == 0;
+}
+
+static int on_hello(struct worker *w, const pit_value *hello)
+{
+    int64_t min = 0, max = 0;
+    if (!pit_value_get_int(pit_value_get(hello, "protocol_min"), &min) || !pit_value_get_int(pit_value_get(hello, "protocol_max"), &max))
+        return PIT_E_PROTOCOL_ERROR;
+    if (min > PROTOCOL_MAX || max < PROTOCOL_MIN)
+        return mismatch(w, min, max);
+    if (!secret_matches(w, hello))
+        return PIT_E_PROTOCOL_ERROR;
+    bool ring = offers(hello, "ring");
+    if (!ring && w->config->channel == PIT_CHANNEL_RING) {
+        pit_error *e = error_new(PIT_E_START_FAILED, "worker %s cannot use rings: the extension of snakepit_bridge is not there", w->id);
+        worker_fail(w, PIT_E_START_FAILED, "it cannot use rings", e);
+        return PIT_E_START_FAILED;
+    }
+    w->is_ring = ring && w->config->channel != PIT_CHANNEL_SOCKET;
+    if (!w->is_ring && w->config->lanes != 1)
+        return PIT_E_PROTOCOL_ERROR;
+    pit_value_get_bool(pit_value_get(hello, "marks"), &w->marks);
+    w->marks = w->marks || w->is_ring;
+    w->hello = true;
+    return send_welcome(w);
+}
+
+static int make_lanes(struct worker *w)
+{
+    struct lane *lanes = mem_array(w->config->lanes, sizeof *lanes);
+    if (lanes == NULL)
+        return PIT_E_ALLOCATION_FAILED;
+    int rc = 0;
+    for (uint32_t i = 0; i < w->config->lanes; i++) {
+        struct lane *l = &lanes[i];
+        l->worker = w;
+        l->index = i;
+        l->owner = LANE_IDLE;
+        l->sequence = (uint64_t)i << 48;
+        l->status = w->marks ? channel_ring_status(w->segment, i, w->config->ring_bytes) : NULL;
+        l->channel = w->is_ring ? channel_ring_create(w->env->os, w->segment, i, w->config->ring_bytes, w->config->max_frame) : w->control;
+        if (l->channel == NULL)
+            rc = PIT_E_ALLOCATION_FAILED;
+    }
+    pthread_mutex_lock(w->config->lock);
+    w->lanes = lanes; /* worker_free() frees what there is */
+    pthread_mutex_unlock(w->config->lock);
+    return rc;
+}
+
+static int on_ready(struct worker *w, pit_value *ready)
+{
+    w->ready = ready;
+    int rc = make_lanes(w);
+    if (rc != 0)
+        return rc;
+    loop_timer_stop(w->env->loop, &w->ready_timer);
+    w->ready_ns = w->env->os->now_ns();
+    pthread_mutex_lock(w->config->lock);
+    bool moved = worker_move(w, PIT_WORKER_READY);
+    pthread_mutex_unlock(w->config->lock);
+    if (moved)
+        w->events->ready(w);
+    return 0;
+}
+
+/* The worker has said why it will not become ready; it exits by itself, and the exit completes the story. */
+static void on_failed(struct worker *w, const struct frame *f)
+{
+    pit_error *e = error_from_worker(f->payload, f->payload_n, PIT_E_START_FAILED);
+    error_worker(e, w->id);
+    error_pool(e, w->config->pool);
+    if (w->failure == NULL)
+        w->failure = e;
+    else
+        pit_error_free(e);
+}
+
+static void on_log(struct worker *w, const pit_value *line)
+{
+    static const char *const names[] = {"debug", "info", "warning", "error"};
+    const char *level = pit_value_str_or(pit_value_get(line, "level"), "info");
+    int n = PIT_LOG_INFO;
+    for (int i = 0; i < 4; i++)
+        if (strcmp(level, names[i]) == 0)
+            n = PIT_LOG_DEBUG + i;
+    log_line(w->env->log, n, "worker %s: %s: %s", w->id, pit_value_str_or(pit_value_get(line, "logger"), "python"),
+             pit_value_str_or(pit_value_get(line, "text"), ""));
+}
+
+int worker_side_frame(struct worker *w, const struct frame *f)
+{
+    if (f->kind != FRAME_LOG)
+        return PIT_E_PROTOCOL_ERROR;
+    pit_value *line = decode_map(f);
+    if (line == NULL)
+        return PIT_E_PROTOCOL_ERROR;
+    on_log(w, line);
+    pit_value_free(line);
+    return 0;
+}
+
+int handshake_frame(struct worker *w, const struct frame *f)
+{
+    bool starting = w->state == PIT_WORKER_STARTING;
+    if (f->kind == FRAME_HELLO && starting && !w->hello) {
+        pit_value *hello = decode_map(f);
+        int rc = hello != NULL ? on_hello(w, hello) : PIT_E_PROTOCOL_ERROR;
+        pit_value_free(hello);
+        return rc;
+    }
+    if (f->kind == FRAME_READY && starting && w->hello) {
+        pit_value *ready = decode_map(f);
+        return ready != NULL ? on_ready(w, ready) : PIT_E_PROTOCOL_ERROR;
+    }
+    if (f->kind == FRAME_FAILED && starting) {
+        on_failed(w, f);
+        return 0;
+    }
+    return worker_side_frame(w, f);
+}

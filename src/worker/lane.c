@@ -1,0 +1,73 @@
+/* See lane.h. */
+#include "worker/lane.h"
+
+#include "base/sm.h"
+
+static const struct sm_state owners[] = {
+    {NULL, 0},
+#define LANE_OWNER_ROW(constant, name, edges) {#name, edges},
+    LANE_OWNER_LIST(LANE_OWNER_ROW)
+#undef LANE_OWNER_ROW
+};
+static const struct sm_table table = {"lane", owners, LANE_OWNER_COUNT};
+
+bool lane_move(struct lane *l, int owner)
+{
+    return sm_move(&table, &l->owner, owner);
+}
+
+uint64_t lane_push(struct lane *l, struct call *c)
+{
+    uint64_t sequence = ++l->sequence;
+    l->flights[(l->first + l->count) % SEGMENT_SLOTS] = (struct flight){sequence, c};
+    l->count++;
+    return sequence;
+}
+
+struct flight *lane_at(struct lane *l, unsigned i)
+{
+    return i < l->count ? &l->flights[(l->first + i) % SEGMENT_SLOTS] : NULL;
+}
+
+struct flight *lane_head(struct lane *l)
+{
+    return lane_at(l, 0);
+}
+
+void lane_pop(struct lane *l)
+{
+    l->first = (l->first + 1) % SEGMENT_SLOTS;
+    l->count--;
+}
+
+void lane_drop(struct lane *l, unsigned i)
+{
+    for (; i + 1 < l->count; i++)
+        *lane_at(l, i) = *lane_at(l, i + 1);
+    l->count--;
+}
+
+bool lane_started(const struct lane *l, uint64_t sequence)
+{
+    if (l->status == NULL)
+        return true;
+    uint64_t claim = __atomic_load_n(&l->status->claims[sequence % SEGMENT_SLOTS], __ATOMIC_ACQUIRE);
+    return claim == CLAIM(sequence, CLAIM_STARTED) || claim == CLAIM(sequence, CLAIM_FINISHED);
+}
+
+bool lane_revoke(struct lane *l, uint64_t sequence)
+{
+    if (l->status == NULL)
+        return false;
+    uint64_t *slot = &l->status->claims[sequence % SEGMENT_SLOTS];
+    uint64_t old = __atomic_load_n(slot, __ATOMIC_ACQUIRE);
+    if (old >> 2 == sequence)
+        return false;
+    return __atomic_compare_exchange_n(slot, &old, CLAIM(sequence, CLAIM_REVOKED), false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+}
+
+void lane_flag_cancel(struct lane *l, uint64_t sequence)
+{
+    if (l->status != NULL)
+        __atomic_store_n(&l->status->cancel, sequence, __ATOMIC_RELEASE);
+}

@@ -1,0 +1,75 @@
+/* A lane: one pair of rings (or the control socket) between one owner in the host and one thread of a worker.
+ *
+ * Invariants
+ *  1. At any moment a lane has one owner: the pool (IDLE), a caller's thread in a blocking call (CALLER), the loop (LOOP), or nobody
+ *     any more (CLOSED). The owner changes under the pool's lock and nowhere else.
+ *  2. Only the owner receives. The owner sends; on a LOOP lane whoever holds the pool's lock may send.
+ *  3. `flights` are the calls that stand in the request ring or run, oldest first; answers come in that order. A flight without
+ *     a call was given up by its caller: its answer is dropped.
+ *  4. A CALLER lane has one flight; more than one only where calls are known to be short. */
+#ifndef PIT_WORKER_LANE_H
+#define PIT_WORKER_LANE_H
+
+#include "base/buf.h"
+#include "base/list.h"
+#include "channel/channel.h"
+#include "os/loop.h"
+#include "ring/segment.h"
+
+struct call;
+struct worker;
+
+/* X(CONSTANT, name, edges) */
+#define LANE_OWNER_LIST(X)                                                                                                     \
+    X(IDLE, idle, SM_TO(LANE_CALLER) | SM_TO(LANE_LOOP) | SM_TO(LANE_CLOSED))                                                  \
+    X(CALLER, caller, SM_TO(LANE_IDLE) | SM_TO(LANE_LOOP) | SM_TO(LANE_CALLER) | SM_TO(LANE_CLOSED))                           \
+    X(LOOP, loop, SM_TO(LANE_IDLE) | SM_TO(LANE_CALLER) | SM_TO(LANE_CLOSED))                                                  \
+    X(CLOSED, closed, 0)
+
+enum lane_owner {
+    LANE_NONE = 0,
+#define LANE_OWNER_ENUM(constant, name, edges) LANE_##constant,
+    LANE_OWNER_LIST(LANE_OWNER_ENUM)
+#undef LANE_OWNER_ENUM
+        LANE_OWNER_COUNT
+};
+
+struct flight {
+    uint64_t sequence;
+    struct call *call; /* NULL: given up */
+};
+
+struct lane {
+    struct list node; /* in the pool's list of idle lanes, or of the loop's lanes */
+    struct worker *worker;
+    unsigned index;
+    int owner;
+    bool dead; /* atomic: the worker has ended; who waits on the lane shall look */
+    bool armed; /* a LOOP lane: the worker rings the control socket */
+    struct channel *channel;
+    struct lane_status *status; /* NULL: the worker keeps no marks */
+    uint64_t sequence;          /* of the last call */
+    unsigned first, count;
+    struct flight flights[SEGMENT_SLOTS];
+    struct loop_timer grace;    /* runs out: the worker is killed */
+    struct loop_work attend;    /* asks the loop to look at the lane */
+    struct buf unsent;          /* the rest of a frame whose caller has gone */
+    size_t unsent_done;
+    struct call *sending;       /* a LOOP lane: the call whose frame is partly out */
+    uint64_t finished;          /* calls, for statistics */
+};
+
+bool lane_move(struct lane *l, int owner); /* the one function that changes the owner; pool's lock */
+uint64_t lane_push(struct lane *l, struct call *c); /* its sequence; there must be room */
+struct flight *lane_head(struct lane *l);           /* NULL: none */
+struct flight *lane_at(struct lane *l, unsigned i); /* i-th oldest */
+void lane_pop(struct lane *l);
+void lane_drop(struct lane *l, unsigned i);         /* takes out the i-th */
+/* Has the worker begun to run this call? Without marks: true (a call runs at most once). */
+bool lane_started(const struct lane *l, uint64_t sequence);
+/* Takes a call back that has not been started: true when it will never run. */
+bool lane_revoke(struct lane *l, uint64_t sequence);
+/* Sets the cooperative flag that Python reads as session_context.cancelled(). */
+void lane_flag_cancel(struct lane *l, uint64_t sequence);
+
+#endif

@@ -1,0 +1,374 @@
+/* See worker.h. This file: the state, the references and the end of a worker. */
+#include "worker/worker.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#include "base/alloc.h"
+#include "base/sm.h"
+#include "worker/worker_internal.h"
+
+enum { STATUS_WAIT_MS = 40, EOF_WAIT_MS = 20, STDERR_TAIL = 64 * 1024 };
+
+#define TO_END SM_TO(PIT_WORKER_STOPPING) | SM_TO(PIT_WORKER_GONE)
+static const struct sm_state states[] = {
+    {NULL, 0},
+    {"starting", SM_TO(PIT_WORKER_READY) | TO_END},
+    {"ready", SM_TO(PIT_WORKER_BUSY) | SM_TO(PIT_WORKER_DRAINING) | TO_END},
+    {"busy", SM_TO(PIT_WORKER_READY) | SM_TO(PIT_WORKER_DRAINING) | TO_END},
+    {"draining", TO_END},
+    {"stopping", SM_TO(PIT_WORKER_GONE)},
+    {"gone", 0},
+};
+static const struct sm_table table = {"worker", states, PIT_WORKER_GONE + 1};
+
+struct event_common worker_common(const struct worker *w)
+{
+    return (struct event_common){.pool = w->config->pool, .worker_id = w->id, .generation = w->generation};
+}
+
+bool worker_move(struct worker *w, int state)
+{
+    int from = w->state;
+    if (!sm_move(&table, &w->state, state))
+        return false;
+    if (telemetry_wants(w->env->telemetry, EVENT_WORKER_STATE_CHANGED)) {
+        struct event_common common = worker_common(w);
+        const char *texts[] = {sm_name(&table, from), sm_name(&table, state)};
+        telemetry_emit(w->env->telemetry, EVENT_WORKER_STATE_CHANGED, &common, NULL, texts);
+    }
+    return true;
+}
+
+uint64_t worker_deadline(const struct worker *w, int64_t ms)
+{
+    return ms < 0 ? UINT64_MAX : w->env->os->now_ns() + (uint64_t)ms * MS;
+}
+
+struct worker *worker_ref(struct worker *w)
+{
+    w->refs++;
+    return w;
+}
+
+bool worker_unref(struct worker *w)
+{
+    return --w->refs == 0;
+}
+
+void worker_free(struct worker *w)
+{
+    for (uint32_t i = 0; w->lanes != NULL && i < w->config->lanes; i++) {
+        if (w->lanes[i].channel != NULL && w->lanes[i].channel != w->control)
+            w->lanes[i].channel->ops->destroy(w->lanes[i].channel);
+        buf_finish(&w->lanes[i].unsent);
+    }
+    if (w->control != NULL)
+        w->control->ops->destroy(w->control);
+    if (w->segment != NULL)
+        w->env->os->segment_unmap(w->segment, w->segment_bytes);
+    if (w->control_fd >= 0)
+        w->env->os->close(w->control_fd);
+    capture_finish(&w->out);
+    capture_finish(&w->err);
+    pit_error_free(w->failure);
+    pit_value_free(w->ready);
+    mem_free(w->lanes);
+    mem_free(w);
+}
+
+/* ---- the end ---- */
+
+static void close_pidfd(struct worker *w)
+{
+    if (w->pidfd < 0)
+        return;
+    loop_remove(w->env->loop, &w->pidfd_source);
+    w->env->os->close(w->pidfd);
+    w->pidfd = -1;
+}
+
+static void close_control(struct worker *w)
+{
+    if (!w->control_open)
+        return;
+    w->control_open = false;
+    loop_remove(w->env->loop, &w->control_source);
+}
+
+static void signal_group(struct worker *w, int sig)
+{
+    if (w->pid <= 0 || w->exited)
+        return;
+    if (w->pidfd >= 0)
+        w->env->os->pidfd_kill(w->pidfd, sig);
+    if (w->env->guard != NULL)
+        guard_kill(w->env->guard, w->pid, sig);
+}
+
+void worker_fail(struct worker *w, int code, const char *text, pit_error *failure)
+{
+    if (w->failure == NULL)
+        w->failure = failure;
+    else
+        pit_error_free(failure);
+    pthread_mutex_lock(w->config->lock);
+    bool first = !w->dead;
+    w->dead = true;
+    if (first && code != 0) {
+        w->end_code = code;
+        w->end_text = text;
+    }
+    pthread_mutex_unlock(w->config->lock);
+    loop_timer_stop(w->env->loop, &w->ready_timer);
+    if (first)
+        w->events->dead(w);
+}
+
+void worker_finish(struct worker *w)
+{
+    if (w->state == PIT_WORKER_GONE)
+        return;
+    worker_fail(w, 0, NULL, NULL);
+    capture_drain(&w->out);
+    capture_drain(&w->err);
+    capture_close(&w->out);
+    capture_close(&w->err);
+    close_control(w);
+    close_pidfd(w);
+    loop_timer_stop(w->env->loop, &w->stop_timer);
+    loop_timer_stop(w->env->loop, &w->status_timer);
+    w->exit_class = exit_classify(w->how, w->expected);
+    pthread_mutex_lock(w->config->lock);
+    worker_move(w, PIT_WORKER_GONE);
+    pthread_mutex_unlock(w->config->lock);
+    w->events->gone(w);
+}
+
+static void on_status_missing(struct loop_timer *t)
+{
+    struct worker *w = LIST_ENTRY(t, struct worker, status_timer);
+    if (w->pidfd < 0)
+        worker_finish(w);
+    else
+        worker_kill(w, PIT_E_WORKER_CRASH, "it closed its control socket but went on running, and was killed");
+}
+
+/* The process has ended; the guard will say how, in a moment. */
+static void on_pidfd(struct loop_source *s, uint32_t events)
+{
+    (void)events;
+    struct worker *w = LIST_ENTRY(s, struct worker, pidfd_source);
+    close_pidfd(w);
+    loop_timer_set(w->env->loop, &w->status_timer, worker_deadline(w, STATUS_WAIT_MS));
+    worker_fail(w, 0, NULL, NULL);
+}
+
+static void on_exited(struct guard_child *c, struct guard_exit how)
+{
+    struct worker *w = LIST_ENTRY(c, struct worker, child);
+    w->exited = true;
+    w->how = how;
+    worker_finish(w);
+    pthread_mutex_lock(w->config->lock);
+    bool last = worker_unref(w);
+    pthread_mutex_unlock(w->config->lock);
+    if (last)
+        worker_free(w);
+}
+
+void worker_guard_lost(struct worker *w)
+{
+    signal_group(w, SIGKILL);
+    if (w->exited || !w->spawned)
+        return;
+    worker_fail(w, PIT_E_GUARD_LOST, "the guard process died", NULL);
+    on_exited(&w->child, (struct guard_exit){0});
+}
+
+void worker_kill(struct worker *w, int code, const char *text)
+{
+    pthread_mutex_lock(w->config->lock);
+    w->expected = true;
+    worker_move(w, PIT_WORKER_STOPPING);
+    pthread_mutex_unlock(w->config->lock);
+    signal_group(w, SIGKILL);
+    worker_fail(w, code, text, NULL);
+}
+
+static void on_stop_timer(struct loop_timer *t)
+{
+    struct worker *w = LIST_ENTRY(t, struct worker, stop_timer);
+    signal_group(w, w->term_sent ? SIGKILL : SIGTERM);
+    if (!w->term_sent)
+        loop_timer_set(w->env->loop, t, worker_deadline(w, w->config->graceful_ms / 2));
+    w->term_sent = true;
+}
+
+/* A worker that sleeps in a ring's futex looks at its control socket when it is woken. */
+static void nudge_lanes(struct worker *w)
+{
+    for (uint32_t i = 0; w->lanes != NULL && i < w->config->lanes; i++)
+        w->lanes[i].channel->ops->nudge(w->lanes[i].channel);
+}
+
+void worker_stop(struct worker *w)
+{
+    pthread_mutex_lock(w->config->lock);
+    bool go = worker_move(w, PIT_WORKER_STOPPING);
+    w->expected = true;
+    pthread_mutex_unlock(w->config->lock);
+    if (!go)
+        return;
+    uint8_t frame[FRAME_HEADER];
+    size_t done = 0;
+    frame_put_header(frame, FRAME_STOP, 0, 0, 0, sizeof frame);
+    bool asked = w->hello && w->control_open && w->control->ops->send(w->control, frame, sizeof frame, &done) == 0;
+    nudge_lanes(w);
+    w->term_sent = !asked;
+    if (!asked)
+        signal_group(w, SIGTERM);
+    loop_timer_set(w->env->loop, &w->stop_timer, worker_deadline(w, w->config->graceful_ms / 2));
+    worker_fail(w, PIT_E_SHUTTING_DOWN, "the worker was told to end", NULL);
+}
+
+pit_error *worker_end_error(struct worker *w)
+{
+    char *tail = mem_alloc(STDERR_TAIL);
+    size_t n = tail != NULL ? capture_tail(&w->err, tail, STDERR_TAIL) : 0;
+    int code = w->end_code != 0 ? w->end_code : PIT_E_WORKER_CRASH;
+    pit_error *e = w->end_text != NULL ? error_new(code, "worker %s: %s", w->id, w->end_text)
+                                       : error_new(code, "worker %s %s", w->id, exit_class_text(w->exit_class));
+    error_worker(e, w->id);
+    error_pool(e, w->config->pool);
+    exit_describe(e, w->exit_class, w->how, tail, n);
+    mem_free(tail);
+    return e;
+}
+
+/* ---- what the loop tells ---- */
+
+static void on_control_end(struct worker *w)
+{
+    close_control(w);
+    if (w->pidfd >= 0)
+        loop_timer_set(w->env->loop, &w->status_timer, worker_deadline(w, EOF_WAIT_MS));
+    worker_fail(w, 0, NULL, NULL);
+}
+
+/* Frames that are no answers: everything before READY, log lines later. A worker on the socket whose lane is in use is read by the
+ * lane's owner. */
+static void on_control(struct loop_source *s, uint32_t events)
+{
+    struct worker *w = LIST_ENTRY(s, struct worker, control_source);
+    struct channel_frame in;
+    channel_frame_init(&in);
+    for (int turns = 0; turns < 64 && w->control_open; turns++) {
+        pthread_mutex_lock(w->config->lock);
+        bool mine = w->lanes == NULL || w->is_ring || w->lanes[0].owner == LANE_IDLE || w->lanes[0].owner == LANE_CLOSED;
+        int rc = mine ? w->control->ops->recv(w->control, &in) : CHANNEL_AGAIN;
+        pthread_mutex_unlock(w->config->lock);
+        if (rc == CHANNEL_AGAIN) {
+            if (!mine && (events & (EPOLLHUP | EPOLLERR)) != 0)
+                on_control_end(w);
+            break;
+        }
+        struct frame f;
+        if (rc == 0)
+            rc = frame_parse(in.data, in.n, &f);
+        if (rc == 0)
+            rc = handshake_frame(w, &f);
+        if (rc == PIT_E_WORKER_LOST)
+            on_control_end(w);
+        else if (rc != 0)
+            worker_kill(w, rc, rc == PIT_E_PROTOCOL_ERROR ? "it broke the protocol on its control socket" : pit_strerror(rc));
+        if (rc != 0)
+            break;
+    }
+    channel_frame_finish(&in);
+}
+
+static void on_ready_timeout(struct loop_timer *t)
+{
+    struct worker *w = LIST_ENTRY(t, struct worker, ready_timer);
+    pit_error *e = error_new(PIT_E_START_TIMEOUT, "worker %s was not ready after %lld ms", w->id, (long long)w->config->ready_timeout_ms);
+    error_suggest(e, "a slow import? raise worker_ready_timeout_ms");
+    w->failure = w->failure != NULL ? (pit_error_free(e), w->failure) : e;
+    worker_kill(w, PIT_E_START_TIMEOUT, "it was not ready in time");
+}
+
+static void output_dropped(struct worker *w, const struct capture *c, const char *stream)
+{
+    if (!telemetry_wants(w->env->telemetry, EVENT_WORKER_OUTPUT_DROPPED))
+        return;
+    struct event_common common = worker_common(w);
+    const double numbers[] = {(double)c->dropped};
+    const char *texts[] = {stream};
+    telemetry_emit(w->env->telemetry, EVENT_WORKER_OUTPUT_DROPPED, &common, numbers, texts);
+}
+
+static void on_out_dropped(struct capture *c)
+{
+    output_dropped(LIST_ENTRY(c, struct worker, out), c, "stdout");
+}
+
+static void on_err_dropped(struct capture *c)
+{
+    output_dropped(LIST_ENTRY(c, struct worker, err), c, "stderr");
+}
+
+static void spawn_failed(struct worker *w, int error, const char *call)
+{
+    pit_error *e = error_new(error == ENOENT || error == EACCES || error == ENOEXEC ? PIT_E_START_FAILED : PIT_E_SYSTEM_ERROR,
+                             "worker %s could not be started: %s: %s%s%s", w->id, call, strerror(error), w->config->argv[0][0] != '\0' ? ": " : "",
+                             w->config->argv[0]);
+    error_detail_take(e, "errno", pit_int(error));
+    error_detail_take(e, "call", pit_str(call));
+    if (error == EAGAIN)
+        error_suggest(e, "the limit on processes is reached: see ulimit -u and the cgroup's pids.max");
+    worker_fail(w, PIT_E_START_FAILED, "it could not be started", e);
+    on_exited(&w->child, (struct guard_exit){0});
+}
+
+static void on_spawned(struct guard_child *c, int error, const char *call, pid_t pid, int pidfd)
+{
+    struct worker *w = LIST_ENTRY(c, struct worker, child);
+    if (error != 0) {
+        spawn_failed(w, error, call);
+        return;
+    }
+    w->pid = pid;
+    w->pidfd = pidfd;
+    w->pidfd_source = (struct loop_source){.fd = pidfd, .events = EPOLLIN, .fn = on_pidfd};
+    int rc = pidfd >= 0 ? loop_add(w->env->loop, &w->pidfd_source) : -EMFILE;
+    if (rc < 0) {
+        if (pidfd >= 0)
+            w->env->os->close(pidfd);
+        w->pidfd = -1;
+        worker_kill(w, PIT_E_SYSTEM_ERROR, "its pidfd could not be watched");
+    } else if (w->dead) {
+        signal_group(w, SIGKILL); /* it was given up while it was being started */
+    }
+    if (telemetry_wants(w->env->telemetry, EVENT_POOL_WORKER_SPAWNED)) {
+        struct event_common common = worker_common(w);
+        char pid_text[16];
+        snprintf(pid_text, sizeof pid_text, "%d", (int)pid);
+        const double numbers[] = {(double)(w->env->os->now_ns() - w->started_ns) / 1e6};
+        const char *texts[] = {"exec", pid_text};
+        telemetry_emit(w->env->telemetry, EVENT_POOL_WORKER_SPAWNED, &common, numbers, texts);
+    }
+}
+
+void worker_init_hooks(struct worker *w)
+{
+    w->child = (struct guard_child){on_spawned, on_exited};
+    w->control_source = (struct loop_source){.fd = -1, .events = EPOLLIN, .fn = on_control};
+    w->ready_timer.fn = on_ready_timeout;
+    w->stop_timer.fn = on_stop_timer;
+    w->status_timer.fn = on_status_missing;
+    w->out.on_drop = on_out_dropped;
+    w->err.on_drop = on_err_dropped;
+}

@@ -1,0 +1,127 @@
+/* One supervised worker process: start through the guard, handshake, supervision, end.
+ *
+ *   STARTING --READY frame--> READY <--> BUSY --> DRAINING --> STOPPING --> GONE
+ *        every state but GONE -> STOPPING (told to end, or killed by us) and -> GONE (died)
+ *
+ * Invariants
+ *  1. worker_move() is the one function that changes the state, under the pool's lock; it emits worker.state_changed.
+ *  2. Everything else here runs on the loop thread; functions marked "lock" want the pool's lock held, the others want it free.
+ *  3. `expected` is set before any signal or STOP of ours. `dead` means: no call may be given to it any more. GONE comes last: the
+ *     process has ended and its exit status is known, or will never be.
+ *  4. on_dead comes once (it can serve no longer: replace it); on_gone comes once, after on_dead; then nothing more.
+ *  5. A worker lives until it is GONE and its last reference (the pool's, one for each lane that a caller holds) is dropped.
+ *
+ * Failure modes: whatever the worker sends, or does not, ends it alone. Its exit status may be lost with the guard. */
+#ifndef PIT_WORKER_WORKER_H
+#define PIT_WORKER_WORKER_H
+
+#include <pthread.h>
+#include <snakepit/pool.h>
+
+#include "base/log.h"
+#include "guard/guard_client.h"
+#include "os/loop.h"
+#include "telemetry/event.h"
+#include "worker/capture.h"
+#include "worker/exit.h"
+#include "worker/lane.h"
+
+/* What all workers of a host share. */
+struct worker_env {
+    const struct os_ops *os;
+    struct loop *loop;
+    struct guard_client *guard; /* NULL while there is none */
+    struct telemetry *telemetry;
+    const struct log *log;
+    const char *run_id;
+    uint32_t prefix; /* of correlation ids: counts up with every worker */
+};
+
+/* What all workers of a pool share. */
+struct worker_config {
+    const char *pool;         /* its name */
+    char **argv, **env;       /* env without SNAKEPIT_WORKER_ID */
+    const char *cwd;
+    uint32_t lanes, ring_bytes;
+    size_t max_frame;
+    int channel;              /* PIT_CHANNEL_* */
+    int64_t ready_timeout_ms, graceful_ms;
+    pthread_mutex_t *lock;    /* the pool's */
+};
+
+struct worker;
+
+struct worker_events {
+    void (*ready)(struct worker *w);                       /* its lanes may be used */
+    void (*dead)(struct worker *w);                        /* can serve no longer; its exit is not known yet */
+    void (*gone)(struct worker *w);                        /* it has ended; w->exit_class, w->how, w->failure are final */
+};
+
+/* What a process started by the guard is known by: its address is the token. */
+struct guard_child {
+    void (*spawned)(struct guard_child *c, int error, const char *call, pid_t pid, int pidfd);
+    void (*exited)(struct guard_child *c, struct guard_exit how);
+};
+
+struct worker {
+    struct guard_child child;
+    const struct worker_env *env;
+    const struct worker_config *config;
+    const struct worker_events *events;
+    void *pool;
+    char id[96]; /* "<pool>/<slot>.<generation>" */
+    int slot;
+    uint64_t generation;
+    uint32_t prefix;
+    /* pool's lock */
+    int state, refs;
+    bool dead, expected;
+    int end_code;          /* what its calls get: PIT_E_WORKER_CRASH, or why we ended it */
+    const char *end_text;  /* static: what happened, when it is not just the exit */
+    struct list node;      /* in the pool's list of all workers */
+    struct lane *lanes;    /* config->lanes of them once it is READY */
+    bool marks;
+    /* loop thread */
+    pid_t pid;
+    int pidfd, control_fd;
+    void *segment;
+    size_t segment_bytes;
+    int segment_fd, child_fds[3]; /* open only until it is spawned */
+    uint8_t secret[SEGMENT_SECRET];
+    struct channel *control;
+    struct loop_source control_source, pidfd_source;
+    struct loop_timer ready_timer, stop_timer, status_timer;
+    struct capture out, err;
+    bool spawned, hello, exited, control_open, is_ring, term_sent;
+    uint64_t started_ns, ready_ns;
+    struct guard_exit how;
+    enum exit_class exit_class;
+    pit_error *failure;    /* why it did not become ready */
+    pit_value *ready;      /* the READY frame's map: tools and capabilities */
+    uint64_t calls;
+};
+
+/* Takes nothing; NULL: out of memory. One reference: the pool's. */
+struct worker *worker_create(const struct worker_env *env, const struct worker_config *config, const struct worker_events *events,
+                             void *pool, int slot, uint64_t generation);
+/* Spawns it. What fails is told by dead and gone, also when it fails at once. */
+void worker_start(struct worker *w, uint32_t prefix);
+/* Asks it to end: STOP, half of the grace later SIGTERM, at its end SIGKILL. Harmless when it is ending already. */
+void worker_stop(struct worker *w);
+/* SIGKILL to its group, now. Its calls get `code` and `text`. Harmless when it is dead. */
+void worker_kill(struct worker *w, int code, const char *text);
+/* The guard is lost: the process has ended or will, and nobody will tell its status. */
+void worker_guard_lost(struct worker *w);
+/* A frame that is no answer to a call (a log line); PIT_E_PROTOCOL_ERROR when it may not come now. Any thread. */
+int worker_side_frame(struct worker *w, const struct frame *f);
+/* lock: */
+bool worker_move(struct worker *w, int state);
+struct worker *worker_ref(struct worker *w);
+/* Drops a reference; true: it was the last one, and the caller frees it with worker_free outside the lock. */
+bool worker_unref(struct worker *w);
+void worker_free(struct worker *w);
+/* The error for a call that ran when the worker ended: end_code, or worker_crash with class, status and stderr. After `gone`. */
+pit_error *worker_end_error(struct worker *w);
+struct event_common worker_common(const struct worker *w);
+
+#endif

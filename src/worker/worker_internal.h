@@ -1,0 +1,18 @@
+/* Between the files of the worker module. Loop thread. */
+#ifndef PIT_WORKER_WORKER_INTERNAL_H
+#define PIT_WORKER_WORKER_INTERNAL_H
+
+#include "worker/worker.h"
+
+#define MS UINT64_C(1000000)
+
+/* handshake.c: a frame on the control socket. 0 or the PIT_E_* for which the worker is ended. */
+int handshake_frame(struct worker *w, const struct frame *f);
+/* It can serve no longer. code 0: it died by itself. failure (taken, may be NULL): why it did not become ready. */
+void worker_fail(struct worker *w, int code, const char *text, pit_error *failure);
+/* The process has ended and all is known that ever will be. */
+void worker_finish(struct worker *w);
+void worker_init_hooks(struct worker *w);
+uint64_t worker_deadline(const struct worker *w, int64_t ms);
+
+#endif

@@ -1,0 +1,174 @@
+/* See worker.h. This file: making the descriptors and the shared segment of a worker, and asking the guard to spawn it. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#include "base/alloc.h"
+#include "worker/worker_internal.h"
+
+struct worker *worker_create(const struct worker_env *env, const struct worker_config *config, const struct worker_events *events,
+                             void *pool, int slot, uint64_t generation)
+{
+    struct worker *w = mem_zalloc(sizeof *w);
+    if (w == NULL)
+        return NULL;
+    w->env = env;
+    w->config = config;
+    w->events = events;
+    w->pool = pool;
+    w->slot = slot;
+    w->generation = generation;
+    w->state = PIT_WORKER_STARTING;
+    w->refs = 1;
+    w->pidfd = w->control_fd = w->segment_fd = -1;
+    for (int i = 0; i < 3; i++)
+        w->child_fds[i] = -1;
+    snprintf(w->id, sizeof w->id, "%s/%d.%llu", config->pool, slot, (unsigned long long)generation);
+    worker_init_hooks(w);
+    return w;
+}
+
+static void close_fd(struct worker *w, int *fd)
+{
+    if (*fd >= 0)
+        w->env->os->close(*fd);
+    *fd = -1;
+}
+
+static int open_segment(struct worker *w)
+{
+    const struct os_ops *os = w->env->os;
+    w->segment_bytes = segment_bytes(w->config->lanes, w->config->ring_bytes);
+    int rc = os->random(w->secret, sizeof w->secret);
+    if (rc == 0)
+        rc = os->segment_create("snakepit", w->segment_bytes, &w->segment, &w->segment_fd);
+    if (rc == 0)
+        segment_init(w->segment, w->config->lanes, w->config->ring_bytes, w->secret);
+    return rc;
+}
+
+static int open_control(struct worker *w)
+{
+    int fds[2];
+    int rc = w->env->os->socketpair(fds);
+    if (rc != 0)
+        return rc;
+    w->control_fd = fds[0];
+    w->child_fds[0] = fds[1];
+    w->control = channel_socket_create(w->env->os, w->control_fd, w->config->max_frame);
+    if (w->control == NULL)
+        return -ENOMEM;
+    w->control_source.fd = w->control_fd;
+    rc = loop_add(w->env->loop, &w->control_source);
+    w->control_open = rc == 0;
+    return rc;
+}
+
+static int open_capture(struct worker *w, struct capture *c, int *child_fd)
+{
+    int fds[2];
+    int rc = w->env->os->pipe(fds);
+    if (rc != 0)
+        return rc;
+    *child_fd = fds[1];
+    return capture_open(c, w->env->os, w->env->loop, fds[0]);
+}
+
+static int open_all(struct worker *w, const char **what)
+{
+    *what = "shared memory";
+    int rc = open_segment(w);
+    if (rc == 0) {
+        *what = "control socket";
+        rc = open_control(w);
+    }
+    if (rc == 0) {
+        *what = "output pipes";
+        rc = open_capture(w, &w->out, &w->child_fds[1]);
+    }
+    return rc == 0 ? open_capture(w, &w->err, &w->child_fds[2]) : rc;
+}
+
+static char **env_with_id(const struct worker *w, char *id, size_t n)
+{
+    size_t count = 0;
+    while (w->config->env[count] != NULL)
+        count++;
+    char **env = mem_array(count + 2, sizeof *env);
+    if (env == NULL)
+        return NULL;
+    memcpy(env, w->config->env, count * sizeof *env);
+    snprintf(id, n, "SNAKEPIT_WORKER_ID=%s", w->id);
+    env[count] = id;
+    return env;
+}
+
+static int ask_guard(struct worker *w)
+{
+    char id[sizeof w->id + 32];
+    char **env = env_with_id(w, id, sizeof id);
+    if (env == NULL)
+        return PIT_E_ALLOCATION_FAILED;
+    struct guard_spawn request = {
+        .token = (uint64_t)(uintptr_t)&w->child,
+        .argv = (const char *const *)w->config->argv,
+        .env = (const char *const *)env,
+        .cwd = w->config->cwd,
+        .worker_id = w->id,
+        .fd_control = w->child_fds[0],
+        .fd_segment = w->segment_fd,
+        .fd_stdout = w->child_fds[1],
+        .fd_stderr = w->child_fds[2],
+    };
+    int rc = w->env->guard != NULL ? guard_spawn(w->env->guard, &request) : PIT_E_GUARD_UNAVAILABLE;
+    mem_free(env);
+    return rc;
+}
+
+static pit_error *no_resources(const struct worker *w, int error, const char *what)
+{
+    if (error == -ENOMEM)
+        return error_new(PIT_E_ALLOCATION_FAILED, "out of memory while worker %s was started", w->id);
+    pit_error *e = error_new(PIT_E_SYSTEM_ERROR, "worker %s could not be started: %s: %s", w->id, what, strerror(-error));
+    error_detail_take(e, "errno", pit_int(-error));
+    error_detail_take(e, "call", pit_str(what));
+    if (error == -EMFILE || error == -ENFILE)
+        error_suggest(e, "the limit on open files (RLIMIT_NOFILE) is reached: a worker takes 4 descriptors; raise it with ulimit -n");
+    return e;
+}
+
+void worker_start(struct worker *w, uint32_t prefix)
+{
+    const char *what = NULL;
+    w->prefix = prefix;
+    w->started_ns = w->env->os->now_ns();
+    pit_error *e = NULL;
+    int rc = open_all(w, &what);
+    if (rc != 0) {
+        e = no_resources(w, rc, what);
+    } else {
+        pthread_mutex_lock(w->config->lock);
+        worker_ref(w); /* the guard's: until its exit is told */
+        pthread_mutex_unlock(w->config->lock);
+        w->spawned = true;
+        rc = ask_guard(w);
+        if (rc != 0) {
+            w->spawned = false;
+            e = error_new(rc, "worker %s could not be started: %s", w->id, pit_strerror(rc));
+            pthread_mutex_lock(w->config->lock);
+            worker_unref(w);
+            pthread_mutex_unlock(w->config->lock);
+        }
+    }
+    for (int i = 0; i < 3; i++)
+        close_fd(w, &w->child_fds[i]);
+    close_fd(w, &w->segment_fd);
+    if (e != NULL) {
+        worker_fail(w, pit_error_code(e), "it could not be started", e);
+        worker_finish(w);
+        return;
+    }
+    if (w->config->ready_timeout_ms != PIT_INFINITE)
+        loop_timer_set(w->env->loop, &w->ready_timer, worker_deadline(w, w->config->ready_timeout_ms));
+}
