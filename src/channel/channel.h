@@ -18,7 +18,7 @@
 #include "base/buf.h"
 #include "os/os.h"
 
-enum { CHANNEL_AGAIN = 1 };  /* nothing there, or no room: wait and try again */
+enum { CHANNEL_AGAIN = 1 }; /* nothing there, or no room: wait and try again */
 enum { CHANNEL_FOR_FRAME = 1, CHANNEL_FOR_ROOM = 2 };
 
 /* A received frame: in `small` while it fits, else in a heap block. */
@@ -71,10 +71,12 @@ struct lane_status *channel_ring_status(void *segment, unsigned index, uint32_t 
 
 /* The host's end of lane `index` of a mapped segment (borrowed; ring_bytes as given to segment_init). NULL: memory. The host never
  * rings the control socket: the worker's lane thread sleeps on the futex. */
-struct channel *channel_ring_create(const struct os_ops *os, void *segment, unsigned index, uint32_t ring_bytes, size_t max_frame);
-/* The worker's end of the same lane, for workers written in C (and tests): as wary as the host's. */
+struct channel *channel_ring_create(const struct os_ops *os, void *segment, unsigned index, uint32_t ring_bytes,
+                                    size_t max_frame);
+/* The worker's end of the same lane, for workers written in C (and tests): as wary as the host's. Rings control_fd (not owned, -1:
+ * none) when the host asks for that. */
 struct channel *channel_ring_create_worker(const struct os_ops *os, void *segment, unsigned index, uint32_t ring_bytes,
-                                           size_t max_frame);
+                                           size_t max_frame, int control_fd);
 /* A channel over a connected stream socket (not owned). Bell bytes between frames are skipped. NULL: memory. */
 struct channel *channel_socket_create(const struct os_ops *os, int fd, size_t max_frame);
 /* Two ends in memory, [0] the host's. 0 or PIT_E_ALLOCATION_FAILED. */

@@ -26,9 +26,9 @@ static inline char *cpu_thread_pointer(void)
 
 #ifdef CPU_HAS_RSEQ
 /* glibc's, declared here because <sys/rseq.h> is younger than some systems that we build on; absent at run time: null. */
-extern const ptrdiff_t __rseq_offset __attribute__((weak)); /* NOLINT(bugprone-reserved-identifier) */
+extern const ptrdiff_t __rseq_offset __attribute__((weak));  /* NOLINT(bugprone-reserved-identifier) */
 extern const unsigned int __rseq_size __attribute__((weak)); /* NOLINT(bugprone-reserved-identifier) */
-#define CPU_RSEQ_ID 4 /* offset of cpu_id in struct rseq (kernel ABI) */
+#define CPU_RSEQ_ID 4                                        /* offset of cpu_id in struct rseq (kernel ABI) */
 #endif
 
 static inline int cpu_current(void)

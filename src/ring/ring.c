@@ -19,13 +19,15 @@ static struct ring_waiter waiter(const struct ring_sys *sys, const uint32_t *pee
     return (struct ring_waiter){.sys = sys, .peer_cpu = peer_cpu};
 }
 
-void ring_writer_init(struct ring_writer *w, struct ring_shared *shared, uint8_t *data, uint32_t bytes, const struct ring_sys *sys)
+void ring_writer_init(struct ring_writer *w, struct ring_shared *shared, uint8_t *data, uint32_t bytes,
+                      const struct ring_sys *sys)
 {
     *w = (struct ring_writer){.shared = shared, .data = data, .sys = sys, .bytes = bytes, .cpu = RING_NO_CPU};
     w->waiter = waiter(sys, &shared->tail_cpu);
 }
 
-void ring_reader_init(struct ring_reader *r, struct ring_shared *shared, uint8_t *data, uint32_t bytes, const struct ring_sys *sys)
+void ring_reader_init(struct ring_reader *r, struct ring_shared *shared, uint8_t *data, uint32_t bytes,
+                      const struct ring_sys *sys)
 {
     *r = (struct ring_reader){.shared = shared, .data = data, .sys = sys, .bytes = bytes, .cpu = RING_NO_CPU};
     r->waiter = waiter(sys, &shared->head_cpu);
@@ -206,7 +208,8 @@ static int next_record(struct ring_reader *r, struct record *ret)
     while (r->next != r->head) {
         uint64_t at = r->next & (r->bytes - 1), rest = r->bytes - at, there = r->head - r->next;
         const struct ring_record *header = (const struct ring_record *)(const void *)(r->data + at);
-        uint32_t n = __atomic_load_n(&header->bytes, __ATOMIC_RELAXED), flags = __atomic_load_n(&header->flags, __ATOMIC_RELAXED);
+        uint32_t n = __atomic_load_n(&header->bytes, __ATOMIC_RELAXED),
+                 flags = __atomic_load_n(&header->flags, __ATOMIC_RELAXED);
         uint64_t within = there < rest ? there : rest;
         if (flags == RECORD_PAD) {
             if (at == 0 || there < rest)

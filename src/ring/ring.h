@@ -66,8 +66,8 @@ struct ring_writer {
     uint64_t published; /* of what the peer has been told of */
     uint64_t tail;      /* the consumer's, as last seen */
     uint32_t bytes;
-    uint32_t pad;     /* what the last ring_reserve skips */
-    uint32_t cpu;     /* as last published */
+    uint32_t pad; /* what the last ring_reserve skips */
+    uint32_t cpu; /* as last published */
     bool broken;
     bool socket_bell; /* the consumer is still owed a byte on the socket */
     struct ring_waiter waiter;
@@ -77,9 +77,9 @@ struct ring_reader {
     struct ring_shared *shared;
     uint8_t *data;
     const struct ring_sys *sys;
-    uint64_t tail; /* of what is free again */
-    uint64_t next; /* of what has been read */
-    uint64_t head; /* the producer's, as last seen */
+    uint64_t tail;   /* of what is free again */
+    uint64_t next;   /* of what has been read */
+    uint64_t head;   /* the producer's, as last seen */
     uint64_t peeked; /* the end of the frame that ring_peek gave, 0 without one */
     uint64_t got;    /* bytes of an unfinished frame so far */
     uint32_t bytes;
@@ -91,8 +91,10 @@ struct ring_reader {
 
 /* bytes: of data, a power of two >= RING_MIN_BYTES; shared and data: fresh (zeroed, cpu fields RING_NO_CPU or 0). Borrows all. */
 #define RING_NO_CPU UINT32_MAX
-void ring_writer_init(struct ring_writer *w, struct ring_shared *shared, uint8_t *data, uint32_t bytes, const struct ring_sys *sys);
-void ring_reader_init(struct ring_reader *r, struct ring_shared *shared, uint8_t *data, uint32_t bytes, const struct ring_sys *sys);
+void ring_writer_init(struct ring_writer *w, struct ring_shared *shared, uint8_t *data, uint32_t bytes,
+                      const struct ring_sys *sys);
+void ring_reader_init(struct ring_reader *r, struct ring_shared *shared, uint8_t *data, uint32_t bytes,
+                      const struct ring_sys *sys);
 
 /* ---- producer ---- */
 

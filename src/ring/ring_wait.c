@@ -13,11 +13,11 @@
 
 #include "ring/cpu.h"
 
-#define SPIN_BATCH 128                              /* pauses between two looks at clock and CPU */
-#define SPIN_USUAL_FACTOR 4                         /* spin while the usual wait is at most this many budgets: a wake-up alone is near one */
-#define USUAL_CAP_FACTOR 8                          /* a wait counts as at most this many budgets, so that one long call is soon forgotten */
-#define USUAL_WEIGHT 8                              /* of the past in the moving average */
-#define USUAL_DEFAULT_BUDGET_NS UINT64_C(50000)     /* the budget for learning while spinning is off */
+#define SPIN_BATCH 128      /* pauses between two looks at clock and CPU */
+#define SPIN_USUAL_FACTOR 4 /* spin while the usual wait is at most this many budgets: a wake-up alone is near one */
+#define USUAL_CAP_FACTOR 8  /* a wait counts as at most this many budgets, so that one long call is soon forgotten */
+#define USUAL_WEIGHT 8      /* of the past in the moving average */
+#define USUAL_DEFAULT_BUDGET_NS UINT64_C(50000) /* the budget for learning while spinning is off */
 #define SLEEP_SLICE_NS UINT64_C(1000000000)
 
 uint32_t wait_cpu(const struct ring_sys *sys)

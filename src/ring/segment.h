@@ -14,6 +14,7 @@
 #define SEGMENT_SECRET 16
 #define SEGMENT_SLOTS 256 /* calls that may be in one lane's request ring at a time */
 #define SEGMENT_LINE 64
+#define SEGMENT_LANES_OFFSET 64u /* of lane 0 */
 
 struct segment_header {
     uint64_t magic;
@@ -48,15 +49,15 @@ struct lane_status {
 
 /* One direction. head and tail count bytes and never wrap; the place in data is their low bits. */
 struct ring_shared {
-    uint64_t head;       /* written by the producer, with release order, after the records */
-    uint32_t head_cpu;   /* the CPU on which the producer last ran */
+    uint64_t head;     /* written by the producer, with release order, after the records */
+    uint32_t head_cpu; /* the CPU on which the producer last ran */
     uint8_t pad0[SEGMENT_LINE - 12];
-    uint64_t tail;       /* written by the consumer, with release order, after it is done with the records */
+    uint64_t tail; /* written by the consumer, with release order, after it is done with the records */
     uint32_t tail_cpu;
     uint8_t pad1[SEGMENT_LINE - 12];
-    uint32_t data_bell;  /* RING_AWAKE, or how the sleeping consumer wants to be woken when data comes */
+    uint32_t data_bell; /* RING_AWAKE, or how the sleeping consumer wants to be woken when data comes */
     uint8_t pad2[SEGMENT_LINE - 4];
-    uint32_t room_bell;  /* the same for a producer that waits for room */
+    uint32_t room_bell; /* the same for a producer that waits for room */
     uint8_t pad3[SEGMENT_LINE - 4];
 };
 
