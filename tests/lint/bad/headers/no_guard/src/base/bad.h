@@ -1,0 +1,3 @@
+struct bad {
+    int a;
+};

@@ -1,0 +1,4 @@
+#ifndef BAD_H
+#define BAD_H
+size_t bad(void);
+#endif

@@ -1,0 +1,2 @@
+#include <snakepit/snakepit.h>
+#include "wire/codec.h"

@@ -1,0 +1,1 @@
+#include "guard/guard_client.h"

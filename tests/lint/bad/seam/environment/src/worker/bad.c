@@ -1,0 +1,6 @@
+#include <stdlib.h>
+
+const char *bad(void)
+{
+    return getenv("HOME");
+}

@@ -1,0 +1,6 @@
+#include <stdlib.h>
+
+void *bad(void)
+{
+    return malloc(1);
+}

@@ -1,0 +1,6 @@
+#include <stdio.h>
+
+void bad(void)
+{
+    fprintf(stderr, "no");
+}

@@ -1,0 +1,6 @@
+#include <unistd.h>
+
+void test_bad(void)
+{
+    usleep(1000);
+}
