@@ -1,0 +1,26 @@
+"""Snakepit's side in Python: write a class, and C programs call its methods.
+
+    from snakepit_bridge import BaseAdapter, tool
+
+    class Hello(BaseAdapter):
+        @tool
+        def greet(self, name):
+            return f"Hello, {name}"
+"""
+
+from ._errors import Cancelled, CodecError, RemoteException, SnakepitError
+from .adapter import BaseAdapter, tool
+from .context import SessionContext, current_context
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BaseAdapter",
+    "Cancelled",
+    "CodecError",
+    "RemoteException",
+    "SessionContext",
+    "SnakepitError",
+    "current_context",
+    "tool",
+]

@@ -1,0 +1,196 @@
+"""The control socket, and calls over it: the pure-Python lane.
+
+The socket is a blocking Unix stream. In data-on-socket mode it carries everything; in ring mode only what is no call, and its bells.
+
+Invariants
+ 1. A frame is handed out whole, in order, once. Single zero bytes between frames are bells and skipped.
+ 2. Each CALL is answered by one RESULT or ERROR, whatever the function does; a child that a function forked never answers.
+ 3. The marks in the segment are set in the order started, finished, answer.
+
+Failure: ``ProtocolError``; the end of the stream is None. Thread: the lane's.
+"""
+
+import os
+from struct import Struct
+from time import monotonic_ns
+from typing import Any, Callable, Optional
+
+from . import _wire, context
+from ._codec import decode_call, encode
+from ._commands import Commands, failure_payload
+from ._errors import CodecError, SnakepitError
+from ._segment import Marks
+from ._wire import CALL, ERROR, FLAG_TIMED, HEADER, HEADER_SIZE, RESULT, STOP, ProtocolError
+from .context import SessionContext
+
+_CHUNK = 64 * 1024
+_SIZE = Struct("<I")
+_read, _readv, _write, _exit, _now_ns = os.read, os.readv, os.write, os._exit, monotonic_ns
+_PLAIN = frozenset({type(None), bool, int, float, str, bytes, list, tuple, dict})
+
+
+class Control:
+    """Frames over the control socket."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self.max_frame = _wire.MAX_FRAME
+        self._data = b""
+        self._at = 0
+
+    def next(self) -> Optional[bytes]:
+        """The next frame of what has been read; None when it is not complete."""
+        data, at = self._data, self._at
+        n = len(data)
+        while at < n and data[at] == 0:
+            at += 1
+        self._at = at
+        if n - at < HEADER_SIZE:
+            return None
+        size = self._size(data, at)
+        if n - at < size:
+            return None
+        self._at = at + size
+        return data if size == n else data[at : at + size]
+
+    def feed(self, data: bytes) -> None:
+        """Adds bytes that somebody else has read."""
+        self._data = self._data[self._at :] + data if self._at < len(self._data) else data
+        self._at = 0
+
+    def recv(self) -> Optional[bytes]:
+        """Blocks for the next frame; None at the end of the stream."""
+        while True:
+            frame = self.next()
+            if frame is not None:
+                return frame
+            left = len(self._data) - self._at
+            if left >= HEADER_SIZE:
+                size = self._size(self._data, self._at)
+                if size > _CHUNK:
+                    return self._recv_large(size)
+            try:
+                data = _read(self.fd, _CHUNK)
+            except ConnectionError:
+                return None
+            if not data:
+                return None
+            self.feed(data)
+
+    def _size(self, data: bytes, at: int) -> int:
+        size: int = _SIZE.unpack_from(data, at + 4)[0]
+        if size < HEADER_SIZE or size > self.max_frame:
+            raise ProtocolError(f"a frame of {size} bytes")
+        return size
+
+    def _recv_large(self, size: int) -> Optional[bytes]:
+        frame = bytearray(size)
+        have = len(self._data) - self._at
+        frame[:have] = self._data[self._at :]
+        self._data, self._at = b"", 0
+        with memoryview(frame) as view:
+            while have < size:
+                try:
+                    n = _readv(self.fd, [view[have:]])
+                except ConnectionError:
+                    return None
+                if n == 0:
+                    return None
+                have += n
+        return bytes(frame)
+
+    def send(self, frame: bytes) -> None:
+        """Blocks until all of it is out. The host gone: ``ConnectionError``."""
+        n = _write(self.fd, frame)
+        while n < len(frame):
+            with memoryview(frame) as view:
+                n += _write(self.fd, view[n:])
+
+
+class SocketLane:
+    """Serves calls over the control socket."""
+
+    def __init__(self, control: Control, marks: Marks, commands: Commands, prefix: int) -> None:
+        self._control = control
+        self._marks = marks
+        self._commands = commands
+        self._prefix = prefix
+        self._known: dict[str, Callable[..., Any]] = {}
+        self._call_id = 0  # of the synchronous call that runs; 0: none
+        self._stamp = 0
+        self._fields = b""
+        self._forked = False
+
+    def abandon(self) -> None:
+        """After a fork, in the child: what runs there is no worker."""
+        self._forked = True
+
+    def make_context(self) -> Optional[SessionContext]:
+        """The context of the synchronous call that runs."""
+        return self._context() if self._call_id else None
+
+    def _context(self) -> SessionContext:
+        return SessionContext(self._call_id, self._stamp, self._fields, self._prefix, self._marks.cancelled)
+
+    def serve(self) -> bool:
+        """Until STOP (True) or the end of the stream (False)."""
+        control = self._control
+        context.bind_thread(self.make_context)
+        try:
+            while True:
+                data = control.recv()
+                if data is None:
+                    return False
+                kind = data[1]
+                if kind == CALL:
+                    self._serve_call(data)
+                elif kind == STOP:
+                    return True
+                else:
+                    raise ProtocolError(f"a frame of kind {kind}, which has no place here")
+        except ConnectionError:
+            return False
+        finally:
+            context.bind_thread(None)
+
+    def _serve_call(self, data: bytes) -> None:
+        frame = _wire.parse(data)
+        call = frame.id
+        marks = self._marks
+        marks.started(call)
+        begun = _now_ns()
+        took = 0
+        try:
+            if frame.stamp and begun >= frame.stamp:
+                raise SnakepitError("deadline_exceeded", "the call's deadline had passed before it started")
+            command, args, keywords = decode_call(data, frame.start)
+            result = self._run(frame, command, args, keywords)
+            took = _now_ns() - begun
+            marks.finished(call)
+            kind, payload = RESULT, encode(result)
+            if HEADER_SIZE + len(payload) > self._control.max_frame:
+                raise CodecError("limit_exceeded", f"a result of {len(payload)} bytes does not fit into a frame")
+        except BaseException as exc:
+            self._call_id = 0
+            took = took or _now_ns() - begun
+            marks.finished(call)
+            kind, payload = ERROR, failure_payload(exc)
+        if self._forked:
+            _exit(0)
+        stamp = took if frame.flags & FLAG_TIMED else 0
+        self._control.send(HEADER.pack(1, kind, 0, HEADER_SIZE + len(payload), call, stamp) + payload)
+
+    def _run(self, frame: _wire.Frame, command: str, args: Any, keywords: Any) -> Any:
+        fn = self._known.get(command)
+        if fn is None:
+            fn, keep = self._commands.resolve(command)
+            if keep:
+                self._known[command] = fn
+        self._stamp, self._fields, self._call_id = frame.stamp, frame.fields, frame.id
+        result = fn(*args, **keywords) if keywords else fn(*args)
+        if type(result) not in _PLAIN:
+            made = self._context()
+            self._call_id = 0
+            result = self._commands.complete(result, made)
+        self._call_id = 0
+        return result

@@ -1,0 +1,242 @@
+"""From a command's name to what is called, and from an outcome to what is sent.
+
+An adapter that derives from ``BaseAdapter`` offers its ``@tool`` methods (and what its ``execute_tool`` takes); any other class offers its
+public methods. ``resolve`` runs once for a command and lane, its answer is cached by the caller.
+
+Failure: ``SnakepitError`` tool_not_found, streaming_required. Thread: resolve any; complete: the lane's.
+"""
+
+from types import AsyncGeneratorType, FunctionType, GeneratorType, MethodType
+from typing import Any, Callable, Optional
+
+from ._codec import encode
+from ._errors import SnakepitError, clean, describe
+from .adapter import BaseAdapter, ToolSpec, find_tools, first_paragraph, spec_of
+from .context import SessionContext, current_context, enter
+
+LISTED = 10
+_CO_VARARGS, _CO_VARKEYWORDS, _CO_ITERABLE_COROUTINE = 0x04, 0x08, 0x100
+
+
+# ---- what there is ----
+
+
+def _methods(cls: type) -> dict[str, tuple[str, ToolSpec]]:
+    """The public methods of a plain class, in the order of their definition."""
+    found: dict[str, tuple[str, ToolSpec]] = {}
+    seen = set()
+    for base in cls.__mro__[:-1]:
+        for name, raw in list(vars(base).items()):
+            if name.startswith("_") or name in seen:
+                continue
+            seen.add(name)
+            if isinstance(raw, (type, property)):
+                continue
+            if isinstance(raw, (staticmethod, classmethod)) or callable(raw):
+                spec = spec_of(raw)
+                if spec is None:
+                    target = raw.__func__ if isinstance(raw, (staticmethod, classmethod)) else raw
+                    spec = ToolSpec(name, first_paragraph(target))
+                found.setdefault(spec.name, (name, spec))
+    return found
+
+
+def commands_of(cls: type) -> dict[str, tuple[str, ToolSpec]]:
+    """Name of a command -> attribute of the instance, description."""
+    return find_tools(cls) if issubclass(cls, BaseAdapter) else _methods(cls)
+
+
+def _default(value: Any) -> Optional[dict[str, Any]]:
+    """A default that can leave the process; one that cannot is left out of the description."""
+    try:
+        encode(value)
+        return {"default": value}
+    except BaseException:
+        return None
+
+
+def _parameters(bound: Any) -> list[dict[str, Any]]:
+    fn = bound.__func__ if isinstance(bound, MethodType) else bound
+    if not isinstance(fn, FunctionType) or hasattr(fn, "__wrapped__"):
+        return _inspected(bound)
+    code = fn.__code__
+    names = code.co_varnames
+    n, n_keywords = code.co_argcount, code.co_kwonlyargcount
+    defaults = fn.__defaults__ or ()
+    keywords = fn.__kwdefaults__ or {}
+    result = []
+    for i in range(1 if isinstance(bound, MethodType) else 0, n):
+        has = i >= n - len(defaults)
+        result.append(_parameter(names[i], not has, "positional", defaults[i - n + len(defaults)] if has else None, fn))
+    at = n + n_keywords
+    if code.co_flags & _CO_VARARGS:
+        result.append(_parameter(names[at], False, "var_positional", None, fn))
+        at += 1
+    for name in names[n : n + n_keywords]:
+        result.append(_parameter(name, name not in keywords, "keyword", keywords.get(name), fn))
+    if code.co_flags & _CO_VARKEYWORDS:
+        result.append(_parameter(names[at], False, "var_keyword", None, fn))
+    return result
+
+
+def _inspected(bound: Any) -> list[dict[str, Any]]:
+    """For wrappers and other callables, which only ``inspect`` understands (and which cost its import)."""
+    import inspect
+
+    kinds = {
+        inspect.Parameter.VAR_POSITIONAL: "var_positional",
+        inspect.Parameter.KEYWORD_ONLY: "keyword",
+        inspect.Parameter.VAR_KEYWORD: "var_keyword",
+    }
+    try:
+        signature = inspect.signature(bound)
+    except (TypeError, ValueError):
+        return []
+    result = []
+    for p in signature.parameters.values():
+        has = p.default is not p.empty
+        kind = kinds.get(p.kind, "positional")
+        required = not has and not kind.startswith("var")
+        result.append(_parameter(p.name, required, kind, p.default if has else None, bound, has))
+    return result
+
+
+def _parameter(name: str, required: bool, kind: str, default: Any, fn: Any, has: Optional[bool] = None) -> dict[str, Any]:
+    entry: dict[str, Any] = {"name": name, "required": required, "kind": kind}
+    if has is None:
+        has = not required and not kind.startswith("var")
+    if has:
+        entry.update(_default(default) or {})
+    annotation = getattr(fn, "__annotations__", {}).get(name)
+    if annotation is not None:
+        text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", None) or repr(annotation)
+        entry["type"] = clean(str(text))
+    return entry
+
+
+def describe_tools(instance: Any) -> list[dict[str, Any]]:
+    """What READY says about the commands."""
+    result = []
+    for attribute, spec in commands_of(type(instance)).values():
+        bound = getattr(instance, attribute)
+        if not callable(bound):
+            continue
+        parameters = list(spec.parameters) if spec.parameters is not None else _parameters(bound)
+        result.append(
+            {
+                "name": spec.name,
+                "description": clean(spec.description),
+                "parameters": parameters,
+                "streaming": spec.supports_streaming,
+                "idempotent": spec.idempotent,
+                "timeout_ms": spec.timeout_ms,
+            }
+        )
+    return result
+
+
+# ---- running ----
+
+
+class Commands:
+    """The commands of one adapter instance, as one lane sees them."""
+
+    def __init__(self, instance: Any) -> None:
+        self._instance = instance
+        self._table = commands_of(type(instance))
+        self._names = list(self._table)
+        self._catch_all = getattr(instance, "execute_tool", None) if isinstance(instance, BaseAdapter) else None
+        self._loop: Any = None
+
+    def resolve(self, name: str) -> tuple[Callable[..., Any], bool]:
+        """What to call, and whether that may be remembered."""
+        entry = self._table.get(name)
+        if entry is not None:
+            fn = getattr(self._instance, entry[0])
+            if callable(fn):
+                return fn, True
+        if self._catch_all is not None:
+            return self._bind_catch_all(name), False
+        raise self._unknown(name)
+
+    def _bind_catch_all(self, name: str) -> Callable[..., Any]:
+        execute = self._catch_all
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            if args and kwargs:
+                raise TypeError(f"{name}() takes positional or keyword arguments, not both")
+            return execute(name, list(args) if args else kwargs, current_context())
+
+        return run
+
+    def _unknown(self, name: str) -> SnakepitError:
+        import difflib
+
+        near = difflib.get_close_matches(name, self._names, 1, 0.6)
+        listed = self._names[:LISTED]
+        details: dict[str, Any] = {"command": clean(name), "available": listed}
+        message = f"no tool is called {clean(name)!r}"
+        if near:
+            details["nearest"] = near[0]
+            return SnakepitError("tool_not_found", message, details, [f"did you mean {near[0]!r}?"])
+        names = ", ".join(listed) if listed else "none"
+        return SnakepitError("tool_not_found", message, details, [f"the tools are: {names}"])
+
+    def complete(self, result: Any, context: Optional[SessionContext] = None) -> Any:
+        """Waits for what an async method returned; refuses a stream; anything else is the result itself."""
+        kind = type(result)
+        if kind is AsyncGeneratorType or (
+            kind is GeneratorType and not result.gi_code.co_flags & _CO_ITERABLE_COROUTINE
+        ):
+            if kind is GeneratorType:
+                result.close()
+            raise SnakepitError("streaming_required", "the tool streams and must be called as a stream")
+        if kind is not GeneratorType and not hasattr(kind, "__await__"):
+            return result
+        return self.run(result, context)
+
+    def run(self, awaitable: Any, context: Optional[SessionContext] = None) -> Any:
+        """Runs it on the lane's event loop, which lives as long as the worker."""
+        if self._loop is None:
+            import asyncio
+
+            self._loop = asyncio.new_event_loop()
+            asyncio.set_event_loop(self._loop)
+        good, value = self._loop.run_until_complete(_guarded(awaitable, context))
+        if good:
+            return value
+        raise value
+
+    def close(self) -> None:
+        """Ends the event loop and what still runs on it."""
+        loop, self._loop = self._loop, None
+        if loop is None:
+            return
+        import asyncio
+
+        left = asyncio.all_tasks(loop)
+        for task in left:
+            task.cancel()
+        if left:
+            loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+
+
+async def _guarded(awaitable: Any, context: Optional[SessionContext]) -> tuple[bool, Any]:
+    # SystemExit and the like must not tear the loop down: they come back as values.
+    if context is not None:
+        enter(context)
+    try:
+        return True, await awaitable
+    except BaseException as exc:
+        return False, exc
+
+
+def failure_payload(exc: BaseException) -> bytes:
+    """The payload of the ERROR frame for exc. Never raises an ``Exception``."""
+    try:
+        return encode(describe(exc))
+    except Exception:
+        return encode({"code": "python_exception", "message": "an exception that cannot be described"})
+

@@ -1,0 +1,97 @@
+"""From the text of ``--adapter`` to a class: ``file.py``, ``file.py:Class``, ``module``, ``module:Class``.
+
+Failure: ``SnakepitError`` adapter_invalid for what can be seen without running the module; whatever importing it raises goes through.
+"""
+
+import importlib
+import importlib.util
+import os
+import sys
+from types import ModuleType
+
+from ._errors import SnakepitError
+from .adapter import BaseAdapter
+
+
+def _invalid(message: str, *suggestions: str) -> SnakepitError:
+    return SnakepitError("adapter_invalid", message, suggestions=list(suggestions))
+
+
+def split(text: str) -> tuple[str, str]:
+    """Module or path, and class ("" when it is to be found)."""
+    head, colon, tail = text.rpartition(":")
+    if colon and tail.isidentifier():
+        return head, tail
+    return text, ""
+
+
+def _load_file(path: str) -> ModuleType:
+    path = os.path.abspath(path)
+    if not os.path.isfile(path):
+        raise _invalid(f"the adapter's file {path!r} does not exist", "give the path relative to the pool's cwd, or absolute")
+    folder, name = os.path.split(path)
+    sys.path.insert(0, folder)
+    stem = name[:-3]
+    if stem in sys.modules or not stem.isidentifier():
+        stem = "snakepit_adapter_" + "".join(c if c.isalnum() else "_" for c in stem)
+    spec = importlib.util.spec_from_file_location(stem, path)
+    if spec is None or spec.loader is None:
+        raise _invalid(f"the adapter's file {path!r} cannot be loaded")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[stem] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        sys.modules.pop(stem, None)
+        raise
+    return module
+
+
+def _load_module(name: str) -> ModuleType:
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise _invalid(f"{name!r} is no adapter", "give file.py, file.py:Class, module or module:Class")
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as exc:
+        if exc.name is not None and (name == exc.name or name.startswith(exc.name + ".")):
+            raise _invalid(
+                f"there is no module {exc.name!r}", "set the pool's python_path, or give the path of a .py file"
+            ) from None
+        raise
+
+
+def _choose(module: ModuleType, where: str) -> type:
+    """The one public class that the module defines; exceptions do not count, and a single BaseAdapter wins."""
+    own = [
+        value
+        for name, value in vars(module).items()
+        if not name.startswith("_")
+        and isinstance(value, type)
+        and value.__module__ == module.__name__
+        and not issubclass(value, BaseException)
+    ]
+    classes = list(dict.fromkeys(own))
+    if len(classes) > 1:
+        adapters = [c for c in classes if issubclass(c, BaseAdapter)]
+        if len(adapters) == 1:
+            return adapters[0]
+    if not classes:
+        raise _invalid(f"{where} has no public class", "define a class with the methods that are to be called")
+    if len(classes) > 1:
+        names = ", ".join(c.__name__ for c in classes)
+        raise _invalid(f"{where} has several public classes: {names}", f"name one: {where}:{classes[0].__name__}")
+    return classes[0]
+
+
+def load(text: str) -> type:
+    """The class of the adapter; imports its module."""
+    where, name = split(text)
+    if not where:
+        raise _invalid("the adapter's name is empty")
+    module = _load_file(where) if where.endswith(".py") else _load_module(where)
+    if not name:
+        return _choose(module, where)
+    found = getattr(module, name, None)
+    if not isinstance(found, type):
+        raise _invalid(f"{where} has no class {name!r}")
+    return found

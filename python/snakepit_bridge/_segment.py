@@ -1,0 +1,55 @@
+"""The shared memory, as the pure-Python lane uses it: the secret, and the marks that say which call runs (src/ring/segment.h).
+
+Invariants: one aligned 8-byte store a mark. Without a segment everything here does nothing.
+Thread: the lane's; ``cancelled`` any.
+"""
+
+import mmap
+import os
+from struct import Struct
+from typing import Optional
+
+SECRET_OFFSET = 40
+SECRET_SIZE = 16
+SLOTS = 256
+STARTED, REVOKED, FINISHED = 1, 2, 3
+
+_MAGIC = 0x31305449504B4E53
+# magic, version, lanes, bytes, ring_bytes, lane_offset, lane_stride
+_HEADER = Struct("<QIIQIII")
+_CANCEL, _FINISHED, _CLAIMS = 0, 64, 128
+
+
+def secret(fd: int) -> bytes:
+    """What HELLO proves to have; b"" without a segment."""
+    return os.pread(fd, SECRET_SIZE, SECRET_OFFSET) if fd >= 0 else b""
+
+
+class Marks:
+    """The status words of one lane."""
+
+    def __init__(self, fd: int, lane: int = 0) -> None:
+        self._words: Optional[memoryview] = None
+        if fd < 0:
+            return
+        area = mmap.mmap(fd, os.fstat(fd).st_size)
+        magic, version, lanes, size, _, offset, stride = _HEADER.unpack_from(area)
+        at = offset + lane * stride
+        if magic != _MAGIC or version != 1 or lane >= lanes or size > len(area) or at % 8 or at + _CLAIMS + 8 * SLOTS > size:
+            raise ValueError("the shared memory has no layout that this package knows")
+        self._words = memoryview(area).cast("Q")
+        self._cancel = (at + _CANCEL) // 8
+        self._finished = (at + _FINISHED) // 8
+        self._claims = (at + _CLAIMS) // 8
+
+    def started(self, call: int) -> None:
+        if self._words is not None:
+            self._words[self._claims + call % SLOTS] = (call << 2 | STARTED) & 0xFFFFFFFFFFFFFFFF
+
+    def finished(self, call: int) -> None:
+        if self._words is not None:
+            self._words[self._finished] = call
+            self._words[self._claims + call % SLOTS] = (call << 2 | FINISHED) & 0xFFFFFFFFFFFFFFFF
+
+    def cancelled(self, call: int) -> bool:
+        return self._words is not None and call != 0 and self._words[self._cancel] == call

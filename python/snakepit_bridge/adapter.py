@@ -1,0 +1,149 @@
+"""What an adapter is written with: ``BaseAdapter`` and ``@tool``.
+
+Thread: decorated at import, called by the lane that runs the call.
+"""
+
+import re
+from typing import Any, Callable, NamedTuple, Optional, TypeVar, Union, overload
+
+from .context import SessionContext, current_context
+
+F = TypeVar("F")
+
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
+_ATTRIBUTE = "__snakepit_tool__"
+
+
+class ToolSpec(NamedTuple):
+    """What ``@tool`` says about a method."""
+
+    name: str
+    description: str = ""
+    supports_streaming: bool = False
+    required_variables: tuple[str, ...] = ()
+    timeout_ms: Optional[int] = None
+    idempotent: bool = False
+    parameters: Optional[tuple[Any, ...]] = None
+
+
+def first_paragraph(target: Any) -> str:
+    """The first paragraph of a docstring, on one line."""
+    text = getattr(target, "__doc__", None)
+    return " ".join(text.strip().split("\n\n")[0].split()) if isinstance(text, str) else ""
+
+
+@overload
+def tool(fn: F) -> F: ...
+
+
+@overload
+def tool(
+    fn: None = None,
+    *,
+    name: Optional[str] = None,
+    description: Optional[str] = None,
+    supports_streaming: bool = False,
+    required_variables: Union[list[str], tuple[str, ...]] = (),
+    timeout_ms: Optional[int] = None,
+    idempotent: bool = False,
+    parameters: Optional[list[Any]] = None,
+) -> Callable[[F], F]: ...
+
+
+def tool(
+    fn: Any = None,
+    *,
+    name: Optional[str] = None,
+    description: Optional[str] = None,
+    supports_streaming: bool = False,
+    required_variables: Union[list[str], tuple[str, ...]] = (),
+    timeout_ms: Optional[int] = None,
+    idempotent: bool = False,
+    parameters: Optional[list[Any]] = None,
+) -> Any:
+    """Makes a method a tool: ``@tool`` or ``@tool(name=..., description=..., ...)``. Plain and ``async`` methods."""
+
+    def mark(method: Any) -> Any:
+        target = method.__func__ if isinstance(method, (staticmethod, classmethod)) else method
+        called = name if name is not None else getattr(target, "__name__", "")
+        if not isinstance(called, str) or _NAME.match(called) is None:
+            raise ValueError(f"a tool's name is 1 to 64 letters, digits, '_', '.' or '-', not {called!r}")
+        if timeout_ms is not None and (isinstance(timeout_ms, bool) or not isinstance(timeout_ms, int) or timeout_ms <= 0):
+            raise ValueError(f"timeout_ms of the tool {called!r} is a positive number, not {timeout_ms!r}")
+        spec = ToolSpec(
+            called,
+            first_paragraph(target) if description is None else description,
+            bool(supports_streaming),
+            tuple(required_variables),
+            timeout_ms,
+            bool(idempotent),
+            None if parameters is None else tuple(parameters),
+        )
+        setattr(target, _ATTRIBUTE, spec)
+        return method
+
+    return mark if fn is None else mark(fn)
+
+
+def spec_of(raw: Any) -> Optional[ToolSpec]:
+    """The mark on an attribute as it stands in its class."""
+    target = raw.__func__ if isinstance(raw, (staticmethod, classmethod)) else raw
+    try:
+        spec = getattr(target, _ATTRIBUTE, None)
+    except Exception:
+        return None
+    return spec if isinstance(spec, ToolSpec) else None
+
+
+def find_tools(cls: type) -> dict[str, tuple[str, ToolSpec]]:
+    """The tools of a class by name: attribute and mark. An attribute that overrides a tool is that tool; None un-makes it."""
+    found: dict[str, tuple[str, ToolSpec]] = {}
+    seen: dict[str, bool] = {}
+    for base in cls.__mro__:
+        for attribute, raw in list(vars(base).items()):
+            if seen.get(attribute, False):
+                continue
+            spec = spec_of(raw)
+            seen[attribute] = spec is not None or raw is None
+            if spec is None:
+                continue
+            other = found.get(spec.name)
+            if other is not None:
+                raise ValueError(f"two tools are called {spec.name!r}: {other[0]} and {attribute}")
+            found[spec.name] = (attribute, spec)
+    return found
+
+
+class BaseAdapter:
+    """Base of an adapter: its ``@tool`` methods are the commands of the worker.
+
+    ``initialize`` runs once before the worker is ready, ``cleanup`` when it ends; either may be ``async``. A method
+    ``execute_tool(self, name, args, ctx)`` gets the commands that are no tool.
+    """
+
+    def __init__(self) -> None:
+        pass
+
+    def initialize(self) -> Any:
+        """Once per instance, before the first call."""
+
+    def cleanup(self) -> Any:
+        """Once, when the worker is asked to end."""
+
+    @property
+    def session_context(self) -> SessionContext:
+        """The context of the call that runs; outside a call ``RuntimeError``."""
+        return current_context()
+
+    def get_tools(self) -> list[dict[str, Any]]:
+        """The descriptions of the tools, as the host gets them."""
+        from ._commands import describe_tools
+
+        return describe_tools(self)
+
+    def call_tool(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        """Calls a tool of this adapter by its name. What an ``async`` tool returns has to be awaited."""
+        entry = find_tools(type(self)).get(name)
+        if entry is None:
+            raise LookupError(f"no tool is called {name!r}")
+        return getattr(self, entry[0])(*args, **kwargs)

@@ -1,0 +1,103 @@
+"""The context of the call that runs: session, correlation id, deadline, cancellation.
+
+A synchronous call costs nothing for it: the lane keeps the raw fields of its frame, and the object is made when it is asked for. An
+asynchronous call gets its context before it starts, as a context variable, so that the tasks that it makes, and that may outlive it,
+keep their own.
+
+Invariants
+ 1. Within a call ``current_context()`` is that call's, in its thread and in every task and ``asyncio.to_thread`` that it started.
+ 2. Outside a call it raises ``RuntimeError``.
+
+Thread: any; each thread sees its own.
+"""
+
+from contextvars import ContextVar
+from threading import local
+from time import monotonic_ns
+from typing import Callable, Optional
+
+from ._errors import Cancelled
+from ._wire import FIELD_CORRELATION, FIELD_SESSION, field
+
+_now_ns = monotonic_ns
+
+
+class SessionContext:
+    """What is known about one call. Usable after the call has ended, too."""
+
+    __slots__ = ("_cancelled", "_deadline_ns", "_fields", "_id", "_prefix")
+
+    def __init__(self, call_id: int, deadline_ns: int, fields: bytes, prefix: int, cancelled: Callable[[int], bool]) -> None:
+        self._id = call_id
+        self._deadline_ns = deadline_ns
+        self._fields = fields
+        self._prefix = prefix
+        self._cancelled = cancelled
+
+    @property
+    def session_id(self) -> Optional[str]:
+        """The caller's session, or None."""
+        data = field(self._fields, FIELD_SESSION)
+        return None if data is None else data.decode("utf-8", "replace")
+
+    @property
+    def correlation_id(self) -> str:
+        """The id that stands in the events, logs and errors of this call: the caller's, or a generated one."""
+        data = field(self._fields, FIELD_CORRELATION)
+        if data is not None:
+            return data.decode("utf-8", "replace")
+        return f"sp-{self._prefix & 0xFFFFFFFF:08x}{self._id:016x}"
+
+    @property
+    def deadline(self) -> Optional[float]:
+        """Seconds that are left (negative when it has passed), or None when there is no deadline."""
+        return None if self._deadline_ns == 0 else (self._deadline_ns - _now_ns()) / 1e9
+
+    def cancelled(self) -> bool:
+        """Shall this call end? Its deadline has passed, or the host has asked for it."""
+        if self._deadline_ns != 0 and _now_ns() >= self._deadline_ns:
+            return True
+        return self._cancelled(self._id)
+
+    def check(self) -> None:
+        """Raises ``Cancelled`` when this call shall end."""
+        if self._deadline_ns != 0 and _now_ns() >= self._deadline_ns:
+            raise Cancelled("the call's deadline has passed", "deadline_exceeded")
+        if self._cancelled(self._id):
+            raise Cancelled()
+
+    def __repr__(self) -> str:
+        return f"<SessionContext {self.correlation_id} session={self.session_id!r} deadline={self.deadline}>"
+
+
+Maker = Callable[[], Optional[SessionContext]]
+
+
+class _Thread(local):
+    """make: gives the context of the synchronous call that this thread runs, None when it runs none."""
+
+    make: Optional[Maker] = None
+
+
+_thread = _Thread()
+_current: ContextVar[Optional[SessionContext]] = ContextVar("snakepit_context", default=None)
+
+
+def current_context() -> SessionContext:
+    """The context of the call that runs. Outside a call: ``RuntimeError``."""
+    context = _current.get()
+    if context is None and _thread.make is not None:
+        context = _thread.make()
+    if context is None:
+        raise RuntimeError("there is no call: the context exists only while a call runs")
+    return context
+
+
+def bind_thread(make: Optional[Maker]) -> None:
+    """The calls of this thread are those of the lane whose ``make`` this is."""
+    _thread.make = make
+
+
+def enter(context: SessionContext) -> None:
+    """Makes it the context of the running task."""
+    _current.set(context)

@@ -1,0 +1,252 @@
+"""The worker: ``python -m snakepit_bridge.worker --adapter X [arguments of the adapter] --snakepit-run-id R``.
+
+Started by the host with its control socket and shared memory in SNAKEPIT_FDS ("3,4"; the second may be -1). It says HELLO, reads
+WELCOME, loads the adapter, says READY or FAILED, and serves calls until STOP or the end of the socket.
+
+Invariants
+ 1. Calls run on the main thread.
+ 2. Whatever the adapter raises becomes a FAILED or ERROR frame; only the host, the adapter's own exit or a signal ends the worker.
+ 3. Standard output belongs to the adapter: the protocol does not use it.
+
+Exit status: 0 after STOP or when the host has gone, 1 after FAILED or a broken protocol, 2 when it was not started by a host.
+"""
+
+import os
+import sys
+from typing import Any, Optional
+
+from . import _segment, _wire, context
+from ._channel import Control, SocketLane
+from ._codec import decode, encode
+from ._commands import Commands, describe_tools
+from ._errors import SnakepitError, cut, describe, message_of, traceback_of, type_name
+from ._loader import load
+from .adapter import BaseAdapter
+
+_exit, _register_at_fork, _set_inheritable, _close = os._exit, os.register_at_fork, os.set_inheritable, os.close
+_excepthook = sys.__excepthook__
+_ENV = "SNAKEPIT_FDS"
+
+
+def _load_extension() -> tuple[Any, Optional[str]]:
+    """The extension, or why there is none."""
+    if os.environ.get("SNAKEPIT_PURE_PYTHON", "") not in ("", "0"):
+        return None, "switched off by SNAKEPIT_PURE_PYTHON"
+    try:
+        from . import _snakepit  # type: ignore[attr-defined]
+    except ImportError as exc:
+        if "_snakepit" in str(exc) and "cannot import name" in str(exc):
+            return None, f"not built for {sys.implementation.cache_tag}"
+        return None, message_of(exc)
+    return _snakepit, None
+
+
+def _gil_enabled() -> bool:
+    check = getattr(sys, "_is_gil_enabled", None)
+    return True if check is None else bool(check())
+
+
+def _runtime(extension: Any, error: Optional[str]) -> dict[str, Any]:
+    return {
+        "language": "python",
+        "version": ".".join(str(part) for part in sys.version_info[:3]),
+        "implementation": sys.implementation.name,
+        "platform": sys.platform,
+        "executable": sys.executable or "",
+        "extension": extension is not None,
+        "extension_error": error,
+        "gil": _gil_enabled(),
+    }
+
+
+class Worker:
+    """One run of the worker, from HELLO to the exit status."""
+
+    def __init__(self, control_fd: int, segment_fd: int, adapter: str) -> None:
+        self._segment_fd = segment_fd
+        self._control = Control(control_fd)
+        self._adapter = adapter
+        self._extension, self._extension_error = _load_extension()
+        self._welcome: dict[str, Any] = {}
+        self._instance: Any = None
+        self._commands: Any = None
+        self._lane: Any = None
+
+    def run(self) -> int:
+        """The exit status."""
+        try:
+            if not self._shake_hands():
+                return 0
+            try:
+                ready = self._prepare()
+            except BaseException as exc:
+                self._send(_wire.FAILED, self._failure(exc))
+                return 1
+            self._send(_wire.READY, ready)
+            if self._lane.serve():
+                self._clean_up()
+        except _wire.ProtocolError as exc:
+            print(f"snakepit_bridge: the host broke the protocol: {exc}", file=sys.stderr)
+            return 1
+        except ConnectionError:
+            pass
+        return 0
+
+    def _send(self, kind: int, payload: Any) -> None:
+        self._control.send(_wire.build(kind, encode(payload)))
+
+    def _shake_hands(self) -> bool:
+        """False: the host has closed the connection."""
+        rings = self._extension is not None and self._segment_fd >= 0
+        self._send(
+            _wire.HELLO,
+            {
+                "protocol_min": _wire.PROTOCOL_MIN,
+                "protocol_max": _wire.PROTOCOL_MAX,
+                "pid": os.getpid(),
+                "secret": _segment.secret(self._segment_fd),
+                "channels": ["ring", "socket"] if rings else ["socket"],
+                "runtime": _runtime(self._extension, self._extension_error),
+            },
+        )
+        data = self._control.recv()
+        if data is None:
+            return False
+        frame = _wire.parse(data)
+        if frame.kind == _wire.STOP:
+            return False
+        if frame.kind != _wire.WELCOME:
+            raise _wire.ProtocolError(f"a frame of kind {frame.kind} instead of WELCOME")
+        welcome = decode(data[frame.start :])
+        if type(welcome) is not dict or welcome.get("channel", "socket") not in ("ring", "socket"):
+            raise _wire.ProtocolError("a WELCOME that is none")
+        self._welcome = welcome
+        self._control.max_frame = int(welcome.get("max_frame_bytes", _wire.MAX_FRAME))
+        return True
+
+    def _failure(self, exc: BaseException) -> dict[str, Any]:
+        payload = describe(exc)
+        if not isinstance(exc, SnakepitError):
+            payload["code"] = "adapter_init_failed"
+            payload["message"] = cut(f"{type_name(type(exc))}: {message_of(exc)}", 4096)
+        return payload
+
+    def _prepare(self) -> dict[str, Any]:
+        """Loads and initialises the adapter and makes the lane; READY's payload."""
+        if self._extension_error is not None:
+            self._log(f"no C extension, calls go over the socket: {self._extension_error}")
+        cls = load(self._adapter)
+        self._instance = cls()
+        self._commands = Commands(self._instance)
+        if isinstance(self._instance, BaseAdapter):
+            self._settle(self._instance.initialize())
+        self._lane = self._make_lane()
+        _register_at_fork(after_in_child=self._after_fork)
+        return {
+            "tools": describe_tools(self._instance),
+            "capabilities": [],
+            "gil_enabled": _gil_enabled(),
+        }
+
+    def _settle(self, result: Any) -> None:
+        """Waits for what initialize() or cleanup() returned."""
+        if hasattr(type(result), "__await__"):
+            self._commands.run(result)
+
+    def _make_lane(self) -> Any:
+        prefix = int(self._welcome.get("call_prefix", 0))
+        if self._welcome.get("channel") == "ring":
+            return self._extension.Lane(
+                self._segment_fd,
+                0,
+                self._control.fd,
+                commands=self._commands,
+                on_control=self._on_control,
+                max_frame=self._control.max_frame,
+                prefix=prefix,
+            )
+        return SocketLane(self._control, _segment.Marks(self._segment_fd), self._commands, prefix)
+
+    def _on_control(self, data: bytes) -> bool:
+        """Ring mode: what came by the control socket. True: STOP."""
+        self._control.feed(data)
+        while True:
+            frame = self._control.next()
+            if frame is None:
+                return False
+            if _wire.parse(frame).kind == _wire.STOP:
+                return True
+            raise _wire.ProtocolError(f"a frame of kind {frame[1]}, which has no place here")
+
+    def _after_fork(self) -> None:
+        # The child of a call is no worker: it shall neither answer nor keep the connection open.
+        self._lane.abandon()
+        try:
+            _close(self._control.fd)
+        except OSError:
+            pass
+
+    def _log(self, text: str, level: str = "warning") -> None:
+        self._send(_wire.LOG, {"level": level, "text": text, "logger": "snakepit_bridge", "correlation_id": None})
+
+    def _clean_up(self) -> None:
+        context.bind_thread(None)
+        try:
+            if isinstance(self._instance, BaseAdapter):
+                self._settle(self._instance.cleanup())
+            self._commands.close()
+        except BaseException as exc:
+            print(f"snakepit_bridge: cleanup failed\n{traceback_of(exc)}", file=sys.stderr)
+
+
+def _parse(argv: list[str]) -> Optional[tuple[str, list[str]]]:
+    """Adapter and its own arguments: all that stands between it and the first option of ours, seen from the end."""
+    if len(argv) < 2 or argv[0] != "--adapter":
+        return None
+    rest = argv[2:]
+    while len(rest) >= 2 and rest[-2] in ("--snakepit-run-id", "--snakepit-instance-name"):
+        del rest[-2:]
+    return argv[1], rest
+
+
+def _descriptors() -> Optional[tuple[int, int]]:
+    try:
+        control, segment = (int(part) for part in os.environ.pop(_ENV, "").split(","))
+        for fd in (control, segment):
+            if fd >= 0:
+                _set_inheritable(fd, False)
+    except (ValueError, OSError):
+        return None
+    return (control, segment) if control >= 0 else None
+
+
+def main(argv: Optional[list[str]] = None) -> None:
+    """Does not return."""
+    parsed = _parse(sys.argv[1:] if argv is None else argv)
+    fds = _descriptors()
+    if parsed is None or fds is None:
+        print(
+            "snakepit_bridge.worker is started by a Snakepit host:\n"
+            "  SNAKEPIT_FDS=CONTROL,SEGMENT python -m snakepit_bridge.worker --adapter X [...] --snakepit-run-id R",
+            file=sys.stderr,
+        )
+        sys.exit(2)
+    sys.argv = [parsed[0], *parsed[1]]
+    try:
+        status = Worker(*fds, parsed[0]).run()
+    except BaseException as exc:
+        status = 1
+        try:
+            _excepthook(type(exc), exc, exc.__traceback__)
+        except BaseException:
+            pass
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BaseException:
+            pass
+    _exit(status)
+
+
+if __name__ == "__main__":
+    main()
