@@ -1,0 +1,113 @@
+/* idle: how often do the threads of host, guards and workers wake up while nothing is called.
+ *
+ * Counted are the voluntary context switches of every thread (/proc/PID/task/TID/status), since a thread must go to sleep once for each time
+ * that it woke up. The thread that counts is left out: it belongs to the benchmark. */
+#include "host.h"
+
+#include <dirent.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum { MOST_THREADS = 512, MOST_PROCESSES = 128 };
+
+struct census {
+    struct {
+        pid_t tid;
+        long switches;
+    } threads[MOST_THREADS];
+    int n;
+};
+
+static long status_number(const char *path, const char *key)
+{
+    char line[256];
+    long number = -1;
+    FILE *f = fopen(path, "re");
+    while (f != NULL && fgets(line, sizeof line, f) != NULL)
+        if (strncmp(line, key, strlen(key)) == 0)
+            number = atol(line + strlen(key));
+    if (f != NULL)
+        fclose(f);
+    return number;
+}
+
+static void census_add(struct census *c, pid_t pid)
+{
+    char path[96];
+    snprintf(path, sizeof path, "/proc/%d/task", (int)pid);
+    DIR *d = opendir(path);
+    if (d == NULL)
+        return;
+    for (struct dirent *e = readdir(d); e != NULL && c->n < MOST_THREADS; e = readdir(d)) {
+        pid_t tid = (pid_t)atoi(e->d_name);
+        if (tid <= 0 || tid == (pid_t)syscall(SYS_gettid))
+            continue;
+        snprintf(path, sizeof path, "/proc/%d/task/%d/status", (int)pid, (int)tid);
+        long switches = status_number(path, "voluntary_ctxt_switches:");
+        if (switches < 0)
+            continue;
+        c->threads[c->n].tid = tid;
+        c->threads[c->n++].switches = switches;
+    }
+    closedir(d);
+}
+
+/* This process, the workers, and their parents (the guards), each once. */
+static int idle_processes(struct bench *b, pid_t *pids)
+{
+    int n = 1;
+    pids[0] = getpid();
+    n += host_workers(b, pids + 1, MOST_PROCESSES / 2);
+    for (int i = 1, workers = n; i < workers; i++) {
+        char path[64];
+        snprintf(path, sizeof path, "/proc/%d/status", (int)pids[i]);
+        pid_t parent = (pid_t)status_number(path, "PPid:");
+        bool known = parent <= 1;
+        for (int k = 0; k < n; k++)
+            known = known || pids[k] == parent;
+        if (!known)
+            pids[n++] = parent;
+    }
+    return n;
+}
+
+static long census_difference(const struct census *before, const struct census *after)
+{
+    long sum = 0;
+    for (int i = 0; i < after->n; i++) {
+        sum += after->threads[i].switches;
+        for (int k = 0; k < before->n; k++)
+            if (before->threads[k].tid == after->threads[i].tid)
+                sum -= before->threads[k].switches;
+    }
+    return sum;
+}
+
+int run_idle(struct bench *b, int fresh, struct result *ret)
+{
+    static struct census before, after; /* large */
+    pid_t pids[MOST_PROCESSES + 1];
+    if (host_default(b, ret) == NULL)
+        return ret->status;
+    for (int pool = 0; pool < POOL_COUNT; pool++)
+        if (host_pool(b, pool, ret) == NULL)
+            return ret->status;
+    int n = idle_processes(b, pids);
+    before.n = after.n = 0;
+    /* Ten seconds all told: at once before the first round, in parts after the load of each. */
+    unsigned ms = b->o.quick ? 1000 : 10000;
+    if (!fresh && !b->o.quick)
+        ms = b->o.rounds > 5 ? 2000 : ms / (unsigned)b->o.rounds;
+    for (int i = 0; i < n; i++)
+        census_add(&before, pids[i]);
+    uint64_t start = clock_now();
+    nap_us(ms * 1000);
+    for (int i = 0; i < n; i++)
+        census_add(&after, pids[i]);
+    ret->seconds = (double)(clock_now() - start) / 1e9;
+    ret->total = (double)census_difference(&before, &after);
+    ret->n = (size_t)after.n;
+    return BENCH_OK;
+}

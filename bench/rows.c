@@ -1,0 +1,114 @@
+/* What is measured and what is reported: two tables. docs/benchmarks.md explains each row. */
+#include "bench.h"
+
+/* X(CONSTANT, name, unit, run, argument, CPUs, once) in the order in which a round runs them: what is compared stands together. */
+#define SERIES_LIST(X)                                                                                                         \
+    X(IDLE_FRESH, "idle.fresh", "1/s", run_idle, 1, 1, true)                                                                   \
+    X(C_RING_2, "c_ring.2core", "ns", run_c_ring, PLACE_TWO, 2, false)                                                         \
+    X(HOT_2, "call.hot.2core", "ns", run_call_hot, PLACE_TWO, 2, false)                                                        \
+    X(DEFAULT, "call.hot.default", "ns", run_call_default, 0, 2, false)                                                        \
+    X(EMBED, "embed", "ns", run_embed, 0, 1, false)                                                                            \
+    X(MP_PIPE_2, "mp.Pipe.2core", "ns", run_mp_pipe, PLACE_TWO, 2, false)                                                      \
+    X(MP_POOL_2, "mp.Pool.2core", "ns", run_mp_pool, PLACE_TWO, 2, false)                                                      \
+    X(C_SOCKET_2, "c_socketpair.2core", "ns", run_c_socketpair, PLACE_TWO, 2, false)                                           \
+    X(PY_SOCKET_2, "cpython_socketpair.2core", "ns", run_py_socketpair, PLACE_TWO, 2, false)                                   \
+    X(FALLBACK_2, "call.python_fallback.2core", "ns", run_call_fallback, PLACE_TWO, 2, false)                                  \
+    X(SUBMIT, "submit.depth64", "1/s", run_submit, 64, 2, false)                                                               \
+    X(C_RING_1, "c_ring.1core", "ns", run_c_ring, PLACE_ONE, 1, false)                                                         \
+    X(HOT_1, "call.hot.1core", "ns", run_call_hot, PLACE_ONE, 1, false)                                                        \
+    X(MP_PIPE_1, "mp.Pipe.1core", "ns", run_mp_pipe, PLACE_ONE, 1, false)                                                      \
+    X(MP_POOL_1, "mp.Pool.1core", "ns", run_mp_pool, PLACE_ONE, 1, false)                                                      \
+    X(C_SOCKET_1, "c_socketpair.1core", "ns", run_c_socketpair, PLACE_ONE, 1, false)                                           \
+    X(PY_SOCKET_1, "cpython_socketpair.1core", "ns", run_py_socketpair, PLACE_ONE, 1, false)                                   \
+    X(FALLBACK_1, "call.python_fallback.1core", "ns", run_call_fallback, PLACE_ONE, 1, false)                                  \
+    X(PY_SOCKET_SPARSE, "cpython_socketpair.sparse", "ns", run_py_socketpair_sparse, 2000, 1, false)                           \
+    X(SPARSE, "call.sparse", "ns", run_call_sparse, 2000, 1, false)                                                            \
+    X(PY_SOCKET_CONTENDED, "cpython_socketpair.contended", "ns", run_py_socketpair_contended, 0, 2, false)                     \
+    X(CONTENDED, "call.contended", "ns", run_call_contended, 0, 2, false)                                                      \
+    X(PIDFD, "pidfd.c", "ns", run_pidfd, 0, 1, false)                                                                          \
+    X(PIDFD_PY, "pidfd.cpython", "ns", run_pidfd, 1, 1, false)                                                                 \
+    X(CRASH, "crash.error", "ns", run_crash, 0, 1, false)                                                                      \
+    X(IDLE_AFTER, "idle.after_load", "1/s", run_idle, 0, 1, false)
+
+enum {
+#define SERIES_ENUM(constant, name, unit, run, argument, cpus, once) S_##constant,
+    SERIES_LIST(SERIES_ENUM)
+#undef SERIES_ENUM
+        SERIES_COUNT
+};
+
+const struct series series_list[] = {
+#define SERIES_ENTRY(constant, name, unit, run, argument, cpus, once) {name, unit, run, argument, cpus, once},
+    SERIES_LIST(SERIES_ENTRY)
+#undef SERIES_ENTRY
+};
+const int series_count = SERIES_COUNT;
+
+/* A figure of its own: no floor, no goal. */
+#define PLAIN(name, series, stat)                                                                                              \
+    {                                                                                                                          \
+        name, series, NO_SERIES, stat, NO_SERIES, STAT_P50, 0, false, NULL                                                     \
+    }
+/* series against floor, at most goal times. */
+#define AGAINST(name, series, stat, floor, floor_stat, goal, note)                                                             \
+    {                                                                                                                          \
+        name, series, NO_SERIES, stat, floor, floor_stat, goal, false, note                                                    \
+    }
+
+const struct row row_list[] = {
+    PLAIN("c_ring.2core", S_C_RING_2, STAT_P50),
+    PLAIN("c_ring.1core", S_C_RING_1, STAT_P50),
+    PLAIN("c_socketpair.2core", S_C_SOCKET_2, STAT_P50),
+    PLAIN("c_socketpair.1core", S_C_SOCKET_1, STAT_P50),
+    PLAIN("cpython_socketpair.2core", S_PY_SOCKET_2, STAT_P50),
+    PLAIN("cpython_socketpair.1core", S_PY_SOCKET_1, STAT_P50),
+    PLAIN("mp.Pipe.2core", S_MP_PIPE_2, STAT_P50),
+    PLAIN("mp.Pipe.1core", S_MP_PIPE_1, STAT_P50),
+    PLAIN("mp.Pool.2core", S_MP_POOL_2, STAT_P50),
+    PLAIN("mp.Pool.1core", S_MP_POOL_1, STAT_P50),
+    PLAIN("embed", S_EMBED, STAT_P50),
+    PLAIN("pidfd.c", S_PIDFD, STAT_P50),
+    PLAIN("pidfd.cpython", S_PIDFD_PY, STAT_P50),
+
+    AGAINST("call.hot.2core", S_HOT_2, STAT_P50, S_C_RING_2, STAT_P50, 3.0,
+            "p50 against the C ring. `snakepit-budget` says where the nanoseconds of a hot call go"),
+    AGAINST("call.hot.2core.p99", S_HOT_2, STAT_P99, S_HOT_2, STAT_P50, 3.0,
+            "own p99 against own p50. Above it: somebody else ran on the two CPUs, or one side fell asleep between two calls"),
+    AGAINST("call.hot.1core", S_HOT_1, STAT_P50, S_C_RING_1, STAT_P50, 1.5,
+            "p50 against the futex ring. Two context switches are the floor; above it: somebody spins on the CPU that the "
+            "other side needs"),
+    AGAINST("call.hot.default", S_DEFAULT, STAT_P50, S_C_RING_2, STAT_P50, 4.0,
+            "nothing is pinned: when the kernel puts caller and worker on one CPU the call costs what call.hot.1core does"),
+    AGAINST("call.sparse", S_SPARSE, STAT_P50, S_PY_SOCKET_SPARSE, STAT_P50, 1.0,
+            "2 ms apart, nothing pinned: both sides pay the wake-up of an idle CPU, which jumps by four with where the kernel "
+            "puts them"),
+    AGAINST("call.contended", S_CONTENDED, STAT_P99, S_PY_SOCKET_CONTENDED, STAT_P99, 0.1,
+            "p99 of 4 callers on 2 workers beside 2 CPU hogs: how often a side loses its CPU while the other waits"),
+    AGAINST(
+        "call.python_fallback.2core", S_FALLBACK_2, STAT_P50, S_PY_SOCKET_2, STAT_P50, 1.3,
+        "pure Python over the socket against a plain Python loop: the wake-up of an idle CPU hides most of what Python does"),
+    AGAINST("call.python_fallback.1core", S_FALLBACK_1, STAT_P50, S_PY_SOCKET_1, STAT_P50, 3.0,
+            "the same on one CPU, where nothing hides what the pure-Python codec and dispatch cost"),
+    {"submit.depth64", S_SUBMIT, NO_SERIES, STAT_RATE, S_PY_SOCKET_2, STAT_RATE, 20.0, true,
+     "futures a second on 2 workers against one plain call after the other: what coalescing of frames and of wake-ups brings"},
+    {"submit.depth64.vs_1core", S_SUBMIT, NO_SERIES, STAT_RATE, S_PY_SOCKET_1, STAT_RATE, 0, true, NULL},
+    AGAINST("vs.pipe.2core", S_HOT_2, STAT_P50, S_MP_PIPE_2, STAT_P50, 1.0 / 50, "against multiprocessing.Pipe, one core each"),
+    AGAINST("vs.pipe.1core", S_HOT_1, STAT_P50, S_MP_PIPE_1, STAT_P50, 1.0 / 4,
+            "against multiprocessing.Pipe, one core together"),
+    AGAINST("vs.pool.2core", S_HOT_2, STAT_P50, S_MP_POOL_2, STAT_P50, 1.0 / 50, "against multiprocessing.Pool, one core each"),
+    AGAINST("vs.pool.1core", S_HOT_1, STAT_P50, S_MP_POOL_1, STAT_P50, 1.0 / 4,
+            "against multiprocessing.Pool, one core together"),
+    {"embed.overhead", S_HOT_2, S_C_RING_2, STAT_P50, S_EMBED, STAT_P50, 3.0, false,
+     "what the call costs beyond the way to another process, against the same call into an interpreter in this one"},
+    AGAINST("embed.isolation", S_HOT_2, STAT_P50, S_EMBED, STAT_P50, 0, NULL),
+    AGAINST("crash.error", S_CRASH, STAT_P50, S_PIDFD, STAT_P50, 3.0,
+            "kill -9 to the error in the caller's hand against the wake-up of a pidfd of a small C program. The kernel takes "
+            "the memory of the "
+            "process down before it tells anybody: crash.error.vs_cpython has the same for a bare interpreter"),
+    AGAINST("crash.error.vs_cpython", S_CRASH, STAT_P50, S_PIDFD_PY, STAT_P50, 0, NULL),
+    {"idle.fresh", S_IDLE_FRESH, NO_SERIES, STAT_PER_SECOND, NO_SERIES, STAT_P50, 1.0, false,
+     "wake-ups of all threads of host, guards and workers before any call: a timer, or a poll with a timeout, is left running"},
+    {"idle.after_load", S_IDLE_AFTER, NO_SERIES, STAT_PER_SECOND, NO_SERIES, STAT_P50, 1.0, false,
+     "the same right after load: a timer of a call, a spin that does not end, or a bell that is rung for nobody"},
+};
+const int row_count = (int)(sizeof row_list / sizeof row_list[0]);
