@@ -22,7 +22,8 @@ typedef struct pit_value pit_value;
 #define PIT_KIND_LIST(X)                                                                                                       \
     X(NIL, nil) X(BOOL, bool) X(INT, int) X(FLOAT, float) X(STR, str) X(BYTES, bytes) X(LIST, list) X(TUPLE, tuple)            \
     X(MAP, map) X(EXCEPTION, exception) X(SET, set) X(DATETIME, datetime) X(DATE, date) X(TIME, time) X(DURATION, duration)    \
-    X(DECIMAL, decimal) X(COMPLEX, complex) X(TENSOR, tensor) X(TABLE, table) X(REF, ref) X(MARKER, marker)
+    X(DECIMAL, decimal) X(COMPLEX, complex) X(TENSOR, tensor) X(TABLE, table) X(REF, ref) X(MARKER, marker)               \
+    X(ARGS, args)
 
 enum {
     PIT_KIND_NONE = 0, /* NULL */
@@ -54,8 +55,9 @@ PIT_API pit_value *pit_exception(const char *type, const char *message, const ch
 /* Arguments of a call that has both: positional is a list or tuple, keywords a map; either may be NULL. Borrows both. */
 PIT_API pit_value *pit_args(const pit_value *positional, const pit_value *keywords);
 
-/* Adds an item at the end of a list or tuple. Consumes item, also on failure. invalid_parameter when the container is immutable,
- * no list or tuple, or would contain itself; a failed item makes the container failed. */
+/* Adds an item at the end of a list or tuple. Consumes item, also on failure (only a container put into itself stays the caller's).
+ * invalid_parameter when the container is immutable, no list or tuple, or would contain itself, when item is NULL or pit_args();
+ * limit_exceeded beyond 128 levels. Whatever fails, also a failed item, makes the (mutable) container failed. */
 PIT_API int pit_list_append_take(pit_value *list_or_tuple, pit_value *item);
 /* Sets an entry; an entry whose key is there already is replaced in its place. Consumes item (and key), also on failure. Keys
  * are equal by Python's rules (1, 1.0 and True are one key); a list or map as key is invalid_parameter. */
@@ -117,7 +119,7 @@ PIT_API void pit_value_free(pit_value *v);
 enum { PIT_JSON_PRETTY = 1, PIT_JSON_ASCII = 2 };
 /* deserialization_failed with line and column in the message and the details. */
 PIT_API int pit_value_parse_json(const char *text, size_t n, pit_value **ret, pit_error **reterr);
-/* One block, freed with pit_free(); NULL when v is failed or memory ran out. */
+/* One block, freed with pit_free(); NULL when v is failed or from pit_args(), or memory ran out. */
 PIT_API char *pit_value_to_json(const pit_value *v, int flags);
 
 #ifdef __cplusplus

@@ -21,7 +21,7 @@ struct codec_error {
 };
 
 struct codec_limits {
-    size_t max_bytes; /* of memory for the result; 0: 8 times the input and 1 MiB */
+    size_t max_bytes; /* of memory for the result; 0: 8 times the input and 64 MiB */
 };
 
 /* Appends the encoding of v (NULL: nil). 0, or a code that is also in *err (may be NULL); out is then cut back to its length before. */
@@ -29,7 +29,8 @@ int codec_encode(struct buf *out, const pit_value *v, struct codec_error *err);
 /* Appends the encoding of what pit_pack(format, ap) would build, without building it. */
 int codec_pack(struct buf *out, const char *format, va_list ap, struct codec_error *err);
 /* Decodes the first value of n bytes; *ret_used (may be NULL) gets its length; without it trailing bytes are an error.
- * deserialization_failed, limit_exceeded, duplicate_key, invalid_utf8, invalid_parameter (unhashable key), allocation_failed. */
+ * deserialization_failed, limit_exceeded, duplicate_key, invalid_utf8, invalid_parameter (unhashable key), allocation_failed; the text
+ * names the offset. */
 int codec_decode(const uint8_t *p, size_t n, const struct codec_limits *limits, pit_value **ret, size_t *ret_used,
                  struct codec_error *err);
 

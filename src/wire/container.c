@@ -1,0 +1,349 @@
+/* Values: lists, tuples, maps, exceptions and arguments, built and read.
+ *
+ * Invariants: see value.h. Whatever fails while a container is being built is remembered in it (value_spoil), so that a program
+ * may look once, at the end. Failure: typed codes; the arguments are consumed all the same. Thread: as value.h. */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "wire/value.h"
+
+static pit_value *new_container(int kind, uint32_t cap)
+{
+    pit_value *v = value_new(kind, sizeof(struct value_items));
+    if (v == NULL)
+        return value_failed(PIT_E_ALLOCATION_FAILED);
+    v->items = (struct value_items *)(void *)(v + 1);
+    *v->items = (struct value_items){0};
+    v->height = 1;
+    if (cap == 0)
+        return v;
+    v->items->v = mem_array(cap, sizeof *v->items->v);
+    if (v->items->v == NULL) {
+        pit_value_free(v);
+        return value_failed(PIT_E_ALLOCATION_FAILED);
+    }
+    v->items->cap = cap;
+    return v;
+}
+
+pit_value *pit_list(void)
+{
+    return new_container(PIT_KIND_LIST, 0);
+}
+
+pit_value *pit_tuple(void)
+{
+    return new_container(PIT_KIND_TUPLE, 0);
+}
+
+pit_value *pit_map(void)
+{
+    return new_container(PIT_KIND_MAP, 0);
+}
+
+int value_spoil(pit_value *container, int code)
+{
+    if (container->items->err == 0)
+        container->items->err = code;
+    return code;
+}
+
+/* Why nothing can be added to v, which should be of kind a or b: 0 when it can. */
+static int refuse_building(const pit_value *v, int a, int b)
+{
+    if (v != NULL && v->kind == PIT_KIND_FAILED)
+        return pit_value_error(v);
+    if (v == NULL || (v->kind != a && v->kind != b) || pit_value_is_frozen(v))
+        return PIT_E_INVALID_PARAMETER;
+    return 0;
+}
+
+/* Why `item` cannot stand in a container: 0 when it can. A failed item can: it is kept, so that its place can be named. */
+static int refuse_item(const pit_value *item, bool deep)
+{
+    if (item == NULL || item->kind == PIT_KIND_ARGS)
+        return PIT_E_INVALID_PARAMETER;
+    return item->height >= MP_MAX_DEPTH && !deep ? PIT_E_LIMIT_EXCEEDED : 0;
+}
+
+/* Room for `count` pointers, and for the index of a map of that many. */
+static bool grow(pit_value *v, uint32_t count)
+{
+    struct value_items *items = v->items;
+    if (count <= items->cap)
+        return true;
+    uint32_t cap = items->cap < 8 ? 8 : items->cap + items->cap / 2;
+    if (cap < count)
+        cap = count;
+    cap += cap & 1; /* whole entries */
+    if (v->kind == PIT_KIND_MAP && cap / 2 > VALUE_LINEAR) {
+        /* cap / 2 words of index, as many of scratch */
+        uint32_t *index = mem_realloc(items->index, cap * sizeof *index);
+        if (index == NULL)
+            return false;
+        items->index = index;
+    }
+    pit_value **bigger = mem_realloc(items->v, cap * sizeof *bigger);
+    if (bigger == NULL)
+        return false;
+    items->v = bigger;
+    items->cap = cap;
+    return true;
+}
+
+static void adopt(pit_value *container, uint32_t at, pit_value *item)
+{
+    value_freeze(item);
+    container->items->v[at] = item;
+    if (item->height >= container->height)
+        container->height = (uint16_t)(item->height + 1);
+    if (pit_value_error(item) != 0)
+        value_spoil(container, pit_value_error(item));
+}
+
+int value_append_take(pit_value *list, pit_value *item, bool deep)
+{
+    int rc = refuse_building(list, PIT_KIND_LIST, PIT_KIND_TUPLE);
+    if (rc == 0 && item == list)
+        return value_spoil(list, PIT_E_INVALID_PARAMETER);
+    if (rc == 0) {
+        rc = refuse_item(item, deep);
+        if (rc == 0 && list->n >= UINT32_MAX / 2)
+            rc = PIT_E_LIMIT_EXCEEDED;
+        if (rc == 0 && !grow(list, list->n + 1))
+            rc = PIT_E_ALLOCATION_FAILED;
+        if (rc != 0)
+            value_spoil(list, rc);
+    }
+    if (rc != 0) {
+        pit_value_free(item);
+        return rc;
+    }
+    adopt(list, list->n++, item);
+    return pit_value_error(item);
+}
+
+int pit_list_append_take(pit_value *list_or_tuple, pit_value *item)
+{
+    return value_append_take(list_or_tuple, item, false);
+}
+
+/* Adds or replaces the entry; key and item are good. */
+static int put_entry(pit_value *map, pit_value *key, pit_value *item, bool replace)
+{
+    int64_t at = value_map_find(map, key);
+    if (at >= 0 && !replace)
+        return PIT_E_DUPLICATE_KEY;
+    if (at >= 0) {
+        uint32_t slot = (uint32_t)at * 2 + 1;
+        pit_value_free(map->items->v[slot]);
+        adopt(map, slot, item);
+        pit_value_free(key);
+        return 0;
+    }
+    if (map->n >= UINT32_MAX / 8)
+        return PIT_E_LIMIT_EXCEEDED;
+    if (!grow(map, map->n * 2 + 2))
+        return PIT_E_ALLOCATION_FAILED;
+    adopt(map, map->n * 2, key);
+    adopt(map, map->n * 2 + 1, item);
+    map->n++;
+    uint32_t *index = map->items->index, *scratch = index != NULL ? index + map->items->cap / 2 : NULL, twice;
+    if (map->n == VALUE_LINEAR + 1)
+        value_index_sort(map, index, map->n, scratch, &twice);
+    else if (map->n > VALUE_LINEAR + 1)
+        value_index_add(map, index, map->n, scratch);
+    return 0;
+}
+
+static int put_take(pit_value *map, pit_value *key, pit_value *item, bool replace, bool deep)
+{
+    int rc = refuse_building(map, PIT_KIND_MAP, PIT_KIND_MAP);
+    bool itself = rc == 0 && (key == map || item == map);
+    if (rc == 0) {
+        if (itself)
+            rc = PIT_E_INVALID_PARAMETER;
+        else if (pit_value_error(key) != 0)
+            rc = pit_value_error(key);
+        else
+            rc = refuse_item(item, deep);
+        if (rc == 0 && !value_hashable(key))
+            rc = PIT_E_INVALID_PARAMETER;
+        if (rc == 0)
+            rc = put_entry(map, key, item, replace);
+        if (rc == 0)
+            return pit_value_error(item);
+        value_spoil(map, rc);
+    }
+    if (key != map)
+        pit_value_free(key);
+    if (item != map)
+        pit_value_free(item);
+    return rc;
+}
+
+int pit_map_put_take(pit_value *map, pit_value *key, pit_value *item)
+{
+    return put_take(map, key, item, true, false);
+}
+
+int value_put_new_take(pit_value *map, pit_value *key, pit_value *item, bool deep)
+{
+    return put_take(map, key, item, false, deep);
+}
+
+int pit_map_set_take(pit_value *map, const char *key, pit_value *item)
+{
+    return put_take(map, key != NULL ? pit_str(key) : NULL, item, true, false);
+}
+
+/* ---- exceptions, arguments ---- */
+
+const char *value_exception_flaw(int field, const pit_value *part)
+{
+    int kind = pit_value_kind(part);
+    bool absent = kind == PIT_KIND_NONE || kind == PIT_KIND_NIL;
+    switch (field) {
+    case EXCEPTION_TYPE:
+        return kind == PIT_KIND_STR ? "" : "the type of an exception is not a text";
+    case EXCEPTION_MESSAGE:
+        return absent || kind == PIT_KIND_STR ? "" : "the message of an exception is not a text";
+    case EXCEPTION_TRACEBACK:
+        return absent || kind == PIT_KIND_STR ? "" : "the traceback of an exception is not a text";
+    case EXCEPTION_CAUSE:
+        return absent || kind == PIT_KIND_EXCEPTION ? "" : "the cause of an exception is not an exception";
+    default:
+        break;
+    }
+    if (!absent && kind != PIT_KIND_LIST)
+        return "the notes of an exception are not a list";
+    for (size_t i = 0; i < pit_value_len(part); i++)
+        if (pit_value_kind(pit_value_at(part, i)) != PIT_KIND_STR)
+            return "a note of an exception is not a text";
+    return "";
+}
+
+/* What stands for a part that is absent. */
+static pit_value *absent_part(int field)
+{
+    return field == EXCEPTION_MESSAGE ? pit_str("") : field == EXCEPTION_NOTES ? pit_list() : pit_nil();
+}
+
+pit_value *value_new_exception(pit_value *parts[EXCEPTION_FIELDS])
+{
+    int rc = 0;
+    for (int i = 0; i < EXCEPTION_FIELDS; i++) {
+        if (i != EXCEPTION_TYPE && (parts[i] == NULL || (parts[i]->kind == PIT_KIND_NIL)))
+            parts[i] = absent_part(i);
+        if (rc == 0)
+            rc = pit_value_error(parts[i]);
+        if (rc == 0 && value_exception_flaw(i, parts[i])[0] != '\0')
+            rc = PIT_E_INVALID_PARAMETER;
+    }
+    pit_value *v = rc == 0 ? new_container(PIT_KIND_EXCEPTION, EXCEPTION_FIELDS) : value_failed(rc);
+    if (v->kind == PIT_KIND_FAILED) {
+        for (int i = 0; i < EXCEPTION_FIELDS; i++)
+            pit_value_free(parts[i]);
+        return v;
+    }
+    for (uint32_t i = 0; i < EXCEPTION_FIELDS; i++) {
+        value_freeze(parts[i]);
+        v->items->v[i] = parts[i];
+    }
+    /* The notes do not count as a level. */
+    v->height = (uint16_t)(parts[EXCEPTION_CAUSE]->height + 1);
+    v->n = EXCEPTION_FIELDS;
+    v->flags = VALUE_FROZEN;
+    return v;
+}
+
+pit_value *pit_exception(const char *type, const char *message, const char *traceback)
+{
+    pit_value *parts[EXCEPTION_FIELDS] = {
+        [EXCEPTION_TYPE] = type != NULL ? pit_str(type) : NULL,
+        [EXCEPTION_MESSAGE] = message != NULL ? pit_str(message) : NULL,
+        [EXCEPTION_TRACEBACK] = traceback != NULL ? pit_str(traceback) : NULL,
+    };
+    return value_new_exception(parts);
+}
+
+static bool is_keywords(const pit_value *keywords)
+{
+    if (pit_value_kind(keywords) != PIT_KIND_MAP)
+        return false;
+    for (size_t i = 0; i < keywords->n; i++)
+        if (value_item(keywords, i * 2)->kind != PIT_KIND_STR)
+            return false;
+    return true;
+}
+
+pit_value *pit_args(const pit_value *positional, const pit_value *keywords)
+{
+    int rc = pit_value_error(positional);
+    if (rc == 0)
+        rc = pit_value_error(keywords);
+    if (rc != 0)
+        return value_failed(rc);
+    int kind = pit_value_kind(positional);
+    if ((positional != NULL && kind != PIT_KIND_LIST && kind != PIT_KIND_TUPLE) || (keywords != NULL && !is_keywords(keywords)))
+        return value_failed(PIT_E_INVALID_PARAMETER);
+    const pit_value *parts[2] = {positional != NULL ? positional : pit_nil(), keywords != NULL ? keywords : pit_nil()};
+    if (parts[0]->height >= MP_MAX_DEPTH || parts[1]->height >= MP_MAX_DEPTH)
+        return value_failed(PIT_E_LIMIT_EXCEEDED);
+    pit_value *v = new_container(PIT_KIND_ARGS, 2);
+    if (v->kind == PIT_KIND_FAILED)
+        return v;
+    for (uint32_t i = 0; i < 2; i++)
+        adopt(v, i, pit_value_ref(parts[i]));
+    v->n = 2;
+    v->flags = VALUE_FROZEN;
+    return v;
+}
+
+/* ---- readers ---- */
+
+const pit_value *pit_value_at(const pit_value *v, size_t i)
+{
+    if (v == NULL || (v->kind != PIT_KIND_LIST && v->kind != PIT_KIND_TUPLE) || i >= v->n)
+        return NULL;
+    return value_item(v, i);
+}
+
+const pit_value *pit_value_get_key(const pit_value *map, const pit_value *key)
+{
+    if (map == NULL || map->kind != PIT_KIND_MAP || key == NULL || !value_hashable(key))
+        return NULL;
+    int64_t at = value_map_find(map, key);
+    return at >= 0 ? value_item(map, (size_t)at * 2 + 1) : NULL;
+}
+
+const pit_value *pit_value_get(const pit_value *map, const char *key)
+{
+    if (map == NULL || key == NULL)
+        return NULL;
+    if (map->kind == PIT_KIND_EXCEPTION) {
+        for (size_t i = 0; i < EXCEPTION_FIELDS; i++)
+            if (strcmp(key, value_exception_fields[i]) == 0)
+                return value_item(map, i);
+        return NULL;
+    }
+    size_t n = strlen(key);
+    if (map->kind != PIT_KIND_MAP || n >= UINT32_MAX)
+        return NULL;
+    pit_value wanted = {.kind = PIT_KIND_STR, .n = (uint32_t)n, .text = key};
+    int64_t at = value_map_find(map, &wanted);
+    return at >= 0 ? value_item(map, (size_t)at * 2 + 1) : NULL;
+}
+
+bool pit_value_next(const pit_value *v, size_t *iter, const pit_value **ret_key, const pit_value **ret_item)
+{
+    if (v == NULL || v->kind < PIT_KIND_LIST || v->kind > PIT_KIND_MAP || *iter >= v->n)
+        return false;
+    size_t i = (*iter)++;
+    bool map = v->kind == PIT_KIND_MAP;
+    if (ret_key != NULL)
+        *ret_key = map ? value_item(v, i * 2) : NULL;
+    if (ret_item != NULL)
+        *ret_item = value_item(v, map ? i * 2 + 1 : i);
+    return true;
+}

@@ -1,0 +1,414 @@
+/* MessagePack to values: one pass that checks and measures, one allocation, one pass that fills it.
+ *
+ * Invariants
+ *  1. The first pass looks at every byte, under explicit bounds and an explicit stack: nesting, lengths, text, kinds of keys. Nothing has
+ *     been allocated when it refuses. Its sums are exact upper bounds of what the second pass takes.
+ *  2. The second pass meets only bytes that the first has accepted (the caller owns them; they do not change). All that it can still refuse are
+ *     keys that stand twice and exceptions whose parts are of the wrong kind.
+ *  3. The result is one block: tree, nodes (an index behind those of a map with many entries), bigints, texts.
+ *
+ * Failure: typed, with a text that names the offset. Thread: any. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "wire/codec.h"
+#include "wire/value.h"
+
+#define DEFAULT_EXTRA_BYTES ((size_t)64 << 20)
+
+/* A container that is being measured. */
+struct level {
+    const uint8_t *end; /* of the bytes in which its items must lie */
+    uint32_t left;      /* items still to come; of a map keys and items */
+    uint16_t depth;
+    bool map;
+    bool exact;     /* an extension: its items must end at `end` */
+    bool hashable;  /* inside a key */
+    bool exception; /* the map inside an exception */
+};
+
+struct measure {
+    const uint8_t *begin, *p;
+    size_t nodes, words, bytes; /* words: of 8 bytes, for bigints */
+    struct level stack[2 * MP_MAX_DEPTH + 2];
+    unsigned top;
+    int code;
+    const char *why;
+    int ext; /* the code of an extension that is not for us */
+};
+
+static bool refuse(struct measure *m, int code, const char *why)
+{
+    m->code = code;
+    m->why = why;
+    return false;
+}
+
+/* Nodes that the index of a map takes, behind those of its entries. */
+static size_t index_nodes(size_t entries)
+{
+    return entries > VALUE_LINEAR ? (entries * sizeof(uint32_t) + sizeof(pit_value) - 1) / sizeof(pit_value) : 0;
+}
+
+/* Opens a container of `count` items (keys and items of a map). */
+static bool open_level(struct measure *m, uint32_t count, bool map, const uint8_t *end, bool exact)
+{
+    const struct level *outer = &m->stack[m->top];
+    /* The notes of an exception do not count as a level. */
+    bool notes = outer->exception && !map && !exact;
+    unsigned depth = outer->depth + (notes ? 0u : 1u);
+    if (depth > MP_MAX_DEPTH)
+        return refuse(m, PIT_E_LIMIT_EXCEEDED, "more than 128 levels of containers");
+    m->nodes += count + (map ? index_nodes(count / 2) : 0);
+    m->stack[++m->top] = (struct level){.end = end,
+                                        .left = count,
+                                        .depth = (uint16_t)depth,
+                                        .map = map,
+                                        .exact = exact,
+                                        .hashable = outer->hashable || (outer->map && (outer->left & 1) != 0)};
+    return true;
+}
+
+/* An extension that holds values: the head of its one array or map. */
+static bool open_extension(struct measure *m, const struct mp_token *ext, enum mp_type type)
+{
+    const uint8_t *end = ext->data + ext->n;
+    struct mp_token t;
+    if (mp_read(&m->p, end, &t) != MP_OK || t.type != type)
+        return refuse(m, PIT_E_DESERIALIZATION_FAILED, "an extension does not hold what it should");
+    bool map = type == MP_MAP;
+    if (map && t.n > UINT32_MAX / 2)
+        return refuse(m, PIT_E_LIMIT_EXCEEDED, "too many entries");
+    if (!open_level(m, map ? t.n * 2 : t.n, map, end, true))
+        return false;
+    if (map) {
+        m->stack[m->top].exception = true;
+        m->nodes += EXCEPTION_FIELDS + 1; /* and the map that is read first */
+    }
+    return true;
+}
+
+static bool measure_extension(struct measure *m, const struct mp_token *t, bool key)
+{
+    switch (t->ext) {
+    case MP_EXT_BIGINT:
+        if (t->n == 0)
+            return refuse(m, PIT_E_DESERIALIZATION_FAILED, "an integer without bytes");
+        if (t->n > MP_MAX_BIGINT_BYTES)
+            return refuse(m, PIT_E_LIMIT_EXCEEDED, "an integer of more than 2^20 bits");
+        m->words += (sizeof(struct value_big) + t->n + 7) / 8;
+        m->p += t->n;
+        return true;
+    case MP_EXT_TUPLE:
+        return open_extension(m, t, MP_ARRAY);
+    case MP_EXT_EXCEPTION:
+        if (key)
+            return refuse(m, PIT_E_INVALID_PARAMETER, "an exception as a key of a map");
+        return open_extension(m, t, MP_MAP);
+    default:
+        m->ext = t->ext;
+        return refuse(m, PIT_E_DESERIALIZATION_FAILED, NULL);
+    }
+}
+
+/* The next token, inside the innermost container. */
+static bool measure_token(struct measure *m)
+{
+    struct level *level = &m->stack[m->top];
+    bool key = level->hashable || (level->map && (level->left & 1) == 0);
+    level->left--;
+    struct mp_token t;
+    int rc = mp_read(&m->p, level->end, &t);
+    if (rc != MP_OK)
+        return refuse(m, PIT_E_DESERIALIZATION_FAILED, rc == MP_TRUNCATED ? "the bytes end too early" : "a byte that begins no value");
+    switch (t.type) {
+    case MP_STR:
+        if (!mp_utf8_valid(t.data, t.n, NULL))
+            return refuse(m, PIT_E_INVALID_UTF8, "a text is not valid UTF-8");
+        m->bytes += (size_t)t.n + 1;
+        return true;
+    case MP_BIN:
+        m->bytes += (size_t)t.n + 1;
+        return true;
+    case MP_ARRAY:
+        return key ? refuse(m, PIT_E_INVALID_PARAMETER, "a list as a key of a map") : open_level(m, t.n, false, level->end, false);
+    case MP_MAP:
+        if (key)
+            return refuse(m, PIT_E_INVALID_PARAMETER, "a map as a key of a map");
+        if (t.n > UINT32_MAX / 2)
+            return refuse(m, PIT_E_LIMIT_EXCEEDED, "too many entries");
+        return open_level(m, t.n * 2, true, level->end, false);
+    case MP_EXT:
+        return measure_extension(m, &t, key);
+    default:
+        return true;
+    }
+}
+
+static bool measure_value(struct measure *m, const uint8_t *p, size_t n, size_t budget)
+{
+    m->begin = m->p = p;
+    m->nodes = 1;
+    m->words = m->bytes = 0;
+    m->top = 0;
+    m->ext = 0;
+    m->stack[0] = (struct level){.end = p + n, .left = 1};
+    for (;;) {
+        struct level *level = &m->stack[m->top];
+        if (level->left != 0) {
+            if (!measure_token(m))
+                return false;
+            continue;
+        }
+        if (level->exact && m->p != level->end)
+            return refuse(m, PIT_E_DESERIALIZATION_FAILED, "an extension has bytes that belong to nothing");
+        if (m->top == 0)
+            break;
+        m->top--;
+    }
+    size_t nodes, total;
+    if (__builtin_mul_overflow(m->nodes, sizeof(pit_value), &nodes) ||
+        __builtin_add_overflow(nodes, m->words * 8 + m->bytes + sizeof(struct value_tree), &total) || total > budget)
+        return refuse(m, PIT_E_LIMIT_EXCEEDED, "the value takes more memory than it may");
+    return true;
+}
+
+/* ---- the second pass ---- */
+
+struct fill {
+    const uint8_t *begin, *p, *end;
+    struct value_tree *tree;
+    pit_value *node;
+    uint64_t *word;
+    char *byte;
+    int code;
+    const char *why;
+};
+
+static bool fill_value(struct fill *f, pit_value *v);
+
+static bool stop(struct fill *f, int code, const char *why)
+{
+    f->code = code;
+    f->why = why;
+    return false;
+}
+
+/* A token that the first pass has seen. */
+static bool next(struct fill *f, struct mp_token *t)
+{
+    return mp_read(&f->p, f->end, t) == MP_OK || stop(f, PIT_E_DESERIALIZATION_FAILED, "the bytes changed while they were read");
+}
+
+static void fill_data(struct fill *f, pit_value *v, const struct mp_token *t)
+{
+    v->kind = t->type == MP_STR ? PIT_KIND_STR : PIT_KIND_BYTES;
+    v->n = t->n;
+    v->text = f->byte;
+    memcpy(f->byte, t->data, t->n);
+    f->byte[t->n] = '\0';
+    f->byte += (size_t)t->n + 1;
+}
+
+static bool fill_bigint(struct fill *f, pit_value *v, const struct mp_token *t)
+{
+    struct value_big *big = (struct value_big *)(void *)f->word;
+    bool negative;
+    size_t n = value_magnitude(t->data, t->n, big->magnitude, &negative);
+    f->p = t->data + t->n;
+    if (value_int_small(v, big->magnitude, n, negative))
+        return true;
+    if (value_magnitude_bits(big->magnitude, n) > MP_MAX_BIGINT_BITS)
+        return stop(f, PIT_E_LIMIT_EXCEEDED, "an integer of more than 2^20 bits");
+    big->text = NULL;
+    big->n = (uint32_t)n;
+    big->negative = negative;
+    v->kind = PIT_KIND_INT;
+    v->flags |= VALUE_BIG;
+    v->big = big;
+    f->word += (sizeof(struct value_big) + n + 7) / 8;
+    return true;
+}
+
+/* Fills `count` nodes of v, which are taken first. */
+static bool fill_items(struct fill *f, pit_value *v, size_t count, size_t index)
+{
+    v->flags |= VALUE_INLINE;
+    v->nodes = f->node;
+    f->node += count + index;
+    unsigned height = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (!fill_value(f, &v->nodes[i]))
+            return false;
+        if (v->nodes[i].height > height)
+            height = v->nodes[i].height;
+    }
+    v->height = (uint16_t)(height + 1);
+    return true;
+}
+
+static bool keys_differ(const pit_value *map)
+{
+    for (size_t i = 1; i < map->n; i++)
+        for (size_t j = 0; j < i; j++)
+            if (value_key_order(value_item(map, i * 2), value_item(map, j * 2)) == 0)
+                return false;
+    return true;
+}
+
+static bool fill_map(struct fill *f, pit_value *v, uint32_t n)
+{
+    const uint8_t *at = f->p;
+    v->kind = PIT_KIND_MAP;
+    v->n = n;
+    if (!fill_items(f, v, (size_t)n * 2, index_nodes(n)))
+        return false;
+    bool good = true;
+    if (n > VALUE_LINEAR) {
+        uint32_t *index = (uint32_t *)(void *)(v->nodes + (size_t)n * 2), twice;
+        uint32_t *scratch = mem_alloc(n * sizeof *scratch);
+        if (scratch == NULL)
+            return stop(f, PIT_E_ALLOCATION_FAILED, "out of memory");
+        good = value_index_sort(v, index, n, scratch, &twice);
+        mem_free(scratch);
+    } else if (n > 1) {
+        good = keys_differ(v);
+    }
+    if (good)
+        return true;
+    f->p = at;
+    return stop(f, PIT_E_DUPLICATE_KEY, "a key stands twice in the map");
+}
+
+/* The map inside an exception, then the exception over its parts. */
+static bool fill_exception(struct fill *f, pit_value *v)
+{
+    const uint8_t *at = f->p;
+    pit_value *nodes = f->node, *map = nodes + EXCEPTION_FIELDS;
+    f->node += EXCEPTION_FIELDS + 1;
+    struct mp_token t;
+    *map = (pit_value){.flags = VALUE_FROZEN, .tree = f->tree};
+    if (!next(f, &t) || !fill_map(f, map, t.n))
+        return false;
+    for (int i = 0; i < EXCEPTION_FIELDS; i++) {
+        const pit_value *part = pit_value_get(map, value_exception_fields[i]);
+        const char *flaw = value_exception_flaw(i, part);
+        if (flaw[0] != '\0') {
+            f->p = at;
+            return stop(f, PIT_E_DESERIALIZATION_FAILED, flaw);
+        }
+        bool absent = part == NULL || part->kind == PIT_KIND_NIL;
+        nodes[i] = absent ? (pit_value){.kind = PIT_KIND_NIL, .flags = VALUE_FROZEN, .tree = f->tree} : *part;
+        if (absent && i == EXCEPTION_MESSAGE) {
+            nodes[i].kind = PIT_KIND_STR;
+            nodes[i].text = "";
+        } else if (absent && i == EXCEPTION_NOTES) {
+            nodes[i] = (pit_value){.kind = PIT_KIND_LIST, .flags = VALUE_FROZEN | VALUE_INLINE, .height = 1, .tree = f->tree};
+        }
+    }
+    v->kind = PIT_KIND_EXCEPTION;
+    v->flags |= VALUE_INLINE;
+    v->n = EXCEPTION_FIELDS;
+    v->nodes = nodes;
+    v->height = (uint16_t)(nodes[EXCEPTION_CAUSE].height + 1);
+    return true;
+}
+
+static bool fill_extension(struct fill *f, pit_value *v, struct mp_token *t)
+{
+    if (t->ext == MP_EXT_BIGINT)
+        return fill_bigint(f, v, t);
+    if (t->ext == MP_EXT_EXCEPTION)
+        return fill_exception(f, v);
+    if (!next(f, t))
+        return false;
+    v->kind = PIT_KIND_TUPLE;
+    v->n = t->n;
+    return fill_items(f, v, t->n, 0);
+}
+
+static bool fill_value(struct fill *f, pit_value *v)
+{
+    struct mp_token t;
+    if (!next(f, &t))
+        return false;
+    *v = (pit_value){.flags = VALUE_FROZEN, .tree = f->tree};
+    switch (t.type) {
+    case MP_NIL:
+        v->kind = PIT_KIND_NIL;
+        return true;
+    case MP_BOOL:
+        v->kind = PIT_KIND_BOOL;
+        v->truth = t.truth;
+        return true;
+    case MP_INT:
+        v->kind = PIT_KIND_INT;
+        v->i = t.i;
+        return true;
+    case MP_UINT:
+        v->kind = PIT_KIND_INT;
+        v->flags |= VALUE_UNSIGNED;
+        v->u = t.u;
+        return true;
+    case MP_FLOAT:
+        v->kind = PIT_KIND_FLOAT;
+        v->f = t.f;
+        return true;
+    case MP_STR:
+    case MP_BIN:
+        fill_data(f, v, &t);
+        return true;
+    case MP_ARRAY:
+        v->kind = PIT_KIND_LIST;
+        v->n = t.n;
+        return fill_items(f, v, t.n, 0);
+    case MP_MAP:
+        return fill_map(f, v, t.n);
+    default:
+        return fill_extension(f, v, &t);
+    }
+}
+
+static int explain(struct codec_error *err, int code, const char *why, size_t offset, int ext)
+{
+    if (err == NULL)
+        return code;
+    err->code = code;
+    err->path[0] = '\0';
+    if (why != NULL)
+        snprintf(err->text, sizeof err->text, "%s (at byte %zu)", why, offset);
+    else
+        snprintf(err->text, sizeof err->text, "extension %d is not a kind of value that this version reads (at byte %zu)", ext, offset);
+    return code;
+}
+
+int codec_decode(const uint8_t *p, size_t n, const struct codec_limits *limits, pit_value **ret, size_t *ret_used,
+                 struct codec_error *err)
+{
+    size_t budget = limits != NULL && limits->max_bytes != 0 ? limits->max_bytes : DEFAULT_EXTRA_BYTES;
+    if ((limits == NULL || limits->max_bytes == 0) && n < SIZE_MAX / 16)
+        budget += n * 8;
+    struct measure m; /* large, and filled as far as it is used */
+    if (!measure_value(&m, p, n, budget))
+        return explain(err, m.code, m.why, (size_t)(m.p - p), m.ext);
+    if (ret_used == NULL && m.p != p + n)
+        return explain(err, PIT_E_DESERIALIZATION_FAILED, "there are bytes behind the value", (size_t)(m.p - p), 0);
+
+    struct value_tree *tree = mem_alloc(sizeof *tree + m.nodes * sizeof(pit_value) + m.words * 8 + m.bytes);
+    if (tree == NULL)
+        return explain(err, PIT_E_ALLOCATION_FAILED, "out of memory", 0, 0);
+    *tree = (struct value_tree){.refs = 1};
+    pit_value *root = (pit_value *)(void *)(tree + 1);
+    struct fill f = {.begin = p, .p = p, .end = p + n, .tree = tree, .node = root + 1};
+    f.word = (uint64_t *)(void *)(root + m.nodes);
+    f.byte = (char *)(f.word + m.words);
+    if (!fill_value(&f, root)) {
+        mem_free(tree);
+        return explain(err, f.code, f.why, (size_t)(f.p - p), 0);
+    }
+    if (ret_used != NULL)
+        *ret_used = (size_t)(m.p - p);
+    *ret = root;
+    return 0;
+}

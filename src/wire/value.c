@@ -1,0 +1,343 @@
+/* Values: constructors of everything but containers, references, readers. See value.h for the shape and the invariants.
+ *
+ * Failure: constructors return static failed values; readers say no. Thread: as value.h. */
+#include "wire/value.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+
+const char *const value_exception_fields[EXCEPTION_FIELDS] = {"type", "message", "traceback", "notes", "cause"};
+
+/* ---- static values ---- */
+
+static const pit_value static_nil = {.kind = PIT_KIND_NIL, .flags = VALUE_FROZEN};
+static const pit_value static_false = {.kind = PIT_KIND_BOOL, .flags = VALUE_FROZEN, .truth = false};
+static const pit_value static_true = {.kind = PIT_KIND_BOOL, .flags = VALUE_FROZEN, .truth = true};
+
+#define SMALL_MIN (-16)
+#define SMALL_COUNT 272
+#define SMALL_INT(x) {.kind = PIT_KIND_INT, .flags = VALUE_FROZEN, .i = (x)},
+#define SMALL_4(x) SMALL_INT(x) SMALL_INT((x) + 1) SMALL_INT((x) + 2) SMALL_INT((x) + 3)
+#define SMALL_16(x) SMALL_4(x) SMALL_4((x) + 4) SMALL_4((x) + 8) SMALL_4((x) + 12)
+#define SMALL_64(x) SMALL_16(x) SMALL_16((x) + 16) SMALL_16((x) + 32) SMALL_16((x) + 48)
+static const pit_value static_ints[SMALL_COUNT] = {SMALL_16(-16) SMALL_64(0) SMALL_64(64) SMALL_64(128) SMALL_64(192)};
+
+#define FAILED_VALUE(code, why) {.kind = PIT_KIND_FAILED, .flags = VALUE_FROZEN, .n = (uint32_t) - (code), .text = (why)}
+static const pit_value static_failed[] = {
+    FAILED_VALUE(PIT_E_ALLOCATION_FAILED, "out of memory"),
+    FAILED_VALUE(PIT_E_INVALID_UTF8, "the text is not valid UTF-8"),
+    FAILED_VALUE(PIT_E_INVALID_PARAMETER, "an argument of a value's constructor is not allowed"),
+    FAILED_VALUE(PIT_E_LIMIT_EXCEEDED, "a value passes a size limit"),
+    FAILED_VALUE(PIT_E_DUPLICATE_KEY, "a key stands twice in one map"),
+};
+
+/* Static values are handed out like any other; nothing ever writes to a value without a tree. */
+static pit_value *handle(const pit_value *v)
+{
+    return (pit_value *)(uintptr_t)v;
+}
+
+pit_value *value_failed(int code)
+{
+    size_t count = sizeof static_failed / sizeof static_failed[0];
+    for (size_t i = 0; i < count; i++)
+        if (static_failed[i].n == (uint32_t)-code)
+            return handle(&static_failed[i]);
+    return handle(&static_failed[0]);
+}
+
+pit_value *value_failed_text(int code, const char *text)
+{
+    size_t n = strlen(text) + 1;
+    pit_value *v = value_new(PIT_KIND_FAILED, n);
+    if (v == NULL)
+        return value_failed(code);
+    v->n = (uint32_t)-code;
+    v->text = memcpy(v + 1, text, n);
+    v->flags = VALUE_FROZEN;
+    return v;
+}
+
+/* ---- trees ---- */
+
+pit_value *value_new(int kind, size_t extra)
+{
+    struct value_tree *tree;
+    size_t bytes;
+    if (__builtin_add_overflow(extra, sizeof *tree + sizeof(pit_value), &bytes) || (tree = mem_alloc(bytes)) == NULL)
+        return NULL;
+    *tree = (struct value_tree){.refs = 1};
+    pit_value *v = (pit_value *)(void *)(tree + 1);
+    *v = (pit_value){.kind = (uint8_t)kind, .tree = tree};
+    return v;
+}
+
+static void tree_destroy(struct value_tree *tree)
+{
+    pit_value *root = (pit_value *)(void *)(tree + 1);
+    if (value_is_container(root) && (root->flags & VALUE_INLINE) == 0) {
+        struct value_items *items = root->items;
+        size_t count = root->kind == PIT_KIND_MAP ? (size_t)root->n * 2 : root->n;
+        for (size_t i = 0; i < count; i++)
+            pit_value_free(items->v[i]);
+        mem_free(items->v);
+        mem_free(items->index);
+    }
+    for (struct value_extra *next, *x = tree->extras; x != NULL; x = next) {
+        next = x->next;
+        mem_free(x);
+    }
+    mem_free(tree);
+}
+
+void pit_value_free(pit_value *v)
+{
+    if (v == NULL || v->tree == NULL)
+        return;
+    /* The last owner need not pay for an atomic operation: nobody else can take a reference from it any more. */
+    if (__atomic_load_n(&v->tree->refs, __ATOMIC_ACQUIRE) == 1 || __atomic_sub_fetch(&v->tree->refs, 1, __ATOMIC_ACQ_REL) == 0)
+        tree_destroy(v->tree);
+}
+
+void value_freeze(const pit_value *v)
+{
+    if (v == NULL || v->tree == NULL || (__atomic_load_n(&v->flags, __ATOMIC_RELAXED) & VALUE_FROZEN) != 0)
+        return;
+    __atomic_or_fetch(&handle(v)->flags, VALUE_FROZEN, __ATOMIC_RELAXED);
+}
+
+pit_value *pit_value_ref(const pit_value *v)
+{
+    if (v != NULL && v->tree != NULL) {
+        value_freeze(v);
+        __atomic_add_fetch(&v->tree->refs, 1, __ATOMIC_RELAXED);
+    }
+    return handle(v);
+}
+
+/* ---- scalars, texts ---- */
+
+pit_value *pit_nil(void)
+{
+    return handle(&static_nil);
+}
+
+pit_value *pit_bool(int truth)
+{
+    return handle(truth != 0 ? &static_true : &static_false);
+}
+
+static pit_value *new_scalar(pit_value content)
+{
+    pit_value *v = value_new(content.kind, 0);
+    if (v == NULL)
+        return value_failed(PIT_E_ALLOCATION_FAILED);
+    content.tree = v->tree;
+    content.flags |= VALUE_FROZEN;
+    *v = content;
+    return v;
+}
+
+pit_value *pit_int(int64_t n)
+{
+    if (n >= SMALL_MIN && n < SMALL_MIN + SMALL_COUNT)
+        return handle(&static_ints[n - SMALL_MIN]);
+    return new_scalar((pit_value){.kind = PIT_KIND_INT, .i = n});
+}
+
+pit_value *pit_uint(uint64_t n)
+{
+    if (n <= INT64_MAX)
+        return pit_int((int64_t)n);
+    return new_scalar((pit_value){.kind = PIT_KIND_INT, .flags = VALUE_UNSIGNED, .u = n});
+}
+
+pit_value *pit_bigint(const char *decimal)
+{
+    if (decimal == NULL)
+        return value_failed(PIT_E_INVALID_PARAMETER);
+    bool negative = *decimal == '-';
+    const char *digits = decimal + (*decimal == '-' || *decimal == '+');
+    size_t n = strspn(digits, "0123456789");
+    if (n == 0 || digits[n] != '\0')
+        return value_failed(PIT_E_INVALID_PARAMETER);
+    return value_int_from_digits(digits, n, negative);
+}
+
+pit_value *pit_float(double x)
+{
+    return new_scalar((pit_value){.kind = PIT_KIND_FLOAT, .f = x});
+}
+
+pit_value *value_new_data(int kind, size_t n, char **ret_data)
+{
+    if (n >= UINT32_MAX)
+        return value_failed(PIT_E_LIMIT_EXCEEDED);
+    pit_value *v = value_new(kind, n + 1);
+    if (v == NULL)
+        return value_failed(PIT_E_ALLOCATION_FAILED);
+    char *data = (char *)(v + 1);
+    data[n] = '\0';
+    v->n = (uint32_t)n;
+    v->text = data;
+    v->flags = VALUE_FROZEN;
+    *ret_data = data;
+    return v;
+}
+
+pit_value *pit_strn(const char *text, size_t n)
+{
+    if (text == NULL && n != 0)
+        return value_failed(PIT_E_INVALID_PARAMETER);
+    if (!mp_utf8_valid((const uint8_t *)text, n, NULL))
+        return value_failed(PIT_E_INVALID_UTF8);
+    char *data;
+    pit_value *v = value_new_data(PIT_KIND_STR, n, &data);
+    if (v->kind == PIT_KIND_STR && n != 0)
+        memcpy(data, text, n);
+    return v;
+}
+
+pit_value *pit_str(const char *text)
+{
+    return text != NULL ? pit_strn(text, strlen(text)) : pit_nil();
+}
+
+pit_value *pit_bytes(const void *bytes, size_t n)
+{
+    if (bytes == NULL && n != 0)
+        return value_failed(PIT_E_INVALID_PARAMETER);
+    char *data;
+    pit_value *v = value_new_data(PIT_KIND_BYTES, n, &data);
+    if (v->kind == PIT_KIND_BYTES && n != 0)
+        memcpy(data, bytes, n);
+    return v;
+}
+
+/* ---- readers ---- */
+
+int pit_value_kind(const pit_value *v)
+{
+    return v != NULL ? v->kind : PIT_KIND_NONE;
+}
+
+const char *pit_value_kind_name(const pit_value *v)
+{
+    switch (pit_value_kind(v)) {
+#define KIND_NAME(constant, name)                                                                                              \
+    case PIT_KIND_##constant:                                                                                                  \
+        return #name;
+        PIT_KIND_LIST(KIND_NAME)
+#undef KIND_NAME
+    case PIT_KIND_FAILED:
+        return "failed";
+    default:
+        return "none";
+    }
+}
+
+int pit_value_error(const pit_value *v)
+{
+    if (v == NULL)
+        return 0;
+    if (v->kind == PIT_KIND_FAILED)
+        return -(int)v->n;
+    return value_is_container(v) && (v->flags & VALUE_INLINE) == 0 ? v->items->err : 0;
+}
+
+const char *pit_value_error_text(const pit_value *v)
+{
+    int code = pit_value_error(v);
+    if (code == 0)
+        return "no error";
+    if (v->kind == PIT_KIND_FAILED)
+        return v->text;
+    size_t count = v->kind == PIT_KIND_MAP ? (size_t)v->n * 2 : v->n;
+    for (size_t i = 0; i < count; i++)
+        if (pit_value_error(v->items->v[i]) == code)
+            return pit_value_error_text(v->items->v[i]);
+    return value_failed(code)->text;
+}
+
+bool pit_value_get_bool(const pit_value *v, bool *ret)
+{
+    if (v == NULL || v->kind != PIT_KIND_BOOL)
+        return false;
+    *ret = v->truth;
+    return true;
+}
+
+bool pit_value_get_int(const pit_value *v, int64_t *ret)
+{
+    if (v == NULL || v->kind != PIT_KIND_INT || (v->flags & (VALUE_UNSIGNED | VALUE_BIG)) != 0)
+        return false;
+    *ret = v->i;
+    return true;
+}
+
+bool pit_value_get_uint(const pit_value *v, uint64_t *ret)
+{
+    if (v == NULL || v->kind != PIT_KIND_INT || (v->flags & VALUE_BIG) != 0 || ((v->flags & VALUE_UNSIGNED) == 0 && v->i < 0))
+        return false;
+    *ret = v->u;
+    return true;
+}
+
+bool pit_value_get_float(const pit_value *v, double *ret)
+{
+    if (v == NULL || v->kind != PIT_KIND_FLOAT)
+        return false;
+    *ret = v->f;
+    return true;
+}
+
+bool pit_value_get_number(const pit_value *v, double *ret)
+{
+    if (pit_value_get_float(v, ret))
+        return true;
+    if (v == NULL || v->kind != PIT_KIND_INT)
+        return false;
+    if ((v->flags & VALUE_BIG) != 0)
+        return value_big_to_double(v->big, ret);
+    bool is_unsigned = (v->flags & VALUE_UNSIGNED) != 0;
+    double x = is_unsigned ? (double)v->u : (double)v->i;
+    /* 2^63 and 2^64 are what the largest numbers round up to, and cannot be converted back. */
+    if (is_unsigned ? x >= 0x1p64 || (uint64_t)x != v->u : x >= 0x1p63 || (int64_t)x != v->i)
+        return false;
+    *ret = x;
+    return true;
+}
+
+bool pit_value_get_bytes(const pit_value *v, const void **ret, size_t *ret_n)
+{
+    if (v == NULL || v->kind != PIT_KIND_BYTES)
+        return false;
+    *ret = v->text;
+    *ret_n = v->n;
+    return true;
+}
+
+const char *pit_value_str(const pit_value *v)
+{
+    return v != NULL && v->kind == PIT_KIND_STR ? v->text : NULL;
+}
+
+const char *pit_value_str_or(const pit_value *v, const char *fallback)
+{
+    const char *text = pit_value_str(v);
+    return text != NULL ? text : fallback;
+}
+
+size_t pit_value_len(const pit_value *v)
+{
+    if (v == NULL)
+        return 0;
+    bool counted = v->kind == PIT_KIND_STR || v->kind == PIT_KIND_BYTES || (value_is_container(v) && v->kind != PIT_KIND_ARGS);
+    return counted ? v->n : 0;
+}
+
+bool pit_value_is_frozen(const pit_value *v)
+{
+    return v == NULL || (__atomic_load_n(&v->flags, __ATOMIC_RELAXED) & VALUE_FROZEN) != 0;
+}
