@@ -30,7 +30,8 @@
     X(POOL_CALL_DISPATCHED, "pool.call.dispatched", "queue_ms", "command queued")                                              \
     X(REQUEST_EXECUTED, "request.executed", "duration_us", "command success queued aborted reason code")                       \
     X(CALL_START, "call.start", "timeout_ms", "command")                                                                       \
-    X(CALL_STOP, "call.stop", "duration_ms queue_ms serialize_us python_us deserialize_us bytes_in bytes_out", "command status") \
+    X(CALL_STOP, "call.stop", "duration_ms queue_ms serialize_us python_us deserialize_us bytes_in bytes_out",                 \
+      "command status")                                                                                                        \
     X(CALL_EXCEPTION, "call.exception", "duration_ms queue_ms bytes_in bytes_out", "command code category")                    \
     X(CALL_CANCELLED, "call.cancelled", "total_ms", "command rung reason")                                                     \
     X(WORKER_STATE_CHANGED, "worker.state_changed", "", "from to")                                                             \
@@ -63,7 +64,8 @@ struct telemetry *telemetry_create(uint64_t (*now_ns)(void));
 /* A warning for the host's log (a handler that failed and was detached). */
 void telemetry_set_warn(struct telemetry *t, void (*warn)(void *user, const char *text), void *user);
 void telemetry_destroy(struct telemetry *t); /* no emit may be running */
-int telemetry_attach(struct telemetry *t, const char *pattern, pit_event_fn fn, void *user, uint64_t *ret_id); /* 0 or PIT_E_* */
+int telemetry_attach(struct telemetry *t, const char *pattern, pit_event_fn fn, void *user,
+                     uint64_t *ret_id); /* 0 or PIT_E_* */
 int telemetry_detach(struct telemetry *t, uint64_t id);
 
 /* Is anybody interested? One relaxed load: guards the work of collecting what an event says. */
