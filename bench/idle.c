@@ -99,7 +99,7 @@ int run_idle(struct bench *b, int fresh, struct result *ret)
     /* Ten seconds all told: at once before the first round, in parts after the load of each. */
     unsigned ms = b->o.quick ? 1000 : 10000;
     if (!fresh && !b->o.quick)
-        ms = b->o.rounds > 5 ? 2000 : ms / (unsigned)b->o.rounds;
+        ms = b->o.rounds > 10 ? 1000 : ms / (unsigned)b->o.rounds;
     for (int i = 0; i < n; i++)
         census_add(&before, pids[i]);
     uint64_t start = clock_now();

@@ -14,7 +14,7 @@
 
 static const char usage[] = "usage: snakepit-bench [options]\n"
                             "Measures calls of the library beside their floors and peers, all in one interleaved run.\n\n"
-                            "  --rounds N       rounds to take medians of (5)\n"
+                            "  --rounds N       rounds to take medians of (7)\n"
                             "  --only PATTERN   only the rows that match, e.g. 'call.hot.*,vs.*'\n"
                             "  --quick          short series and 3 rounds: to see that it works, not for figures\n"
                             "  --check          exit with status 1 when a goal is missed\n"
@@ -253,7 +253,7 @@ int main(int argc, char **argv)
     if (status >= 0)
         return status;
     if (b.o.rounds == 0)
-        b.o.rounds = b.o.quick ? 3 : 5;
+        b.o.rounds = b.o.quick ? 3 : 7;
     if (bench_init(&b) != 0)
         return 1;
     status = bench_run(&b);

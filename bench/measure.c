@@ -62,6 +62,31 @@ static int compare_u32(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* Where the first sample >= x stands in the sorted samples. */
+static size_t lower_bound(const struct samples *s, double x)
+{
+    size_t low = 0, high = s->n;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if ((double)s->ns[middle] < x)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* Some clocks advance in steps of 10 ns, so that half of all samples of a hot call are one number: the median inside that step, from how
+ * many samples lie below, in and above it. */
+static double median_between_steps(const struct samples *s)
+{
+    const double step = 10;
+    size_t middle = (s->n - 1) / 2;
+    double bottom = floor(((double)s->ns[middle] + step / 2) / step) * step - step / 2;
+    size_t first = lower_bound(s, bottom), behind = lower_bound(s, bottom + step);
+    return bottom + step * ((double)(middle - first) + 0.5) / (double)(behind - first);
+}
+
 void samples_reduce(struct samples *s, double subtract, struct result *ret)
 {
     static const double fractions[] = {
@@ -74,7 +99,8 @@ void samples_reduce(struct samples *s, double subtract, struct result *ret)
         return;
     qsort(s->ns, s->n, sizeof *s->ns, compare_u32);
     for (int i = 0; i < Q_COUNT; i++) {
-        double at = (double)s->ns[(size_t)(fractions[i] * (double)(s->n - 1))] - subtract;
+        double at = (double)s->ns[(size_t)(fractions[i] * (double)(s->n - 1))];
+        at = (i == Q_P50 ? median_between_steps(s) : at) - subtract;
         ret->q[i] = at > 0 ? at : 0;
     }
 }
