@@ -287,7 +287,7 @@ static bool fill_exception(struct fill *f, pit_value *v)
     const uint8_t *at = f->p;
     pit_value *nodes = f->node, *map = nodes + EXCEPTION_FIELDS;
     f->node += EXCEPTION_FIELDS + 1;
-    struct mp_token t;
+    struct mp_token t = {0};
     *map = (pit_value){.flags = VALUE_FROZEN, .tree = f->tree};
     if (!next(f, &t) || !fill_map(f, map, t.n))
         return false;
