@@ -65,6 +65,7 @@ struct command {
     const char *text;      /* further lines of its help; may be NULL */
     const struct option_def *options;
     size_t n_options;
+    bool raw;                                           /* it reads all of its arguments itself */
     int (*run)(struct cli *cli, int argc, char **argv); /* argv: what follows the command's name */
 };
 

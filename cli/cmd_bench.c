@@ -50,10 +50,13 @@ static int bench(struct cli *cli, int argc, char **argv)
                   "the benchmark program snakepit-bench is not beside this one");
 }
 
-const struct command cmd_bench = {"bench",
-                                  "[arguments]",
-                                  "measure, beside floors and peers",
-                                  "All arguments go to snakepit-bench: docs/benchmarks.md has them.\n",
-                                  NULL,
-                                  0,
-                                  bench};
+const struct command cmd_bench = {
+    "bench",
+    "[arguments]",
+    "measure calls, beside floors and peers",
+    "All arguments go to snakepit-bench: docs/benchmarks.md has them.\n",
+    NULL,
+    0,
+    true,
+    bench,
+};

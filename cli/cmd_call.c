@@ -47,17 +47,12 @@ static int parse_arguments(const struct cli *cli, const char *text, size_t n, pi
     return 0;
 }
 
-static int read_arguments(const struct cli *cli, const struct arguments *args, struct interrupt *in, uint64_t deadline_ns,
-                          pit_value **ret)
+static int read_arguments(const struct cli *cli, struct interrupt *in, uint64_t deadline_ns, pit_value **ret)
 {
     char *text = NULL;
     size_t n = 0;
-
-    if (args->n < 2)
-        return 0;
-    if (strcmp(args->items[1], "-") != 0)
-        return parse_arguments(cli, args->items[1], strlen(args->items[1]), ret);
     int code = input_read(cli, in, deadline_ns, &text, &n);
+
     if (code == 0)
         code = parse_arguments(cli, text != NULL ? text : "", n, ret);
     free(text);
@@ -113,13 +108,21 @@ static int call(struct cli *cli, int argc, char **argv)
         return report_usage(cli, "the command to call is missing");
     if (args.n > 2)
         return report_usage(cli, "too many arguments: '%s'; put all of the JSON into one (quoted) argument", args.items[2]);
-    if (o.adapter == NULL)
+    bool from_stdin = args.n == 2 && strcmp(args.items[1], "-") == 0;
+    if (args.n == 2 && !from_stdin)
+        code = parse_arguments(cli, args.items[1], strlen(args.items[1]), &value);
+    if (code != 0)
+        return code;
+    if (o.adapter == NULL) {
+        pit_value_free(value);
         return report(cli, EXIT_UNREACHABLE, PIT_E_UNAVAILABLE, "snakepit call --adapter file.py COMMAND ...",
                       "there is no pool to call: no daemon runs, and no --adapter says what to run in a pool of its own");
+    }
     uint64_t deadline_ns = o.timeout_ms == 0 ? 0 : pit_now_ns() + (uint64_t)o.timeout_ms * 1000000;
     if (interrupt_open(&in) != 0)
-        return report(cli, EXIT_ERROR, PIT_E_SYSTEM_ERROR, NULL, "signals cannot be watched: %s", strerror(errno));
-    code = read_arguments(cli, &args, &in, deadline_ns, &value);
+        code = report(cli, EXIT_ERROR, PIT_E_SYSTEM_ERROR, NULL, "signals cannot be watched: %s", strerror(errno));
+    if (code == 0 && from_stdin)
+        code = read_arguments(cli, &in, deadline_ns, &value);
     if (code == 0)
         code = run_call(cli, &o, args.items[0], value, &in, deadline_ns);
     pit_value_free(value);
@@ -140,5 +143,6 @@ const struct command cmd_call = {
     "  echo '[1, 2]' | snakepit call add - --adapter mymodule:Adder --timeout 2s\n",
     call_option_defs,
     sizeof call_option_defs / sizeof call_option_defs[0],
+    false,
     call,
 };

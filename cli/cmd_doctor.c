@@ -93,5 +93,6 @@ const struct command cmd_doctor = {
     "exit status: 0 when nothing failed, else 1\n",
     doctor_option_defs,
     sizeof doctor_option_defs / sizeof doctor_option_defs[0],
+    false,
     doctor,
 };

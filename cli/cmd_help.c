@@ -26,14 +26,16 @@ int help_program(FILE *to)
 
 int help_command(const struct command *command)
 {
-    printf("usage: snakepit %s %s%s\n\n%s\n", command->name, command->arguments,
-           command->arguments[0] != '\0' ? " [options]" : "[options]", command->summary);
+    printf("usage: snakepit %s%s%s%s\n\n%s\n", command->name, command->arguments[0] != '\0' ? " " : "", command->arguments,
+           command->raw ? "" : " [options]", command->summary);
     if (command->n_options > 0) {
         fputs("\noptions:\n", stdout);
         print_options(stdout, command->options, command->n_options);
     }
-    fputs("\noptions of every command:\n", stdout);
-    print_options(stdout, cli_global_options, cli_n_global_options);
+    if (!command->raw) {
+        fputs("\noptions of every command:\n", stdout);
+        print_options(stdout, cli_global_options, cli_n_global_options);
+    }
     if (command->text != NULL)
         printf("\n%s", command->text);
     return EXIT_OK;
@@ -60,7 +62,11 @@ static int help(struct cli *cli, int argc, char **argv)
     if (args.n > 1)
         return report_usage(cli, "one command at a time");
     const struct command *command = command_find(args.items[0]);
-    return command != NULL ? help_command(command) : command_unknown(cli, args.items[0]);
+    if (command != NULL)
+        return help_command(command);
+    cli->command = NULL; /* it is no argument of "help" that is wrong, but the name of a command */
+    return command_unknown(cli, args.items[0]);
 }
 
-const struct command cmd_help = {"help", "[COMMAND]", "what a command does and which options it has", NULL, NULL, 0, help};
+const struct command cmd_help = {"help", "[COMMAND]", "what a command does and which options it has", NULL, NULL, 0,
+                                 false,  help};

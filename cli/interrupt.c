@@ -30,9 +30,7 @@ int interrupt_open(struct interrupt *in)
     collect(&set);
     in->signal = 0;
     in->fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-    if (in->fd < 0)
-        return -1;
-    return sigprocmask(SIG_BLOCK, &set, NULL);
+    return in->fd < 0 ? -1 : sigprocmask(SIG_BLOCK, &set, NULL);
 }
 
 int interrupt_check(struct interrupt *in)

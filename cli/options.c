@@ -42,6 +42,8 @@ static bool unit_find(const char *text, int64_t *ret_us)
     return false;
 }
 
+#define LONGEST_US (INT64_C(36500) * 86400 * 1000000) /* a century: nanoseconds from now on still fit into 64 bits */
+
 const char *duration_parse(const char *text, int64_t *ret_ms)
 {
     static const char form[] = "a duration is a number with a unit: 500ms, 2s, 1.5m, 1h";
@@ -73,6 +75,8 @@ const char *duration_parse(const char *text, int64_t *ret_ms)
         return long_one;
     if (us == 0)
         return "a duration is longer than zero";
+    if (us > LONGEST_US)
+        return long_one;
     *ret_ms = us / 1000 + (us % 1000 != 0);
     return NULL;
 }
