@@ -2,7 +2,7 @@
  * documentation (docs/events.md) and the test that each is emitted.
  *
  * Cost: without a subscriber of the event one relaxed load and a branch. Thread: any. No handler runs under a lock of the hub that
- * another emit needs; telemetry_detach waits for running handlers of other threads. */
+ * another emit needs; telemetry_detach waits for running handlers of other threads, unless it is called inside a handler. */
 #ifndef PIT_TELEMETRY_EVENT_H
 #define PIT_TELEMETRY_EVENT_H
 
