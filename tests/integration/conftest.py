@@ -1,0 +1,68 @@
+"""What the integration tests share: the built programs, the interpreter, and a way to run the one with the other."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import subprocess
+import sys
+import textwrap
+
+import pytest
+from programs import LIMIT_S
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="session")
+def build() -> pathlib.Path:
+    folder = pathlib.Path(os.environ.get("SNAKEPIT_BUILD", ROOT / "build")).resolve()
+    if not (folder / "snakepit").exists():
+        pytest.fail(f"{folder}/snakepit is not there: build the tree first (./dev build)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def python() -> str:
+    """The interpreter of the workers: the one with scikit-learn."""
+    named = os.environ.get("SNAKEPIT_PYTHON")
+    if named:
+        return named
+    venv = ROOT / ".venv" / "bin" / "python"
+    return str(venv) if venv.exists() else sys.executable
+
+
+@pytest.fixture
+def env(python: str) -> dict[str, str]:
+    """The environment of a program under test: nothing of a virtual environment that happens to be active, no colour by accident."""
+    left_out = {"VIRTUAL_ENV", "NO_COLOR", "PYTHONPATH", "PYTHONHOME", "SNAKEPIT_GUARD", "SNAKEPIT_PYTHON_PACKAGE"}
+    kept = {name: value for name, value in os.environ.items() if name not in left_out}
+    return {**kept, "SNAKEPIT_PYTHON": python, "TERM": "xterm"}
+
+
+@pytest.fixture
+def snakepit(build: pathlib.Path, env: dict[str, str], tmp_path: pathlib.Path):
+    """snakepit("call", ...) runs the program in tmp_path and returns what it said."""
+
+    def run(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
+        options = {"cwd": tmp_path, "env": env, "text": True, "timeout": LIMIT_S, "stdin": subprocess.DEVNULL, **options}
+        if "input" in options:
+            del options["stdin"]
+        for stream in ("stdout", "stderr"):
+            options.setdefault(stream, subprocess.PIPE)
+        return subprocess.run([str(build / "snakepit"), *arguments], **options)
+
+    return run
+
+
+@pytest.fixture
+def adapter(tmp_path: pathlib.Path):
+    """adapter("def f(self): ...") writes a class with these methods to a file and returns its path."""
+
+    def write(body: str, name: str = "adapter.py", before: str = "") -> str:
+        path = tmp_path / name
+        text = textwrap.dedent(before) + "\n\nclass Adapter:\n" + textwrap.indent(textwrap.dedent(body).strip("\n"), "    ")
+        path.write_text(text + "\n")
+        return str(path)
+
+    return write

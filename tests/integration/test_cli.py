@@ -1,0 +1,565 @@
+"""The program snakepit: arguments, results, errors, exit codes, signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+from programs import LIMIT_S, is_alive, on_terminal, wait_for
+
+ECHO = """
+def echo(self, *args, **kwargs):
+    return {"args": list(args), "kwargs": kwargs}
+"""
+
+
+# ---- usage ----
+
+
+def test_no_arguments_prints_usage_on_stderr(snakepit):
+    done = snakepit()
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("usage: snakepit COMMAND")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["help"]])
+def test_help_lists_every_command(snakepit, arguments):
+    done = snakepit(*arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    for command in ("call", "doctor", "bench", "help"):
+        assert f"\n  {command} " in done.stdout
+
+
+@pytest.mark.parametrize("command", ["call", "doctor", "bench", "help"])
+def test_help_of_a_command(snakepit, command):
+    done = snakepit("help", command)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"usage: snakepit {command}")
+    assert snakepit(command, "--help").stdout == done.stdout
+    assert snakepit("--help", command).stdout == done.stdout
+
+
+def test_version(snakepit):
+    assert snakepit("--version").stdout.split()[0] == "snakepit"
+    assert json.loads(snakepit("-o", "json", "--version").stdout)["version"] == snakepit("--version").stdout.split()[1]
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["cal"], "did you mean 'call'?"),
+        (["dcotor"], "did you mean 'doctor'?"),
+        (["help", "bnech"], "did you mean 'bench'?"),
+        (["frobnicate"], "unknown command 'frobnicate'"),
+        (["--outptu", "json", "call"], "did you mean '--output'?"),
+        (["call", "x", "--tiemout", "2s"], "did you mean '--timeout'?"),
+        (["call", "x", "--adaptor=a.py"], "did you mean '--adapter'?"),
+        (["call", "x", "-z"], "unknown option '-z'"),
+        (["-o", "xml", "call"], "json or text"),
+        (["-o", "json"], "command is missing"),
+        (["call"], "command to call is missing"),
+        (["call", ""], "command to call is missing"),
+        (["call", "x", "1", "2"], "too many arguments"),
+        (["call", "x", "--timeout"], "needs a value"),
+        (["call", "x", "--adapter="], "needs a value"),
+        (["call", "x", "--verbose=1"], "takes no value"),
+        (["call", "x", "--timeout", "2"], "needs a unit"),
+        (["call", "x", "--timeout=0s"], "longer than zero"),
+        (["call", "x", "--timeout=2 s"], "a number with a unit"),
+        (["call", "x", "--timeout=-2s"], "a number with a unit"),
+        (["call", "x", "--timeout=nan"], "a number with a unit"),
+        (["call", "x", "--timeout=99999999999999999999h"], "too long"),
+        (["call", "x", "--timeout=1000000d"], "too long"),
+        (["call", "x", "--workers", "0"], "at least 1"),
+        (["call", "x", "--workers", "9x"], "at least 1"),
+        (["call", "x", "--workers", "99999999999"], "at least 1"),
+        (["call", "x", "{bad"], "no JSON"),
+        (["call", "x", '{"a": 1, "a": 2}'], "no JSON"),
+        (["call", "x", ""], "no JSON"),
+        (["call", "x", "1e999"], "no JSON"),
+        (["doctor", "x"], "no argument"),
+        (["help", "call", "doctor"], "one command"),
+    ],
+)
+def test_bad_usage_exits_2(snakepit, arguments, said):
+    done = snakepit(*arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    if arguments[:2] == ["-o", "json"]:
+        assert said in json.loads(done.stderr)["message"]
+    else:
+        assert said in done.stderr
+        assert "try: snakepit help" in done.stderr
+
+
+def test_errors_are_one_json_document_when_asked(snakepit):
+    done = snakepit("call", "x", "--timeout", "2", "-o", "json")
+    assert (done.returncode, done.stdout) == (2, "")
+    error = json.loads(done.stderr)
+    assert error["category"] == "validation"
+    assert error["retriable"] is False
+    assert "needs a unit" in error["message"]
+
+
+def test_without_daemon_and_adapter_there_is_nothing_to_call(snakepit):
+    done = snakepit("call", "x")
+    assert done.returncode == 3
+    assert "--adapter" in done.stderr
+    assert json.loads(snakepit("call", "x", "-o", "json").stderr)["code"] == "unavailable"
+
+
+# ---- results ----
+
+
+@pytest.mark.parametrize(
+    "given, args, kwargs",
+    [
+        (None, [], {}),
+        ('{"name": "Würld", "n": 3}', [], {"name": "Würld", "n": 3}),
+        ("[1, 2.5, true]", [1, 2.5, True], {}),
+        ("null", [None], {}),
+        ("-7", [-7], {}),
+        ('"text"', ["text"], {}),
+        ("[]", [], {}),
+        ("[[1]]", [[1]], {}),
+        ("123456789012345678901234567890", None, {}),
+    ],
+)
+def test_arguments_and_result(snakepit, adapter, given, args, kwargs):
+    words = ["call", "echo"] + ([given] if given is not None else [])
+    done = snakepit(*words, "--adapter", adapter(ECHO))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("\n") == 1 and done.stdout.endswith("\n")
+    result = json.loads(done.stdout)
+    assert result["kwargs"] == kwargs
+    if args is None:  # beyond 64 bits: the tagged form
+        assert result["args"] == [{"$pit": "bigint", "v": given}]
+    else:
+        assert result["args"] == args
+
+
+def test_arguments_from_standard_input(snakepit, adapter):
+    big = {"text": "x" * 300_000}
+    done = snakepit("call", "echo", "-", "--adapter", adapter(ECHO), input=json.dumps(big))
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["kwargs"] == big
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]]", "\x00"])
+def test_bad_standard_input_exits_2(snakepit, adapter, text):
+    done = snakepit("call", "echo", "-", "--adapter", adapter(ECHO), input=text)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "no JSON" in done.stderr
+
+
+def test_option_forms_and_double_dash(snakepit, adapter):
+    done = snakepit("call", f"--adapter={adapter(ECHO)}", "-ojson", "--timeout=1m", "--", "echo", "-3")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["args"] == [-3]
+
+
+def test_relative_adapter_and_class_name(snakepit, adapter):
+    adapter(ECHO, name="mine.py")
+    assert snakepit("call", "echo", "--adapter", "mine.py:Adapter").returncode == 0
+    assert snakepit("call", "echo", "--adapter", "mine.py").returncode == 0
+
+
+def test_session_pool_and_workers(snakepit, adapter):
+    path = adapter(
+        """
+        def who(self):
+            return current_context().session_id
+        """,
+        before="from snakepit_bridge import current_context",
+    )
+    done = snakepit("call", "who", "--adapter", path, "--session", "s-1", "--pool", "mine", "--workers", "2")
+    assert (done.returncode, done.stdout) == (0, '"s-1"\n')
+
+
+@pytest.mark.parametrize("words", [["--session", "x" * 257], ["--pool", "a b"], ["--pool", "x" * 65]])
+def test_names_that_are_bad_in_themselves_exit_2(snakepit, adapter, words):
+    done = snakepit("call", "echo", "--adapter", adapter(ECHO), *words)
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_what_the_worker_prints_is_not_the_result(snakepit, adapter):
+    path = adapter(
+        """
+        def chatty(self):
+            print("noise"); sys.stderr.write("more noise"); os.system("echo from a child")
+            return 1
+        """,
+        before="import os, sys; print('at import')",
+    )
+    done = snakepit("call", "chatty", "--adapter", path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "1\n", "")
+
+
+# ---- errors ----
+
+
+def test_a_python_error_has_its_traceback(snakepit, adapter):
+    path = adapter(
+        """
+        def fail(self):
+            raise ValueError("no such model: 'x'")
+        """
+    )
+    done = snakepit("call", "fail", "--adapter", path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "[python_error/value_error]" in done.stderr
+    assert "no such model: 'x'" in done.stderr
+    assert "adapter.py" in done.stderr and "in fail" in done.stderr
+    error = json.loads(snakepit("call", "fail", "--adapter", path, "-o", "json").stderr)
+    assert (error["category"], error["code"]) == ("python_error", "value_error")
+
+
+def test_an_unknown_command_names_the_nearest(snakepit, adapter):
+    done = snakepit("call", "ecko", "--adapter", adapter(ECHO))
+    assert done.returncode == 1
+    assert "tool_not_found" in done.stderr and "echo" in done.stderr
+
+
+def test_a_crash_is_an_error_with_its_class(snakepit, adapter):
+    path = adapter("def die(self):\n    import os\n    os._exit(7)")
+    done = snakepit("call", "die", "--adapter", path, "-o", "json")
+    assert (done.returncode, done.stdout) == (1, "")
+    error = json.loads(done.stderr)
+    assert error["code"] == "worker_crash"
+    assert error["details"]["exit_code"] == 7
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ("class A:\n    def __init__(self):\n        raise RuntimeError('no licence')\n", "no licence"),
+        ("def broken(:\n", "SyntaxError"),
+        ("import no_such_module_anywhere\nclass A: pass\n", "no_such_module_anywhere"),
+        ("class A: pass\nclass B: pass\n", "B"),
+        ("x = 1\n", "class"),
+        ("import os\nos._exit(3)\n", "3"),
+    ],
+)
+def test_a_failed_start_ends_at_once_with_its_cause(snakepit, tmp_path, text, said):
+    (tmp_path / "bad.py").write_text(text)
+    done = snakepit("call", "x", "--adapter", "bad.py")  # no --timeout: it is the failure that ends it
+    assert (done.returncode, done.stdout) == (1, "")
+    assert said in done.stderr
+
+
+def test_missing_adapter_and_interpreter(snakepit, adapter):
+    done = snakepit("call", "x", "--adapter", "nowhere.py")
+    assert done.returncode == 1 and "nowhere.py" in done.stderr
+    done = snakepit("call", "echo", "--adapter", adapter(ECHO), "--python", "/no/such/python", "-o", "json")
+    assert done.returncode == 1
+    assert json.loads(done.stderr)["code"] == "invalid_python"
+
+
+# ---- time ----
+
+
+def test_timeout_bounds_a_call(snakepit, adapter):
+    path = adapter("def slow(self):\n    import time\n    time.sleep(600)")
+    done = snakepit("call", "slow", "--adapter", path, "--timeout", "500ms", "-o", "json")
+    assert (done.returncode, done.stdout) == (124, "")
+    assert json.loads(done.stderr)["code"] == "deadline_exceeded"
+
+
+def test_timeout_bounds_the_start(snakepit, adapter):
+    path = adapter("def __init__(self):\n    import time\n    time.sleep(600)\n\ndef f(self):\n    return 1")
+    done = snakepit("call", "f", "--adapter", path, "--timeout", "300ms")
+    assert (done.returncode, done.stdout) == (124, "")
+    assert "deadline_exceeded" in done.stderr
+
+
+def test_timeout_bounds_standard_input(snakepit, adapter):
+    reader, writer = os.pipe()
+    try:
+        done = snakepit("call", "echo", "-", "--adapter", adapter(ECHO), "--timeout", "200ms", stdin=reader)
+    finally:
+        os.close(reader)
+        os.close(writer)
+    assert (done.returncode, done.stdout) == (124, "")
+
+
+# ---- signals ----
+
+NAP = """
+def nap(self, note):
+    with open(note + ".new", "w") as f:
+        f.write(str(os.getpid()))
+    os.rename(note + ".new", note)
+    time.sleep(600)
+
+def wait(self, note, go):
+    with open(note + ".new", "w") as f:
+        f.write(str(os.getpid()))
+    os.rename(note + ".new", note)
+    while not os.path.exists(go):
+        time.sleep(0.01)
+    return "done"
+"""
+
+
+def start(build, env, tmp_path, *arguments, **options):
+    return subprocess.Popen(
+        [str(build / "snakepit"), *arguments],
+        cwd=tmp_path,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_the_call_and_its_worker_first(build, env, tmp_path, adapter, number):
+    note = tmp_path / "pid"
+    path = adapter(NAP, before="import os, time")
+    process = start(build, env, tmp_path, "call", "nap", json.dumps({"note": str(note)}), "--adapter", path)
+    worker = int(wait_for(lambda: note.exists() and note.read_text(), "the call to start"))
+    assert is_alive(worker)
+    process.send_signal(number)
+    out, _err = process.communicate(timeout=LIMIT_S)
+    assert process.returncode == 128 + number
+    assert out == ""
+    assert not is_alive(worker)
+
+
+def test_a_signal_ends_a_start(build, env, tmp_path, adapter):
+    note = tmp_path / "pid"
+    path = adapter(
+        f"""
+        def __init__(self):
+            with open({str(note)!r} + ".new", "w") as f:
+                f.write(str(os.getpid()))
+            os.rename({str(note)!r} + ".new", {str(note)!r})
+            time.sleep(600)
+        """,
+        before="import os, time",
+    )
+    process = start(build, env, tmp_path, "call", "x", "--adapter", path)
+    worker = int(wait_for(lambda: note.exists() and note.read_text(), "the start"))
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=LIMIT_S)
+    assert process.returncode == 130
+    assert not is_alive(worker)
+
+
+def test_a_signal_ends_the_wait_for_standard_input(build, env, tmp_path, adapter):
+    path = adapter(ECHO)
+    process = subprocess.Popen(
+        [str(build / "snakepit"), "call", "echo", "-", "--adapter", path],
+        cwd=tmp_path,
+        env=env,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    status = pathlib.Path(f"/proc/{process.pid}/status")
+    # It watches its signals by a descriptor as soon as it has blocked them.
+    wait_for(lambda: int(status.read_text().split("SigBlk:")[1].split()[0], 16) & (1 << (signal.SIGINT - 1)), "the wait")
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=LIMIT_S)
+    assert process.returncode == 130
+
+
+def test_a_signal_that_was_ignored_stays_ignored(build, env, tmp_path, adapter):
+    note, go = tmp_path / "pid", tmp_path / "go"
+    path = adapter(NAP, before="import os, time")
+    arguments = json.dumps({"note": str(note), "go": str(go)})
+    process = start(
+        build,
+        env,
+        tmp_path,
+        *("call", "wait", arguments, "--adapter", path),
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
+    )
+    wait_for(note.exists, "the call to start")
+    process.send_signal(signal.SIGHUP)
+    go.touch()
+    out, _err = process.communicate(timeout=LIMIT_S)
+    assert (process.returncode, out) == (0, '"done"\n')
+
+
+def test_the_worker_ends_with_a_killed_program(build, env, tmp_path, adapter):
+    note = tmp_path / "pid"
+    path = adapter(NAP, before="import os, time")
+    process = start(build, env, tmp_path, "call", "nap", json.dumps({"note": str(note)}), "--adapter", path)
+    worker = int(wait_for(lambda: note.exists() and note.read_text(), "the call to start"))
+    process.kill()
+    process.communicate(timeout=LIMIT_S)
+    wait_for(lambda: not is_alive(worker), "the guard to end the worker")
+
+
+# ---- output that does not arrive ----
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["help"], ["call", "echo", "--adapter", "adapter.py"], ["doctor"]])
+def test_a_full_device_exits_1(snakepit, adapter, arguments):
+    adapter(ECHO)
+    with open("/dev/full", "w") as full:
+        done = snakepit(*arguments, stdout=full)
+    assert done.returncode == 1
+    assert "could not be written" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["call", "echo", "--adapter", "adapter.py"]])
+def test_a_closed_stdout_exits_1(snakepit, adapter, arguments):
+    adapter(ECHO)
+    done = snakepit(*arguments, stdout=None, preexec_fn=lambda: os.close(1))
+    assert done.returncode == 1
+    assert "could not be written" in done.stderr
+
+
+def test_a_reader_that_has_gone_exits_1(snakepit):
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = snakepit("help", stdout=writer)
+    finally:
+        os.close(writer)
+    assert done.returncode == 1
+    assert "could not be written" in done.stderr
+
+
+def test_all_standard_streams_closed(snakepit, adapter):
+    adapter(ECHO)
+
+    def close_all():
+        for fd in (0, 1, 2):
+            os.close(fd)
+
+    done = snakepit("call", "echo", "--adapter", "adapter.py", stdout=None, stderr=None, preexec_fn=close_all)
+    assert done.returncode == 1
+
+
+# ---- surroundings ----
+
+
+def test_home_unset_and_read_only(snakepit, adapter, env, tmp_path):
+    path = adapter(ECHO)
+    without = {name: value for name, value in env.items() if name != "HOME"}
+    assert snakepit("call", "echo", "--adapter", path, env=without).returncode == 0
+    sealed = tmp_path / "sealed"
+    sealed.mkdir(mode=0o500)
+    done = snakepit("call", "echo", "--adapter", path, env={**env, "HOME": str(sealed)})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert list(sealed.iterdir()) == []
+
+
+def test_the_virtual_environment_of_the_working_directory(snakepit, adapter, env, python, tmp_path):
+    path = adapter("def prefix(self):\n    import sys\n    return sys.prefix")
+    venv = tmp_path / ".venv"
+    subprocess.run([python, "-m", "venv", "--without-pip", str(venv)], check=True, timeout=LIMIT_S)
+    below = tmp_path / "below"
+    below.mkdir()
+    plain = {name: value for name, value in env.items() if name != "SNAKEPIT_PYTHON"}
+    for folder in (tmp_path, below):
+        done = snakepit("call", "prefix", "--adapter", path, cwd=folder, env=plain)
+        assert json.loads(done.stdout) == str(venv), done.stderr
+    # What is named wins.
+    done = snakepit("call", "prefix", "--adapter", path, env={**plain, "SNAKEPIT_PYTHON": python})
+    assert json.loads(done.stdout) != str(venv)
+
+
+def test_a_terminal_gets_an_indented_result(build, env, adapter, tmp_path):
+    command = [str(build / "snakepit"), "call", "echo", "[1]", "--adapter", adapter(ECHO)]
+    said, code = on_terminal(command, env, tmp_path)
+    assert code == 0
+    assert said.count("\n") > 1
+    assert json.loads(said) == {"args": [1], "kwargs": {}}
+
+
+@pytest.mark.parametrize("words, extra, colored", [([], {}, True), (["--no-color"], {}, False), ([], {"NO_COLOR": "1"}, False)])
+def test_colours_only_where_they_are_wanted(build, env, tmp_path, words, extra, colored):
+    said, code = on_terminal([str(build / "snakepit"), *words, "call", "x", "--timeout", "2"], {**env, **extra}, tmp_path)
+    assert code == 2
+    assert ("\033[" in said) == colored
+
+
+# ---- doctor ----
+
+ROWS = [
+    *("version", "kernel", "cpus", "files", "processes", "python", "python_version", "venv", "guard", "worker", "package"),
+    *("extension", "call"),
+]
+
+
+def test_doctor(snakepit, env, tmp_path):
+    done = snakepit("doctor", env={**env, "TMPDIR": str(tmp_path)})
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = [line for line in done.stdout.splitlines() if line[:4] in ("ok  ", "warn", "fail")]
+    assert [line.split("[")[1].split("]")[0] for line in lines] == ROWS
+    assert not any(line.startswith("fail") for line in lines)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_doctor_as_json(snakepit, build, python):
+    done = snakepit("doctor", "-o", "json")
+    assert (done.returncode, done.stderr) == (0, "")
+    report = json.loads(done.stdout)
+    assert report["ok"] is True and report["failed"] == 0
+    rows = {row["name"]: row for row in report["checks"]}
+    assert list(rows) == ROWS
+    assert set(rows["guard"]) == {"status", "name", "message", "remedy"}
+    assert rows["guard"]["message"] == str(build / "snakepit-guard")
+    assert python in rows["python"]["message"] and "SNAKEPIT_PYTHON" in rows["python"]["message"]
+
+
+def doctor_rows(done):
+    return {row["name"]: row for row in json.loads(done.stdout)["checks"]}
+
+
+def test_doctor_names_what_is_broken(snakepit, env, adapter, tmp_path):
+    done = snakepit("doctor", "--python", "/no/such/python", "-o", "json")
+    assert done.returncode == 1
+    assert doctor_rows(done)["python"]["status"] == "fail" and doctor_rows(done)["python"]["remedy"]
+
+    done = snakepit("doctor", "--python", "/bin/true", "-o", "json")
+    assert (done.returncode, doctor_rows(done)["python"]["status"]) == (1, "fail")
+
+    done = snakepit("doctor", "-o", "json", env={**env, "SNAKEPIT_GUARD": "/no/such/guard"})
+    assert (done.returncode, doctor_rows(done)["guard"]["status"]) == (1, "fail")
+
+    (tmp_path / "empty").mkdir()
+    done = snakepit("doctor", "-o", "json", env={**env, "SNAKEPIT_PYTHON_PACKAGE": str(tmp_path / "empty")})
+    assert (done.returncode, doctor_rows(done)["package"]["status"]) == (1, "fail")
+
+    done = snakepit("doctor", "--adapter", "nowhere.py")
+    assert done.returncode == 1 and "fail [adapter]" in done.stdout and "1 of" in done.stdout
+
+    assert snakepit("doctor", "--adapter", adapter(ECHO)).returncode == 0
+
+
+def test_doctor_says_when_the_extension_is_missing(snakepit, env):
+    done = snakepit("doctor", "-o", "json", env={**env, "SNAKEPIT_NO_EXTENSION": "1"})
+    assert done.returncode == 0  # slower, but it works
+    rows = doctor_rows(done)
+    assert rows["extension"]["status"] == "warn" and rows["extension"]["remedy"]
+    assert rows["call"]["status"] == "ok"
+
+
+# ---- bench ----
+
+
+def test_bench_hands_its_arguments_over(build, env, tmp_path):
+    shutil.copy(build / "snakepit", tmp_path / "snakepit")
+    done = subprocess.run([tmp_path / "snakepit", "bench"], env=env, capture_output=True, text=True, timeout=LIMIT_S)
+    assert done.returncode == 1 and "snakepit-bench" in done.stderr
+    program = tmp_path / "bench" / "snakepit-bench"
+    program.parent.mkdir()
+    program.write_text(f"#!{sys.executable}\nimport json, sys\nprint(json.dumps(sys.argv[1:]))\nsys.exit(5)\n")
+    program.chmod(0o755)
+    command = [tmp_path / "snakepit", "bench", "--quick", "--json", "x y", "--"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=LIMIT_S)
+    assert (done.returncode, json.loads(done.stdout)) == (5, ["--quick", "--json", "x y", "--"])

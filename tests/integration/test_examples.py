@@ -1,0 +1,110 @@
+"""Each example is run as a person would, and what it prints is checked."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+import subprocess
+
+import pytest
+from programs import LIMIT_S, on_terminal
+
+
+@pytest.fixture
+def example(build, env):
+    def run(name: str, *arguments: str, **options) -> subprocess.CompletedProcess[str]:
+        options = {"cwd": build / "examples", "env": env, "timeout": 2 * LIMIT_S, **options}
+        command = [str(build / "examples" / name), *arguments]
+        return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, **options)
+
+    return run
+
+
+def test_hello(example):
+    done = example("hello")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "Hello, World\n", "")
+
+
+def test_hello_without_its_adapter_says_why(example, tmp_path):
+    done = example("hello", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "hello.py" in done.stderr
+
+
+def test_embed_keeps_its_own_loop_alive(example):
+    done = example("embed")
+    assert (done.returncode, done.stderr) == (0, "")
+    last = done.stdout.splitlines()[-1]
+    squares = sum(n * n for n in range(1, 25))
+    found = re.fullmatch(rf"24 answers, 0 failed, their sum is {squares}; the loop ticked (\d+) times meanwhile", last)
+    assert found and int(found[1]) >= 1
+    ticks = [int(n) for n in re.findall(r"^tick +(\d+):", done.stdout, re.M)]
+    assert ticks == list(range(1, int(found[1]) + 1))
+
+
+def check_digits(text: str, calls: int) -> None:
+    grouped = f"{calls:,}"
+    found = re.search(rf"^answers +{grouped} of {grouped}, (\d+\.\d+) % right; each worker gave the same ones$", text, re.M)
+    assert found, text
+    assert 95.0 <= float(found[1]) <= 100.0
+    assert re.search(r"^speed +[\d,]+ calls/s with \d+ callers on \d+ workers; p50 \d+\.\d\d ms, p99 \d+\.\d\d ms$", text, re.M)
+    assert text.rstrip().endswith("every answer is accounted for")
+    # The drawings: eight rows of shades, then what they are.
+    captions = re.search(r"^(a \d, read as \d *)+$", text, re.M)
+    assert captions
+    drawn = text[: captions.start()].splitlines()[-8:]
+    assert all(set(line) <= set(" .:-=+*#%@") for line in drawn)
+    assert any(line.strip() for line in drawn)
+
+
+def test_digits_loses_a_worker_and_no_answer(example, tmp_path):
+    done = example("digits", cwd=tmp_path)  # its Python file is found from anywhere
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    check_digits(done.stdout, 8990)
+    killed = re.search(r"^killed +(digits/\d+\.\d+) \(process \d+\) with kill -9, (\d+) ms into a call$", done.stdout, re.M)
+    assert killed and killed[1] in done.stdout.split("killed")[0]
+    assert re.search(r"^its caller +got worker_crash after \d+\.\d+ ms:\n +\| \[worker/worker_crash\]", done.stdout, re.M)
+    assert re.search(
+        r"^crash +(1 call failed and was|\d+ calls failed and were) sent again; the pool was whole again \d+ ms",
+        done.stdout,
+        re.M,
+    )
+    shown = [int(n) for n in re.findall(r"^ *(\d+) % ", done.stdout, re.M)]
+    assert shown == sorted(shown) and shown[-1] == 100 and len(shown) > 1
+    assert "\r" not in done.stdout and "\033" not in done.stdout
+
+
+def test_digits_without_a_kill_on_one_worker(example):
+    done = example("digits", "--no-kill", "--workers", "1", "--callers", "2", "--passes", "1")
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    check_digits(done.stdout, 899)
+    assert "no worker was killed; 0 calls failed" in done.stdout
+
+
+def test_digits_on_a_terminal_without_colours(build, env, tmp_path):
+    command = [str(build / "examples" / "digits"), "--passes", "2", "--no-kill"]
+    said, code = on_terminal(command, {**env, "NO_COLOR": "1"}, tmp_path)
+    assert code == 0, said
+    assert "\r\033[K[" in said  # one line that moves
+    assert not re.search(r"\033\[\d+m", said)
+
+
+@pytest.mark.parametrize("arguments", [["--workers", "0"], ["--callers", "x"], ["--nonsense"], ["extra"]])
+def test_digits_bad_usage(example, arguments):
+    done = example("digits", *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "usage: digits" in done.stderr
+
+
+def test_digits_without_scikit_learn_says_so(example, env, tmp_path):
+    bare = tmp_path / "venv"
+    subprocess.run(["python3", "-m", "venv", "--without-pip", str(bare)], check=True, timeout=LIMIT_S)
+    done = example("digits", env={**env, "SNAKEPIT_PYTHON": str(bare / "bin" / "python")})
+    assert done.returncode == 1
+    assert "No module named" in done.stderr
+
+
+def test_the_programs_are_built_from_the_tree(build):
+    root = pathlib.Path(__file__).resolve().parents[2]
+    for name in ("hello", "embed", "digits"):
+        assert (build / "examples" / f"{name}.py").read_text() == (root / "examples" / name / f"{name}.py").read_text()
