@@ -66,7 +66,7 @@ struct bench_options {
 struct ring_floor;
 struct socket_floor;
 struct peer;
-struct host;
+struct hosts;
 struct hogs;
 
 struct bench {
@@ -79,7 +79,7 @@ struct bench {
     struct ring_floor *ring;
     struct socket_floor *c_socket, *py_socket[2];
     struct peer *mp, *embed;
-    struct host *host;
+    struct hosts *host;
     struct hogs *hogs;
 };
 
@@ -108,6 +108,7 @@ int result_skip(struct result *r, const char *format, ...) __attribute__((format
 void nap_us(unsigned us);
 
 /* ---- place.c ---- */
+int bench_folder(struct bench *b);                                     /* fills in b->dir */
 int place_choose(struct bench *b, char *why, size_t n);                /* picks the two CPUs, confines the process to them */
 void place_thread(const struct bench *b, enum place place);            /* the calling side */
 int place_process(const struct bench *b, pid_t pid, enum place place); /* the other side, all its threads; -errno */
@@ -191,7 +192,7 @@ extern const struct row row_list[];
 extern const int row_count;
 
 /* ---- report.c ---- */
-struct outcome { /* of one row */
+struct verdict { /* of one row */
     const struct row *row;
     int status; /* BENCH_* */
     const char *why;
@@ -210,8 +211,8 @@ struct run {
 };
 
 bool row_chosen(const struct row *row, const char *only);
-void outcome_compute(const struct run *run, const struct row *row, struct outcome *ret);
-void report_table(const struct run *run, const struct outcome *o, int n);
-int report_json(const struct run *run, const struct outcome *o, int n, const char *path, bool raw); /* 0 or -errno */
+void verdict_compute(const struct run *run, const struct row *row, struct verdict *ret);
+void report_table(const struct run *run, const struct verdict *o, int n);
+int report_json(const struct run *run, const struct verdict *o, int n, const char *path, bool raw); /* 0 or -errno */
 
 #endif

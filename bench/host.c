@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct host {
+struct hosts {
     pit *p; /* with the pools below */
     bool started[POOL_COUNT];
     pit *plain;              /* all defaults */
@@ -38,14 +38,14 @@ int host_fail(struct result *ret, const char *what, int rc, pit_error *err)
     return BENCH_FAILED;
 }
 
-static struct host *host_of(struct bench *b)
+static struct hosts *host_of(struct bench *b)
 {
     if (b->host == NULL)
         b->host = calloc(1, sizeof *b->host);
     return b->host;
 }
 
-static int pool_start(struct bench *b, struct host *h, int pool, struct result *ret)
+static int pool_start(struct bench *b, struct hosts *h, int pool, struct result *ret)
 {
     char adapter[PATH_MAX + 32];
     pit_error *err = NULL;
@@ -68,7 +68,7 @@ static int pool_start(struct bench *b, struct host *h, int pool, struct result *
 
 pit *host_pool(struct bench *b, int pool, struct result *ret)
 {
-    struct host *h = host_of(b);
+    struct hosts *h = host_of(b);
     pit_error *err = NULL;
     if (h == NULL || h->broken) {
         result_fail(ret, "the library could not be opened");
@@ -85,7 +85,7 @@ pit *host_pool(struct bench *b, int pool, struct result *ret)
 
 static int on_event(const pit_event *ev, void *user)
 {
-    struct host *h = user;
+    struct hosts *h = user;
     (void)ev;
     atomic_fetch_add_explicit(&h->events, 1, memory_order_relaxed);
     return 0;
@@ -93,7 +93,7 @@ static int on_event(const pit_event *ev, void *user)
 
 pit *host_default(struct bench *b, struct result *ret)
 {
-    struct host *h = host_of(b);
+    struct hosts *h = host_of(b);
     char adapter[PATH_MAX + 32];
     pit_error *err = NULL;
     if (h == NULL || h->broken) {

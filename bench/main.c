@@ -88,13 +88,10 @@ static int options_parse(int argc, char **argv, struct bench_options *o)
 static int bench_init(struct bench *b)
 {
     char why[160];
-    ssize_t n = readlink("/proc/self/exe", b->dir, sizeof b->dir - 1);
-    char *slash = n > 0 ? strrchr(b->dir, '/') : NULL;
-    if (slash == NULL) {
+    if (bench_folder(b) != 0) {
         fprintf(stderr, "snakepit-bench: cannot tell where this program is\n");
         return -1;
     }
-    *slash = '\0';
     if (place_choose(b, why, sizeof why) != 0) {
         fprintf(stderr, "snakepit-bench: %s\n", why);
         return -1;
@@ -176,7 +173,7 @@ static void run_all(struct bench *b, struct run *run)
         fprintf(stderr, "\r\033[K");
 }
 
-static void keep_raw(const struct run *run, const struct outcome *o, int n)
+static void keep_raw(const struct run *run, const struct verdict *o, int n)
 {
     char path[PATH_MAX + 64];
     if (mkdir(run->b->o.results, 0777) != 0 && errno != EEXIST) {
@@ -192,13 +189,13 @@ static void keep_raw(const struct run *run, const struct outcome *o, int n)
 }
 
 /* Prints and writes what was measured; the exit status. */
-static int report(const struct run *run, struct outcome *outcomes)
+static int report(const struct run *run, struct verdict *outcomes)
 {
     const struct bench_options *o = &run->b->o;
     int n = 0, status = 0;
     for (int i = 0; i < row_count; i++)
         if (row_chosen(&row_list[i], o->only))
-            outcome_compute(run, &row_list[i], &outcomes[n++]);
+            verdict_compute(run, &row_list[i], &outcomes[n++]);
     report_table(run, outcomes, n);
     keep_raw(run, outcomes, n);
     for (int i = 0; i < n; i++) {
@@ -222,7 +219,7 @@ static int bench_run(struct bench *b)
     strftime(run.started, sizeof run.started, "%Y%m%dT%H%M%SZ", gmtime_r(&now, &utc));
     run.chosen = calloc((size_t)series_count, sizeof *run.chosen);
     run.results = calloc((size_t)series_count, sizeof *run.results);
-    struct outcome *outcomes = calloc((size_t)row_count, sizeof *outcomes);
+    struct verdict *outcomes = calloc((size_t)row_count, sizeof *outcomes);
     int status = 2;
     if (run.chosen == NULL || run.results == NULL || outcomes == NULL) {
         fprintf(stderr, "snakepit-bench: out of memory\n");

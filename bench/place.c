@@ -1,4 +1,4 @@
-/* Placement: which two CPUs the benchmark uses, and who runs on which.
+/* Placement: where the benchmark lies, which two CPUs it uses, and who runs on which.
  *
  * The process is confined to the two CPUs before it starts anything, so that every child inherits them; PLACE_FREE is "either of the two". */
 #include "bench.h"
@@ -8,6 +8,17 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+int bench_folder(struct bench *b)
+{
+    ssize_t n = readlink("/proc/self/exe", b->dir, sizeof b->dir - 1);
+    char *slash = n > 0 ? strrchr(b->dir, '/') : NULL;
+    if (slash == NULL)
+        return -1;
+    *slash = '\0';
+    return 0;
+}
 
 /* Two hardware threads of one core share its execution units: not the two CPUs that we look for. */
 static bool same_core(int a, int b)

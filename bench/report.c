@@ -65,7 +65,7 @@ static const struct result *without_figure(const struct run *run, const struct r
 }
 
 /* Counts are summed over all rounds: a median would hide what wakes up every few seconds. */
-static void outcome_sum(const struct run *run, const struct row *row, int rounds, struct outcome *ret)
+static void verdict_sum(const struct run *run, const struct row *row, int rounds, struct verdict *ret)
 {
     double total = 0, seconds = 0;
     for (int i = 0; i < rounds; i++) {
@@ -75,7 +75,7 @@ static void outcome_sum(const struct run *run, const struct row *row, int rounds
     ret->value = seconds > 0 ? total / seconds : 0;
 }
 
-static void outcome_medians(const struct run *run, const struct row *row, int rounds, struct outcome *ret)
+static void verdict_medians(const struct run *run, const struct row *row, int rounds, struct verdict *ret)
 {
     double value[BENCH_MAX_ROUNDS], floor[BENCH_MAX_ROUNDS], ratio[BENCH_MAX_ROUNDS];
     for (int i = 0; i < rounds; i++) {
@@ -92,7 +92,7 @@ static void outcome_medians(const struct run *run, const struct row *row, int ro
     ret->ratio_high = ratio[rounds - 1];
 }
 
-void outcome_compute(const struct run *run, const struct row *row, struct outcome *ret)
+void verdict_compute(const struct run *run, const struct row *row, struct verdict *ret)
 {
     int rounds = series_list[row->series].once ? 1 : run->rounds;
     memset(ret, 0, sizeof *ret);
@@ -106,9 +106,9 @@ void outcome_compute(const struct run *run, const struct row *row, struct outcom
         }
     }
     if (row->stat == STAT_PER_SECOND)
-        outcome_sum(run, row, rounds, ret);
+        verdict_sum(run, row, rounds, ret);
     else
-        outcome_medians(run, row, rounds, ret);
+        verdict_medians(run, row, rounds, ret);
     double judged = row->floor != NO_SERIES ? ret->ratio : ret->value;
     ret->met = row->goal > 0 && (row->at_least ? judged >= row->goal : judged <= row->goal);
 }
@@ -124,7 +124,7 @@ static const char *format_value(char *to, size_t n, double x, const char *unit)
     return to;
 }
 
-static void table_line(const struct outcome *o)
+static void table_line(const struct verdict *o)
 {
     char value[32], floor[32] = "", ratio[32] = "", goal[32] = "";
     const struct row *row = o->row;
@@ -147,7 +147,7 @@ static void table_line(const struct outcome *o)
                           : "MISSED");
 }
 
-void report_table(const struct run *run, const struct outcome *o, int n)
+void report_table(const struct run *run, const struct verdict *o, int n)
 {
     printf("snakepit %s: medians of %d rounds, one interleaved run on CPU %d and %d, load average %.1f before, %.1f after\n",
            pit_version(), run->rounds, run->b->cpus[0], run->b->cpus[1], run->load_before, run->load_after);
@@ -185,7 +185,7 @@ static void json_number(FILE *f, const char *key, bool known, double x)
         fprintf(f, ", \"%s\": null", key);
 }
 
-static void json_row(FILE *f, const struct outcome *o)
+static void json_row(FILE *f, const struct verdict *o)
 {
     const struct row *row = o->row;
     bool ok = o->status == BENCH_OK, floor = ok && row->floor != NO_SERIES;
@@ -270,7 +270,7 @@ static void json_machine(FILE *f, const struct run *run)
     fprintf(f, "}");
 }
 
-int report_json(const struct run *run, const struct outcome *o, int n, const char *path, bool raw)
+int report_json(const struct run *run, const struct verdict *o, int n, const char *path, bool raw)
 {
     FILE *f = fopen(path, "we");
     if (f == NULL)
