@@ -15,10 +15,10 @@ from struct import Struct
 from time import monotonic_ns
 from typing import Any, Callable, Optional
 
-from . import _wire, context
-from ._codec import decode_call, encode
+from . import _wire
+from ._codec import decode_call, encode, too_large
 from ._commands import Commands, failure_payload
-from ._errors import CodecError, SnakepitError
+from ._errors import SnakepitError
 from ._segment import Marks
 from ._wire import CALL, ERROR, FLAG_TIMED, HEADER, HEADER_SIZE, RESULT, STOP, ProtocolError
 from .context import SessionContext
@@ -135,7 +135,6 @@ class SocketLane:
     def serve(self) -> bool:
         """Until STOP (True) or the end of the stream (False)."""
         control = self._control
-        context.bind_thread(self.make_context)
         try:
             while True:
                 data = control.recv()
@@ -150,14 +149,13 @@ class SocketLane:
                     raise ProtocolError(f"a frame of kind {kind}, which has no place here")
         except ConnectionError:
             return False
-        finally:
-            context.bind_thread(None)
 
     def _serve_call(self, data: bytes) -> None:
         frame = _wire.parse(data)
         call = frame.id
         marks = self._marks
-        marks.started(call)
+        if not marks.started(call):
+            return
         begun = _now_ns()
         took = 0
         try:
@@ -169,7 +167,7 @@ class SocketLane:
             marks.finished(call)
             kind, payload = RESULT, encode(result)
             if HEADER_SIZE + len(payload) > self._control.max_frame:
-                raise CodecError("limit_exceeded", f"a result of {len(payload)} bytes does not fit into a frame")
+                raise too_large(self._control.max_frame)
         except BaseException as exc:
             self._call_id = 0
             took = took or _now_ns() - begun

@@ -74,6 +74,22 @@ def truncated() -> CodecError:
     return CodecError("deserialization_failed", "the bytes end within a value")
 
 
+def too_long() -> CodecError:
+    return CodecError("limit_exceeded", "more than 4 Gi bytes or items")
+
+
+def too_large(limit: int) -> CodecError:
+    return CodecError("limit_exceeded", f"the value does not fit into a frame of {limit} bytes")
+
+
+def bad_bytes(obj: object) -> CodecError:
+    return CodecError("invalid_utf8", "a text that is not valid UTF-8")
+
+
+def repeated_key(obj: object) -> CodecError:
+    return CodecError("duplicate_key", "a key that stands twice")
+
+
 def malformed(why: str) -> CodecError:
     return CodecError("deserialization_failed", why)
 
@@ -197,7 +213,7 @@ def _put_buffer(data: Any, out: bytearray, depth: int) -> None:
 
 def _check_length(n: int) -> None:
     if n >= 0x100000000:
-        raise CodecError("limit_exceeded", "more than 4 Gi bytes or items")
+        raise too_long()
 
 
 def _put_array(items: Any, n: int, out: bytearray, depth: int) -> None:
@@ -289,10 +305,11 @@ def _put_key(key: Any, out: bytearray, depth: int) -> None:
 
 
 def _check_key(key: Any) -> None:
-    if isinstance(key, tuple):
+    kind = type(key)
+    if issubclass(kind, tuple):
         for part in tuple.__iter__(key):
             _check_key(part)
-    elif isinstance(key, (dict, list, bytearray, memoryview, BaseException)):
+    elif issubclass(kind, (dict, list, bytearray, memoryview, BaseException)):
         raise bad_key(key)
 
 
@@ -322,8 +339,9 @@ def _put_exception(exc: Any, out: bytearray, depth: int) -> None:
 
 
 def _put_other(obj: Any, out: bytearray, depth: int) -> None:
+    found = type(obj)
     for kind, writer in _BASES:
-        if isinstance(obj, kind):
+        if issubclass(found, kind):
             writer(obj, out, depth)
             return
     raise unserializable(obj)
@@ -405,7 +423,7 @@ def _take_text(b: bytes, p: int, end: int, n: int) -> tuple[str, int]:
     try:
         return b[p:q].decode("utf-8"), q
     except UnicodeDecodeError:
-        raise CodecError("invalid_utf8", "a text that is not valid UTF-8") from None
+        raise bad_bytes(b) from None
 
 
 def _take_data(b: bytes, p: int, end: int, n: int) -> tuple[bytes, int]:
@@ -452,7 +470,7 @@ def _take_entries(b: bytes, p: int, end: int, depth: int, n: int) -> tuple[dict[
                 _check_key(key)
             entries[key] = item
             if len(entries) == count:
-                raise CodecError("duplicate_key", "a key that stands twice")
+                raise repeated_key(key)
         except CodecError as exc:
             raise exc.at(key) from None
     return entries, p
@@ -521,7 +539,7 @@ def _take_exception(b: bytes, p: int, end: int, depth: int) -> RemoteException:
             raise exc.at(key) from None
         entries[key] = item
         if len(entries) == count:
-            raise CodecError("duplicate_key", "a key that stands twice").at(key)
+            raise repeated_key(key).at(key)
     if p != end:
         raise malformed("an exception with bytes behind its entries")
     return exception_from_fields(entries)

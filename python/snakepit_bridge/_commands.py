@@ -15,7 +15,8 @@ from .adapter import BaseAdapter, ToolSpec, find_tools, first_paragraph, spec_of
 from .context import SessionContext, current_context, enter
 
 LISTED = 10
-_CO_VARARGS, _CO_VARKEYWORDS, _CO_ITERABLE_COROUTINE = 0x04, 0x08, 0x100
+_CO_VARARGS, _CO_VARKEYWORDS, _CO_GENERATOR = 0x04, 0x08, 0x20
+_CO_ITERABLE_COROUTINE, _CO_ASYNC_GENERATOR = 0x100, 0x200
 
 
 # ---- what there is ----
@@ -53,6 +54,11 @@ def _default(value: Any) -> Optional[dict[str, Any]]:
         return {"default": value}
     except BaseException:
         return None
+
+
+def _flags(bound: Any) -> int:
+    flags = getattr(getattr(bound, "__code__", None), "co_flags", 0)
+    return flags if isinstance(flags, int) else 0
 
 
 def _parameters(bound: Any) -> list[dict[str, Any]]:
@@ -121,13 +127,14 @@ def describe_tools(instance: Any) -> list[dict[str, Any]]:
         bound = getattr(instance, attribute)
         if not callable(bound):
             continue
+        streams = spec.supports_streaming or bool(_flags(bound) & (_CO_GENERATOR | _CO_ASYNC_GENERATOR))
         parameters = list(spec.parameters) if spec.parameters is not None else _parameters(bound)
         result.append(
             {
                 "name": spec.name,
                 "description": clean(spec.description),
                 "parameters": parameters,
-                "streaming": spec.supports_streaming,
+                "streaming": streams,
                 "idempotent": spec.idempotent,
                 "timeout_ms": spec.timeout_ms,
             }

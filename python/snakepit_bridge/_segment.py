@@ -42,9 +42,15 @@ class Marks:
         self._finished = (at + _FINISHED) // 8
         self._claims = (at + _CLAIMS) // 8
 
-    def started(self, call: int) -> None:
-        if self._words is not None:
-            self._words[self._claims + call % SLOTS] = (call << 2 | STARTED) & 0xFFFFFFFFFFFFFFFF
+    def started(self, call: int) -> bool:
+        """Marks it as started; False when the host has taken it back."""
+        if self._words is None:
+            return True
+        slot = self._claims + call % SLOTS
+        if self._words[slot] == (call << 2 | REVOKED) & 0xFFFFFFFFFFFFFFFF:
+            return False
+        self._words[slot] = (call << 2 | STARTED) & 0xFFFFFFFFFFFFFFFF
+        return True
 
     def finished(self, call: int) -> None:
         if self._words is not None:

@@ -83,6 +83,7 @@ class Worker:
                 self._send(_wire.FAILED, self._failure(exc))
                 return 1
             self._send(_wire.READY, ready)
+            context.bind_thread(self._lane.make_context)
             if self._lane.serve():
                 self._clean_up()
         except _wire.ProtocolError as exc:
@@ -106,6 +107,7 @@ class Worker:
                 "pid": os.getpid(),
                 "secret": _segment.secret(self._segment_fd),
                 "channels": ["ring", "socket"] if rings else ["socket"],
+                "marks": self._segment_fd >= 0,
                 "runtime": _runtime(self._extension, self._extension_error),
             },
         )
