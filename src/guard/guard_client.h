@@ -23,11 +23,11 @@ struct guard_exit {
 };
 
 struct guard_spawn {
-    uint64_t token;           /* the caller's, comes back in the callbacks */
-    const char *const *argv;  /* NULL-terminated; argv[0] is the path to exec */
-    const char *const *env;   /* the whole environment, NULL-terminated */
-    const char *cwd;          /* NULL: the guard's (the host's at open) */
-    const char *worker_id;    /* also in env as SNAKEPIT_WORKER_ID: descendants are told apart by it */
+    uint64_t token;                                   /* the caller's, comes back in the callbacks */
+    const char *const *argv;                          /* NULL-terminated; argv[0] is the path to exec */
+    const char *const *env;                           /* the whole environment, NULL-terminated */
+    const char *cwd;                                  /* NULL: the guard's (the host's at open) */
+    const char *worker_id;                            /* also in env as SNAKEPIT_WORKER_ID: descendants are told apart by it */
     int fd_control, fd_segment, fd_stdout, fd_stderr; /* become 3, 4, 1, 2 in the child; borrowed until guard_spawn returns */
 };
 

@@ -1,0 +1,294 @@
+/* The host's side of the guard: spawning, and what comes back. See guard_client.h; the start and the end are in guard_client_life.c.
+ *
+ *   request: queued --(window)--> asked --SPAWNED--> running --EXITED--> freed
+ *                                       \--SPAWNED with an error-------> freed
+ *
+ * At most WINDOW requests are with the guard at a time: descriptors in flight count against the user's limit (ETOOMANYREFS).
+ *
+ * Failure: a message that makes no sense, or the end of the socket, or the death of the guard: guard_lose, once. */
+#include "guard/guard_client.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#include "base/alloc.h"
+#include "base/buf.h"
+#include "guard/guard_private.h"
+
+enum { WINDOW = 8, MESSAGES_A_TURN = 64 };
+
+static void put_list(struct buf *b, const char *const *list, uint32_t *count)
+{
+    for (*count = 0; list != NULL && list[*count] != NULL; ++*count)
+        buf_append(b, list[*count], strlen(list[*count]) + 1);
+}
+
+/* The sealed memfd of a request, or -errno. */
+static int write_request(const struct os_ops *os, const struct guard_spawn *r)
+{
+    struct buf b = {0};
+    struct guard_request head = {.magic = GUARD_REQUEST_MAGIC, .has_cwd = r->cwd != NULL};
+    buf_append(&b, &head, sizeof head);
+    put_list(&b, r->argv, &head.argc);
+    put_list(&b, r->env, &head.envc);
+    if (r->cwd != NULL)
+        buf_append(&b, r->cwd, strlen(r->cwd) + 1);
+    int fd = -ENOMEM;
+    if (!b.failed) {
+        head.bytes = b.len - sizeof head;
+        memcpy(b.data, &head, sizeof head);
+        fd = os->memfd_sealed("snakepit-spawn", b.data, b.len);
+    }
+    buf_finish(&b);
+    return fd;
+}
+
+static void close_fds(struct guard_client *g, struct guard_proc *p)
+{
+    for (int i = 0; i < p->n_fds; i++)
+        g->os->close(p->fds[i]);
+    p->n_fds = 0;
+}
+
+void guard_free_proc(struct guard_client *g, struct guard_proc *p)
+{
+    list_remove(&p->node);
+    close_fds(g, p);
+    mem_free(p);
+}
+
+/* 0, CLIENT_LATER, or -errno. */
+static int ask(struct guard_client *g, struct guard_proc *p, const int *fds)
+{
+    struct guard_msg m = {.kind = GUARD_SPAWN, .token = p->serial, .number = p->mask};
+    memcpy(m.text, p->worker_id, sizeof m.text);
+    int n = g->os->send_fds(g->control.fd, &m, sizeof m, fds, p->n_fds);
+    if (n == -EAGAIN || (n == -ETOOMANYREFS && g->asked_n > 0))
+        return CLIENT_LATER;
+    if (n != (int)sizeof m)
+        return n < 0 ? n : -EIO;
+    list_push_back(&g->asked, &p->node);
+    g->asked_n++;
+    return 0;
+}
+
+/* Waits for room in the socket only while something is queued and no answer is awaited (an answer makes room by itself). */
+static void watch_room(struct guard_client *g)
+{
+    bool wanted = !list_empty(&g->queued) && g->asked_n < WINDOW;
+    if (wanted != ((g->control.events & EPOLLOUT) != 0))
+        loop_modify(g->loop, &g->control, EPOLLIN | (wanted ? (uint32_t)EPOLLOUT : 0));
+}
+
+static void tell_failed(struct guard_client *g, struct guard_proc *p, int error, const char *call)
+{
+    uint64_t token = p->token;
+    guard_free_proc(g, p);
+    g->cb.spawned(g->user, token, error, call, 0, -1);
+}
+
+static void ask_queued(struct guard_client *g)
+{
+    while (!g->lost && g->asked_n < WINDOW && !list_empty(&g->queued)) {
+        struct guard_proc *p = LIST_ENTRY(list_pop_front(&g->queued), struct guard_proc, node);
+        int rc = ask(g, p, p->fds);
+        if (rc == CLIENT_LATER) {
+            list_push_front(&g->queued, &p->node);
+            break;
+        }
+        if (rc == 0)
+            close_fds(g, p);
+        else
+            tell_failed(g, p, -rc, "sendmsg");
+    }
+    if (!g->lost)
+        watch_room(g);
+}
+
+/* The caller's descriptors are only borrowed: a request that has to wait holds copies. fds[0] is ours already. */
+static int queue(struct guard_client *g, struct guard_proc *p, const int *fds)
+{
+    int n = p->n_fds;
+    p->fds[0] = fds[0];
+    for (p->n_fds = 1; p->n_fds < n; p->n_fds++) {
+        int copy = g->os->dup(fds[p->n_fds]);
+        if (copy < 0)
+            return copy;
+        p->fds[p->n_fds] = copy;
+    }
+    list_push_back(&g->queued, &p->node);
+    watch_room(g);
+    return 0;
+}
+
+static void collect_fds(struct guard_proc *p, const struct guard_spawn *r, int request, int *fds)
+{
+    fds[p->n_fds++] = request;
+    fds[p->n_fds++] = r->fd_control;
+    const int optional[] = {r->fd_segment, r->fd_stdout, r->fd_stderr};
+    for (int i = 0; i < 3; i++) {
+        if (optional[i] < 0)
+            continue;
+        fds[p->n_fds++] = optional[i];
+        p->mask |= 1u << i; /* GUARD_HAS_SEGMENT, _STDOUT, _STDERR */
+    }
+}
+
+int guard_spawn(struct guard_client *g, const struct guard_spawn *r)
+{
+    if (g->lost)
+        return PIT_E_GUARD_LOST;
+    size_t id = r->worker_id != NULL ? strlen(r->worker_id) : 0;
+    if (id >= GUARD_TEXT || r->argv == NULL || r->argv[0] == NULL || r->fd_control < 0)
+        return PIT_E_INVALID_PARAMETER;
+    struct guard_proc *p = mem_zalloc(sizeof *p);
+    if (p == NULL)
+        return PIT_E_ALLOCATION_FAILED;
+    p->token = r->token;
+    p->serial = ++g->serial;
+    memcpy(p->worker_id, r->worker_id != NULL ? r->worker_id : "", id);
+    int request = write_request(g->os, r);
+    if (request < 0) {
+        mem_free(p);
+        return request == -ENOMEM ? PIT_E_ALLOCATION_FAILED : PIT_E_SYSTEM_ERROR;
+    }
+    int fds[GUARD_SPAWN_FDS];
+    collect_fds(p, r, request, fds);
+    bool now = g->asked_n < WINDOW && list_empty(&g->queued);
+    int rc = now ? ask(g, p, fds) : CLIENT_LATER;
+    if (rc == CLIENT_LATER) {
+        rc = queue(g, p, fds);
+    } else {
+        p->n_fds = 0; /* the caller's, but for the request */
+        g->os->close(request);
+    }
+    if (rc == 0)
+        return 0;
+    guard_free_proc(g, p);
+    return rc == -EPIPE || rc == -ECONNRESET ? PIT_E_GUARD_LOST : PIT_E_SYSTEM_ERROR;
+}
+
+int guard_kill(struct guard_client *g, pid_t pid, int sig)
+{
+    if (g->lost)
+        return PIT_E_GUARD_LOST;
+    struct guard_msg m = {.kind = GUARD_KILL, .pid = pid, .number = (uint32_t)sig};
+    ssize_t n = g->os->send(g->control.fd, &m, sizeof m);
+    return n == (ssize_t)sizeof m ? 0 : PIT_E_SYSTEM_ERROR;
+}
+
+static struct guard_proc *find(struct list *among, uint64_t serial)
+{
+    LIST_EACH(n, among)
+    {
+        struct guard_proc *p = LIST_ENTRY(n, struct guard_proc, node);
+        if (p->serial == serial)
+            return p;
+    }
+    return NULL;
+}
+
+/* This host had no number left for the pidfd that came with the message: without one the death could not be seen, so the process
+ * goes again, unless one can be had now. */
+static int make_up_pidfd(struct guard_client *g, struct guard_proc *p)
+{
+    int pidfd = g->os->pidfd_open(p->pid);
+    if (pidfd < 0) {
+        p->disowned = true;
+        guard_kill(g, p->pid, SIGKILL);
+    }
+    return pidfd;
+}
+
+static bool on_spawned(struct guard_client *g, const struct guard_msg *m, int pidfd)
+{
+    struct guard_proc *p = find(&g->asked, m->token);
+    if (p == NULL) {
+        g->os->close(pidfd);
+        return false;
+    }
+    g->asked_n--;
+    list_remove(&p->node);
+    if (m->error != 0) {
+        g->os->close(pidfd);
+        tell_failed(g, p, m->error, m->text);
+    } else {
+        struct os_proc info;
+        p->pid = m->pid;
+        p->start = g->os->proc_info(p->pid, &info) == 0 ? info.start : 0;
+        list_push_back(&g->running, &p->node);
+        if (pidfd < 0)
+            pidfd = make_up_pidfd(g, p);
+        bool ok = pidfd >= 0;
+        g->cb.spawned(g->user, p->token, ok ? 0 : -pidfd, ok ? NULL : "pidfd_open", ok ? p->pid : 0, ok ? pidfd : -1);
+    }
+    ask_queued(g);
+    return true;
+}
+
+static bool on_exited(struct guard_client *g, const struct guard_msg *m)
+{
+    struct guard_proc *p = find(&g->running, m->token);
+    if (p == NULL || p->pid != m->pid)
+        return false;
+    uint64_t token = p->token;
+    bool silent = p->disowned;
+    guard_free_proc(g, p);
+    if (!silent)
+        g->cb.exited(g->user, token, m->pid, (struct guard_exit){.code = m->code, .status = m->status});
+    return true;
+}
+
+/* 1: a message; 0: nothing there; -1: the end, or nonsense. */
+static int receive(struct guard_client *g)
+{
+    struct guard_msg m;
+    int pidfd = -1, n_fds = 1;
+    ssize_t n = g->os->recv_fds(g->control.fd, &m, sizeof m, &pidfd, &n_fds);
+    if (n < 0 && (n == -EAGAIN || n == -ENOMEM || n == -ENOBUFS))
+        return 0;
+    if (n <= 0 || n_fds == 0)
+        pidfd = -1;
+    m.text[sizeof m.text - 1] = '\0';
+    if (n == (ssize_t)sizeof m && m.kind == GUARD_SPAWNED)
+        return on_spawned(g, &m, pidfd) ? 1 : -1;
+    g->os->close(pidfd);
+    if (n == (ssize_t)sizeof m && m.kind == GUARD_EXITED)
+        return on_exited(g, &m) ? 1 : -1;
+    return -1;
+}
+
+int guard_receive_all(struct guard_client *g, int most)
+{
+    int rc = 1;
+    for (int i = 0; i < most && rc > 0 && !g->lost; i++)
+        rc = receive(g);
+    return rc;
+}
+
+void guard_on_control(struct loop_source *s, uint32_t events)
+{
+    struct guard_client *g = LIST_ENTRY(s, struct guard_client, control);
+    if ((events & EPOLLOUT) != 0)
+        ask_queued(g);
+    if (!g->lost && guard_receive_all(g, MESSAGES_A_TURN) < 0)
+        guard_lose(g, "the guard closed its socket");
+}
+
+void guard_on_death(struct loop_source *s, uint32_t events)
+{
+    (void)events;
+    struct guard_client *g = LIST_ENTRY(s, struct guard_client, death);
+    /* what it had said before it died counts */
+    while (!g->lost && guard_receive_all(g, MESSAGES_A_TURN) > 0)
+        ;
+    guard_lose(g, "the guard died");
+}
+
+pid_t guard_pid(const struct guard_client *g)
+{
+    return g->pid;
+}

@@ -1,0 +1,82 @@
+/* The parts of the program snakepit-guard. Private to guard_main*.c: not part of the library.
+ *
+ * One thread, no allocation after start, no state but `struct guard`. */
+#ifndef PIT_GUARD_MAIN_H
+#define PIT_GUARD_MAIN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "guard/guard_msg.h"
+
+struct child {
+    bool used;
+    bool alive;       /* forked and not reaped: its pid is pinned, and ours */
+    bool failed;      /* its start failed: its end is not reported */
+    bool spawned_due; /* SPAWNED has to be sent */
+    bool exited_due;  /* EXITED has to be sent, after SPAWNED */
+    pid_t pid;
+    uint64_t token, serial;
+    int report; /* read end of the pipe that closes at exec, or tells why there is none; -1 */
+    int pidfd;  /* until SPAWNED is out; -1 */
+    int error;  /* of the start, and the call that failed */
+    char call[24];
+    int code, status;
+    char worker_id[GUARD_TEXT];
+};
+
+struct guard {
+    pid_t pid;
+    int control, host, signals; /* -1: gone */
+    bool ending;                /* kill everything, then go */
+    bool blocked;               /* the socket is full: wait until it takes more */
+    bool retry;                 /* a call failed for the moment: look again soon */
+    bool childless;             /* waitid says that there is nobody */
+    bool blind;                 /* /proc cannot be read */
+    uint64_t serial;
+    int starting;             /* children whose report is awaited */
+    int high;                 /* slots from here on were never used */
+    uint64_t rescan_until_ms; /* a descendant may be between two environments until then */
+    bool rescan;
+    struct child children[GUARD_MAX_CHILDREN];
+};
+
+/* What a failing child writes into its report pipe. */
+struct child_failure {
+    int error;
+    char call[24];
+};
+
+struct spawn_fds {
+    int request, control, segment, out, err; /* -1: none */
+};
+
+/* guard_main_child.c: after the fork, in the child. Does not return. */
+_Noreturn void child_run(pid_t guard, uint64_t serial, int report, const struct spawn_fds *fds);
+/* Closes every descriptor from `from` on. */
+void close_from(int from);
+
+/* guard_main_table.c: the children */
+struct child *table_add(struct guard *g);
+struct child *table_find(struct guard *g, pid_t pid);
+void table_start(struct guard *g, const struct guard_msg *m, const struct spawn_fds *fds);
+void table_read_report(struct guard *g, struct child *c);
+void table_send_due(struct guard *g);
+
+/* guard_main_kill.c: ends */
+void reap_all(struct guard *g);
+void kill_all(struct guard *g);
+void kill_group(struct guard *g, pid_t pid, int sig);
+uint64_t clock_ms(void);
+
+/* A system call that the fault table reaches: in the test binary the k-th of its name fails. */
+#ifdef GUARD_FAULTS
+bool fault_hits(const char *what);
+void fault_parse(int argc, char **argv);
+#define GUARD_SYS(what, call) (fault_hits(what) ? -1 : (call))
+#else
+#define GUARD_SYS(what, call) (call)
+#endif
+
+#endif

@@ -1,0 +1,51 @@
+/* What host and guard say to each other: fixed-size messages over a stream socket, descriptors beside them.
+ *
+ * Both ends are built from one tree, so the layout is the machine's; the version in HELLO tells a guard of another release. A message
+ * is far smaller than a socket buffer: the kernel takes it whole or not at all.
+ *
+ *   guard -> host   HELLO    number = GUARD_PROTOCOL, pid; or error and text = the call that failed: then the guard ends
+ *   host -> guard   SPAWN    token, number = GUARD_HAS_* mask, text = worker id; descriptors: request, control, then those of the mask
+ *   guard -> host   SPAWNED  token, pid, one descriptor: the pidfd; or error and text = the call that failed
+ *   guard -> host   EXITED   token, pid, code, status (as waitid says them); after the SPAWNED of the same token
+ *   host -> guard   KILL     pid, number = signal: to the whole group of a process that the guard still has
+ *   host -> guard   QUIT     the guard kills what it has, waits for all of it, and ends
+ *
+ * End of file, or the death of the host, means QUIT too. */
+#ifndef PIT_GUARD_MSG_H
+#define PIT_GUARD_MSG_H
+
+#include <stdint.h>
+
+#define GUARD_PROTOCOL 1
+#define GUARD_FD_CONTROL 3 /* where the guard finds its socket, */
+#define GUARD_FD_HOST 4    /* and a pidfd of its host */
+#define GUARD_TEXT 192     /* a worker id with its NUL */
+#define GUARD_MAX_CHILDREN 1024
+#define GUARD_MAX_STARTING 32 /* forked and not yet exec'd */
+
+/* In the environment of every worker, and so of its descendants: which incarnation of the worker they belong to. */
+#define GUARD_ENV_WORKER "SNAKEPIT_WORKER_ID"
+#define GUARD_ENV_SERIAL "SNAKEPIT_GUARD_SERIAL"
+#define GUARD_ENV_RUN "SNAKEPIT_RUN_ID"
+
+enum guard_kind { GUARD_HELLO = 1, GUARD_SPAWN, GUARD_SPAWNED, GUARD_EXITED, GUARD_KILL, GUARD_QUIT };
+enum { GUARD_HAS_SEGMENT = 1, GUARD_HAS_STDOUT = 2, GUARD_HAS_STDERR = 4 };
+
+struct guard_msg {
+    uint32_t kind;
+    int32_t pid;
+    uint64_t token;
+    int32_t error, code, status;
+    uint32_t number;
+    char text[GUARD_TEXT];
+};
+
+/* The content of the memfd of a SPAWN, sealed. After it: argv, environment and, if has_cwd, the folder: NUL-terminated strings. */
+#define GUARD_REQUEST_MAGIC UINT32_C(0x51524753)
+struct guard_request {
+    uint32_t magic;
+    uint32_t argc, envc, has_cwd;
+    uint64_t bytes; /* of the strings */
+};
+
+#endif

@@ -1,0 +1,48 @@
+/* What the two files of the guard client share. Private to guard_client*.c. */
+#ifndef PIT_GUARD_PRIVATE_H
+#define PIT_GUARD_PRIVATE_H
+
+#include <snakepit/codes.h>
+
+#include "base/list.h"
+#include "guard/guard_client.h"
+#include "guard/guard_msg.h"
+
+enum { GUARD_SPAWN_FDS = 5 };
+enum { CLIENT_LATER = 1 };
+
+/* A process, from the request to the end. */
+struct guard_proc {
+    struct list node; /* in queued, asked or running */
+    uint64_t token;   /* the caller's */
+    uint64_t serial;  /* ours: between us and the guard */
+    uint32_t mask;
+    int fds[GUARD_SPAWN_FDS], n_fds; /* copies, while queued */
+    pid_t pid;
+    uint64_t start; /* with pid, names the process for ever; 0: not known */
+    bool disowned;  /* the caller was told that it did not start */
+    char worker_id[GUARD_TEXT];
+};
+
+struct guard_client {
+    const struct os_ops *os;
+    struct loop *loop;
+    struct guard_callbacks cb;
+    void *user;
+    pid_t pid;
+    struct loop_source control, death; /* the socket; the pidfd */
+    bool lost;
+    uint64_t serial;
+    struct list queued, asked, running;
+    int asked_n;
+    char *run_entry; /* "SNAKEPIT_RUN_ID=..." */
+};
+
+void guard_on_control(struct loop_source *s, uint32_t events);
+void guard_on_death(struct loop_source *s, uint32_t events);
+/* Takes up to `most` messages. 1: there may be more; 0: no more for now; -1: the guard is gone or talks nonsense. */
+int guard_receive_all(struct guard_client *g, int most);
+void guard_lose(struct guard_client *g, const char *why);
+void guard_free_proc(struct guard_client *g, struct guard_proc *p);
+
+#endif
