@@ -90,7 +90,7 @@ int own_pool_await(struct own_pool *pool, uint64_t deadline_ns, pit_error **rete
             return turned;
         rc = look_ready(pool, reterr);
         if (rc == PIT_E_NOT_READY && deadline_ns != 0 && pit_now_ns() >= deadline_ns)
-            return PIT_E_DEADLINE_EXCEEDED;
+            return PIT_E_START_TIMEOUT;
     }
     return rc;
 }
