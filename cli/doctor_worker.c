@@ -174,8 +174,9 @@ static void row_call(struct doctor *d, struct own_pool *pool)
             return;
     }
     qsort(times, ROUNDS, sizeof times[0], compare);
+    uint64_t median_ns = times[ROUNDS / 2];
     doctor_row(d, STATUS_OK, "call", NULL, "%d calls answered rightly, half of them within %.0f us", ROUNDS,
-               (double)times[ROUNDS / 2] / 1000.0);
+               (double)median_ns / 1000.0);
 }
 
 static int open_pool(struct doctor *d, struct own_pool *pool, const char *adapter, pit_error **reterr)

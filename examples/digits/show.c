@@ -131,7 +131,8 @@ static void show_speed(const struct demo *d)
     }
     if (n > 0) {
         qsort(sorted, n, sizeof sorted[0], compare);
-        printf("; p50 %.2f ms, p99 %.2f ms", (double)sorted[n / 2] / 1e6, (double)sorted[n * 99 / 100] / 1e6);
+        uint64_t p50 = sorted[n / 2], p99 = sorted[n * 99 / 100];
+        printf("; p50 %.2f ms, p99 %.2f ms", (double)p50 / 1e6, (double)p99 / 1e6);
     }
     putchar('\n');
     free(sorted);
