@@ -1,0 +1,126 @@
+/* The extension module snakepit_bridge._snakepit: the lane loop and the codec in C.
+ *
+ * Multi-phase initialisation, all state per module: usable in subinterpreters with their own GIL, and without a GIL. What it needs of the
+ * package is imported when it is loaded. Failure: ImportError, and the worker goes on in pure Python. */
+#include "_snakepit.h"
+
+static struct PyModuleDef definition;
+
+static struct state *state_of(PyObject *module)
+{
+    return PyModule_GetState(module);
+}
+
+struct state *state_of_type(PyTypeObject *type)
+{
+    return PyType_GetModuleState(type);
+}
+
+static PyObject *module_encode(PyObject *module, PyObject *obj)
+{
+    uint8_t small[256];
+    struct writer w = {.st = state_of(module), .base = small, .p = small, .end = small + sizeof small};
+    PyObject *bytes = NULL;
+    if (value_encode(&w, obj, 0) == 0)
+        bytes = PyBytes_FromStringAndSize((const char *)w.base, w.p - w.base);
+    writer_finish(&w);
+    return bytes;
+}
+
+static PyObject *module_decode(PyObject *module, PyObject *data)
+{
+    Py_buffer view;
+    if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) != 0)
+        return NULL;
+    struct reader r = {.st = state_of(module), .p = view.buf, .end = (const uint8_t *)view.buf + view.len};
+    PyObject *value = value_decode(&r, 0);
+    if (value != NULL && r.p != r.end) {
+        codec_malformed(r.st, "bytes behind the value");
+        Py_CLEAR(value);
+    }
+    PyBuffer_Release(&view);
+    return value;
+}
+
+static int add_helper(PyObject **ret, const char *name, const char *module)
+{
+    PyObject *m = PyImport_ImportModule(module);
+    if (m == NULL)
+        return -1;
+    *ret = PyObject_GetAttrString(m, name);
+    Py_DECREF(m);
+    return *ret != NULL ? 0 : -1;
+}
+
+static int module_exec(PyObject *module)
+{
+    struct state *st = state_of(module);
+#define HELPER_IMPORT(name, from)                                                                                              \
+    if (add_helper(&st->name, #name, from) != 0)                                                                               \
+        return -1;
+    HELPER_LIST(HELPER_IMPORT)
+#undef HELPER_IMPORT
+    st->lane_type = PyType_FromModuleAndSpec(module, &lane_spec, NULL);
+    if (st->lane_type == NULL)
+        return -1;
+    return PyModule_AddType(module, (PyTypeObject *)(void *)st->lane_type);
+}
+
+static int module_traverse(PyObject *module, visitproc visit, void *arg)
+{
+    struct state *st = state_of(module);
+#define HELPER_VISIT(name, from) Py_VISIT(st->name);
+    HELPER_LIST(HELPER_VISIT)
+#undef HELPER_VISIT
+    Py_VISIT(st->lane_type);
+    return 0;
+}
+
+static int module_clear(PyObject *module)
+{
+    struct state *st = state_of(module);
+#define HELPER_CLEAR(name, from) Py_CLEAR(st->name);
+    HELPER_LIST(HELPER_CLEAR)
+#undef HELPER_CLEAR
+    Py_CLEAR(st->lane_type);
+    return 0;
+}
+
+static void module_free(void *module)
+{
+    module_clear(module);
+}
+
+static PyMethodDef methods[] = {
+    {"encode", module_encode, METH_O, "The encoding of a value."},
+    {"decode", module_decode, METH_O, "The one value that the bytes hold."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, (void *)module_exec},
+#ifdef Py_mod_multiple_interpreters
+    {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
+#endif
+#ifdef Py_mod_gil
+    {Py_mod_gil, Py_MOD_GIL_NOT_USED},
+#endif
+    {0, NULL},
+};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "_snakepit",
+    .m_doc = "The lane loop and the codec of snakepit_bridge in C.",
+    .m_size = sizeof(struct state),
+    .m_methods = methods,
+    .m_slots = slots,
+    .m_traverse = module_traverse,
+    .m_clear = module_clear,
+    .m_free = module_free,
+};
+
+PyMODINIT_FUNC PyInit__snakepit(void)
+{
+    return PyModuleDef_Init(&definition);
+}

@@ -1,0 +1,450 @@
+/* One call: claim, decode, run, mark, encode, answer (docs/internals/python.md has the order and why).
+ *
+ * Invariants
+ *  1. A call is claimed before its frame leaves the ring; one that the host has taken back is skipped without a word.
+ *  2. 'finished' is set before the answer is published.
+ *  3. Exactly one RESULT or ERROR for each claimed call, whatever the function does; none from a child that it forked.
+ *
+ * Failure: what user code raises becomes an ERROR; only a broken protocol or the end of memory for an ERROR itself end the lane.
+ * Thread: the lane's, with the GIL. */
+#include <string.h>
+#include <unistd.h>
+
+#include "_snakepit_lane.h"
+#include "wire/mp.h"
+
+#define IN_PLACE 2048 /* an answer up to this size is made in the ring */
+
+/* Arguments on their way into a function; the general form is args and kwargs, the quick one the vector. */
+struct arguments {
+    PyObject *room[1 + FAST_ARGUMENTS]; /* the first belongs to the callee (PY_VECTORCALL_ARGUMENTS_OFFSET) */
+    Py_ssize_t n;                       /* in the vector, named ones included */
+    PyObject *names;                    /* of the last ones; may be NULL */
+    PyObject *args, *kwargs;            /* general form if args is set */
+};
+
+static void drop(struct arguments *a)
+{
+    for (Py_ssize_t i = 0; i < a->n; i++)
+        Py_DECREF(a->room[1 + i]);
+    a->n = 0;
+    Py_CLEAR(a->names);
+    Py_CLEAR(a->args);
+    Py_CLEAR(a->kwargs);
+}
+
+/* ---- decoding the arguments ---- */
+
+static int quick_items(struct reader *r, uint32_t n, struct arguments *a)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        PyObject *item = value_decode(r, 1);
+        if (item == NULL) {
+            codec_step(r->st, NULL, (Py_ssize_t)i);
+            return -1;
+        }
+        a->room[1 + a->n++] = item;
+    }
+    return 0;
+}
+
+static int repeated(PyObject *names, uint32_t n)
+{
+    PyObject *last = PyTuple_GET_ITEM(names, n);
+    for (uint32_t i = 0; i < n; i++) {
+        PyObject *name = PyTuple_GET_ITEM(names, i);
+        if (name == last || PyUnicode_Compare(name, last) == 0)
+            return 1;
+    }
+    return 0;
+}
+
+/* n entries as named arguments. 1: a key is no text, and *a as it was. */
+static int quick_entries(struct reader *r, uint32_t n, struct arguments *a)
+{
+    a->names = PyTuple_New((Py_ssize_t)n);
+    if (a->names == NULL)
+        return -1;
+    for (uint32_t i = 0; i < n; i++) {
+        struct mp_token t;
+        if (mp_read(&r->p, r->end, &t) != MP_OK || t.type != MP_STR)
+            return 1;
+        PyObject *name = value_decode_text(r, t.data, t.n);
+        if (name == NULL)
+            return -1;
+        PyTuple_SET_ITEM(a->names, (Py_ssize_t)i, name);
+        PyObject *item = value_decode(r, 1);
+        if (item == NULL) {
+            codec_step(r->st, name, 0);
+            return -1;
+        }
+        a->room[1 + a->n++] = item;
+        if (repeated(a->names, i)) {
+            codec_raise(r->st->repeated_key, name);
+            codec_step(r->st, name, 0);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int has_text_keys(PyObject *dict)
+{
+    Py_ssize_t at = 0;
+    PyObject *key, *item;
+    while (PyDict_Next(dict, &at, &key, &item))
+        if (!PyUnicode_CheckExact(key))
+            return 0;
+    return 1;
+}
+
+/* The payload of the ARGS extension: nil or an array, nil or a map. */
+static int args_extension(struct reader *r, struct arguments *a)
+{
+    struct mp_token t;
+    int rc = mp_read(&r->p, r->end, &t);
+    if (rc != MP_OK)
+        return codec_raise(r->st->truncated, NULL);
+    if (t.type != MP_NIL && t.type != MP_ARRAY)
+        return codec_malformed(r->st, "positional arguments that are no array");
+    a->args = value_decode_tuple(r, t.type == MP_ARRAY ? t.n : 0, 1);
+    if (a->args == NULL)
+        return -1;
+    rc = mp_read(&r->p, r->end, &t);
+    if (rc != MP_OK)
+        return codec_raise(r->st->truncated, NULL);
+    if (t.type != MP_NIL && t.type != MP_MAP)
+        return codec_malformed(r->st, "keyword arguments that are no map");
+    if (t.type == MP_MAP) {
+        a->kwargs = value_decode_dict(r, t.n, 1);
+        if (a->kwargs == NULL)
+            return -1;
+        if (!has_text_keys(a->kwargs))
+            return codec_malformed(r->st, "a keyword that is no text");
+    }
+    return 0;
+}
+
+/* Any value as the arguments. */
+static int general(struct reader *r, struct arguments *a)
+{
+    PyObject *value = value_decode(r, 0);
+    if (value == NULL)
+        return -1;
+    if (PyTuple_CheckExact(value)) {
+        a->args = value;
+        return 0;
+    }
+    if (PyList_CheckExact(value))
+        a->args = PyList_AsTuple(value);
+    else if (PyDict_CheckExact(value) && has_text_keys(value))
+        a->args = PyTuple_New(0);
+    else
+        a->args = PyTuple_Pack(1, value);
+    if (a->args != NULL && PyDict_CheckExact(value) && PyTuple_GET_SIZE(a->args) == 0)
+        a->kwargs = value;
+    else
+        Py_DECREF(value);
+    return a->args != NULL ? 0 : -1;
+}
+
+static int decode_arguments(struct reader *r, struct arguments *a)
+{
+    const uint8_t *start = r->p;
+    struct mp_token t;
+    int rc = mp_read(&r->p, r->end, &t);
+    if (rc == MP_OK && t.type == MP_NIL)
+        return 0;
+    if (rc == MP_OK && t.type == MP_ARRAY && t.n <= FAST_ARGUMENTS)
+        return quick_items(r, t.n, a);
+    if (rc == MP_OK && t.type == MP_MAP && t.n <= FAST_ARGUMENTS) {
+        rc = quick_entries(r, t.n, a);
+        if (rc <= 0)
+            return rc;
+        drop(a);
+    } else if (rc == MP_OK && t.type == MP_EXT && t.ext == MP_EXT_ARGS) {
+        const uint8_t *end = r->end;
+        r->end = t.data + t.n;
+        rc = args_extension(r, a);
+        if (rc == 0 && r->p != r->end)
+            rc = codec_malformed(r->st, "bytes behind the arguments");
+        r->end = end;
+        return rc;
+    }
+    r->p = start;
+    return general(r, a);
+}
+
+/* ---- finding the function ---- */
+
+static PyObject *remembered(struct lane *l, const uint8_t *name, size_t n)
+{
+    for (unsigned i = 0; i < l->n_commands; i++) {
+        unsigned at = (l->last_command + i) % l->n_commands;
+        struct command *c = &l->known[at];
+        if (c->n == n && memcmp(c->name, name, n) == 0) {
+            l->last_command = at;
+            Py_INCREF(c->fn);
+            return c->fn;
+        }
+    }
+    return NULL;
+}
+
+static void remember(struct lane *l, const uint8_t *name, size_t n, PyObject *fn)
+{
+    if (n > COMMAND_LONGEST)
+        return;
+    unsigned at = l->n_commands < COMMANDS ? l->n_commands++ : l->next_victim++ % COMMANDS;
+    struct command *c = &l->known[at];
+    memcpy(c->name, name, n);
+    c->n = n;
+    Py_INCREF(fn);
+    Py_XSETREF(c->fn, fn);
+}
+
+/* A new reference. */
+static PyObject *find(struct lane *l, struct reader *r)
+{
+    struct mp_token t;
+    int rc = mp_read(&r->p, r->end, &t);
+    if (rc != MP_OK || t.type != MP_STR) {
+        codec_malformed(r->st, "a call whose command is no text");
+        return NULL;
+    }
+    PyObject *fn = remembered(l, t.data, t.n), *name, *found;
+    if (fn != NULL)
+        return fn;
+    name = value_decode_text(r, t.data, t.n);
+    found = name != NULL ? PyObject_CallMethod(l->commands, "resolve", "(O)", name) : NULL;
+    Py_XDECREF(name);
+    int keep = 0;
+    if (found == NULL || !PyArg_ParseTuple(found, "Op", &fn, &keep)) {
+        Py_XDECREF(found);
+        return NULL;
+    }
+    Py_INCREF(fn);
+    Py_DECREF(found);
+    if (keep)
+        remember(l, t.data, t.n, fn);
+    return fn;
+}
+
+/* ---- running ---- */
+
+/* 1: the host has taken it back. */
+static int claim(struct lane *l, uint64_t id)
+{
+    uint64_t *slot = &l->status->claims[id % SEGMENT_SLOTS], revoked = CLAIM(id, CLAIM_REVOKED);
+    if (__atomic_load_n(slot, __ATOMIC_ACQUIRE) == revoked)
+        return 1;
+    if (__atomic_exchange_n(slot, CLAIM(id, CLAIM_STARTED), __ATOMIC_ACQ_REL) != revoked)
+        return 0;
+    __atomic_store_n(slot, revoked, __ATOMIC_RELEASE);
+    return 1;
+}
+
+static void mark_finished(struct lane *l, uint64_t id)
+{
+    __atomic_store_n(&l->status->claims[id % SEGMENT_SLOTS], CLAIM(id, CLAIM_FINISHED), __ATOMIC_RELAXED);
+    __atomic_store_n(&l->status->finished, id, __ATOMIC_RELEASE);
+    __atomic_store_n(&l->status->progress, l->status->progress + 1, __ATOMIC_RELAXED);
+}
+
+/* Keeps what a context may be asked for: the frame will be gone by then. */
+static int keep_fields(struct lane *l, const struct frame *f)
+{
+    struct running *c = &l->running;
+    if (f->fields_n > c->fields_cap) {
+        uint8_t *fields = PyMem_RawRealloc(c->fields, f->fields_n);
+        if (fields == NULL) {
+            PyErr_NoMemory();
+            return -1;
+        }
+        c->fields = fields;
+        c->fields_cap = f->fields_n;
+    }
+    if (f->fields_n != 0)
+        memcpy(c->fields, f->fields, f->fields_n);
+    c->fields_n = f->fields_n;
+    c->id = f->id;
+    c->stamp = f->stamp;
+    return 0;
+}
+
+static bool is_plain(PyObject *result)
+{
+    PyTypeObject *t = Py_TYPE(result);
+    return t == &PyDict_Type || t == &PyLong_Type || t == &PyUnicode_Type || t == &PyFloat_Type || t == &PyList_Type ||
+           result == Py_None || t == &PyBool_Type || t == &PyBytes_Type || t == &PyTuple_Type;
+}
+
+/* What an async method returned is run, a generator refused; the rest passes. Steals result. */
+static PyObject *complete(struct lane *l, PyObject *result)
+{
+    PyObject *context = PyObject_CallMethod((PyObject *)l, "make_context", NULL), *value = NULL;
+    l->running.active = false; /* tasks have a context of their own */
+    if (context != NULL)
+        value = PyObject_CallMethod(l->commands, "complete", "(OO)", result, context);
+    Py_XDECREF(context);
+    Py_DECREF(result);
+    return value;
+}
+
+static PyObject *run(struct lane *l, PyObject *fn, struct arguments *a)
+{
+    PyObject *result;
+    l->running.active = true;
+    if (a->args != NULL) {
+        result = PyObject_Call(fn, a->args, a->kwargs);
+    } else {
+        Py_ssize_t named = a->names != NULL ? PyTuple_GET_SIZE(a->names) : 0;
+        result = PyObject_Vectorcall(fn, a->room + 1, (size_t)(a->n - named) | PY_VECTORCALL_ARGUMENTS_OFFSET, a->names);
+    }
+    if (result != NULL && !is_plain(result))
+        result = complete(l, result);
+    l->running.active = false;
+    return result;
+}
+
+/* ---- answering ---- */
+
+static uint8_t *put_header(struct writer *w, int kind, uint64_t id, uint64_t stamp)
+{
+    frame_put_header(w->base, kind, 0, id, stamp, (size_t)(w->p - w->base));
+    return w->base;
+}
+
+static int send_frame(struct lane *l, struct writer *w, int kind, uint64_t id, uint64_t stamp)
+{
+    size_t n = (size_t)(w->p - w->base);
+    uint8_t *frame = put_header(w, kind, id, stamp);
+    if (w->heap)
+        return lane_send(l, frame, n);
+    ring_commit(&l->out, n);
+    lane_publish(l);
+    return 0;
+}
+
+static int start_answer(struct lane *l, struct writer *w)
+{
+    size_t most = ring_whole_max(l->out.bytes);
+    size_t n = most < IN_PLACE ? most : IN_PLACE;
+    uint8_t *place = ring_reserve(&l->out, n);
+    *w = (struct writer){.st = l->st, .base = place, .p = place, .end = place, .max = l->max_frame};
+    if (place != NULL)
+        w->end = place + n;
+    else if (writer_grow(w, FRAME_HEADER) != 0)
+        return -1;
+    w->p += FRAME_HEADER;
+    return 0;
+}
+
+/* Takes the exception that is being raised. NULL only without memory. */
+static PyObject *take_exception(void)
+{
+    PyObject *type, *error, *traceback;
+    PyErr_Fetch(&type, &error, &traceback);
+    PyErr_NormalizeException(&type, &error, &traceback);
+    if (traceback != NULL && error != NULL)
+        PyException_SetTraceback(error, traceback);
+    Py_XDECREF(type);
+    Py_XDECREF(traceback);
+    return error;
+}
+
+/* Answers with the exception that is being raised. */
+static int answer_error(struct lane *l, uint64_t id, uint64_t stamp)
+{
+    PyObject *error = take_exception(), *payload = NULL;
+    if (error != NULL)
+        payload = PyObject_CallFunctionObjArgs(l->st->failure_payload, error, NULL);
+    Py_XDECREF(error);
+    if (payload == NULL || !PyBytes_Check(payload)) {
+        Py_XDECREF(payload);
+        if (!PyErr_Occurred())
+            PyErr_SetString(PyExc_SystemError, "an error without a description");
+        return -1;
+    }
+    struct writer w = {.st = l->st};
+    size_t n = (size_t)PyBytes_GET_SIZE(payload);
+    int rc = writer_grow(&w, FRAME_HEADER + n);
+    if (rc == 0) {
+        memcpy(w.p + FRAME_HEADER, PyBytes_AS_STRING(payload), n);
+        w.p += FRAME_HEADER + n;
+        rc = send_frame(l, &w, FRAME_ERROR, id, stamp);
+    }
+    writer_finish(&w);
+    Py_DECREF(payload);
+    return rc;
+}
+
+static int answer_result(struct lane *l, PyObject *result, uint64_t id, uint64_t stamp)
+{
+    struct writer w;
+    int rc = start_answer(l, &w);
+    if (rc == 0)
+        rc = value_encode(&w, result, 0);
+    if (rc == 0 && (size_t)(w.p - w.base) > l->max_frame)
+        rc = writer_grow(&w, 0); /* says so */
+    if (l->forked)
+        _exit(0);
+    rc = rc == 0 ? send_frame(l, &w, FRAME_RESULT, id, stamp) : answer_error(l, id, stamp);
+    writer_finish(&w);
+    return rc;
+}
+
+static int too_late(struct lane *l)
+{
+    PyObject *error = PyObject_CallFunction(l->st->SnakepitError, "ss", "deadline_exceeded",
+                                            "the call's deadline had passed before it started");
+    if (error != NULL) {
+        PyErr_SetObject(l->st->SnakepitError, error);
+        Py_DECREF(error);
+    }
+    return -1;
+}
+
+/* Everything up to the result; NULL with an exception. The frame leaves the ring on the way. */
+static PyObject *perform(struct lane *l, const struct frame *f, uint64_t begun)
+{
+    struct arguments a = {.n = 0};
+    struct reader r = {.st = l->st, .cache = &l->texts, .p = f->payload, .end = f->payload + f->payload_n};
+    PyObject *fn = NULL, *result = NULL;
+    int rc = f->stamp != 0 && begun >= f->stamp ? too_late(l) : keep_fields(l, f);
+    if (rc == 0)
+        rc = (fn = find(l, &r)) != NULL ? 0 : -1;
+    if (rc == 0)
+        rc = decode_arguments(&r, &a);
+    if (rc == 0 && r.p != r.end)
+        rc = codec_malformed(l->st, "bytes behind the arguments");
+    lane_release(l);
+    if (rc == 0)
+        result = run(l, fn, &a);
+    drop(&a);
+    Py_XDECREF(fn);
+    return result;
+}
+
+int lane_serve_call(struct lane *l, const struct frame *f)
+{
+    uint64_t id = f->id, begun = 0, took = 0;
+    bool timed = (f->flags & FRAME_TIMED) != 0;
+    if (claim(l, id) != 0) {
+        lane_release(l);
+        return 0;
+    }
+    if (timed || f->stamp != 0)
+        begun = lane_now_ns();
+    PyObject *result = perform(l, f, begun);
+    if (l->forked)
+        _exit(0);
+    if (timed)
+        took = lane_now_ns() - begun;
+    mark_finished(l, id);
+    if (result == NULL)
+        return answer_error(l, id, took);
+    int rc = answer_result(l, result, id, took);
+    Py_DECREF(result);
+    return rc;
+}

@@ -1,0 +1,346 @@
+/* MessagePack to Python objects (docs/wire.md, section 2): the same as snakepit_bridge._codec, in C.
+ *
+ * Invariants: reads nothing beyond r->end; the depth is bounded, so the recursion is; a container that fails is dropped whole.
+ * Failure: CodecError with the path to the leaf, MemoryError. Thread: any that may run Python; a reader belongs to one. */
+#include <string.h>
+
+#include "_snakepit.h"
+#include "wire/mp.h"
+
+int codec_raise(PyObject *helper, PyObject *argument)
+{
+    PyObject *error = argument != NULL ? PyObject_CallFunctionObjArgs(helper, argument, NULL) : PyObject_CallNoArgs(helper);
+    if (error != NULL) {
+        PyErr_SetObject((PyObject *)Py_TYPE(error), error);
+        Py_DECREF(error);
+    }
+    return -1;
+}
+
+int codec_malformed(struct state *st, const char *why)
+{
+    PyObject *text = PyUnicode_FromString(why);
+    if (text == NULL)
+        return -1;
+    codec_raise(st->malformed, text);
+    Py_DECREF(text);
+    return -1;
+}
+
+void codec_step(struct state *st, PyObject *key, Py_ssize_t index)
+{
+    PyObject *type, *error, *traceback;
+    if (!PyErr_ExceptionMatches(st->CodecError))
+        return;
+    PyErr_Fetch(&type, &error, &traceback);
+    PyErr_NormalizeException(&type, &error, &traceback);
+    PyObject *step = key != NULL ? Py_BuildValue("O", key) : PyLong_FromSsize_t(index);
+    PyObject *done = step != NULL ? PyObject_CallMethod(error, "at", "(O)", step) : NULL;
+    Py_XDECREF(step);
+    if (done == NULL)
+        PyErr_Clear(); /* an error with a shorter path is better than none */
+    Py_XDECREF(done);
+    PyErr_Restore(type, error, traceback);
+}
+
+static PyObject *truncated(struct reader *r)
+{
+    codec_raise(r->st->truncated, NULL);
+    return NULL;
+}
+
+/* ---- texts ---- */
+
+void text_cache_finish(struct text_cache *cache)
+{
+    for (size_t i = 0; i < TEXT_CACHE; i++)
+        Py_CLEAR(cache->texts[i]);
+}
+
+static PyObject *new_text(struct reader *r, const uint8_t *data, size_t n)
+{
+    PyObject *text = PyUnicode_DecodeUTF8((const char *)data, (Py_ssize_t)n, NULL);
+    if (text == NULL && PyErr_ExceptionMatches(PyExc_UnicodeDecodeError)) {
+        PyErr_Clear();
+        codec_raise(r->st->bad_bytes, Py_None);
+    }
+    return text;
+}
+
+/* Collisions cost one allocation, no more: any cheap mix will do. */
+static PyObject **cache_slot(struct text_cache *cache, const uint8_t *data, size_t n)
+{
+    return &cache->texts[(n + 7u * data[0] + 31u * data[n - 1] + 13u * data[n / 2]) % TEXT_CACHE];
+}
+
+PyObject *value_decode_text(struct reader *r, const uint8_t *data, size_t n)
+{
+    if (r->cache == NULL || n == 0 || n > TEXT_CACHE_LONGEST)
+        return new_text(r, data, n);
+    PyObject **slot = cache_slot(r->cache, data, n), *text = *slot;
+    if (text != NULL && (size_t)PyUnicode_GET_LENGTH(text) == n && memcmp(PyUnicode_1BYTE_DATA(text), data, n) == 0) {
+        Py_INCREF(text);
+        return text;
+    }
+    text = new_text(r, data, n);
+    if (text != NULL && PyUnicode_IS_COMPACT_ASCII(text)) {
+        Py_INCREF(text);
+        Py_XSETREF(*slot, text);
+    }
+    return text;
+}
+
+/* ---- containers ---- */
+
+static PyObject *decode_list(struct reader *r, uint32_t n, int depth)
+{
+    PyObject *list = PyList_New((Py_ssize_t)n);
+    if (list == NULL)
+        return NULL;
+    for (Py_ssize_t i = 0; i < (Py_ssize_t)n; i++) {
+        PyObject *item = value_decode(r, depth);
+        if (item == NULL) {
+            codec_step(r->st, NULL, i);
+            Py_DECREF(list);
+            return NULL;
+        }
+        PyList_SET_ITEM(list, i, item);
+    }
+    return list;
+}
+
+PyObject *value_decode_tuple(struct reader *r, uint32_t n, int depth)
+{
+    PyObject *tuple = PyTuple_New((Py_ssize_t)n);
+    if (tuple == NULL)
+        return NULL;
+    for (Py_ssize_t i = 0; i < (Py_ssize_t)n; i++) {
+        PyObject *item = value_decode(r, depth);
+        if (item == NULL) {
+            codec_step(r->st, NULL, i);
+            Py_DECREF(tuple);
+            return NULL;
+        }
+        PyTuple_SET_ITEM(tuple, i, item);
+    }
+    return tuple;
+}
+
+/* 0 when it may be a key: no list, map or exception, nor a tuple with one inside. */
+static int check_key(struct state *st, PyObject *key)
+{
+    if (PyUnicode_CheckExact(key))
+        return 0;
+    if (PyTuple_Check(key)) {
+        for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(key); i++)
+            if (check_key(st, PyTuple_GET_ITEM(key, i)) != 0)
+                return -1;
+        return 0;
+    }
+    if (PyDict_Check(key) || PyList_Check(key) || PyExceptionInstance_Check(key))
+        return codec_raise(st->bad_key, key);
+    return 0;
+}
+
+static PyObject *decode_key(struct reader *r, int depth)
+{
+    struct mp_token t;
+    const uint8_t *start = r->p;
+    if (mp_read(&r->p, r->end, &t) == MP_OK && t.type == MP_STR)
+        return value_decode_text(r, t.data, t.n);
+    r->p = start;
+    return value_decode(r, depth);
+}
+
+static int decode_entry(struct reader *r, PyObject *dict, PyObject *key, int depth)
+{
+    PyObject *item = value_decode(r, depth);
+    if (item == NULL)
+        return -1;
+    Py_ssize_t before = PyDict_GET_SIZE(dict);
+    int rc = check_key(r->st, key);
+    if (rc == 0)
+        rc = PyDict_SetItem(dict, key, item);
+    if (rc == 0 && PyDict_GET_SIZE(dict) == before)
+        rc = codec_raise(r->st->repeated_key, key);
+    Py_DECREF(item);
+    return rc;
+}
+
+PyObject *value_decode_dict(struct reader *r, uint32_t n, int depth)
+{
+    PyObject *dict = PyDict_New();
+    if (dict == NULL)
+        return NULL;
+    for (uint32_t i = 0; i < n; i++) {
+        PyObject *key = decode_key(r, depth);
+        if (key == NULL) {
+            Py_DECREF(dict);
+            return NULL;
+        }
+        int rc = decode_entry(r, dict, key, depth);
+        if (rc != 0) {
+            codec_step(r->st, key, 0);
+            Py_DECREF(dict);
+            dict = NULL;
+        }
+        Py_DECREF(key);
+        if (rc != 0)
+            return NULL;
+    }
+    return dict;
+}
+
+/* ---- extensions ---- */
+
+static PyObject *decode_bigint(struct state *st, const struct mp_token *t)
+{
+    PyObject *bytes = PyBytes_FromStringAndSize((const char *)t->data, (Py_ssize_t)t->n);
+    if (bytes == NULL)
+        return NULL;
+    PyObject *n = PyObject_CallFunctionObjArgs(st->bigint_from_bytes, bytes, NULL);
+    Py_DECREF(bytes);
+    return n;
+}
+
+/* The head of the array or map that an extension consists of. */
+static bool head(struct reader *r, enum mp_type type, const char *otherwise, uint32_t *ret_n)
+{
+    struct mp_token t;
+    int rc = mp_read(&r->p, r->end, &t);
+    if (rc == MP_TRUNCATED)
+        truncated(r);
+    else if (rc != MP_OK || t.type != type)
+        codec_malformed(r->st, otherwise);
+    else
+        *ret_n = t.n;
+    return rc == MP_OK && t.type == type;
+}
+
+static PyObject *decode_tuple(struct reader *r, int depth)
+{
+    uint32_t n;
+    if (!head(r, MP_ARRAY, "a tuple that holds no array", &n))
+        return NULL;
+    if (depth >= MP_MAX_DEPTH) {
+        codec_raise(r->st->too_deep, NULL);
+        return NULL;
+    }
+    PyObject *tuple = value_decode_tuple(r, n, depth + 1);
+    if (tuple != NULL && r->p != r->end) {
+        codec_malformed(r->st, "a tuple with bytes behind its items");
+        Py_CLEAR(tuple);
+    }
+    return tuple;
+}
+
+static int decode_exception_entry(struct reader *r, PyObject *entries, int depth)
+{
+    PyObject *key = decode_key(r, depth);
+    if (key == NULL)
+        return -1;
+    int rc = -1;
+    if (!PyUnicode_CheckExact(key)) {
+        codec_malformed(r->st, "an exception with a key that is no text");
+    } else {
+        /* the notes are part of the exception: they count no level of their own */
+        bool notes = PyUnicode_CompareWithASCIIString(key, "notes") == 0;
+        rc = decode_entry(r, entries, key, notes ? depth - 1 : depth);
+        if (rc != 0)
+            codec_step(r->st, key, 0);
+    }
+    Py_DECREF(key);
+    return rc;
+}
+
+static PyObject *decode_exception(struct reader *r, int depth)
+{
+    uint32_t n;
+    if (!head(r, MP_MAP, "an exception that holds no map", &n))
+        return NULL;
+    if (depth >= MP_MAX_DEPTH) {
+        codec_raise(r->st->too_deep, NULL);
+        return NULL;
+    }
+    PyObject *entries = PyDict_New(), *exception = NULL;
+    if (entries == NULL)
+        return NULL;
+    int rc = 0;
+    for (uint32_t i = 0; i < n && rc == 0; i++)
+        rc = decode_exception_entry(r, entries, depth + 1);
+    if (rc == 0 && r->p != r->end)
+        rc = codec_malformed(r->st, "an exception with bytes behind its entries");
+    if (rc == 0)
+        exception = PyObject_CallFunctionObjArgs(r->st->exception_from_fields, entries, NULL);
+    Py_DECREF(entries);
+    return exception;
+}
+
+static PyObject *decode_ext(struct reader *r, const struct mp_token *t, int depth)
+{
+    const uint8_t *end = r->end, *behind = t->data + t->n;
+    PyObject *value = NULL;
+    r->end = behind;
+    switch (t->ext) {
+    case MP_EXT_BIGINT:
+        value = decode_bigint(r->st, t);
+        break;
+    case MP_EXT_TUPLE:
+        value = decode_tuple(r, depth);
+        break;
+    case MP_EXT_EXCEPTION:
+        value = decode_exception(r, depth);
+        break;
+    default: {
+        char why[64];
+        PyOS_snprintf(why, sizeof why, "extension %d cannot be read here", t->ext);
+        codec_malformed(r->st, why);
+        break;
+    }
+    }
+    r->p = behind;
+    r->end = end;
+    return value;
+}
+
+static PyObject *decode_container(struct reader *r, const struct mp_token *t, int depth)
+{
+    if (depth >= MP_MAX_DEPTH) {
+        codec_raise(r->st->too_deep, NULL);
+        return NULL;
+    }
+    return t->type == MP_ARRAY ? decode_list(r, t->n, depth + 1) : value_decode_dict(r, t->n, depth + 1);
+}
+
+PyObject *value_decode(struct reader *r, int depth)
+{
+    struct mp_token t;
+    int rc = mp_read(&r->p, r->end, &t);
+    if (rc == MP_TRUNCATED)
+        return truncated(r);
+    if (rc != MP_OK) {
+        codec_malformed(r->st, "a byte that starts no value: 0xc1");
+        return NULL;
+    }
+    switch (t.type) {
+    case MP_NIL:
+        Py_RETURN_NONE;
+    case MP_BOOL:
+        return PyBool_FromLong(t.truth);
+    case MP_INT:
+        return PyLong_FromLongLong(t.i);
+    case MP_UINT:
+        return PyLong_FromUnsignedLongLong(t.u);
+    case MP_FLOAT:
+        return PyFloat_FromDouble(t.f);
+    case MP_STR:
+        return new_text(r, t.data, t.n);
+    case MP_BIN:
+        return PyBytes_FromStringAndSize((const char *)t.data, (Py_ssize_t)t.n);
+    case MP_ARRAY:
+    case MP_MAP:
+        return decode_container(r, &t, depth);
+    default:
+        return decode_ext(r, &t, depth);
+    }
+}

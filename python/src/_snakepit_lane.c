@@ -1,0 +1,182 @@
+/* The type Lane: what Python sees of a lane.
+ *
+ * Invariants: one thread serves a lane at a time (a second one gets RuntimeError); the mapping lives as long as the object.
+ * Failure: ProtocolError when the host breaks the ring or the frames. Thread: serve() belongs to one; cancelled() is for any. */
+#include "_snakepit_lane.h"
+
+#include <sys/mman.h>
+
+#define SPIN_NS 50000
+
+static int lane_init(PyObject *self, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"segment_fd", "index", "control_fd", "commands", "on_control", "max_frame", "prefix", "spin_ns", NULL};
+    struct lane *l = (struct lane *)(void *)self;
+    int segment_fd, index, control_fd;
+    PyObject *commands, *on_control = Py_None;
+    unsigned long long max_frame = FRAME_MAX_DEFAULT, prefix = 0, spin_ns = SPIN_NS;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "iiiO|O$KKK:Lane", names, &segment_fd, &index, &control_fd, &commands,
+                                     &on_control, &max_frame, &prefix, &spin_ns))
+        return -1;
+    if (l->map != NULL || index < 0) {
+        PyErr_SetString(PyExc_ValueError, l->map != NULL ? "a lane is made once" : "a lane's index is not negative");
+        return -1;
+    }
+    l->st = state_of_type(Py_TYPE(self));
+    if (l->st == NULL)
+        return -1;
+    Py_INCREF(commands);
+    Py_XSETREF(l->commands, commands);
+    Py_INCREF(on_control);
+    Py_XSETREF(l->on_control, on_control);
+    l->control_fd = on_control == Py_None ? -1 : control_fd;
+    l->max_frame = (size_t)max_frame;
+    l->prefix = prefix;
+    l->spin_ns = spin_ns;
+    return lane_attach(l, segment_fd, (unsigned)index);
+}
+
+static int lane_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    struct lane *l = (struct lane *)(void *)self;
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(l->commands);
+    Py_VISIT(l->on_control);
+    for (unsigned i = 0; i < l->n_commands; i++)
+        Py_VISIT(l->known[i].fn);
+    return 0;
+}
+
+static int lane_clear(PyObject *self)
+{
+    struct lane *l = (struct lane *)(void *)self;
+    Py_CLEAR(l->commands);
+    Py_CLEAR(l->on_control);
+    for (unsigned i = 0; i < l->n_commands; i++)
+        Py_CLEAR(l->known[i].fn);
+    l->n_commands = 0;
+    text_cache_finish(&l->texts);
+    return 0;
+}
+
+static void lane_dealloc(PyObject *self)
+{
+    struct lane *l = (struct lane *)(void *)self;
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    lane_clear(self);
+    PyMem_RawFree(l->block);
+    PyMem_RawFree(l->running.fields);
+    if (l->map != NULL)
+        munmap(l->map, l->map_n);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static int bad_frame(struct lane *l, const char *why, int kind)
+{
+    lane_release(l);
+    PyErr_Format(l->st->ProtocolError, "%s (kind %d)", why, kind);
+    return -1;
+}
+
+/* 1 to go on, 0 when serving is over, -1 with an exception. */
+static int serve_one(struct lane *l)
+{
+    const uint8_t *data;
+    size_t n;
+    struct frame f;
+    int rc = lane_next(l, &data, &n);
+    if (rc <= 0)
+        return rc;
+    if (n > l->max_frame || frame_parse(data, n, &f) != 0)
+        return bad_frame(l, "a malformed frame in the ring", -1);
+    if (f.kind != FRAME_CALL)
+        return bad_frame(l, "a frame that has no place in the ring", f.kind);
+    rc = lane_serve_call(l, &f);
+    return rc == 0 ? 1 : rc < 0 ? -1 : 0;
+}
+
+static PyObject *lane_serve(PyObject *self, PyObject *unused)
+{
+    struct lane *l = (struct lane *)(void *)self;
+    (void)unused;
+    if (l->map == NULL || l->serving) {
+        PyErr_SetString(PyExc_RuntimeError, "this lane is served already, or was never made");
+        return NULL;
+    }
+    l->serving = true;
+    int rc;
+    do {
+        rc = serve_one(l);
+    } while (rc > 0);
+    l->serving = false;
+    return rc < 0 ? NULL : PyBool_FromLong(l->stopped);
+}
+
+static PyObject *lane_abandon(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    ((struct lane *)(void *)self)->forked = true;
+    Py_RETURN_NONE;
+}
+
+static PyObject *lane_cancelled(PyObject *self, PyObject *arg)
+{
+    struct lane *l = (struct lane *)(void *)self;
+    unsigned long long id = PyLong_AsUnsignedLongLong(arg);
+    if (id == (unsigned long long)-1 && PyErr_Occurred())
+        return NULL;
+    return PyBool_FromLong(l->map != NULL && id != 0 && __atomic_load_n(&l->status->cancel, __ATOMIC_ACQUIRE) == id);
+}
+
+static PyObject *lane_make_context(PyObject *self, PyObject *unused)
+{
+    struct lane *l = (struct lane *)(void *)self;
+    const struct running *c = &l->running;
+    (void)unused;
+    if (!c->active)
+        Py_RETURN_NONE;
+    PyObject *cancelled = PyObject_GetAttrString(self, "cancelled");
+    if (cancelled == NULL)
+        return NULL;
+    return PyObject_CallFunction(l->st->SessionContext, "KKy#KN", (unsigned long long)c->id, (unsigned long long)c->stamp,
+                                 c->fields != NULL ? (const char *)c->fields : "", (Py_ssize_t)c->fields_n,
+                                 (unsigned long long)l->prefix, cancelled);
+}
+
+/* How often it slept and for how long it span: for tests and for the curious. */
+static PyObject *lane_waits(PyObject *self, PyObject *unused)
+{
+    const struct ring_waiter *w = &((struct lane *)(void *)self)->in.waiter;
+    (void)unused;
+    return Py_BuildValue("{s:K,s:K,s:K}", "sleeps", (unsigned long long)w->sleeps, "spun_ns", (unsigned long long)w->spun_ns,
+                         "usual_ns", (unsigned long long)w->usual_ns);
+}
+
+static PyMethodDef lane_methods[] = {
+    {"serve", lane_serve, METH_NOARGS, "Serves calls until STOP (True) or the end of the control socket (False)."},
+    {"abandon", lane_abandon, METH_NOARGS, "After a fork, in the child: never answer, end with the call."},
+    {"cancelled", lane_cancelled, METH_O, "Shall the call with this id end?"},
+    {"make_context", lane_make_context, METH_NOARGS, "The context of the synchronous call that runs, or None."},
+    {"waits", lane_waits, METH_NOARGS, "How the lane has waited so far."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot lane_slots[] = {
+    {Py_tp_doc, "One lane of the worker: Lane(segment_fd, index, control_fd, commands, on_control=None, *, max_frame, prefix, spin_ns)"},
+    {Py_tp_init, lane_init},
+    {Py_tp_new, PyType_GenericNew},
+    {Py_tp_dealloc, lane_dealloc},
+    {Py_tp_traverse, lane_traverse},
+    {Py_tp_clear, lane_clear},
+    {Py_tp_methods, lane_methods},
+    {0, NULL},
+};
+
+PyType_Spec lane_spec = {
+    .name = "snakepit_bridge._snakepit.Lane",
+    .basicsize = sizeof(struct lane),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
+    .slots = lane_slots,
+};

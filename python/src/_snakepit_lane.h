@@ -1,0 +1,75 @@
+/* One lane in the worker: the consumer of its request ring, the producer of its reply ring. */
+#ifndef SNAKEPIT_BRIDGE_SNAKEPIT_LANE_H
+#define SNAKEPIT_BRIDGE_SNAKEPIT_LANE_H
+
+#include "_snakepit.h"
+#include "ring/ring.h"
+#include "wire/frame.h"
+
+#define COMMANDS 32          /* remembered commands */
+#define COMMAND_LONGEST 64   /* bytes of a name that is remembered */
+#define FAST_ARGUMENTS 16    /* calls with more go the general way */
+#define CONTROL_BYTES 4096
+
+struct command {
+    PyObject *fn;
+    size_t n;
+    uint8_t name[COMMAND_LONGEST];
+};
+
+/* The call that runs, as far as its context wants to know. */
+struct running {
+    uint64_t id, stamp;
+    uint8_t *fields; /* PyMem_RawMalloc */
+    size_t fields_n, fields_cap;
+    bool active; /* a synchronous call runs on the lane's thread */
+};
+
+/* clang-format off: PyObject_HEAD is a declaration */
+struct lane {
+    PyObject_HEAD
+    struct state *st;
+    PyObject *commands, *on_control;
+    uint8_t *map;
+    size_t map_n;
+    struct lane_status *status;
+    struct ring_reader in;
+    struct ring_writer out;
+    uint64_t spin_ns, prefix;
+    size_t max_frame;
+    int control_fd;
+    bool serving;
+    bool forked; /* this is the child of a call that forked: it must not answer */
+    bool eof;
+    bool stopped;
+    size_t control_n;
+    uint8_t control[CONTROL_BYTES]; /* read without the GIL, not yet handed on */
+    uint8_t *block;                 /* for frames in fragments; PyMem_RawMalloc */
+    size_t block_cap;
+    struct running running;
+    struct text_cache texts;
+    unsigned n_commands, last_command, next_victim;
+    struct command known[COMMANDS];
+};
+/* clang-format on */
+
+/* ---- _snakepit_lane_ring.c: rings, sleeping, the control socket ---- */
+
+/* Maps the segment and takes up lane `index`. 0, or -1 with an exception. */
+int lane_attach(struct lane *l, int segment_fd, unsigned index);
+/* The next frame, valid until lane_release: 1, 0 when serving is over (l->stopped or l->eof say why), -1 with an exception. With the GIL. */
+int lane_next(struct lane *l, const uint8_t **ret, size_t *ret_n);
+/* The frame is not needed any more. */
+void lane_release(struct lane *l);
+/* Sends a frame that stands in memory of its own. 0, 1 when the host has gone, -1 with an exception. */
+int lane_send(struct lane *l, const uint8_t *frame, size_t n);
+/* Tells the host of what ring_commit has added. */
+void lane_publish(struct lane *l);
+uint64_t lane_now_ns(void);
+
+/* ---- _snakepit_call.c ---- */
+
+/* Serves one CALL. 0, 1 when the host has gone, -1 with an exception that ends the lane. */
+int lane_serve_call(struct lane *l, const struct frame *f);
+
+#endif

@@ -1,0 +1,242 @@
+/* The lane's rings: where frames come from, where they go, and how the worker sleeps.
+ *
+ * The worker trusts its host: frames are used where they stand in the ring. It sleeps without a time limit: the host rings the bell for
+ * a frame, and also after it has written to the control socket or given the lane up, which is why the socket is looked at each time
+ * between setting the bell and sleeping.
+ *
+ * Failure: ProtocolError, OSError, MemoryError. Thread: the lane's. */
+#include <errno.h>
+#include <linux/futex.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "_snakepit_lane.h"
+#include "ring/cpu.h"
+
+#define POLL_PAUSES 96 /* how long the GIL is kept in the hope that the next frame is near */
+#define POLL_USUAL_NS 20000
+
+uint64_t lane_now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* No deadline: whoever has something for a worker rings its bell, and a host that dies takes the worker with it. */
+static int sleep_on(const uint32_t *word, uint32_t expected, uint64_t deadline_ns)
+{
+    (void)deadline_ns;
+    return syscall(SYS_futex, word, FUTEX_WAIT, expected, NULL, NULL, 0) == 0 ? 0 : -errno;
+}
+
+static int wake(const uint32_t *word, int n)
+{
+    return syscall(SYS_futex, word, FUTEX_WAKE, n, NULL, NULL, 0) < 0 ? -errno : 0;
+}
+
+static const struct ring_sys ring_system = {.now_ns = lane_now_ns, .futex_wait = sleep_on, .futex_wake = wake, .cpu = NULL};
+
+/* Reads what has come by the control socket; true when there is something to look at. Runs without the GIL. */
+static bool look_at_control(void *user)
+{
+    struct lane *l = user;
+    if (l->control_fd < 0 || l->eof || l->control_n == sizeof l->control)
+        return l->eof || l->control_n != 0;
+    ssize_t n = recv(l->control_fd, l->control + l->control_n, sizeof l->control - l->control_n, MSG_DONTWAIT);
+    if (n > 0)
+        l->control_n += (size_t)n;
+    else if (n == 0 || (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR))
+        l->eof = true;
+    return l->eof || l->control_n != 0;
+}
+
+/* ---- attaching ---- */
+
+static int bad_segment(void)
+{
+    PyErr_SetString(PyExc_ValueError, "the shared memory has no layout that this package knows");
+    return -1;
+}
+
+static int map_segment(struct lane *l, int fd)
+{
+    struct stat st;
+    if (fstat(fd, &st) != 0) {
+        PyErr_SetFromErrno(PyExc_OSError);
+        return -1;
+    }
+    if ((size_t)st.st_size < sizeof(struct segment_header))
+        return bad_segment();
+    void *map = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (map == MAP_FAILED) {
+        PyErr_SetFromErrno(PyExc_OSError);
+        return -1;
+    }
+    l->map = map;
+    l->map_n = (size_t)st.st_size;
+    return 0;
+}
+
+int lane_attach(struct lane *l, int segment_fd, unsigned index)
+{
+    if (map_segment(l, segment_fd) != 0)
+        return -1;
+    struct segment_header h;
+    memcpy(&h, l->map, sizeof h);
+    uint64_t at = h.lane_offset + (uint64_t)index * h.lane_stride;
+    if (h.magic != SEGMENT_MAGIC || h.version != SEGMENT_VERSION || index >= h.lanes || h.bytes > l->map_n ||
+        h.ring_bytes < RING_MIN_BYTES || (h.ring_bytes & (h.ring_bytes - 1)) != 0 || h.ring_bytes > (1u << 30) ||
+        at % SEGMENT_LINE != 0 || at + LANE_BYTES((uint64_t)h.ring_bytes) > h.bytes)
+        return bad_segment();
+    uint8_t *lane = l->map + at;
+    struct ring_shared *request = (struct ring_shared *)(void *)(lane + LANE_REQUEST_OFFSET);
+    struct ring_shared *reply = (struct ring_shared *)(void *)(lane + LANE_REPLY_OFFSET(h.ring_bytes));
+    l->status = (struct lane_status *)(void *)(lane + LANE_STATUS_OFFSET);
+    ring_reader_init(&l->in, request, lane + LANE_REQUEST_DATA, h.ring_bytes, &ring_system);
+    ring_writer_init(&l->out, reply, lane + LANE_REPLY_DATA(h.ring_bytes), h.ring_bytes, &ring_system);
+    l->in.waiter.fresh_cpu = &reply->tail_cpu;
+    l->in.waiter.stop = l->out.waiter.stop = look_at_control;
+    l->in.waiter.user = l->out.waiter.user = l;
+    return 0;
+}
+
+/* ---- receiving ---- */
+
+/* Hands what has come by the control socket to Python. 1 to go on, 0 when serving is over, -1 with an exception. */
+static int take_control(struct lane *l)
+{
+    if (l->control_n != 0) {
+        PyObject *stop = PyObject_CallFunction(l->on_control, "y#", (char *)l->control, (Py_ssize_t)l->control_n);
+        l->control_n = 0;
+        if (stop == NULL)
+            return -1;
+        int truth = PyObject_IsTrue(stop);
+        Py_DECREF(stop);
+        if (truth < 0)
+            return -1;
+        if (truth)
+            l->stopped = true;
+    }
+    return l->stopped || l->eof ? 0 : 1;
+}
+
+/* Waits a moment with the GIL: giving it up and taking it again costs as much as a quick host's whole turn. */
+static bool poll_briefly(struct lane *l)
+{
+    struct ring_waiter *w = &l->in.waiter;
+    uint32_t own = (uint32_t)cpu_current();
+    if (l->spin_ns == 0 || w->usual_ns > POLL_USUAL_NS || __atomic_load_n(w->peer_cpu, __ATOMIC_RELAXED) == own ||
+        __atomic_load_n(w->fresh_cpu, __ATOMIC_RELAXED) == own)
+        return false;
+    for (int i = 0; i < POLL_PAUSES; i++) {
+        if (ring_has_data(&l->in)) {
+            w->usual_ns -= w->usual_ns / 8;
+            return true;
+        }
+        cpu_pause();
+    }
+    return false;
+}
+
+/* 1 when there may be a frame, 0 when serving is over, -1 with an exception. */
+static int wait_for_frame(struct lane *l)
+{
+    int rc;
+    if (poll_briefly(l))
+        return 1;
+    Py_BEGIN_ALLOW_THREADS
+    rc = ring_wait_data(&l->in, UINT64_MAX, l->spin_ns);
+    Py_END_ALLOW_THREADS
+    if (rc == RING_OK)
+        return 1;
+    if (PyErr_CheckSignals() != 0)
+        return -1;
+    return take_control(l);
+}
+
+static uint8_t *room_in_block(void *user, size_t total)
+{
+    struct lane *l = user;
+    if (total > l->block_cap) {
+        size_t cap = total * 2;
+        uint8_t *block = PyMem_RawRealloc(l->block, cap);
+        if (block == NULL)
+            return NULL;
+        l->block = block;
+        l->block_cap = cap;
+    }
+    return l->block;
+}
+
+static int read_fragments(struct lane *l, const uint8_t **ret, size_t *ret_n)
+{
+    int rc = ring_read(&l->in, room_in_block, l, l->max_frame, ret_n);
+    *ret = l->block;
+    if (ring_take_socket_bell(&l->in))
+        (void)send(l->control_fd, "", 1, MSG_NOSIGNAL);
+    return rc;
+}
+
+int lane_next(struct lane *l, const uint8_t **ret, size_t *ret_n)
+{
+    for (;;) {
+        int rc = ring_peek(&l->in, ret, ret_n);
+        if (rc == RING_FRAGMENTS)
+            rc = read_fragments(l, ret, ret_n);
+        if (rc == RING_OK)
+            return 1;
+        if (rc == RING_NO_MEMORY) {
+            PyErr_NoMemory();
+            return -1;
+        }
+        if (rc != RING_AGAIN) {
+            PyErr_SetString(l->st->ProtocolError, rc == RING_LIMIT ? "a frame is too long" : "the request ring is broken");
+            return -1;
+        }
+        rc = wait_for_frame(l);
+        if (rc <= 0)
+            return rc;
+    }
+}
+
+void lane_release(struct lane *l)
+{
+    if (ring_done(&l->in))
+        (void)send(l->control_fd, "", 1, MSG_NOSIGNAL);
+}
+
+/* ---- sending ---- */
+
+void lane_publish(struct lane *l)
+{
+    if (ring_publish(&l->out))
+        (void)send(l->control_fd, "", 1, MSG_NOSIGNAL);
+}
+
+int lane_send(struct lane *l, const uint8_t *frame, size_t n)
+{
+    size_t done = 0;
+    for (;;) {
+        int rc = ring_write(&l->out, frame, n, &done);
+        lane_publish(l);
+        if (rc == RING_OK)
+            return 0;
+        if (rc != RING_AGAIN) {
+            PyErr_SetString(l->st->ProtocolError, "the reply ring is broken");
+            return -1;
+        }
+        Py_BEGIN_ALLOW_THREADS
+        rc = ring_wait_room(&l->out, UINT64_MAX, l->spin_ns);
+        Py_END_ALLOW_THREADS
+        if (rc != RING_OK && PyErr_CheckSignals() != 0)
+            return -1;
+        if (l->eof)
+            return 1;
+    }
+}
