@@ -120,8 +120,9 @@ static int go_on(struct socket_channel *s, size_t *budget)
                 return rc;
             continue;
         }
-        /* straight from the socket: no more room than twice what has arrived */
-        size_t part = there != 0 ? there : had > BUFFER ? had : BUFFER;
+        /* straight from the socket, into what room there is (frame_room doubles it as the bytes arrive) */
+        size_t spare = f->heap_cap > had ? f->heap_cap - had : 0;
+        size_t part = there != 0 ? there : spare > BUFFER ? spare : BUFFER;
         if (part > left)
             part = left;
         uint8_t *block = frame_room(f, had + part);
