@@ -1,0 +1,152 @@
+/* An error for people (pit_error_string) and for programs (pit_error_json).
+ *
+ * The text is made when it is first asked for and kept; threads that ask at once race for it harmlessly. Failure: when memory runs out
+ * the text is the message alone, the JSON NULL. Thread: any. */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "wire/error.h"
+#include "wire/error_object.h"
+#include "wire/json.h"
+
+/* Adds text with `indent` spaces before each line and a newline at the end. */
+static void put_lines(struct buf *b, const char *text, unsigned indent)
+{
+    while (*text != '\0') {
+        size_t n = strcspn(text, "\n");
+        for (unsigned i = 0; i < indent && n != 0; i++)
+            buf_putc(b, ' ');
+        buf_append(b, text, n);
+        buf_putc(b, '\n');
+        text += n + (text[n] == '\n');
+    }
+}
+
+static void put_detail(struct buf *b, const char *key, const pit_value *v)
+{
+    const char *text = pit_value_str(v);
+    buf_printf(b, "  %s:", key);
+    if (text != NULL && strchr(text, '\n') != NULL) {
+        buf_putc(b, '\n');
+        put_lines(b, text, 4);
+        return;
+    }
+    buf_putc(b, ' ');
+    if (text != NULL)
+        buf_puts(b, text);
+    else if (json_write(b, v, 0) != 0)
+        buf_puts(b, "...");
+    buf_putc(b, '\n');
+}
+
+/* One error without its cause, each line ended. */
+static void put_error(struct buf *b, const pit_error *e)
+{
+    const pit_value *key, *item;
+    buf_printf(b, "[%s/%s] %s\n", pit_error_category(e), pit_error_name(e), pit_error_message(e));
+    for (size_t i = 0; pit_value_next(e->details, &i, &key, &item);)
+        if (pit_value_str(key) != NULL)
+            put_detail(b, pit_value_str(key), item);
+    for (size_t i = 0; pit_value_next(e->suggestions, &i, NULL, &item);)
+        if (pit_value_str(item) != NULL)
+            buf_printf(b, "  try: %s\n", pit_value_str(item));
+    if (e->traceback != NULL)
+        put_lines(b, e->traceback, 0);
+}
+
+static char *make_string(const pit_error *e)
+{
+    struct buf b = {0};
+    put_error(&b, e);
+    for (e = e->cause; e != NULL; e = e->cause) {
+        buf_puts(&b, "caused by: ");
+        put_error(&b, e);
+    }
+    if (b.len != 0)
+        b.len--; /* the last newline */
+    return buf_take_str(&b);
+}
+
+const char *pit_error_string(const pit_error *e)
+{
+    if (e == NULL)
+        return "";
+    char *text = __atomic_load_n(&e->string, __ATOMIC_ACQUIRE);
+    if (text != NULL)
+        return text;
+    if (e->refs == 0)
+        return pit_error_message(e); /* static: nothing can be kept in it */
+    text = make_string(e);
+    if (text == NULL)
+        return pit_error_message(e);
+    char *expected = NULL;
+    pit_error *mine = (pit_error *)(uintptr_t)e;
+    if (__atomic_compare_exchange_n(&mine->string, &expected, text, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+        return text;
+    mem_free(text);
+    return expected;
+}
+
+static void put_text_member(struct buf *b, const char *name, const char *text)
+{
+    buf_printf(b, "\"%s\":", name);
+    if (text != NULL)
+        json_write_text(b, text, strlen(text), 0);
+    else
+        buf_puts(b, "null");
+}
+
+static void put_value_member(struct buf *b, const char *name, const pit_value *v, const char *absent)
+{
+    buf_printf(b, ",\"%s\":", name);
+    size_t at = b->len;
+    if (v != NULL && json_write(b, v, 0) == 0)
+        return;
+    b->len = at;
+    buf_puts(b, absent);
+}
+
+/* All of one error but the closing bracket and its cause. */
+static void put_json(struct buf *b, const pit_error *e)
+{
+    buf_putc(b, '{');
+    put_text_member(b, "category", pit_error_category(e));
+    buf_putc(b, ',');
+    put_text_member(b, "code", pit_error_name(e));
+    buf_putc(b, ',');
+    put_text_member(b, "message", pit_error_message(e));
+    buf_printf(b, ",\"retriable\":%s,", pit_error_retriable(e) ? "true" : "false");
+    put_text_member(b, "worker_id", e->worker);
+    buf_putc(b, ',');
+    put_text_member(b, "pool", e->pool);
+    buf_putc(b, ',');
+    put_text_member(b, "correlation_id", e->correlation);
+    put_value_member(b, "details", e->details, "null");
+    buf_puts(b, ",\"python\":");
+    if (e->type != NULL) {
+        buf_putc(b, '{');
+        put_text_member(b, "type", e->type);
+        buf_putc(b, ',');
+        put_text_member(b, "message", e->python_message);
+        buf_putc(b, ',');
+        put_text_member(b, "traceback", e->traceback);
+        put_value_member(b, "notes", e->notes, "[]");
+        buf_putc(b, '}');
+    } else {
+        buf_puts(b, "null");
+    }
+    put_value_member(b, "suggestions", e->suggestions, "[]");
+    buf_puts(b, ",\"cause\":");
+}
+
+char *pit_error_json(const pit_error *e)
+{
+    struct buf b = {0};
+    size_t depth = 0;
+    for (; e != NULL; e = e->cause, depth++)
+        put_json(&b, e);
+    buf_puts(&b, "null");
+    while (depth-- > 0)
+        buf_putc(&b, '}');
+    return buf_take_str(&b);
+}

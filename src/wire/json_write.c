@@ -1,0 +1,290 @@
+/* Values to JSON; docs/wire.md has the tagged forms.
+ *
+ * Invariants
+ *  1. What is written, json_read() reads as an equal value.
+ *  2. Recursion is bounded by a value's height.
+ *
+ * Failure: typed; the buffer then holds rubbish, and its owner drops it. Thread: any. */
+#include <math.h>
+#include <string.h>
+
+#include "wire/json.h"
+#include "wire/value.h"
+
+struct writer {
+    struct buf *b;
+    int flags;
+    unsigned indent;
+};
+
+static int write_value(struct writer *w, const pit_value *v);
+
+/* \u escapes of what is not ASCII; s is valid UTF-8. Returns the bytes taken. */
+static size_t put_unicode(struct buf *b, const uint8_t *s)
+{
+    size_t n = s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
+    uint32_t c = s[0] & (0xffu >> (n + 1));
+    for (size_t i = 1; i < n; i++)
+        c = c << 6 | (s[i] & 0x3fu);
+    if (c < 0x10000) {
+        buf_printf(b, "\\u%04x", (unsigned)c);
+    } else {
+        c -= 0x10000;
+        buf_printf(b, "\\u%04x\\u%04x", (unsigned)(0xd800 + (c >> 10)), (unsigned)(0xdc00 + (c & 0x3ff)));
+    }
+    return n;
+}
+
+static void put_escape(struct buf *b, uint8_t c)
+{
+    static const char from[] = "\"\\\b\f\n\r\t", to[] = "\"\\bfnrt";
+    const char *at = c != 0 ? strchr(from, c) : NULL;
+    if (at != NULL)
+        buf_append(b, (char[]){'\\', to[at - from]}, 2);
+    else
+        buf_printf(b, "\\u%04x", (unsigned)c);
+}
+
+void json_write_text(struct buf *b, const char *text, size_t n, int flags)
+{
+    const uint8_t *s = (const uint8_t *)text;
+    buf_putc(b, '"');
+    for (size_t i = 0, run = 0; i <= n; i++) {
+        bool special = i == n || s[i] < 0x20 || s[i] == '"' || s[i] == '\\' || s[i] == 0x7f ||
+                       ((flags & PIT_JSON_ASCII) != 0 && s[i] >= 0x80);
+        if (!special)
+            continue;
+        buf_append(b, s + run, i - run);
+        if (i < n && s[i] >= 0x80)
+            i += put_unicode(b, s + i) - 1;
+        else if (i < n)
+            put_escape(b, s[i]);
+        run = i + 1;
+    }
+    buf_putc(b, '"');
+}
+
+static void new_line(struct writer *w)
+{
+    if ((w->flags & PIT_JSON_PRETTY) == 0)
+        return;
+    buf_putc(w->b, '\n');
+    for (unsigned i = 0; i < w->indent; i++)
+        buf_puts(w->b, "  ");
+}
+
+static void put_colon(struct writer *w)
+{
+    buf_puts(w->b, (w->flags & PIT_JSON_PRETTY) != 0 ? ": " : ":");
+}
+
+static void put_key(struct writer *w, const char *key)
+{
+    json_write_text(w->b, key, strlen(key), 0);
+    put_colon(w);
+}
+
+/* The beginning of a tagged form, up to where its payload stands. */
+static void open_tag(struct writer *w, const char *tag, const char *payload)
+{
+    buf_putc(w->b, '{');
+    put_key(w, "$pit");
+    json_write_text(w->b, tag, strlen(tag), 0);
+    buf_puts(w->b, (w->flags & PIT_JSON_PRETTY) != 0 ? ", " : ",");
+    put_key(w, payload);
+}
+
+static int put_int(struct writer *w, const pit_value *v)
+{
+    if ((v->flags & VALUE_BIG) == 0) {
+        if ((v->flags & VALUE_UNSIGNED) != 0)
+            buf_printf(w->b, "%llu", (unsigned long long)v->u);
+        else
+            buf_printf(w->b, "%lld", (long long)v->i);
+        return 0;
+    }
+    const char *text = pit_value_text(v);
+    if (text == NULL)
+        return PIT_E_ALLOCATION_FAILED;
+    open_tag(w, "bigint", "v");
+    buf_putc(w->b, '"');
+    buf_puts(w->b, text);
+    buf_puts(w->b, "\"}");
+    return 0;
+}
+
+static int put_float(struct writer *w, double x)
+{
+    if (!isfinite(x)) {
+        open_tag(w, "float", "v");
+        buf_puts(w->b, isnan(x) ? "\"nan\"}" : x > 0 ? "\"inf\"}" : "\"-inf\"}");
+        return 0;
+    }
+    char text[NUMBER_TEXT];
+    buf_append(w->b, text, number_put(text, x));
+    return 0;
+}
+
+static int put_bytes(struct writer *w, const uint8_t *data, size_t n)
+{
+    static const char digit[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    open_tag(w, "bytes", "b64");
+    buf_putc(w->b, '"');
+    uint8_t *out = buf_reserve(w->b, (n + 2) / 3 * 4);
+    if (out == NULL)
+        return PIT_E_ALLOCATION_FAILED;
+    for (size_t i = 0; i < n; i += 3, out += 4) {
+        size_t left = n - i;
+        uint32_t x = (uint32_t)data[i] << 16 | (left > 1 ? (uint32_t)data[i + 1] << 8 : 0) | (left > 2 ? data[i + 2] : 0u);
+        out[0] = (uint8_t)digit[x >> 18];
+        out[1] = (uint8_t)digit[x >> 12 & 63];
+        out[2] = left > 1 ? (uint8_t)digit[x >> 6 & 63] : '=';
+        out[3] = left > 2 ? (uint8_t)digit[x & 63] : '=';
+    }
+    w->b->len += (n + 2) / 3 * 4;
+    buf_puts(w->b, "\"}");
+    return 0;
+}
+
+static int put_list(struct writer *w, const pit_value *v)
+{
+    buf_putc(w->b, '[');
+    w->indent++;
+    for (size_t i = 0; i < v->n; i++) {
+        if (i != 0)
+            buf_putc(w->b, ',');
+        new_line(w);
+        int rc = write_value(w, value_item(v, i));
+        if (rc != 0)
+            return rc;
+    }
+    w->indent--;
+    if (v->n != 0)
+        new_line(w);
+    buf_putc(w->b, ']');
+    return pit_value_error(v);
+}
+
+/* Can the map be a JSON object? */
+static bool is_object(const pit_value *v)
+{
+    for (size_t i = 0; i < v->n; i++) {
+        const pit_value *key = value_item(v, i * 2);
+        if (key->kind != PIT_KIND_STR || (key->n >= 4 && memcmp(key->text, "$pit", 4) == 0))
+            return false;
+    }
+    return true;
+}
+
+static int put_entries(struct writer *w, const pit_value *v, bool object)
+{
+    buf_putc(w->b, object ? '{' : '[');
+    w->indent++;
+    for (size_t i = 0; i < v->n; i++) {
+        const pit_value *key = value_item(v, i * 2);
+        if (i != 0)
+            buf_putc(w->b, ',');
+        new_line(w);
+        if (!object)
+            buf_putc(w->b, '[');
+        int rc = write_value(w, key);
+        if (object)
+            put_colon(w);
+        else
+            buf_puts(w->b, (w->flags & PIT_JSON_PRETTY) != 0 ? ", " : ",");
+        if (rc == 0)
+            rc = write_value(w, value_item(v, i * 2 + 1));
+        if (rc != 0)
+            return rc;
+        if (!object)
+            buf_putc(w->b, ']');
+    }
+    w->indent--;
+    if (v->n != 0)
+        new_line(w);
+    buf_putc(w->b, object ? '}' : ']');
+    return pit_value_error(v);
+}
+
+static int put_map(struct writer *w, const pit_value *v)
+{
+    if (is_object(v))
+        return put_entries(w, v, true);
+    open_tag(w, "map", "v");
+    int rc = put_entries(w, v, false);
+    buf_putc(w->b, '}');
+    return rc;
+}
+
+static int put_exception(struct writer *w, const pit_value *v)
+{
+    buf_putc(w->b, '{');
+    w->indent++;
+    new_line(w);
+    put_key(w, "$pit");
+    buf_puts(w->b, "\"exception\"");
+    for (size_t i = 0; i < EXCEPTION_FIELDS; i++) {
+        buf_putc(w->b, ',');
+        new_line(w);
+        put_key(w, value_exception_fields[i]);
+        int rc = write_value(w, value_item(v, i));
+        if (rc != 0)
+            return rc;
+    }
+    w->indent--;
+    new_line(w);
+    buf_putc(w->b, '}');
+    return 0;
+}
+
+static int write_value(struct writer *w, const pit_value *v)
+{
+    int rc;
+    switch (v->kind) {
+    case PIT_KIND_NIL:
+        buf_puts(w->b, "null");
+        return 0;
+    case PIT_KIND_BOOL:
+        buf_puts(w->b, v->truth ? "true" : "false");
+        return 0;
+    case PIT_KIND_INT:
+        return put_int(w, v);
+    case PIT_KIND_FLOAT:
+        return put_float(w, v->f);
+    case PIT_KIND_STR:
+        json_write_text(w->b, v->text, v->n, w->flags);
+        return 0;
+    case PIT_KIND_BYTES:
+        return put_bytes(w, (const uint8_t *)v->text, v->n);
+    case PIT_KIND_LIST:
+        return put_list(w, v);
+    case PIT_KIND_TUPLE:
+        open_tag(w, "tuple", "v");
+        rc = put_list(w, v);
+        buf_putc(w->b, '}');
+        return rc;
+    case PIT_KIND_MAP:
+        return put_map(w, v);
+    case PIT_KIND_EXCEPTION:
+        return put_exception(w, v);
+    case PIT_KIND_FAILED:
+        return pit_value_error(v);
+    default:
+        return PIT_E_INVALID_PARAMETER;
+    }
+}
+
+int json_write(struct buf *b, const pit_value *v, int flags)
+{
+    struct writer w = {.b = b, .flags = flags};
+    int rc = write_value(&w, v != NULL ? v : pit_nil());
+    return rc == 0 && b->failed ? PIT_E_ALLOCATION_FAILED : rc;
+}
+
+char *pit_value_to_json(const pit_value *v, int flags)
+{
+    struct buf b = {0};
+    char *text = json_write(&b, v, flags) == 0 ? buf_take_str(&b) : NULL;
+    buf_finish(&b);
+    return text;
+}
