@@ -89,7 +89,7 @@ def _inspected(bound: Any) -> list[dict[str, Any]]:
     """For wrappers and other callables, which only ``inspect`` understands (and which cost its import)."""
     import inspect
 
-    kinds = {
+    kinds: dict[Any, str] = {
         inspect.Parameter.VAR_POSITIONAL: "var_positional",
         inspect.Parameter.KEYWORD_ONLY: "keyword",
         inspect.Parameter.VAR_KEYWORD: "var_keyword",
@@ -167,7 +167,7 @@ class Commands:
         raise self._unknown(name)
 
     def _bind_catch_all(self, name: str) -> Callable[..., Any]:
-        execute = self._catch_all
+        execute: Any = self._catch_all
 
         def run(*args: Any, **kwargs: Any) -> Any:
             if args and kwargs:
@@ -192,9 +192,7 @@ class Commands:
     def complete(self, result: Any, context: Optional[SessionContext] = None) -> Any:
         """Waits for what an async method returned; refuses a stream; anything else is the result itself."""
         kind = type(result)
-        if kind is AsyncGeneratorType or (
-            kind is GeneratorType and not result.gi_code.co_flags & _CO_ITERABLE_COROUTINE
-        ):
+        if kind is AsyncGeneratorType or (kind is GeneratorType and not result.gi_code.co_flags & _CO_ITERABLE_COROUTINE):
             if kind is GeneratorType:
                 result.close()
             raise SnakepitError("streaming_required", "the tool streams and must be called as a stream")
@@ -246,4 +244,3 @@ def failure_payload(exc: BaseException) -> bytes:
         return encode(describe(exc))
     except Exception:
         return encode({"code": "python_exception", "message": "an exception that cannot be described"})
-

@@ -74,9 +74,7 @@ class Segment:
         self.fd = os.memfd_create("test")
         os.ftruncate(self.fd, self.bytes)
         self.map = mmap.mmap(self.fd, self.bytes)
-        SEGMENT.pack_into(
-            self.map, 0, MAGIC, 1, lanes, self.bytes, ring_bytes, self.offset, self.stride, 0, SECRET
-        )
+        SEGMENT.pack_into(self.map, 0, MAGIC, 1, lanes, self.bytes, ring_bytes, self.offset, self.stride, 0, SECRET)
         self.words = memoryview(self.map).cast("Q")
         self.halves = memoryview(self.map).cast("I")
 
