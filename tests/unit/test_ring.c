@@ -204,9 +204,9 @@ static void put(struct test_ring *t, uint64_t at, uint32_t bytes, uint32_t flags
 
 static const struct {
     const char *what;
-    uint64_t start;         /* where both sides stand */
-    uint64_t head;          /* what the producer claims, relative to start */
-    uint32_t bytes, flags;  /* of the record at start */
+    uint64_t start;        /* where both sides stand */
+    uint64_t head;         /* what the producer claims, relative to start */
+    uint32_t bytes, flags; /* of the record at start */
     int expected;
 } hostile[] = {
     {"sound", 0, 16, 8, 0, RING_OK},
