@@ -190,18 +190,8 @@ static int kill_groups(struct guard_client *g)
 static void reap_orphans(struct guard_client *g)
 {
     uint64_t deadline = g->os->now_ns() + ORPHANS_MS * (uint64_t)MS;
-    pid_t self = g->os->getpid();
     LIST_EACH(n, &g->running)
-    {
-        struct guard_proc *p = LIST_ENTRY(n, struct guard_proc, node);
-        struct os_proc info;
-        if (!is_still(g, p, &info) || info.ppid != self)
-            continue;
-        int code, status, pidfd = g->os->pidfd_open(p->pid);
-        if (pidfd >= 0 && g->os->poll_one(pidfd, false, deadline) == 1)
-            g->os->reap(pidfd, &code, &status);
-        g->os->close(pidfd);
-    }
+    g->os->reap_group(LIST_ENTRY(n, struct guard_proc, node)->pid, deadline);
 }
 
 /* Every group, the guard, and everything that carries the run id. How many were alive. */

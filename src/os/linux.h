@@ -19,6 +19,11 @@ struct timespec;
 uint64_t linux_now_ns(void);
 struct timespec linux_timespec(uint64_t ns);
 
+/* linux_thread.c */
+int linux_thread_start(pthread_t *ret, void *(*fn)(void *), void *arg);
+const volatile unsigned char *linux_fork_canary(void);
+void linux_fork_canary_free(const volatile unsigned char *page);
+
 /* linux_memory.c */
 int linux_segment_create(const char *name, size_t n, void **ret_map, int *ret_fd);
 void linux_segment_unmap(void *map, size_t n);
@@ -49,6 +54,7 @@ int linux_pidfd_open(pid_t pid);
 int linux_pidfd_kill(int pidfd, int sig);
 int linux_group_kill(pid_t pgid, int sig);
 int linux_reap(int pidfd, int *ret_code, int *ret_status);
+int linux_reap_group(pid_t pgid, uint64_t deadline_ns);
 int linux_proc_info(pid_t pid, struct os_proc *ret);
 int linux_kill_by_env(const char *entry);
 

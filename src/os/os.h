@@ -6,6 +6,7 @@
 #ifndef PIT_OS_OS_H
 #define PIT_OS_OS_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -57,6 +58,8 @@ struct os_ops {
     int (*group_kill)(pid_t pgid, int sig);
     /* waitid(P_PIDFD, WEXITED | WNOHANG); -EAGAIN: alive; -ECHILD: not ours */
     int (*reap)(int pidfd, int *ret_code, int *ret_status);
+    /* reaps the caller's children in that group (orphans that came to it), waiting for those that are dying; count */
+    int (*reap_group)(pid_t pgid, uint64_t deadline_ns);
     int (*proc_info)(pid_t pid, struct os_proc *ret); /* -ESRCH: no such process */
     /* SIGKILLs every process of this user but the caller whose environment has exactly this entry ("NAME=value"), each held by a
      * pidfd before its environment is read; repeats until a scan finds none; reaps those that are the caller's children. Count
@@ -70,6 +73,11 @@ struct os_ops {
     int (*eventfd)(void);
     int (*cpu)(void); /* of this thread */
     pid_t (*getpid)(void);
+    /* a thread in which every signal is blocked, so that the program's handlers never run there */
+    int (*thread_start)(pthread_t *ret, void *(*fn)(void *), void *arg);
+    /* a page that holds 1, and 0 in a forked child; NULL: no memory */
+    const volatile unsigned char *(*fork_canary)(void);
+    void (*fork_canary_free)(const volatile unsigned char *page);
 };
 
 extern const struct os_ops os_linux;

@@ -95,6 +95,7 @@ const struct os_ops os_linux = {
     .pidfd_kill = linux_pidfd_kill,
     .group_kill = linux_group_kill,
     .reap = linux_reap,
+    .reap_group = linux_reap_group,
     .proc_info = linux_proc_info,
     .kill_by_env = linux_kill_by_env,
     .epoll_create = linux_epoll_create,
@@ -103,4 +104,7 @@ const struct os_ops os_linux = {
     .eventfd = linux_eventfd,
     .cpu = sched_getcpu,
     .getpid = getpid,
+    .thread_start = linux_thread_start,
+    .fork_canary = linux_fork_canary,
+    .fork_canary_free = linux_fork_canary_free,
 };
