@@ -4,8 +4,8 @@
 Every codec is tested against them: the one in C, the C extension, the one in Python, and whatever a worker in another language
 brings. So this script uses none of them: the bytes are put together here, most of them by hand, after docs/wire.md.
 
-values.json: {name, hex, json | error, encodes_as?}. `json` is the tagged form (docs/wire.md, section 4). The bytes of a
-vector without `encodes_as` are canonical: encoding the value gives them again; otherwise encoding gives `encodes_as`.
+values.json: {name, hex, json | error, encodes_as?}. `json` is a text: the tagged form (docs/wire.md, section 4). The bytes of
+a vector without `encodes_as` are canonical: encoding the value gives them again; otherwise encoding gives `encodes_as`.
 `error` is the code with which decoding must be refused. "python": false: only the host has to refuse it.
 args.json: {name, hex, positional, keywords}: the arguments of a CALL. frames.json: {name, hex, kind, ... | error}.
 """
@@ -93,7 +93,7 @@ def values():
 
     def good(name, data, meaning, encodes_as=None):
         data = bytes.fromhex(data) if isinstance(data, str) else data
-        row = {"name": name, "hex": data.hex(), "json": meaning}
+        row = {"name": name, "hex": data.hex(), "json": json.dumps(meaning)}
         if encodes_as is not None:
             row["encodes_as"] = (bytes.fromhex(encodes_as) if isinstance(encodes_as, str) else encodes_as).hex()
         out.append(row)
