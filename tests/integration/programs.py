@@ -19,7 +19,7 @@ def wait_for(condition: Callable[[], object], what: str, limit_s: float = LIMIT_
         found = condition()
         if found:
             return found
-        time.sleep(0.01)
+        time.sleep(0.01)  # allow-sleep: looks for a condition
     raise AssertionError(f"timed out waiting for {what}")
 
 
