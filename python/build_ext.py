@@ -3,7 +3,7 @@
     python build_ext.py --out DIR [--sanitize address,undefined|thread]
 
 The folder can then stand on PYTHONPATH. Several interpreters may build into the same folder: each extension carries its ABI in its name.
-A failure to compile ends with status 1; the package is there nevertheless and works in pure Python.
+Without Python's headers the package is pure Python, which is said and is no failure; an extension that does not compile is one (status 1).
 """
 
 from __future__ import annotations
@@ -66,9 +66,12 @@ def command(target: Path, sanitize: str) -> list[str]:
 
 
 def build(out: Path, sanitize: str) -> int:
+    if not (Path(sysconfig.get_paths()["include"]) / "Python.h").exists():
+        print(f"build_ext: no headers for {sys.executable}: calls will go over a socket", file=sys.stderr)
+        return 0
     suffix = sysconfig.get_config_var("EXT_SUFFIX") or ".so"
     target = out / "snakepit_bridge" / f"_snakepit{suffix}"
-    stamp = target.with_suffix(".cmd")
+    stamp = out.parent / f".{out.name}.{target.name}.cmd"
     partial = target.with_suffix(f".{os.getpid()}.tmp")
     line = shlex.join(command(Path("_snakepit.so"), sanitize))
     newest = max(path.stat().st_mtime for path in [*sources(), *headers(), Path(__file__)])

@@ -1,11 +1,13 @@
 """Snakepit's side in Python: write a class, and C programs call its methods.
 
-from snakepit_bridge import BaseAdapter, tool
+Example::
 
-class Hello(BaseAdapter):
-    @tool
-    def greet(self, name):
-        return f"Hello, {name}"
+    from snakepit_bridge import BaseAdapter, tool
+
+    class Hello(BaseAdapter):
+        @tool
+        def greet(self, name):
+            return f"Hello, {name}"
 """
 
 from ._errors import Cancelled, CodecError, RemoteException, SnakepitError

@@ -1,0 +1,69 @@
+"""Finds the package that is under test: SNAKEPIT_PYTHON_PACKAGE, else the build folder's, else the sources (then without the extension)."""
+
+import os
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def _package():
+    given = os.environ.get("SNAKEPIT_PYTHON_PACKAGE")
+    if given:
+        return Path(given)
+    built = Path(os.environ.get("SNAKEPIT_BUILD", ROOT / "build")) / "python"
+    return built if (built / "snakepit_bridge").is_dir() else ROOT / "python"
+
+
+PACKAGE = _package()
+os.environ["SNAKEPIT_PYTHON_PACKAGE"] = str(PACKAGE)
+sys.path.insert(0, str(PACKAGE))
+
+import bridge_host  # noqa: E402
+
+try:
+    from snakepit_bridge import _snakepit
+except ImportError:
+    _snakepit = None
+
+needs_extension = pytest.mark.skipif(_snakepit is None, reason="the extension is not built for this interpreter")
+
+# The ways in which a call reaches Python: how the calls travel, and whether the extension is there.
+MODES = [
+    pytest.param({"channel": "socket", "pure": True}, id="pure"),
+    pytest.param({"channel": "socket", "pure": False}, id="socket", marks=needs_extension),
+    pytest.param({"channel": "ring", "pure": False}, id="ring", marks=needs_extension),
+]
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes an adapter's file; its path."""
+
+    def make(source, name="adapter.py"):
+        path = tmp_path / name
+        path.write_text(textwrap.dedent(source))
+        return path
+
+    return make
+
+
+@pytest.fixture(params=MODES)
+def worker(request, write):
+    """Starts workers in each mode: worker(source, ...) is one that is ready."""
+    hosts = []
+
+    def make(source, *args, welcome=None, ready=True, **options):
+        host = bridge_host.Host(write(source), *args, **{**request.param, **options})
+        hosts.append(host)
+        if ready:
+            host.tools = host.ready(**(welcome or {}))["tools"]
+        return host
+
+    make.mode = request.param
+    yield make
+    for host in hosts:
+        host.__exit__()

@@ -1,0 +1,468 @@
+"""Both codecs: docs/wire.md, the vectors, and each other."""
+
+import base64
+import collections
+import enum
+import json
+import math
+import random
+import struct
+from pathlib import Path
+
+import pytest
+from conftest import _snakepit, needs_extension
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from snakepit_bridge import _codec
+from snakepit_bridge._errors import CodecError, RemoteException
+
+VECTORS = Path(__file__).resolve().parents[1] / "vectors"
+CODECS = [
+    pytest.param(_codec, id="pure"),
+    pytest.param(_snakepit, id="extension", marks=needs_extension),
+]
+
+
+@pytest.fixture(params=CODECS)
+def codec(request):
+    return request.param
+
+
+def same(a, b):
+    """Equal in kind and content: NaN by bits, 0.0 and -0.0 apart, order of maps included."""
+    if isinstance(a, BaseException) and isinstance(b, BaseException):
+        fields = [getattr(x, name) for x in (a, b) for name in ("type", "message", "traceback", "notes")]
+        return fields[:4] == fields[4:] and same(a.__cause__, b.__cause__)
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, float):
+        return struct.pack("d", a) == struct.pack("d", b)
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(map(same, a, b))
+    if isinstance(a, dict):
+        return len(a) == len(b) and all(
+            same(x, y) and same(p, q) for (x, p), (y, q) in zip(a.items(), b.items())  # noqa: B905
+        )
+    return a == b
+
+
+def failure(function, *args):
+    with pytest.raises(CodecError) as caught:
+        function(*args)
+    return caught.value.code, caught.value.path
+
+
+# ---- what there is ----
+
+SAMPLES = [
+    None, True, False, 0, 1, 127, 128, 255, 256, 65535, 65536, 2**32 - 1, 2**32, 2**63 - 1, 2**63, 2**64 - 1, 2**64,
+    -1, -32, -33, -128, -129, -32768, -32769, -(2**31), -(2**31) - 1, -(2**63), -(2**63) - 1, 2**1000, -(2**1000), -(2**127),
+    0.0, -0.0, 1.5, math.inf, -math.inf, math.nan, 5e-324, 1e308,
+    "", "a", "ä", "\0", "x" * 31, "x" * 32, "x" * 255, "x" * 256, "x" * 65535, "x" * 65536, "\U0001f40d",
+    b"", b"\0\xff", b"x" * 255, b"x" * 256, b"x" * 65536,
+    [], [1], list(range(15)), list(range(16)), list(range(70000)), (), (1,), ((), ((),)), [(), []],
+    {}, {"a": 1}, {1: "a", None: 2, (1, "x"): 3, b"k": 4, 1.5: 5, False: 6}, {str(i): i for i in range(20)},
+    {i: None for i in range(70000)},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", SAMPLES, ids=lambda v: f"{type(v).__name__}-{str(v)[:20]}")
+def test_values_come_back_as_they_went(codec, value):
+    assert same(codec.decode(codec.encode(value)), value)
+
+
+@pytest.mark.parametrize(
+    ("value", "data"),
+    [
+        (None, "c0"),
+        (True, "c3"),
+        (-32, "e0"),
+        (200, "ccc8"),
+        (2**64, "c709010100000000000000" + "00"),
+        (-(2**63) - 1, "c70901ff7fffffffffffffff"),
+        (2**71 - 1, "c709017f" + "ff" * 8),
+        (2**120, "d80101" + "00" * 15),
+        (1.0, "cb3ff0000000000000"),
+        ((1,), "c900000002029101"),
+        ({"x": 1}, "81a17801"),
+    ],
+)
+def test_bytes_are_those_of_the_page(codec, value, data):
+    assert codec.encode(value).hex() == data
+
+
+def test_every_form_of_a_number_is_read(codec):
+    forms = ["05", "cc05", "cd0005", "ce00000005", "cf0000000000000005", "d005", "d10005", "d200000005", "d30000000000000005"]
+    forms += ["d40105", "c7030100" + "0005", "c8000201" + "0005", "c90000000201" + "0005"]
+    assert [codec.decode(bytes.fromhex(form)) for form in forms] == [5] * len(forms)
+    assert same(codec.decode(bytes.fromhex("ca3fc00000")), 1.5)
+
+
+def test_bits_of_a_nan_survive(codec):
+    data = bytes.fromhex("cb7ff8000000abcdef")
+    assert codec.encode(codec.decode(data)) == data
+
+
+# ---- subclasses, buffers ----
+
+
+class Colour(enum.IntEnum):
+    RED = 3
+
+
+class Text(str):
+    __slots__ = ()
+
+    def __str__(self):
+        raise RuntimeError("not to be asked")
+
+
+class Number(int):
+    def __pos__(self):
+        raise RuntimeError("not to be asked")
+
+    def __abs__(self):
+        raise RuntimeError("not to be asked")
+
+
+Point = collections.namedtuple("Point", "x y")
+
+
+@pytest.mark.parametrize(
+    ("value", "plain"),
+    [
+        (Colour.RED, 3),
+        (Text("t"), "t"),
+        (Number(2**70), 2**70),
+        (Number(7), 7),
+        (type("F", (float,), {})(1.5), 1.5),
+        (Point(1, 2), (1, 2)),
+        (collections.OrderedDict([("b", 1), ("a", 2)]), {"b": 1, "a": 2}),
+        (collections.defaultdict(int, {"a": 1}), {"a": 1}),
+        (type("L", (list,), {})([1, 2]), [1, 2]),
+        (bytearray(b"ab"), b"ab"),
+        (memoryview(b"abcdef")[::2], b"ace"),
+        (memoryview(bytearray(8)).cast("I"), bytes(8)),
+        (type("B", (bytes,), {})(b"ab"), b"ab"),
+    ],
+    ids=lambda v: type(v).__name__,
+)
+def test_subclasses_leave_as_what_they_extend(codec, value, plain):
+    assert same(codec.decode(codec.encode(value)), plain)
+
+
+def test_an_ordered_dict_keeps_its_own_order(codec):
+    d = collections.OrderedDict([("a", 1), ("b", 2)])
+    d.move_to_end("a")
+    assert list(codec.decode(codec.encode(d))) == ["b", "a"]
+
+
+# ---- exceptions as values ----
+
+
+def test_an_exception_is_a_value(codec):
+    try:
+        try:
+            raise KeyError("inner")
+        except KeyError as inner:
+            raise ValueError("outer") from inner
+    except ValueError as exc:
+        back = codec.decode(codec.encode([exc]))[0]
+    assert isinstance(back, RemoteException)
+    assert (back.type, back.message) == ("ValueError", "outer")
+    assert "raise ValueError" in back.traceback
+    assert back.__cause__.type == "KeyError"
+    assert same(codec.decode(codec.encode(back)), back)
+
+
+def test_an_exception_may_be_hostile(codec):
+    class Bad(Exception):
+        def __str__(self):
+            raise RuntimeError("no")
+
+    bad = Bad()
+    bad.__notes__ = [1, "\ud800", "fine"]
+    back = codec.decode(codec.encode(bad))
+    assert "Bad" in back.message
+    assert back.notes == ["\\ud800", "fine"]
+
+
+def test_a_cycle_of_causes_ends(codec):
+    a, b = ValueError("a"), ValueError("b")
+    a.__cause__, b.__cause__ = b, a
+    code, path = failure(codec.encode, a)
+    assert code == "limit_exceeded"
+    assert path.startswith('["cause"]["cause"]')
+
+
+def test_an_exception_in_any_order_of_keys(codec):
+    body = b"\x83" + b"".join(map(_codec.encode, ["zzz", [1], "message", "m", "type", "T"]))
+    back = codec.decode(b"\xc7" + bytes([len(body), 4]) + body)
+    assert (back.type, back.message, back.traceback, back.notes, back.__cause__) == ("T", "m", None, [], None)
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [{}, {"type": 1}, {"type": "T", "notes": "n"}, {"type": "T", "notes": [1]}, {"type": "T", "cause": 5}, {"type": "T", 1: 2}],
+)
+def test_a_malformed_exception(codec, entries):
+    body = _codec.encode(entries)
+    assert failure(codec.decode, b"\xc7" + bytes([len(body), 4]) + body)[0] == "deserialization_failed"
+
+
+# ---- refusals ----
+
+
+@pytest.mark.parametrize(
+    ("value", "code", "path"),
+    [
+        ({1}, "unserializable", ""),
+        (object(), "unserializable", ""),
+        (ValueError, "unserializable", ""),
+        (1j, "unserializable", ""),
+        ({"a": [1, {2}]}, "unserializable", '["a"][1]'),
+        ((1, (2, object())), "unserializable", "[1][1]"),
+        ({"a\"\\": {None: {1.5: {True: object()}}}}, "unserializable", '["a\\"\\\\"][None][1.5][True]'),
+        ({b"x": object()}, "unserializable", "[...]"),
+        ({object(): 1}, "unserializable", "[...]"),
+        ({"t": "\ud800"}, "invalid_utf8", '["t"]'),
+        ({"\ud800": 1}, "invalid_utf8", '["\\\\ud800"]'),
+        ({ValueError(): 1}, "invalid_parameter", "[...]"),
+        ({(1, ValueError()): 1}, "invalid_parameter", "[...]"),
+        ({memoryview(b"a"): 1}, "invalid_parameter", "[...]"),
+        ([2 ** (2**20)], "limit_exceeded", "[0]"),
+        ([-(2 ** (2**20))], "limit_exceeded", "[0]"),
+    ],
+    ids=lambda v: type(v).__name__,
+)
+def test_what_cannot_be_encoded(codec, value, code, path):
+    assert failure(codec.encode, value) == (code, path)
+
+
+def test_the_largest_integers_pass(codec):
+    for n in (2 ** (2**20) - 1, -(2 ** (2**20)) + 1):
+        assert codec.decode(codec.encode(n)) == n
+
+
+def nested(kind, n):
+    value = kind()
+    for _ in range(n - 1):
+        value = {"k": value} if kind is dict else kind([value])
+    return value
+
+
+@pytest.mark.parametrize("kind", [list, tuple, dict])
+def test_depth(codec, kind):
+    deep = nested(kind, 128)
+    assert codec.decode(codec.encode(deep)) == deep
+    assert failure(codec.encode, nested(kind, 129))[0] == "limit_exceeded"
+    data = {list: b"\x91" * 128 + b"\x90", dict: b"\x81\xa0" * 128 + b"\x80"}.get(kind)
+    if data is not None:
+        assert failure(codec.decode, data)[0] == "limit_exceeded"
+
+
+def test_a_list_within_itself(codec):
+    value = []
+    value.append(value)
+    assert failure(codec.encode, value)[0] == "limit_exceeded"
+
+
+def test_notes_count_no_level(codec):
+    exc = RemoteException("T", notes=["n"])
+    value = exc
+    for _ in range(127):
+        value = [value]
+    assert codec.encode(codec.decode(codec.encode(value))) == codec.encode(value)
+    assert failure(codec.encode, [value])[0] == "limit_exceeded"
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        ("", "deserialization_failed"),
+        ("c1", "deserialization_failed"),
+        ("92", "deserialization_failed"),
+        ("9201", "deserialization_failed"),
+        ("ddffffffff", "deserialization_failed"),
+        ("dfffffffff", "deserialization_failed"),
+        ("c6ffffffff", "deserialization_failed"),
+        ("a5616263", "deserialization_failed"),
+        ("cb0000", "deserialization_failed"),
+        ("c0c0", "deserialization_failed"),
+        ("d40500", "deserialization_failed"),
+        ("d4ff00", "deserialization_failed"),
+        ("c70001", "deserialization_failed"),
+        ("d402c0", "deserialization_failed"),
+        ("d5029001", "deserialization_failed"),
+        ("d503c0c0", "deserialization_failed"),
+        ("a1ff", "invalid_utf8"),
+        ("a3eda080", "invalid_utf8"),
+        ("a2c080", "invalid_utf8"),
+        ("82010101c0", "duplicate_key"),
+        ("8201c0cb3ff0000000000000c0", "duplicate_key"),
+        ("82c3c001c0", "duplicate_key"),
+        ("8190c0", "invalid_parameter"),
+        ("8180c0", "invalid_parameter"),
+    ],
+)
+def test_bytes_that_are_no_value(codec, data, code):
+    assert failure(codec.decode, bytes.fromhex(data))[0] == code
+
+
+def test_a_tuple_with_a_list_inside_is_no_key(codec):
+    inner = b"\x91\x90"
+    data = b"\x81\xc7" + bytes([len(inner), 2]) + inner + b"\xc0"
+    assert failure(codec.decode, data) == ("invalid_parameter", "[...]")
+
+
+def test_paths_of_decoding(codec):
+    data = _codec.encode({"a": [1, "xyz"]})
+    assert failure(codec.decode, data[:-3] + b"\xff\xff\xff") == ("invalid_utf8", '["a"][1]')
+
+
+def test_user_code_that_raises_while_it_is_encoded(codec):
+    class Odd(dict):
+        def items(self):
+            raise ZeroDivisionError("mine")
+
+    with pytest.raises(ZeroDivisionError, match="mine"):
+        codec.encode([Odd()])
+    assert failure(codec.encode, [type("O", (dict,), {"items": lambda self: [1]})()]) == ("unserializable", "[0]")
+
+
+def test_a_container_that_changes_under_the_hand(codec):
+    outer = []
+
+    class Changing(dict):
+        def items(self):
+            outer.clear()
+            return []
+
+    outer.extend([Changing(), 1, 2])
+    with pytest.raises(RuntimeError):
+        codec.encode(outer)
+
+
+# ---- vectors, properties ----
+
+
+def untag(form):
+    """What a JSON form (docs/wire.md, section 4) stands for."""
+    if isinstance(form, list):
+        return [untag(item) for item in form]
+    if not isinstance(form, dict) or "$pit" not in form:
+        return {key: untag(item) for key, item in form.items()} if isinstance(form, dict) else form
+    kind = form["$pit"]
+    if kind == "exception":
+        cause = None if form["cause"] is None else untag(form["cause"])
+        return RemoteException(form["type"], form["message"], form["traceback"], form["notes"], cause)
+    return {
+        "bigint": lambda: int(form["v"]),
+        "float": lambda: float(form["v"]),
+        "bytes": lambda: base64.b64decode(form["b64"]),
+        "tuple": lambda: tuple(untag(form["v"])),
+        "map": lambda: {untag(key): untag(item) for key, item in form["v"]},
+    }[kind]()
+
+
+def vectors(name):
+    path = VECTORS / name
+    return json.loads(path.read_text()) if path.exists() else []
+
+
+@pytest.mark.parametrize("vector", vectors("values.json"), ids=lambda v: v["name"])
+def test_vectors(codec, vector):
+    if not vector.get("python", True):
+        pytest.skip("for the host only")
+    data = bytes.fromhex(vector["hex"])
+    if "error" in vector:
+        assert failure(codec.decode, data)[0] == vector["error"]
+        return
+    value = codec.decode(data)
+    assert codec.encode(value).hex() == vector.get("encodes_as", vector["hex"])
+    expected = untag(json.loads(vector["json"]))
+    assert same(value, expected) or (value != value and expected != expected)
+
+
+@pytest.mark.parametrize("vector", vectors("args.json"), ids=lambda v: v["name"])
+def test_argument_vectors(vector):
+    """The pure codec; the extension's arguments are tested through calls (test_worker)."""
+    command, args, keywords = _codec.decode_call(b"\xa1c" + bytes.fromhex(vector["hex"]), 0)
+    assert command == "c"
+    assert same(list(args), untag(vector["positional"]) or [])
+    assert same(keywords or {}, untag(vector["keywords"]) or {})
+
+
+HASHABLE = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | st.text(max_size=8) | st.binary(max_size=8),
+    lambda inner: st.tuples(inner) | st.tuples(inner, inner),
+    max_leaves=4,
+)
+REMOTE = st.builds(
+    RemoteException, st.text(min_size=1, max_size=10), st.text(max_size=10), st.none() | st.text(max_size=10), st.lists(st.text(max_size=5), max_size=2)
+)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.integers(-(2**80), 2**80) | st.floats() | st.text() | st.binary() | REMOTE,
+    lambda inner: st.lists(inner, max_size=20)
+    | st.lists(inner, max_size=5).map(tuple)
+    | st.dictionaries(HASHABLE, inner, max_size=20),
+    max_leaves=30,
+)
+
+
+@given(VALUES)
+@settings(max_examples=100, deadline=None)
+def test_pure_round_trip(value):
+    assert same(_codec.decode(_codec.encode(value)), value)
+
+
+@needs_extension
+@given(VALUES)
+@settings(max_examples=200, deadline=None)
+def test_both_codecs_agree_on_values(value):
+    data = _codec.encode(value)
+    assert _snakepit.encode(value) == data
+    assert same(_snakepit.decode(data), value)
+    assert same(_codec.decode(data), value)
+
+
+def outcome(decode, data):
+    try:
+        return decode(data)
+    except CodecError as exc:
+        return exc.code, exc.path
+
+
+def agree(data):
+    pure, fast = outcome(_codec.decode, data), outcome(_snakepit.decode, data)
+    assert same(pure, fast), data.hex()
+
+
+@needs_extension
+@given(st.binary(max_size=60))
+@settings(max_examples=500, deadline=None)
+def test_both_codecs_agree_on_rubbish(data):
+    agree(data)
+
+
+@needs_extension
+@given(VALUES, st.randoms(use_true_random=False))
+@settings(max_examples=300, deadline=None)
+def test_both_codecs_agree_on_damaged_values(value, rng):
+    data = bytearray(_codec.encode(value))
+    for _ in range(rng.randrange(1, 4)):
+        at = rng.randrange(len(data) + 1)
+        if at < len(data) and rng.random() < 0.7:
+            data[at] = rng.choice([0x90, 0x81, 0xC0, 0xC7, 0xC9, 0xD4, 0xDC, rng.randrange(256)])
+        else:
+            del data[at:]
+    agree(bytes(data))
+
+
+@needs_extension
+def test_both_codecs_agree_on_every_lead_byte():
+    rng = random.Random(1)
+    for lead in range(256):
+        for size in (0, 1, 2, 4, 8, 16, 40):
+            agree(bytes([lead]) + bytes(rng.choice([0, 1, 2, 4, 0x90, 0x80, 0xC0, 0xA1, 0x61]) for _ in range(size)))
