@@ -86,7 +86,7 @@ static void *wait_for_anybody(void *unused)
     (void)unused;
     for (;;)
         if (waitpid(-1, NULL, 0) < 0)
-            usleep(1000); /* nobody there: the test is that it steals whoever comes */
+            usleep(1000); /* allow-sleep: nobody there; it shall steal whoever comes */
     return NULL;
 }
 
@@ -199,7 +199,7 @@ static void do_children(void)
             say("none");
             return;
         }
-        usleep(1000);
+        usleep(1000); /* allow-sleep: polls */
     }
     say("some");
 }

@@ -63,7 +63,7 @@ static bool await_alive(const char *run, int wanted, uint64_t limit_ns)
     while (alive(run) != wanted) {
         if (os_linux.now_ns() > limit)
             return false;
-        usleep(500);
+        usleep(500); /* allow-sleep: polls */
     }
     return true;
 }
