@@ -101,6 +101,19 @@ void call_seal(struct call *c, uint64_t sequence, uint64_t now_ns)
     c->sent = 0;
 }
 
+void call_measure(struct call *c)
+{
+    c->frame.data[2] |= FRAME_TIMED;
+}
+
+void call_sleep(struct call *c, const struct os_ops *os, uint64_t deadline_ns)
+{
+    __atomic_add_fetch(&c->sleepers, 1, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&c->wake, __ATOMIC_SEQ_CST) == 0)
+        os->futex_wait(&c->wake, 0, deadline_ns);
+    __atomic_sub_fetch(&c->sleepers, 1, __ATOMIC_SEQ_CST);
+}
+
 bool call_move(struct call *c, int state)
 {
     return sm_move(&table, &c->state, state);

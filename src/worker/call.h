@@ -15,6 +15,8 @@
 #include "base/buf.h"
 #include "base/list.h"
 #include "base/sm.h"
+#include "base/wheel.h"
+#include "os/os.h"
 #include "wire/codec.h"
 #include "wire/error.h"
 #include "wire/frame.h"
@@ -62,17 +64,21 @@ struct call {
     struct list node;           /* in the queue */
     struct lane *lane;          /* SENT; or QUEUED and just handed a lane */
     uint64_t sequence;
+    uint32_t prefix;            /* of the worker that has it, for the correlation id */
     uint64_t queued_ns, sent_ns, queue_ns;
     bool notified;              /* woken to try for a lane, has not run since */
     bool was_queued;
+    size_t queue_depth;         /* of the queue when it entered, itself included */
     struct outcome outcome;
     size_t bytes_out;
     uint64_t python_ns;
-    uint32_t wake;              /* futex word of the waiting thread: 1 = look again */
+    uint32_t wake;              /* futex word: 1 = look again (a blocking call), it has its outcome (others) */
+    uint32_t sleepers;          /* atomic: threads that wait on it */
     /* of calls that the loop carries */
-    struct list expiry;
-    uint64_t due_ns;
+    bool is_short; /* its command is known to be */
+    struct wheel_timer expiry;
     void (*done)(struct call *c); /* on the loop thread, without a lock */
+    uint32_t delivered;           /* futex word of who made it: done has run */
     struct list done_node;
     char id[CALL_ID];           /* the correlation id, when it was generated */
     uint8_t small[CALL_INLINE];
@@ -88,6 +94,9 @@ struct call_args { /* what to encode: one of the two */
 /* Encodes the frame (all but sequence and deadline, which call_seal sets). 0 or an error (owned). */
 pit_error *call_encode(struct call *c, const struct call_args *args, size_t max_frame);
 void call_seal(struct call *c, uint64_t sequence, uint64_t now_ns);
+void call_measure(struct call *c); /* the worker shall tell how long the function took */
+/* Waits until `wake` is set or the deadline. Spurious returns are allowed. */
+void call_sleep(struct call *c, const struct os_ops *os, uint64_t deadline_ns);
 /* Moves the state; false: not allowed. */
 bool call_move(struct call *c, int state);
 /* Gives the outcome (taken): false, and it is freed, when there is one already. Pool's lock. */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "wire/codec.h"
 #include "worker/worker_internal.h"
 
 static pit_value *decode_map(const struct frame *f)
@@ -111,9 +112,9 @@ static int make_lanes(struct worker *w)
         if (l->channel == NULL)
             rc = PIT_E_ALLOCATION_FAILED;
     }
-    pthread_mutex_lock(w->config->lock);
+    poollock_acquire(w->config->lock);
     w->lanes = lanes; /* worker_free() frees what there is */
-    pthread_mutex_unlock(w->config->lock);
+    poollock_release(w->config->lock);
     return rc;
 }
 
@@ -125,9 +126,9 @@ static int on_ready(struct worker *w, pit_value *ready)
         return rc;
     loop_timer_stop(w->env->loop, &w->ready_timer);
     w->ready_ns = w->env->os->now_ns();
-    pthread_mutex_lock(w->config->lock);
+    poollock_acquire(w->config->lock);
     bool moved = worker_move(w, PIT_WORKER_READY);
-    pthread_mutex_unlock(w->config->lock);
+    poollock_release(w->config->lock);
     if (moved)
         w->events->ready(w);
     return 0;

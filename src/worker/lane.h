@@ -51,7 +51,12 @@ struct lane {
     uint64_t sequence;          /* of the last call */
     unsigned first, count;
     struct flight flights[SEGMENT_SLOTS];
+    bool windowed;              /* a LOOP lane: all its calls are short, more may be written ahead */
+    bool grace_wanted;
+    bool attended;              /* `attend` is posted */
+    uint64_t stalled;           /* the first call's sequence when `stall` was set */
     struct loop_timer grace;    /* runs out: the worker is killed */
+    struct loop_timer stall;    /* runs out: what waits behind the first call is taken back */
     struct loop_work attend;    /* asks the loop to look at the lane */
     struct buf unsent;          /* the rest of a frame whose caller has gone */
     size_t unsent_done;

@@ -36,9 +36,9 @@ bool worker_move(struct worker *w, int state)
     if (!sm_move(&table, &w->state, state))
         return false;
     if (telemetry_wants(w->env->telemetry, EVENT_WORKER_STATE_CHANGED)) {
-        struct event_common common = worker_common(w);
-        const char *texts[] = {sm_name(&table, from), sm_name(&table, state)};
-        telemetry_emit(w->env->telemetry, EVENT_WORKER_STATE_CHANGED, &common, NULL, texts);
+        struct state_note note = {.generation = w->generation, .from = sm_name(&table, from), .to = sm_name(&table, state)};
+        memcpy(note.worker_id, w->id, sizeof note.worker_id);
+        buf_append(&w->config->lock->notes, &note, sizeof note);
     }
     return true;
 }
@@ -115,14 +115,14 @@ void worker_fail(struct worker *w, int code, const char *text, pit_error *failur
         w->failure = failure;
     else
         pit_error_free(failure);
-    pthread_mutex_lock(w->config->lock);
+    poollock_acquire(w->config->lock);
     bool first = !w->dead;
     w->dead = true;
     if (first && code != 0) {
         w->end_code = code;
         w->end_text = text;
     }
-    pthread_mutex_unlock(w->config->lock);
+    poollock_release(w->config->lock);
     loop_timer_stop(w->env->loop, &w->ready_timer);
     if (first)
         w->events->dead(w);
@@ -142,9 +142,9 @@ void worker_finish(struct worker *w)
     loop_timer_stop(w->env->loop, &w->stop_timer);
     loop_timer_stop(w->env->loop, &w->status_timer);
     w->exit_class = exit_classify(w->how, w->expected);
-    pthread_mutex_lock(w->config->lock);
+    poollock_acquire(w->config->lock);
     worker_move(w, PIT_WORKER_GONE);
-    pthread_mutex_unlock(w->config->lock);
+    poollock_release(w->config->lock);
     w->events->gone(w);
 }
 
@@ -173,9 +173,9 @@ static void on_exited(struct guard_child *c, struct guard_exit how)
     w->exited = true;
     w->how = how;
     worker_finish(w);
-    pthread_mutex_lock(w->config->lock);
+    poollock_acquire(w->config->lock);
     bool last = worker_unref(w);
-    pthread_mutex_unlock(w->config->lock);
+    poollock_release(w->config->lock);
     if (last)
         worker_free(w);
 }
@@ -191,10 +191,10 @@ void worker_guard_lost(struct worker *w)
 
 void worker_kill(struct worker *w, int code, const char *text)
 {
-    pthread_mutex_lock(w->config->lock);
+    poollock_acquire(w->config->lock);
     w->expected = true;
     worker_move(w, PIT_WORKER_STOPPING);
-    pthread_mutex_unlock(w->config->lock);
+    poollock_release(w->config->lock);
     signal_group(w, SIGKILL);
     worker_fail(w, code, text, NULL);
 }
@@ -217,10 +217,10 @@ static void nudge_lanes(struct worker *w)
 
 void worker_stop(struct worker *w)
 {
-    pthread_mutex_lock(w->config->lock);
+    poollock_acquire(w->config->lock);
     bool go = worker_move(w, PIT_WORKER_STOPPING);
     w->expected = true;
-    pthread_mutex_unlock(w->config->lock);
+    poollock_release(w->config->lock);
     if (!go)
         return;
     uint8_t frame[FRAME_HEADER];
@@ -235,18 +235,31 @@ void worker_stop(struct worker *w)
     worker_fail(w, PIT_E_SHUTTING_DOWN, "the worker was told to end", NULL);
 }
 
-pit_error *worker_end_error(struct worker *w)
+void worker_describe_end(struct worker *w, pit_error *e)
 {
     char *tail = mem_alloc(STDERR_TAIL);
     size_t n = tail != NULL ? capture_tail(&w->err, tail, STDERR_TAIL) : 0;
+    exit_describe(e, w->exit_class, w->how, tail, n);
+    mem_free(tail);
+}
+
+pit_error *worker_end_error(struct worker *w)
+{
     int code = w->end_code != 0 ? w->end_code : PIT_E_WORKER_CRASH;
     pit_error *e = w->end_text != NULL ? error_new(code, "worker %s: %s", w->id, w->end_text)
                                        : error_new(code, "worker %s %s", w->id, exit_class_text(w->exit_class));
     error_worker(e, w->id);
     error_pool(e, w->config->pool);
-    exit_describe(e, w->exit_class, w->how, tail, n);
-    mem_free(tail);
+    worker_describe_end(w, e);
     return e;
+}
+
+uint64_t worker_calls(const struct worker *w)
+{
+    uint64_t n = 0;
+    for (uint32_t i = 0; w->lanes != NULL && i < w->config->lanes; i++)
+        n += w->lanes[i].finished;
+    return n;
 }
 
 /* ---- what the loop tells ---- */
@@ -267,10 +280,10 @@ static void on_control(struct loop_source *s, uint32_t events)
     struct channel_frame in;
     channel_frame_init(&in);
     for (int turns = 0; turns < 64 && w->control_open; turns++) {
-        pthread_mutex_lock(w->config->lock);
+        poollock_acquire(w->config->lock);
         bool mine = w->lanes == NULL || w->is_ring || w->lanes[0].owner == LANE_IDLE || w->lanes[0].owner == LANE_CLOSED;
         int rc = mine ? w->control->ops->recv(w->control, &in) : CHANNEL_AGAIN;
-        pthread_mutex_unlock(w->config->lock);
+        poollock_release(w->config->lock);
         if (rc == CHANNEL_AGAIN) {
             if (!mine && (events & (EPOLLHUP | EPOLLERR)) != 0)
                 on_control_end(w);

@@ -15,16 +15,17 @@
 #ifndef PIT_WORKER_WORKER_H
 #define PIT_WORKER_WORKER_H
 
-#include <pthread.h>
 #include <snakepit/pool.h>
 
 #include "base/log.h"
 #include "guard/guard_client.h"
 #include "os/loop.h"
 #include "telemetry/event.h"
+#include "wire/frame.h"
 #include "worker/capture.h"
 #include "worker/exit.h"
 #include "worker/lane.h"
+#include "worker/poollock.h"
 
 /* What all workers of a host share. */
 struct worker_env {
@@ -46,7 +47,7 @@ struct worker_config {
     size_t max_frame;
     int channel;              /* PIT_CHANNEL_* */
     int64_t ready_timeout_ms, graceful_ms;
-    pthread_mutex_t *lock;    /* the pool's */
+    struct poollock *lock;    /* the pool's */
 };
 
 struct worker;
@@ -76,13 +77,16 @@ struct worker {
     /* pool's lock */
     int state, refs;
     bool dead, expected;
+    unsigned busy_lanes;
+    int condemned;         /* a caller's thread found it guilty of this: the loop kills it */
+    const char *condemned_text;
     int end_code;          /* what its calls get: PIT_E_WORKER_CRASH, or why we ended it */
     const char *end_text;  /* static: what happened, when it is not just the exit */
     struct list node;      /* in the pool's list of all workers */
     struct lane *lanes;    /* config->lanes of them once it is READY */
     bool marks;
     /* loop thread */
-    pid_t pid;
+    pid_t pid; /* written once, read under the pool's lock */
     int pidfd, control_fd;
     void *segment;
     size_t segment_bytes;
@@ -122,6 +126,8 @@ bool worker_unref(struct worker *w);
 void worker_free(struct worker *w);
 /* The error for a call that ran when the worker ended: end_code, or worker_crash with class, status and stderr. After `gone`. */
 pit_error *worker_end_error(struct worker *w);
+void worker_describe_end(struct worker *w, pit_error *e); /* adds the exit and what it printed to e */
+uint64_t worker_calls(const struct worker *w);             /* finished ones */
 struct event_common worker_common(const struct worker *w);
 
 #endif

@@ -98,9 +98,13 @@ static char **env_with_id(const struct worker *w, char *id, size_t n)
     char **env = mem_array(count + 2, sizeof *env);
     if (env == NULL)
         return NULL;
-    memcpy(env, w->config->env, count * sizeof *env);
-    snprintf(id, n, "SNAKEPIT_WORKER_ID=%s", w->id);
-    env[count] = id;
+    static const char name[] = "SNAKEPIT_WORKER_ID=";
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++) /* the host may be a worker itself */
+        if (strncmp(w->config->env[i], name, sizeof name - 1) != 0)
+            env[kept++] = w->config->env[i];
+    snprintf(id, n, "%s%s", name, w->id);
+    env[kept] = id;
     return env;
 }
 
@@ -148,17 +152,17 @@ void worker_start(struct worker *w, uint32_t prefix)
     if (rc != 0) {
         e = no_resources(w, rc, what);
     } else {
-        pthread_mutex_lock(w->config->lock);
+        poollock_acquire(w->config->lock);
         worker_ref(w); /* the guard's: until its exit is told */
-        pthread_mutex_unlock(w->config->lock);
+        poollock_release(w->config->lock);
         w->spawned = true;
         rc = ask_guard(w);
         if (rc != 0) {
             w->spawned = false;
             e = error_new(rc, "worker %s could not be started: %s", w->id, pit_strerror(rc));
-            pthread_mutex_lock(w->config->lock);
+            poollock_acquire(w->config->lock);
             worker_unref(w);
-            pthread_mutex_unlock(w->config->lock);
+            poollock_release(w->config->lock);
         }
     }
     for (int i = 0; i < 3; i++)

@@ -1,0 +1,163 @@
+/* snakepit/pool.h: validate, enter, translate. */
+#include <snakepit/pool.h>
+#include <string.h>
+
+#include "api/api.h"
+#include "base/alloc.h"
+#include "base/sm.h"
+#include "pool/pool_list.h"
+
+int pit_pool_start(pit *p, const pit_pool_options *o, pit_error **reterr)
+{
+    int rc = pit_enter_blocking(p);
+    if (rc != 0)
+        return pit_refused(reterr, rc);
+    struct pool_settings s = {0};
+    struct pool *pool = NULL;
+    pit_error *e = o != NULL ? pool_settings_read(o, &s) : error_new(PIT_E_INVALID_PARAMETER, "the options are NULL");
+    if (e == NULL)
+        e = host_add_pool(p->host, &s, &pool);
+    if (e == NULL) {
+        e = host_await(p->host, pool, false, UINT64_MAX, PIT_E_NO_WORKERS_STARTED);
+        if (e != NULL)
+            host_stop_pool(p->host, pool, 0);
+    }
+    rc = error_give(reterr, e);
+    pit_leave(p);
+    return rc;
+}
+
+int pit_pool_stop(pit *p, const char *name, int64_t drain_ms, pit_error **reterr)
+{
+    int rc = pit_enter_blocking(p);
+    if (rc != 0)
+        return pit_refused(reterr, rc);
+    pit_error *e = NULL;
+    struct pool *pool = NULL;
+    if (drain_ms < PIT_NOW)
+        e = error_new(PIT_E_INVALID_TIMEOUT, "drain_ms: %lld", (long long)drain_ms);
+    else
+        pool = host_find(p->host, name, &e);
+    if (pool != NULL)
+        host_stop_pool(p->host, pool, drain_ms == PIT_NOW ? 0 : drain_ms);
+    rc = error_give(reterr, e);
+    pit_leave(p);
+    return rc;
+}
+
+static int await_ready(pit *p, const char *name, bool all, int64_t timeout_ms, pit_error **reterr)
+{
+    int rc = timeout_ms == 0 || timeout_ms == PIT_NOW ? pit_enter(p) : pit_enter_blocking(p);
+    if (rc != 0)
+        return pit_refused(reterr, rc);
+    pit_error *e = NULL;
+    struct pool *pool = name != NULL ? host_find(p->host, name, &e) : NULL;
+    if (e == NULL && timeout_ms < PIT_NOW)
+        e = error_new(PIT_E_INVALID_TIMEOUT, "timeout_ms: %lld", (long long)timeout_ms);
+    if (e == NULL)
+        e = host_await(p->host, pool, all, timeout_ms == PIT_NOW ? 1 : host_deadline(p->host, timeout_ms), PIT_E_POOL_NOT_INITIALIZED);
+    rc = error_give(reterr, e);
+    pit_leave(p);
+    return rc;
+}
+
+int pit_await_ready(pit *p, const char *pool, int64_t timeout_ms, pit_error **reterr)
+{
+    return await_ready(p, pool, false, timeout_ms, reterr);
+}
+
+int pit_await_all_ready(pit *p, const char *pool, int64_t timeout_ms, pit_error **reterr)
+{
+    return await_ready(p, pool, true, timeout_ms, reterr);
+}
+
+static void add_stats(struct pool *pool, void *arg)
+{
+    pool_get_stats(pool, arg);
+}
+
+int pit_get_stats(pit *p, const char *name, pit_stats *ret_stats)
+{
+    if (ret_stats == NULL || ret_stats->size < sizeof(size_t))
+        return PIT_E_INVALID_PARAMETER;
+    int rc = pit_enter(p);
+    if (rc != 0)
+        return rc;
+    pit_stats sum = PIT_STATS_INIT;
+    pit_error *e = NULL;
+    struct pool *pool = name != NULL ? host_find(p->host, name, &e) : NULL;
+    if (pool != NULL)
+        add_stats(pool, &sum);
+    else if (e == NULL)
+        host_each_pool(p->host, add_stats, &sum);
+    if (e == NULL) {
+        size_t size = ret_stats->size;
+        memcpy(ret_stats, &sum, size < sizeof sum ? size : sizeof sum);
+        ret_stats->size = size;
+    }
+    rc = error_give(NULL, e);
+    pit_leave(p);
+    return rc;
+}
+
+struct pit_worker_list {
+    struct worker_rows rows;
+};
+
+static void add_rows(struct pool *pool, void *arg)
+{
+    pool_list(pool, arg);
+}
+
+int pit_list_workers(pit *p, const char *name, pit_worker_list **ret, pit_error **reterr)
+{
+    int rc = pit_enter(p);
+    if (rc != 0)
+        return pit_refused(reterr, rc);
+    pit_error *e = NULL;
+    struct pool *pool = name != NULL ? host_find(p->host, name, &e) : NULL;
+    pit_worker_list *l = e == NULL ? mem_zalloc(sizeof *l) : NULL;
+    if (l != NULL && pool != NULL)
+        add_rows(pool, &l->rows);
+    else if (l != NULL)
+        host_each_pool(p->host, add_rows, &l->rows);
+    if (e == NULL && (l == NULL || l->rows.failed)) {
+        pit_worker_list_free(l);
+        e = error_new(PIT_E_ALLOCATION_FAILED, "out of memory");
+    }
+    if (e == NULL && ret != NULL)
+        *ret = l;
+    else if (e == NULL)
+        pit_worker_list_free(l);
+    rc = error_give(reterr, e);
+    pit_leave(p);
+    return rc;
+}
+
+size_t pit_worker_list_len(const pit_worker_list *l)
+{
+    return l != NULL ? l->rows.n : 0;
+}
+
+const pit_worker_info *pit_worker_list_at(const pit_worker_list *l, size_t i)
+{
+    return l != NULL && i < l->rows.n ? &l->rows.items[i].info : NULL;
+}
+
+void pit_worker_list_free(pit_worker_list *l)
+{
+    if (l == NULL)
+        return;
+    mem_free(l->rows.items);
+    mem_free(l);
+}
+
+const char *pit_worker_state_name(int state)
+{
+    static const char *const names[] = {"none",
+#define WORKER_NAME(constant, name) #name,
+                                        PIT_WORKER_STATE_LIST(WORKER_NAME)
+#undef WORKER_NAME
+    };
+    return state > 0 && (size_t)state < sizeof names / sizeof names[0] ? names[state] : names[0];
+}

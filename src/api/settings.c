@@ -1,0 +1,261 @@
+/* Public options to settings: checks, defaults, copies. The environment is read here and nowhere below. */
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "api/api.h"
+#include "base/alloc.h"
+#include "base/env.h"
+
+enum { MAX_WORKERS = 150, RING_BYTES = 64 * 1024, RING_MIN = 4096, RING_MAX = 64 * 1024 * 1024, MAX_POOL_WORKERS = 4096 };
+
+/* X(name, timeout_ms, queue_timeout_ms) */
+#define TIMEOUT_PROFILE_LIST(X)                                                                                                \
+    X(balanced, 300000, 10000) X(production, 300000, 10000) X(production_strict, 60000, 5000) X(development, 900000, 60000)    \
+    X(ml_inference, 900000, 60000) X(batch, 3600000, 300000)
+
+static const struct profile {
+    const char *name;
+    int64_t timeout_ms, queue_timeout_ms;
+} profiles[] = {
+#define TIMEOUT_PROFILE_ROW(name, timeout, queue) {#name, timeout, queue},
+    TIMEOUT_PROFILE_LIST(TIMEOUT_PROFILE_ROW)
+#undef TIMEOUT_PROFILE_ROW
+};
+enum { PROFILES = sizeof profiles / sizeof profiles[0] };
+
+static pit_error *no_memory(void)
+{
+    return error_new(PIT_E_ALLOCATION_FAILED, "out of memory while the options were read");
+}
+
+static const char *option_or_env(const char *option, const char *name)
+{
+    if (option != NULL)
+        return option;
+    const char *value = getenv(name);
+    return value != NULL && *value != '\0' ? value : NULL;
+}
+
+/* ---- host ---- */
+
+/* Only what is safe in an argument list and a file name is kept. */
+static char *sanitised(const char *name)
+{
+    char *copy = mem_strdup(name), *to = copy;
+    for (char *from = copy; copy != NULL && *from != '\0'; from++)
+        if ((*from >= 'a' && *from <= 'z') || (*from >= 'A' && *from <= 'Z') || (*from >= '0' && *from <= '9') || *from == '_' || *from == '-')
+            *to++ = *from;
+    if (copy != NULL)
+        *to = '\0';
+    return copy;
+}
+
+static bool is_unset(const char *name)
+{
+    return name == NULL || *name == '\0' || strcmp(name, "nil") == 0 || strcmp(name, "null") == 0 || strcmp(name, "none") == 0;
+}
+
+static pit_error *check_host(const pit_options *o)
+{
+    if (o->drive < 0 || o->drive > PIT_DRIVE_HOST)
+        return error_new(PIT_E_INVALID_PARAMETER, "drive: %d is neither PIT_DRIVE_THREAD nor PIT_DRIVE_HOST", o->drive);
+    if (o->log_level < 0 || o->log_level > PIT_LOG_NONE)
+        return error_new(PIT_E_INVALID_PARAMETER, "log_level: %d is no PIT_LOG_ level", o->log_level);
+    if (o->max_workers < 0)
+        return error_new(PIT_E_INVALID_PARAMETER, "max_workers: %d is negative", o->max_workers);
+    if (o->require_ready < PIT_OFF || o->require_ready > PIT_ON)
+        return error_new(PIT_E_INVALID_PARAMETER, "require_ready is PIT_ON, PIT_OFF or 0");
+    if (o->n_pools != 0 && o->pools == NULL)
+        return error_new(PIT_E_INVALID_PARAMETER, "n_pools is %zu, but pools is NULL", o->n_pools);
+    return NULL;
+}
+
+pit_error *host_settings_read(const pit_options *o, struct host_settings *ret)
+{
+    pit_error *e = check_host(o);
+    if (e != NULL)
+        return e;
+    const char *python = option_or_env(o->python, "SNAKEPIT_PYTHON"), *path = getenv("PATH"), *venv = getenv("VIRTUAL_ENV");
+    const char *instance = option_or_env(o->instance_name, "SNAKEPIT_INSTANCE_NAME");
+    struct env env = {0};
+    struct host_settings s = {.drive = o->drive != 0 ? o->drive : PIT_DRIVE_THREAD,
+                              .max_workers = o->max_workers != 0 ? o->max_workers : MAX_WORKERS};
+    if (!duration_read(o->shutdown_timeout_ms, 15000, &s.shutdown_timeout_ms) || !duration_read(o->drain_timeout_ms, 30000, &s.drain_timeout_ms))
+        return error_new(PIT_E_INVALID_TIMEOUT, "shutdown_timeout_ms and drain_timeout_ms are milliseconds, PIT_NOW or PIT_INFINITE");
+    env_put_all(&env, (const char *const *)environ);
+    env_put_all(&env, o->env);
+    s.environ = env_take(&env);
+    s.guard_path = locate_guard(option_or_env(o->guard_path, "SNAKEPIT_GUARD"));
+    s.package_path = locate_package(option_or_env(o->python_package_path, "SNAKEPIT_PYTHON_PACKAGE"));
+    s.python = mem_strdup(python);
+    s.path = mem_strdup(path != NULL ? path : "/usr/local/bin:/usr/bin:/bin");
+    s.virtual_env = mem_strdup(venv);
+    s.instance_name = is_unset(instance) ? NULL : sanitised(instance);
+    if (s.environ == NULL || s.path == NULL || (python != NULL && s.python == NULL) || (venv != NULL && s.virtual_env == NULL))
+        e = no_memory();
+    else if (s.guard_path == NULL)
+        e = error_suggest(error_new(PIT_E_GUARD_UNAVAILABLE, "the program snakepit-guard was not found"),
+                          "install it beside the library, or set the option guard_path or SNAKEPIT_GUARD");
+    if (e != NULL)
+        host_settings_free(&s);
+    else
+        *ret = s;
+    return e;
+}
+
+/* ---- pools ---- */
+
+static bool name_is_good(const char *name)
+{
+    size_t n = strlen(name);
+    for (size_t i = 0; i < n; i++) {
+        char c = name[i];
+        bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+        if (!letter && (i == 0 || (c != '_' && c != '.' && c != '-')))
+            return false;
+    }
+    return n >= 1 && n <= 64;
+}
+
+/* A path of a .py file is made absolute, since the workers may have another working directory; *ret owned. */
+static pit_error *read_adapter(const char *adapter, char **ret)
+{
+    const char *suffix = strstr(adapter, ".py");
+    while (suffix != NULL && suffix[3] != '\0' && suffix[3] != ':')
+        suffix = strstr(suffix + 1, ".py");
+    if (suffix == NULL) {
+        *ret = mem_strdup(adapter);
+        return *ret == NULL ? no_memory() : NULL;
+    }
+    char *file = mem_strndup(adapter, (size_t)(suffix - adapter) + 3), path[PATH_MAX];
+    if (file == NULL)
+        return no_memory();
+    bool found = realpath(file, path) != NULL;
+    int error = errno;
+    mem_free(file);
+    if (!found) {
+        pit_error *e = error_new(PIT_E_ADAPTER_INVALID, "the adapter %.*s cannot be read: %s", (int)(suffix - adapter) + 3, adapter, strerror(error));
+        return error_suggest(e, "give the path of a .py file, relative to the working directory of the program");
+    }
+    struct buf b = {0};
+    buf_printf(&b, "%s%s", path, suffix + 3);
+    *ret = buf_take_str(&b);
+    buf_finish(&b);
+    return *ret == NULL ? no_memory() : NULL;
+}
+
+static const struct profile *find_profile(const char *name)
+{
+    for (int i = 0; i < PROFILES; i++)
+        if (name == NULL || strcmp(profiles[i].name, name) == 0)
+            return &profiles[i];
+    return NULL;
+}
+
+static pit_error *unknown_profile(const char *name)
+{
+    const char *names[PROFILES];
+    for (int i = 0; i < PROFILES; i++)
+        names[i] = profiles[i].name;
+    pit_error *e = error_new(PIT_E_INVALID_TIMEOUT_PROFILE, "there is no timeout profile %s", name);
+    const char *near = error_nearest(name, names, PROFILES);
+    return near != NULL ? error_suggest(e, "did you mean %s?", near) : e;
+}
+
+static pit_error *read_durations(const pit_pool_options *o, struct pool_settings *s)
+{
+    const struct profile *profile = find_profile(o->timeout_profile);
+    int64_t spin_us;
+    if (profile == NULL)
+        return unknown_profile(o->timeout_profile);
+    const struct {
+        const char *name;
+        int64_t given, fallback, *to;
+    } rows[] = {
+        {"timeout_ms", o->timeout_ms, profile->timeout_ms, &s->timeout_ms},
+        {"queue_timeout_ms", o->queue_timeout_ms, profile->queue_timeout_ms, &s->queue_timeout_ms},
+        {"cancel_grace_ms", o->cancel_grace_ms, 200, &s->cancel_grace_ms},
+        {"startup_batch_delay_ms", o->startup_batch_delay_ms, 500, &s->startup_batch_delay_ms},
+        {"worker_ready_timeout_ms", o->worker_ready_timeout_ms, 30000, &s->worker_ready_timeout_ms},
+        {"graceful_shutdown_timeout_ms", o->graceful_shutdown_timeout_ms, 6000, &s->graceful_ms},
+        {"spin_us", o->spin_us, 50, &spin_us},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        bool zero = i == 0 && rows[i].given == PIT_NOW; /* a call needs some time */
+        bool endless = (i == 2 || i == 3 || i >= 5) && rows[i].given == PIT_INFINITE;
+        if (!duration_read(rows[i].given, rows[i].fallback, rows[i].to) || zero || endless)
+            return error_new(PIT_E_INVALID_TIMEOUT, "%s: %lld is not allowed", rows[i].name, (long long)rows[i].given);
+    }
+    s->spin_ns = (uint64_t)spin_us * 1000;
+    return NULL;
+}
+
+static pit_error *read_numbers(const pit_pool_options *o, struct pool_settings *s)
+{
+    if (o->workers < 0 || o->workers > MAX_POOL_WORKERS)
+        return error_new(PIT_E_INVALID_POOL_SIZE, "pool %s: %d workers; it needs 1 to %d", o->name, o->workers, MAX_POOL_WORKERS);
+    if (o->max_queue_size < PIT_NONE || o->startup_batch_size < 0)
+        return error_new(PIT_E_INVALID_PARAMETER, "pool %s: max_queue_size and startup_batch_size are not negative", o->name);
+    if (o->channel < 0 || o->channel > PIT_CHANNEL_SOCKET)
+        return error_new(PIT_E_INVALID_PARAMETER, "pool %s: channel: %d is no PIT_CHANNEL_", o->name, o->channel);
+    size_t ring = o->ring_bytes != 0 ? o->ring_bytes : RING_BYTES;
+    if (ring < RING_MIN || ring > RING_MAX || (ring & (ring - 1)) != 0)
+        return error_new(PIT_E_INVALID_PARAMETER, "pool %s: ring_bytes is a power of two from %d to %d", o->name, RING_MIN, RING_MAX);
+    size_t frame = o->max_frame_bytes != 0 ? o->max_frame_bytes : FRAME_MAX_DEFAULT;
+    if (frame < 4096 || frame > INT32_MAX)
+        return error_new(PIT_E_INVALID_PARAMETER, "pool %s: max_frame_bytes is 4096 to %d", o->name, INT32_MAX);
+    s->workers = o->workers != 0 ? o->workers : 2 * usable_cpus();
+    s->max_queue_size = o->max_queue_size == PIT_NONE ? 0 : o->max_queue_size != 0 ? o->max_queue_size : 1000;
+    s->startup_batch_size = o->startup_batch_size != 0 ? o->startup_batch_size : 10;
+    s->channel = o->channel;
+    s->ring_bytes = (uint32_t)ring;
+    s->max_frame = frame;
+    s->lanes = 1;
+    return NULL;
+}
+
+static pit_error *read_texts(const pit_pool_options *o, struct pool_settings *s)
+{
+    int ok[4];
+    s->name = mem_strdup(o->name);
+    s->python = mem_strdup(o->python);
+    s->cwd = mem_strdup(o->cwd);
+    s->command = mem_strv_dup(o->command, &ok[0]);
+    s->adapter_args = mem_strv_dup(o->adapter_args, &ok[1]);
+    s->env = mem_strv_dup(o->env, &ok[2]);
+    s->python_path = mem_strv_dup(o->python_path, &ok[3]);
+    if (s->name == NULL || (o->python != NULL && s->python == NULL) || (o->cwd != NULL && s->cwd == NULL) || !ok[0] || !ok[1] || !ok[2] || !ok[3])
+        return no_memory();
+    return o->adapter != NULL ? read_adapter(o->adapter, &s->adapter) : NULL;
+}
+
+pit_error *pool_settings_read(const pit_pool_options *given, struct pool_settings *ret)
+{
+    pit_pool_options o;
+    struct pool_settings s = {0};
+    int rc = options_copy(&o, sizeof o, given);
+    if (rc != 0)
+        return error_new(rc, "the options of a pool: %s", pit_strerror(rc));
+    if (o.name == NULL)
+        return error_new(PIT_E_MISSING_KEY, "a pool needs a name");
+    if (!name_is_good(o.name))
+        return error_new(PIT_E_INVALID_POOL_NAME, "%s", pit_strerror(PIT_E_INVALID_POOL_NAME));
+    if ((o.adapter == NULL) == (o.command == NULL || o.command[0] == NULL))
+        return error_new(o.adapter == NULL ? PIT_E_MISSING_KEY : PIT_E_CONFIG_CONFLICT, "pool %s needs an adapter or a command, not both", o.name);
+    if (o.adapter != NULL && o.adapter[0] == '\0')
+        return error_new(PIT_E_ADAPTER_INVALID, "pool %s: the adapter's name is empty", o.name);
+    pit_error *e = read_numbers(&o, &s);
+    if (e == NULL)
+        e = read_durations(&o, &s);
+    if (e == NULL)
+        e = read_texts(&o, &s);
+    if (e != NULL)
+        pool_settings_free(&s);
+    else
+        *ret = s;
+    return e;
+}

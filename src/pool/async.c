@@ -1,0 +1,542 @@
+/* Calls that the loop carries: futures, every call of a host-driven pit, and what callers left behind.
+ *
+ * A lane of the loop may hold several calls ahead (its window) when their command is known to be short: publishing many frames for
+ * one wake-up is worth more than anything else. Should the first of them turn out to be long, the others are taken back (they are
+ * revoked in the worker's claim table, so that they run exactly once) and go elsewhere.
+ *
+ * Who sends on a lane of the loop holds the pool's lock; only the loop receives. */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "pool/pool_internal.h"
+
+enum { WINDOW = 64, BATCH = 64 };
+#define STALL_NS (4 * MS) /* so long may the first call of a lane keep others waiting that stand behind it */
+
+static struct outcome failed(pit_error *e)
+{
+    return (struct outcome){.rc = pit_error_code(e), .error = e};
+}
+
+/* ---- expiry ---- */
+
+static struct call *of_timer(struct wheel_timer *t)
+{
+    return LIST_ENTRY(t, struct call, expiry);
+}
+
+void async_expire_at(struct pool *p, struct call *c, uint64_t due_ns)
+{
+    if (due_ns == UINT64_MAX) {
+        wheel_stop(&p->expiry, &c->expiry);
+        return;
+    }
+    wheel_set(&p->expiry, &c->expiry, due_ns);
+    if (due_ns < p->expiry_due_ns) {
+        p->expiry_due_ns = due_ns;
+        loop_post(p->env->loop, &p->look_at_expiry);
+    }
+}
+
+/* ---- sending: lock ---- */
+
+static bool lane_has_room(const struct lane *l, bool is_short)
+{
+    if (l->worker->dead || l->sending != NULL || l->unsent.len != 0 || l->grace_wanted || loop_timer_armed(&l->grace))
+        return false;
+    return l->count == 0 || (is_short && l->windowed && l->worker->is_ring && l->count < WINDOW);
+}
+
+struct lane *async_lane(struct pool *p, struct call *c)
+{
+    struct lane *best = sched_take(p);
+    if (best != NULL || !c->is_short || p->queue.depth != 0)
+        return best;
+    LIST_EACH(node, &p->loop_lanes) {
+        struct lane *l = LIST_ENTRY(node, struct lane, node);
+        if (lane_has_room(l, true) && (best == NULL || l->count < best->count))
+            best = l;
+    }
+    return best;
+}
+
+/* Sends what is left of the call's frame; what fails here shows as the worker's end. */
+static void push_frame(struct pool *p, struct lane *l, struct call *c)
+{
+    struct channel *ch = l->channel;
+    int rc = ch->ops->send(ch, c->frame.data, c->frame.len, &c->sent);
+    l->sending = rc == CHANNEL_AGAIN ? c : NULL;
+    if (rc == PIT_E_PROTOCOL_ERROR)
+        sched_condemn(p, l->worker, rc, "broke the protocol");
+}
+
+/* The loop shall look at the lane's timers; the lane lives until it has. */
+static void post_attend(struct pool *p, struct lane *l)
+{
+    if (l->attended)
+        return;
+    l->attended = true;
+    worker_ref(l->worker);
+    loop_post(p->env->loop, &l->attend);
+}
+
+/* The loop must hear of the answer. It arms its lanes before it sleeps; a lane that was idle until now is armed here: the worker
+ * rings the control socket, and nobody else receives on it yet. */
+static void ensure_heard(struct pool *p, struct lane *l, bool was_idle)
+{
+    if (loop_is_current(p->env->loop))
+        return;
+    bool quiet = true;
+    if (was_idle) {
+        l->armed = true;
+        quiet = l->channel->ops->arm(l->channel, CHANNEL_FOR_FRAME);
+    }
+    if (!quiet || l->sending != NULL)
+        loop_wake(p->env->loop);
+}
+
+void async_dispatch(struct pool *p, struct lane *l, struct call *c)
+{
+    bool was_idle = l->owner != LANE_LOOP;
+    if (l->count == 0)
+        l->windowed = c->is_short;
+    sched_assign(p, l, c, LANE_LOOP);
+    push_frame(p, l, c);
+    async_expire_at(p, c, c->deadline_ns);
+    if (l->count == 2 && l->stalled == 0)
+        post_attend(p, l);
+    ensure_heard(p, l, was_idle);
+}
+
+static void refill(struct pool *p, struct lane *l)
+{
+    struct call *head;
+    while ((head = queue_head(&p->queue)) != NULL && !head->waited_for && lane_has_room(l, head->is_short)) {
+        sched_unqueue(p, head);
+        async_dispatch(p, l, head);
+    }
+}
+
+pit_error *pool_submit(struct pool *p, struct call *c)
+{
+    pool_lock(p);
+    c->state = CALL_NEW;
+    p->requests++;
+    pit_error *e = sched_admit(p, c);
+    if (e == NULL) {
+        bool measure;
+        c->is_short = commands_short(&p->commands, c->command, &measure);
+        if (measure)
+            call_measure(c);
+        struct lane *l = async_lane(p, c);
+        if (l != NULL) {
+            async_dispatch(p, l, c);
+        } else if (c->fail_fast) {
+            e = error_pool(error_new(PIT_E_NO_WORKERS_AVAILABLE, "no worker of pool %s is free, and the call must not wait", p->set.name),
+                           p->set.name);
+        } else if ((e = sched_enqueue(p, c)) == NULL) {
+            async_expire_at(p, c, c->queue_deadline_ns);
+        }
+    }
+    if (e != NULL)
+        p->errors++;
+    else
+        p->active++;
+    pool_unlock(p);
+    return e;
+}
+
+/* ---- giving up ---- */
+
+void async_abandon(struct pool *p, struct lane *l, struct flight *f)
+{
+    struct call *c = f->call;
+    f->call = NULL;
+    if (c->sent < c->frame.len) { /* the worker must get the rest, or the ring is useless */
+        buf_append(&l->unsent, c->frame.data + c->sent, c->frame.len - c->sent);
+        if (l->unsent.failed)
+            sched_condemn(p, l->worker, PIT_E_WORKER_KILLED, "was killed because memory ran out in the middle of a message to it");
+        l->unsent_done = 0;
+        if (l->sending == c)
+            l->sending = NULL;
+    }
+    lane_flag_cancel(l, f->sequence);
+    if (l->owner == LANE_CALLER) {
+        lane_move(l, LANE_LOOP);
+        list_push_back(&p->loop_lanes, &l->node);
+    }
+    l->grace_wanted = true;
+    post_attend(p, l);
+}
+
+/* A call that is with a worker gets an outcome before its answer: taken back where it has not started, else given up. */
+static void withdraw(struct pool *p, struct call *c)
+{
+    struct lane *l = c->lane;
+    for (unsigned i = 0; i < l->count; i++) {
+        struct flight *f = lane_at(l, i);
+        if (f->call != c)
+            continue;
+        if (i > 0 && c->sent == c->frame.len && lane_revoke(l, f->sequence))
+            lane_drop(l, i);
+        else
+            async_abandon(p, l, f);
+        break;
+    }
+    c->lane = NULL;
+}
+
+/* Ends a call that the loop carries; onto *done, for async_deliver. */
+void async_complete(struct pool *p, struct call *c, struct outcome o, struct list *done)
+{
+    wheel_stop(&p->expiry, &c->expiry);
+    if (o.error != NULL)
+        error_correlation(o.error, pool_correlation(p, c));
+    sched_finish(p, c, o);
+    p->active--;
+    list_push_back(done, &c->done_node);
+}
+
+static void end_early(struct pool *p, struct call *c, pit_error *e, struct list *done)
+{
+    if (c->state == CALL_QUEUED)
+        sched_unqueue(p, c);
+    else if (c->state == CALL_SENT)
+        withdraw(p, c);
+    async_complete(p, c, failed(e), done);
+}
+
+void async_deliver(struct pool *p, struct list *done)
+{
+    struct list *node;
+    bool any = !list_empty(done);
+    while ((node = list_pop_front(done)) != NULL) {
+        struct call *c = LIST_ENTRY(node, struct call, done_node);
+        c->done(c);
+    }
+    if (any && __atomic_load_n(&p->state, __ATOMIC_RELAXED) >= POOL_STOPPING)
+        host_changed(p->host);
+}
+
+static void on_expiry(struct loop_timer *t)
+{
+    struct pool *p = LIST_ENTRY(t, struct pool, expiry_timer);
+    struct list due, done;
+    list_init(&due);
+    list_init(&done);
+    pool_lock(p);
+    wheel_advance(&p->expiry, pool_now(p), &due);
+    struct list *node;
+    while ((node = list_first(&due)) != NULL) {
+        struct call *c = of_timer(LIST_ENTRY(node, struct wheel_timer, node));
+        bool queued = c->state == CALL_QUEUED;
+        end_early(p, c, expired_error(p, c, queued), &done);
+    }
+    p->expiry_due_ns = wheel_next(&p->expiry);
+    if (p->expiry_due_ns != UINT64_MAX)
+        loop_timer_set(p->env->loop, t, p->expiry_due_ns);
+    pool_unlock(p);
+    async_deliver(p, &done);
+}
+
+static void on_look_at_expiry(struct loop_work *w)
+{
+    struct pool *p = LIST_ENTRY(w, struct pool, look_at_expiry);
+    pool_lock(p);
+    uint64_t due = p->expiry_due_ns;
+    pool_unlock(p);
+    if (due != UINT64_MAX)
+        loop_timer_set(p->env->loop, &p->expiry_timer, due);
+}
+
+void pool_cancel(struct pool *p, struct call *c, const char *reason)
+{
+    struct list done;
+    int rung = 0;
+    list_init(&done);
+    pool_lock(p);
+    if (c->state == CALL_QUEUED || c->state == CALL_SENT) {
+        bool queued = c->state == CALL_QUEUED;
+        pit_error *e = error_new(PIT_E_CANCELLED, "the call of %s was cancelled%s%s", c->command, reason != NULL ? ": " : "",
+                                 reason != NULL ? reason : "");
+        error_pool(e, p->set.name);
+        error_detail_take(e, "rung", pit_int(queued ? 1 : 2));
+        if (!queued)
+            error_worker(e, c->lane->worker->id);
+        rung = queued ? 1 : 2;
+        end_early(p, c, e, &done);
+    }
+    pool_unlock(p);
+    if (rung != 0)
+        report_cancelled(p, c, rung, reason);
+    host_deliver(p->host, p, &done);
+}
+
+/* ---- receiving: the loop ---- */
+
+struct batch {
+    unsigned n;
+    struct {
+        uint64_t id, stamp;
+        size_t bytes;
+        struct outcome outcome;
+    } got[BATCH];
+};
+
+/* Takes the answers that are there. 0, CHANNEL_AGAIN when there are no more, or why the worker must go. */
+static int receive(struct lane *l, struct batch *b)
+{
+    struct channel_frame in;
+    channel_frame_init(&in);
+    int rc = 0;
+    for (b->n = 0; b->n < BATCH;) {
+        struct frame f;
+        rc = l->channel->ops->recv(l->channel, &in);
+        if (rc == 0)
+            rc = frame_parse(in.data, in.n, &f);
+        if (rc == 0 && f.kind != FRAME_RESULT && f.kind != FRAME_ERROR)
+            rc = worker_side_frame(l->worker, &f);
+        else if (rc == 0) {
+            b->got[b->n].id = f.id;
+            b->got[b->n].stamp = f.stamp;
+            b->got[b->n].bytes = in.n;
+            b->got[b->n++].outcome = call_decode(&f);
+        }
+        if (rc != 0)
+            break;
+    }
+    channel_frame_finish(&in);
+    return rc;
+}
+
+/* Gives the answers to their calls: lock. false: an answer to no call. */
+static bool settle(struct pool *p, struct lane *l, struct batch *b, struct list *done)
+{
+    bool good = true;
+    for (unsigned i = 0; i < b->n; i++) {
+        struct flight *f = lane_head(l);
+        good = good && f != NULL && f->sequence == b->got[i].id;
+        struct call *c = good ? f->call : NULL;
+        if (good)
+            lane_pop(l);
+        if (c == NULL) {
+            outcome_free(&b->got[i].outcome);
+            continue;
+        }
+        struct outcome o = b->got[i].outcome;
+        if (o.error != NULL) {
+            error_worker(o.error, l->worker->id);
+            error_pool(o.error, p->set.name);
+        }
+        if (b->got[i].stamp != 0)
+            commands_measured(&p->commands, c->command, b->got[i].stamp);
+        c->bytes_out = b->got[i].bytes;
+        c->python_ns = b->got[i].stamp;
+        c->lane = NULL;
+        l->finished++;
+        async_complete(p, c, o, done);
+    }
+    return good;
+}
+
+static void send_rest(struct pool *p, struct lane *l)
+{
+    if (l->unsent.len != 0) {
+        int rc = l->channel->ops->send(l->channel, l->unsent.data, l->unsent.len, &l->unsent_done);
+        if (rc != CHANNEL_AGAIN)
+            buf_finish(&l->unsent);
+    } else if (l->sending != NULL) {
+        push_frame(p, l, l->sending);
+    }
+}
+
+/* Is there no call on the lane that its caller has given up? */
+static bool nobody_left(const struct lane *l)
+{
+    for (unsigned i = 0; i < l->count; i++)
+        if (l->flights[(l->first + i) % SEGMENT_SLOTS].call == NULL)
+            return false;
+    return true;
+}
+
+static bool turn_lane(struct pool *p, struct lane *l, struct list *done)
+{
+    struct batch b;
+    bool dead = l->dead;
+    int rc = receive(l, &b);
+    pool_lock(p);
+    if (!settle(p, l, &b, done))
+        rc = PIT_E_PROTOCOL_ERROR;
+    if (!dead && rc != 0 && rc != CHANNEL_AGAIN && rc != PIT_E_WORKER_LOST)
+        sched_condemn(p, l->worker, rc, rc == PIT_E_PROTOCOL_ERROR ? "broke the protocol" : pit_strerror(rc));
+    if (nobody_left(l))
+        loop_timer_stop(p->env->loop, &l->grace);
+    if (l->owner == LANE_LOOP && !dead) {
+        send_rest(p, l);
+        refill(p, l);
+        if (l->count == 0 && l->unsent.len == 0)
+            sched_release(p, l);
+    }
+    pool_unlock(p);
+    return b.n != 0;
+}
+
+bool pool_turn(struct pool *p)
+{
+    struct list done;
+    bool any = false;
+    list_init(&done);
+    pool_lock(p);
+    size_t n = 0;
+    LIST_EACH(node, &p->loop_lanes)
+        n++;
+    struct list *node = list_first(&p->loop_lanes);
+    for (; n > 0 && node != NULL && node != &p->loop_lanes; n--) {
+        struct list *next = node->next; /* only this thread takes lanes out of the list */
+        struct lane *l = LIST_ENTRY(node, struct lane, node);
+        pool_unlock(p);
+        any = turn_lane(p, l, &done) || any;
+        pool_lock(p);
+        node = next;
+    }
+    pool_unlock(p);
+    async_deliver(p, &done);
+    return any;
+}
+
+bool pool_arm(struct pool *p)
+{
+    bool quiet = true;
+    pool_lock(p);
+    LIST_EACH(node, &p->loop_lanes) {
+        struct lane *l = LIST_ENTRY(node, struct lane, node);
+        if (l->dead)
+            continue;
+        l->armed = true;
+        if (!l->channel->ops->arm(l->channel, CHANNEL_FOR_FRAME))
+            quiet = false;
+        if ((l->sending != NULL || l->unsent.len != 0) && !l->channel->ops->arm(l->channel, CHANNEL_FOR_ROOM))
+            quiet = false;
+    }
+    pool_unlock(p);
+    return quiet;
+}
+
+void pool_disarm(struct pool *p)
+{
+    pool_lock(p);
+    LIST_EACH(node, &p->loop_lanes) {
+        struct lane *l = LIST_ENTRY(node, struct lane, node);
+        if (l->armed && !l->dead)
+            l->channel->ops->disarm(l->channel);
+        l->armed = false;
+    }
+    pool_unlock(p);
+}
+
+/* ---- the worker's end ---- */
+
+void async_lane_gone(struct pool *p, struct lane *l, struct list *done)
+{
+    struct batch b;
+    do {
+        pool_unlock(p);
+        int rc = receive(l, &b); /* the answers that it had published come first */
+        pool_lock(p);
+        if (!settle(p, l, &b, done) || rc != 0)
+            break;
+    } while (true);
+    while (l->count > 0) {
+        struct flight f = *lane_at(l, l->count - 1);
+        l->count--;
+        struct call *c = f.call;
+        if (c == NULL)
+            continue;
+        c->lane = NULL;
+        pit_error *e = lane_started(l, f.sequence) ? worker_end_error(l->worker) : sched_admit(p, c);
+        if (e != NULL) {
+            async_complete(p, c, failed(e), done);
+        } else {
+            sched_requeue(p, c);
+            async_expire_at(p, c, c->queue_deadline_ns);
+        }
+    }
+    l->sending = NULL;
+}
+
+/* ---- a lane's timers ---- */
+
+static void on_grace(struct loop_timer *t)
+{
+    struct lane *l = LIST_ENTRY(t, struct lane, grace);
+    worker_kill(l->worker, PIT_E_WORKER_KILLED, "it was killed: a call on it did not end in time after its cancellation");
+}
+
+/* The first call of the lane takes long: those behind it that have not started run elsewhere. */
+static void take_back(struct pool *p, struct lane *l)
+{
+    struct list back;
+    list_init(&back);
+    while (l->count > 1) {
+        struct flight f = *lane_at(l, l->count - 1);
+        if (f.call == NULL || f.call->sent < f.call->frame.len || !lane_revoke(l, f.sequence))
+            break;
+        lane_drop(l, l->count - 1);
+        f.call->is_short = false;
+        sched_requeue(p, f.call);
+        async_expire_at(p, f.call, f.call->queue_deadline_ns);
+    }
+    l->windowed = false;
+}
+
+/* `stalled` is the first call's sequence when the timer was set, 0 while it is not. */
+static void watch_head(struct pool *p, struct lane *l)
+{
+    l->stalled = l->count > 1 ? lane_head(l)->sequence : 0;
+    if (l->stalled != 0)
+        loop_timer_set(p->env->loop, &l->stall, pool_now(p) + STALL_NS);
+}
+
+static void on_stall(struct loop_timer *t)
+{
+    struct lane *l = LIST_ENTRY(t, struct lane, stall);
+    struct pool *p = l->worker->pool;
+    pool_lock(p);
+    if (l->count > 1 && lane_head(l)->sequence == l->stalled)
+        take_back(p, l);
+    watch_head(p, l);
+    sched_spread(p);
+    pool_unlock(p);
+}
+
+static void on_attend(struct loop_work *w)
+{
+    struct lane *l = LIST_ENTRY(w, struct lane, attend);
+    struct worker *worker = l->worker;
+    struct pool *p = worker->pool;
+    pool_lock(p);
+    l->attended = false;
+    if (!worker->dead && l->grace_wanted && !loop_timer_armed(&l->grace) && !nobody_left(l))
+        loop_timer_set(p->env->loop, &l->grace, pool_now(p) + (uint64_t)p->set.cancel_grace_ms * MS);
+    l->grace_wanted = false;
+    if (!worker->dead && l->stalled == 0)
+        watch_head(p, l);
+    bool last = worker_unref(worker);
+    pool_unlock(p);
+    if (last)
+        worker_free(worker);
+}
+
+void lane_init_hooks(struct lane *l)
+{
+    l->grace.fn = on_grace;
+    l->stall.fn = on_stall;
+    l->attend.fn = on_attend;
+}
+
+void async_init(struct pool *p)
+{
+    p->expiry_due_ns = UINT64_MAX;
+    p->expiry_timer.fn = on_expiry;
+    p->look_at_expiry.fn = on_look_at_expiry;
+}

@@ -1,0 +1,233 @@
+/* A blocking call: carried to its outcome by the thread that made it, without a hop through another thread.
+ *
+ *   enter: admitted, gets a lane or a place in the queue
+ *   step:  everything that can be done without waiting; says what it waits for
+ *   wait:  the one blocking line
+ *   leave: the lane goes back
+ *
+ * The worker may die, answer, pass the deadline and be given up all at once: the thread that holds the lane decides, under the
+ * pool's lock, in a fixed order: the answers that were published, then the marks, then the rest. */
+#include "pool/pool_internal.h"
+
+enum step { STEP_DONE, STEP_FRAME, STEP_ROOM, STEP_LANE, STEP_EXIT };
+
+static struct outcome failed(pit_error *e)
+{
+    return (struct outcome){.rc = pit_error_code(e), .error = e};
+}
+
+/* Gives the lane back with the call's outcome. */
+static void leave_lane(struct pool *p, struct call *c, struct outcome o)
+{
+    struct lane *l = c->lane;
+    struct worker *w = l->worker;
+    pool_lock(p);
+    lane_pop(l);
+    l->finished++;
+    c->lane = NULL;
+    sched_finish(p, c, o);
+    sched_release(p, l);
+    bool last = worker_unref(w);
+    pool_unlock(p);
+    if (last)
+        worker_free(w);
+}
+
+/* The worker has broken the rules: the call fails now, the loop kills the worker and closes the lane. */
+static void accuse(struct pool *p, struct call *c, int code, const char *text)
+{
+    struct worker *w = c->lane->worker;
+    pit_error *e = error_new(code, "worker %s %s", w->id, text);
+    error_worker(e, w->id);
+    error_pool(e, p->set.name);
+    pool_lock(p);
+    sched_condemn(p, w, code, text);
+    async_abandon(p, c->lane, lane_head(c->lane));
+    bool last = worker_unref(w);
+    c->lane = NULL;
+    sched_finish(p, c, failed(e));
+    pool_unlock(p);
+    if (last)
+        worker_free(w);
+}
+
+/* The worker has ended and its exit is known. */
+static void judge_death(struct pool *p, struct call *c)
+{
+    struct lane *l = c->lane;
+    struct worker *w = l->worker;
+    pit_error *e = lane_started(l, c->sequence) ? worker_end_error(w) : NULL;
+    pool_lock(p);
+    lane_pop(l);
+    c->lane = NULL;
+    if (e == NULL)
+        e = sched_admit(p, c); /* it never ran: it may run elsewhere, if there is an elsewhere */
+    if (e != NULL)
+        sched_finish(p, c, failed(e));
+    else
+        sched_requeue(p, c);
+    sched_release(p, l);
+    bool last = worker_unref(w);
+    pool_unlock(p);
+    if (last)
+        worker_free(w);
+}
+
+/* The deadline has passed while the call was with its worker: the caller leaves now, the loop deals with the rest. */
+static void expire_sent(struct pool *p, struct call *c)
+{
+    pit_error *e = expired_error(p, c, false);
+    pool_lock(p);
+    struct lane *l = c->lane;
+    async_abandon(p, l, lane_head(l));
+    bool last = worker_unref(l->worker);
+    c->lane = NULL;
+    sched_finish(p, c, failed(e));
+    pool_unlock(p);
+    if (last)
+        worker_free(l->worker);
+}
+
+static enum step take_frame(struct pool *p, struct call *c, const struct channel_frame *in)
+{
+    struct frame f;
+    int rc = frame_parse(in->data, in->n, &f);
+    bool answer = rc == 0 && (f.kind == FRAME_RESULT || f.kind == FRAME_ERROR);
+    if (answer && f.id == c->sequence) {
+        c->bytes_out = in->n;
+        c->python_ns = f.stamp;
+        struct outcome o = call_decode(&f);
+        if (o.error != NULL) {
+            error_worker(o.error, c->lane->worker->id);
+            error_pool(o.error, p->set.name);
+        }
+        leave_lane(p, c, o);
+        return STEP_DONE;
+    }
+    if (rc == 0 && !answer)
+        rc = worker_side_frame(c->lane->worker, &f);
+    else
+        rc = PIT_E_PROTOCOL_ERROR;
+    if (rc == 0)
+        return STEP_FRAME;
+    accuse(p, c, PIT_E_PROTOCOL_ERROR, "sent something that is no answer to its call");
+    return STEP_DONE;
+}
+
+/* One attempt to send and to receive. */
+static enum step step_on_lane(struct pool *p, struct call *c, struct channel_frame *in)
+{
+    struct channel *ch = c->lane->channel;
+    bool ended = __atomic_load_n(&c->lane->dead, __ATOMIC_ACQUIRE); /* before looking for answers: they come first */
+    int rc = 0;
+    if (c->sent < c->frame.len) {
+        rc = ch->ops->send(ch, c->frame.data, c->frame.len, &c->sent);
+        if (rc == CHANNEL_AGAIN && !ended)
+            return STEP_ROOM;
+    }
+    if (rc == 0 || rc == CHANNEL_AGAIN || rc == PIT_E_WORKER_LOST)
+        rc = ch->ops->recv(ch, in);
+    if (rc == 0)
+        return take_frame(p, c, in);
+    if (ended) {
+        judge_death(p, c);
+        return STEP_DONE;
+    }
+    if (rc == CHANNEL_AGAIN)
+        return STEP_FRAME;
+    if (rc == PIT_E_WORKER_LOST)
+        return STEP_EXIT;
+    accuse(p, c, rc, rc == PIT_E_PROTOCOL_ERROR ? "broke the protocol" : pit_strerror(rc));
+    return STEP_DONE;
+}
+
+static void wait_for(struct pool *p, struct call *c, enum step what, uint64_t deadline_ns)
+{
+    struct channel *ch = c->lane != NULL ? c->lane->channel : NULL;
+    if (what == STEP_FRAME || what == STEP_ROOM)
+        ch->ops->wait(ch, what == STEP_FRAME ? CHANNEL_FOR_FRAME : CHANNEL_FOR_ROOM, deadline_ns, p->set.spin_ns);
+    else
+        call_sleep(c, p->env->os, deadline_ns);
+}
+
+/* Rides the lane until the call has its outcome or is back in the queue. */
+static void ride(struct pool *p, struct call *c)
+{
+    struct channel_frame in;
+    channel_frame_init(&in);
+    for (bool waited = false;; waited = true) {
+        __atomic_store_n(&c->wake, 0, __ATOMIC_RELEASE);
+        enum step what = step_on_lane(p, c, &in);
+        if (what == STEP_DONE)
+            break;
+        if (waited && c->deadline_ns != UINT64_MAX && pool_now(p) >= c->deadline_ns) {
+            expire_sent(p, c);
+            break;
+        }
+        wait_for(p, c, what, c->deadline_ns);
+    }
+    channel_frame_finish(&in);
+}
+
+/* Waits in the queue until the call has a lane or its outcome. */
+static void wait_for_lane(struct pool *p, struct call *c)
+{
+    pool_lock(p);
+    while (c->state == CALL_QUEUED) {
+        c->notified = false;
+        if (sched_try(p, c))
+            break;
+        if (pool_now(p) >= c->queue_deadline_ns) {
+            sched_unqueue(p, c);
+            sched_finish(p, c, failed(expired_error(p, c, true)));
+            break;
+        }
+        __atomic_store_n(&c->wake, 0, __ATOMIC_RELEASE);
+        pool_unlock(p);
+        wait_for(p, c, STEP_LANE, c->queue_deadline_ns);
+        pool_lock(p);
+    }
+    pool_unlock(p);
+}
+
+static pit_error *enter(struct pool *p, struct call *c)
+{
+    pit_error *e = sched_admit(p, c);
+    if (e != NULL)
+        return e;
+    struct lane *l = sched_take(p);
+    if (l != NULL) {
+        sched_assign(p, l, c, LANE_CALLER);
+        return NULL;
+    }
+    if (!c->fail_fast)
+        return sched_enqueue(p, c);
+    e = error_new(PIT_E_NO_WORKERS_AVAILABLE, "no worker of pool %s is free, and the call must not wait", p->set.name);
+    return error_pool(e, p->set.name);
+}
+
+void pool_call(struct pool *p, struct call *c)
+{
+    pool_lock(p);
+    p->requests++;
+    p->active++;
+    c->state = CALL_NEW;
+    pit_error *e = enter(p, c);
+    if (e != NULL)
+        sched_finish(p, c, failed(e));
+    bool queued = c->state == CALL_QUEUED;
+    pool_unlock(p);
+    if (queued && c->observed)
+        report_queued(p, c);
+    while (c->state != CALL_DONE) {
+        if (c->state == CALL_QUEUED)
+            wait_for_lane(p, c);
+        else
+            ride(p, c);
+    }
+    pool_lock(p);
+    bool watched = --p->active == 0 && p->state >= POOL_STOPPING;
+    pool_unlock(p);
+    if (watched)
+        host_changed(p->host);
+}

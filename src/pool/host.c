@@ -1,0 +1,481 @@
+/* See host.h. This file: the loop and its thread, waiting, the guard, and the end of a host. */
+#include "pool/host.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "pool/pool_internal.h"
+
+enum { GUARD_START_MS = 5000, GUARD_RETRY_MS = 1000, KILL_RESERVE_MS = 2000 };
+
+/* ---- waiting ---- */
+
+uint64_t host_deadline(struct host *h, int64_t ms)
+{
+    return ms < 0 ? UINT64_MAX : h->os->now_ns() + (uint64_t)ms * MS;
+}
+
+bool host_may_block(struct host *h)
+{
+    return !loop_is_current(h->loop) && !telemetry_in_handler();
+}
+
+void host_changed(struct host *h)
+{
+    __atomic_add_fetch(&h->change, 1, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&h->sleepers, __ATOMIC_SEQ_CST) != 0)
+        h->os->futex_wake(&h->change, INT_MAX);
+}
+
+/* One turn of the loop by this thread; or, while another thread drives, a sleep until that one stops. */
+static void drive_or_follow(struct host *h, const uint32_t *word, uint32_t seen, uint64_t deadline_ns)
+{
+    uint32_t baton = __atomic_load_n(&h->baton, __ATOMIC_SEQ_CST);
+    if (pthread_mutex_trylock(&h->drive_lock) == 0) {
+        if (__atomic_load_n(word, __ATOMIC_SEQ_CST) == seen)
+            loop_run_once(h->loop, deadline_ns);
+        pthread_mutex_unlock(&h->drive_lock);
+        __atomic_add_fetch(&h->baton, 1, __ATOMIC_SEQ_CST);
+        if (__atomic_load_n(&h->followers, __ATOMIC_SEQ_CST) != 0)
+            h->os->futex_wake(&h->baton, INT_MAX);
+        return;
+    }
+    __atomic_add_fetch(&h->followers, 1, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(word, __ATOMIC_SEQ_CST) == seen)
+        h->os->futex_wait(&h->baton, baton, deadline_ns);
+    __atomic_sub_fetch(&h->followers, 1, __ATOMIC_SEQ_CST);
+}
+
+bool host_wait(struct host *h, const uint32_t *word, uint32_t seen, uint64_t deadline_ns)
+{
+    __atomic_add_fetch(&h->sleepers, 1, __ATOMIC_SEQ_CST);
+    bool changed;
+    while (!(changed = __atomic_load_n(word, __ATOMIC_SEQ_CST) != seen)) {
+        if (deadline_ns != UINT64_MAX && h->os->now_ns() >= deadline_ns)
+            break;
+        if (h->set.drive == PIT_DRIVE_HOST)
+            drive_or_follow(h, word, seen, deadline_ns);
+        else
+            h->os->futex_wait(word, seen, deadline_ns);
+    }
+    __atomic_sub_fetch(&h->sleepers, 1, __ATOMIC_SEQ_CST);
+    return changed;
+}
+
+bool host_wait_call(struct host *h, struct call *c, uint64_t deadline_ns)
+{
+    __atomic_add_fetch(&c->sleepers, 1, __ATOMIC_SEQ_CST);
+    bool done = host_wait(h, &c->wake, 0, deadline_ns);
+    __atomic_sub_fetch(&c->sleepers, 1, __ATOMIC_SEQ_CST);
+    return done;
+}
+
+void host_dispatch(struct host *h)
+{
+    if (pthread_mutex_trylock(&h->drive_lock) != 0)
+        return; /* somebody blocks in a call and drives meanwhile */
+    loop_run_once(h->loop, 0);
+    pthread_mutex_unlock(&h->drive_lock);
+    __atomic_add_fetch(&h->baton, 1, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&h->followers, __ATOMIC_SEQ_CST) != 0)
+        h->os->futex_wake(&h->baton, INT_MAX);
+}
+
+struct job {
+    struct loop_work work;
+    struct host *host;
+    void (*fn)(struct host *h, void *arg);
+    void *arg;
+    uint32_t done;
+};
+
+static void run_job(struct loop_work *w)
+{
+    struct job *j = LIST_ENTRY(w, struct job, work);
+    struct host *h = j->host;
+    uint32_t *done = &j->done;
+    j->fn(h, j->arg);
+    __atomic_store_n(done, 1, __ATOMIC_SEQ_CST); /* *j may be gone from here on */
+    h->os->futex_wake(done, 1);
+}
+
+void host_run(struct host *h, void (*fn)(struct host *h, void *arg), void *arg)
+{
+    struct job j = {.work = {.fn = run_job}, .host = h, .fn = fn, .arg = arg};
+    loop_post(h->loop, &j.work);
+    host_wait(h, &j.done, 0, UINT64_MAX);
+}
+
+/* ---- the loop ---- */
+
+static bool before_sleep(void *user)
+{
+    struct host *h = user;
+    bool quiet = true;
+    LIST_EACH(node, &h->pools)
+        if (pool_turn(LIST_ENTRY(node, struct pool, node)))
+            quiet = false;
+    LIST_EACH(node, &h->pools)
+        if (!pool_arm(LIST_ENTRY(node, struct pool, node)))
+            quiet = false;
+    return quiet;
+}
+
+static void after_sleep(void *user)
+{
+    struct host *h = user;
+    if (h->set.drive == PIT_DRIVE_HOST)
+        return; /* the foreign loop sleeps when pit_dispatch has returned: the lanes stay armed */
+    LIST_EACH(node, &h->pools)
+        pool_disarm(LIST_ENTRY(node, struct pool, node));
+}
+
+static void *loop_thread(void *arg)
+{
+    struct host *h = arg;
+    while (!__atomic_load_n(&h->stop, __ATOMIC_ACQUIRE))
+        loop_run_once(h->loop, UINT64_MAX);
+    return NULL;
+}
+
+static void on_done_work(struct loop_work *w)
+{
+    struct host *h = LIST_ENTRY(w, struct host, done_work);
+    for (;;) {
+        pthread_mutex_lock(&h->lock);
+        struct list *node = list_pop_front(&h->done);
+        pthread_mutex_unlock(&h->lock);
+        if (node == NULL)
+            return;
+        struct call *c = LIST_ENTRY(node, struct call, done_node);
+        c->done(c);
+    }
+}
+
+void host_deliver(struct host *h, struct pool *p, struct list *done)
+{
+    (void)p;
+    struct list *node;
+    bool any = false;
+    pthread_mutex_lock(&h->lock);
+    while ((node = list_pop_front(done)) != NULL) {
+        list_push_back(&h->done, node);
+        any = true;
+    }
+    pthread_mutex_unlock(&h->lock);
+    if (!any)
+        return;
+    loop_post(h->loop, &h->done_work);
+    host_changed(h);
+}
+
+uint32_t host_next_prefix(struct host *h)
+{
+    return ++h->prefix;
+}
+
+/* ---- the guard ---- */
+
+static void on_spawned(void *user, uint64_t token, int error, const char *call, pid_t pid, int pidfd)
+{
+    (void)user;
+    struct guard_child *c = (struct guard_child *)(uintptr_t)token;
+    c->spawned(c, error, call, pid, pidfd);
+}
+
+static void on_exited(void *user, uint64_t token, pid_t pid, struct guard_exit how)
+{
+    (void)user;
+    (void)pid;
+    struct guard_child *c = (struct guard_child *)(uintptr_t)token;
+    c->exited(c, how);
+}
+
+static void on_lost(void *user, const char *why)
+{
+    struct host *h = user;
+    log_line(&h->log, PIT_LOG_ERROR, "the guard process is gone (%s): its workers are replaced", why);
+    if (telemetry_wants(h->telemetry, EVENT_GUARD_LOST))
+        telemetry_emit(h->telemetry, EVENT_GUARD_LOST, NULL, (const double[]){1}, &why);
+    h->lost_guard = h->env.guard;
+    h->env.guard = NULL;
+    LIST_EACH(node, &h->pools)
+        pool_guard_lost(LIST_ENTRY(node, struct pool, node));
+    interpreters_guard_lost(h);
+    loop_post(h->loop, &h->guard_work);
+}
+
+static pit_error *start_guard(struct host *h)
+{
+    static const struct guard_callbacks callbacks = {on_spawned, on_exited, on_lost};
+    int error = 0;
+    const char *call = "";
+    int rc = guard_start(h->os, h->loop, h->set.guard_path, h->run_id, GUARD_START_MS, &callbacks, h, &h->env.guard, &error, &call);
+    if (rc == 0)
+        return NULL;
+    h->env.guard = NULL;
+    pit_error *e = error_new(rc, "the guard %s could not be started: %s: %s", h->set.guard_path, call, strerror(error));
+    error_detail_take(e, "errno", pit_int(error));
+    error_detail_take(e, "call", pit_str(call));
+    return error_suggest(e, "is snakepit-guard installed? See the option guard_path, or SNAKEPIT_GUARD");
+}
+
+static void on_guard_work(struct loop_work *w)
+{
+    struct host *h = LIST_ENTRY(w, struct host, guard_work);
+    if (h->lost_guard != NULL) {
+        guard_destroy(h->lost_guard, 0);
+        h->lost_guard = NULL;
+        guard_sweep(h->os, h->run_id);
+    }
+    if (h->env.guard != NULL || __atomic_load_n(&h->closing, __ATOMIC_ACQUIRE))
+        return;
+    pit_error *e = start_guard(h);
+    if (e != NULL) {
+        log_line(&h->log, PIT_LOG_ERROR, "%s", pit_error_message(e));
+        pit_error_free(e);
+        loop_timer_set(h->loop, &h->guard_timer, h->os->now_ns() + GUARD_RETRY_MS * MS);
+        return;
+    }
+    LIST_EACH(node, &h->pools)
+        pool_guard_back(LIST_ENTRY(node, struct pool, node));
+}
+
+static void on_guard_timer(struct loop_timer *t)
+{
+    struct host *h = LIST_ENTRY(t, struct host, guard_timer);
+    loop_post(h->loop, &h->guard_work);
+}
+
+/* ---- making ---- */
+
+static void free_settings(struct host_settings *s)
+{
+    mem_free(s->guard_path);
+    mem_free(s->package_path);
+    mem_free(s->instance_name);
+    mem_free(s->python);
+    mem_free(s->path);
+    mem_free(s->virtual_env);
+    mem_free_strv(s->environ);
+    *s = (struct host_settings){0};
+}
+
+void host_settings_free(struct host_settings *s)
+{
+    free_settings(s);
+}
+
+static int make_ids(struct host *h)
+{
+    static const char digits[] = "0123456789abcdefghijklmnopqrstuvwxyz";
+    uint32_t noise[3];
+    int rc = h->os->random(noise, sizeof noise);
+    uint64_t n = h->os->wall_ns() / (1000 * MS) % (36u * 36 * 36 * 36 * 36) * 1296 + noise[0] % 1296;
+    for (int i = 6; i >= 0; i--, n /= 36)
+        h->run_id[i] = digits[n % 36];
+    h->call_prefix = h->prefix = noise[1];
+    h->call_counter = noise[2];
+    return rc;
+}
+
+static void free_host(struct host *h)
+{
+    LIST_EACH_SAFE(node, next, &h->interpreters)
+        interpreter_free(LIST_ENTRY(node, struct interpreter, node));
+    struct list *lists[] = {&h->pools, &h->stopped};
+    for (int i = 0; i < 2; i++)
+        LIST_EACH_SAFE(node, next, lists[i])
+            pool_destroy(LIST_ENTRY(node, struct pool, node));
+    if (h->telemetry != NULL)
+        telemetry_destroy(h->telemetry);
+    loop_destroy(h->loop);
+    pthread_mutex_destroy(&h->lock);
+    pthread_mutex_destroy(&h->drive_lock);
+    free_settings(&h->set);
+    mem_free(h);
+}
+
+static void warn(void *user, const char *text)
+{
+    struct host *h = user;
+    log_line(&h->log, PIT_LOG_WARNING, "%s", text);
+}
+
+static struct host *alloc_host(const struct os_ops *os, struct host_settings *set, const struct log *log)
+{
+    struct host *h = mem_zalloc(sizeof *h);
+    if (h == NULL) {
+        free_settings(set);
+        return NULL;
+    }
+    h->os = os;
+    h->set = *set;
+    h->log = *log;
+    *set = (struct host_settings){0};
+    list_init(&h->pools);
+    list_init(&h->stopped);
+    list_init(&h->done);
+    list_init(&h->interpreters);
+    pthread_mutex_init(&h->lock, NULL);
+    pthread_mutex_init(&h->drive_lock, NULL);
+    h->done_work.fn = on_done_work;
+    h->guard_work.fn = on_guard_work;
+    h->guard_timer.fn = on_guard_timer;
+    return h;
+}
+
+static pit_error *start_loop(struct host *h)
+{
+    int rc = loop_create(h->os, &h->loop);
+    if (rc == 0)
+        rc = make_ids(h);
+    h->telemetry = rc == 0 ? telemetry_create(h->os->now_ns) : NULL;
+    if (rc == -ENOMEM || (rc == 0 && h->telemetry == NULL))
+        return error_new(PIT_E_ALLOCATION_FAILED, "out of memory while the host was opened");
+    if (rc != 0)
+        return error_detail_take(error_new(PIT_E_SYSTEM_ERROR, "the event loop could not be made: %s", strerror(-rc)), "errno", pit_int(-rc));
+    telemetry_set_warn(h->telemetry, warn, h);
+    loop_set_hooks(h->loop, before_sleep, after_sleep, h);
+    h->env = (struct worker_env){.os = h->os, .loop = h->loop, .telemetry = h->telemetry, .log = &h->log, .run_id = h->run_id};
+    return start_guard(h);
+}
+
+static int start_thread(struct host *h)
+{
+    if (h->set.drive == PIT_DRIVE_HOST)
+        return 0;
+    int rc = h->os->thread_start(&h->thread, loop_thread, h);
+    h->has_thread = rc == 0;
+    return rc;
+}
+
+pit_error *host_create(const struct os_ops *os, struct host_settings *set, const struct log *log, struct host **ret)
+{
+    struct host *h = alloc_host(os, set, log);
+    if (h == NULL)
+        return error_new(PIT_E_ALLOCATION_FAILED, "out of memory while the host was opened");
+    pit_error *e = start_loop(h);
+    if (e == NULL) {
+        int rc = start_thread(h);
+        if (rc != 0) {
+            e = error_new(PIT_E_SYSTEM_ERROR, "the loop thread could not be started: %s", strerror(-rc));
+            guard_destroy(h->env.guard, host_deadline(h, KILL_RESERVE_MS));
+        }
+    }
+    if (e != NULL)
+        free_host(h);
+    else
+        *ret = h;
+    return e;
+}
+
+/* ---- ending ---- */
+
+static bool all_idle(struct host *h)
+{
+    bool idle = true;
+    LIST_EACH(node, &h->pools)
+        idle = pool_is_idle(LIST_ENTRY(node, struct pool, node)) && idle;
+    return idle;
+}
+
+static bool all_gone(struct host *h)
+{
+    bool gone = true;
+    LIST_EACH(node, &h->pools)
+        gone = !pool_has_workers(LIST_ENTRY(node, struct pool, node)) && gone;
+    return gone;
+}
+
+static bool wait_until(struct host *h, bool (*holds)(struct host *), uint64_t deadline_ns)
+{
+    for (;;) {
+        uint32_t seen = __atomic_load_n(&h->change, __ATOMIC_SEQ_CST);
+        if (holds(h))
+            return true;
+        if (!host_wait(h, &h->change, seen, deadline_ns))
+            return holds(h);
+    }
+}
+
+static void end_all_calls(struct host *h, void *arg)
+{
+    (void)arg;
+    LIST_EACH(node, &h->pools)
+        pool_end_calls(LIST_ENTRY(node, struct pool, node));
+}
+
+static void stop_all(struct host *h, void *arg)
+{
+    LIST_EACH(node, &h->pools)
+        pool_stop_workers(LIST_ENTRY(node, struct pool, node), arg != NULL);
+}
+
+static void shut_all(struct host *h, void *arg)
+{
+    (void)arg;
+    LIST_EACH(node, &h->pools)
+        pool_shut(LIST_ENTRY(node, struct pool, node));
+}
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+void host_shutdown(struct host *h)
+{
+    __atomic_store_n(&h->closing, true, __ATOMIC_RELEASE);
+    if (h->close_deadline_ns == 0)
+        h->close_deadline_ns = host_deadline(h, h->set.shutdown_timeout_ms);
+    host_run(h, shut_all, NULL);
+    uint64_t reserve = h->close_deadline_ns == UINT64_MAX ? UINT64_MAX : h->close_deadline_ns - KILL_RESERVE_MS * MS;
+    if (wait_until(h, all_idle, earlier(host_deadline(h, h->set.drain_timeout_ms), reserve)))
+        return;
+    host_run(h, end_all_calls, NULL);
+    wait_until(h, all_idle, host_deadline(h, KILL_RESERVE_MS / 2));
+}
+
+static void report_cleanup(struct host *h, enum event_id id, uint64_t began_ns, double count)
+{
+    char survivors[16];
+    snprintf(survivors, sizeof survivors, "%.0f", count);
+    const double numbers[] = {count, (double)(h->os->now_ns() - began_ns) / 1e6};
+    const char *texts[] = {h->run_id, survivors};
+    telemetry_emit(h->telemetry, id, NULL, numbers, texts);
+}
+
+int host_destroy(struct host *h)
+{
+    uint64_t began = h->os->now_ns(), kill_at = h->close_deadline_ns;
+    if (kill_at != UINT64_MAX)
+        kill_at = kill_at > began + KILL_RESERVE_MS * MS ? kill_at - KILL_RESERVE_MS * MS : began;
+    telemetry_emit(h->telemetry, EVENT_CLEANUP_START, NULL, (const double[]){0}, (const char *const[]){h->run_id});
+    host_run(h, stop_all, NULL);
+    if (!wait_until(h, all_gone, kill_at)) {
+        host_run(h, stop_all, h);
+        wait_until(h, all_gone, host_deadline(h, KILL_RESERVE_MS / 2));
+    }
+    if (h->has_thread) {
+        __atomic_store_n(&h->stop, true, __ATOMIC_RELEASE);
+        loop_wake(h->loop);
+        pthread_join(h->thread, NULL);
+    }
+    guard_destroy(h->lost_guard, 0);
+    int survivors = guard_destroy(h->env.guard, host_deadline(h, KILL_RESERVE_MS / 2));
+    h->env.guard = NULL;
+    LIST_EACH(node, &h->pools)
+        pool_guard_lost(LIST_ENTRY(node, struct pool, node));
+    report_cleanup(h, survivors == 0 ? EVENT_CLEANUP_SUCCESS : EVENT_CLEANUP_TIMEOUT, began, survivors);
+    free_host(h);
+    return survivors == 0 ? 0 : PIT_E_CLEANUP_TIMEOUT;
+}
+
+void host_abandon(struct host *h)
+{
+    guard_abandon(h->env.guard);
+}

@@ -1,0 +1,91 @@
+/* A host: what one pit is made of below its API. The loop and its thread, the guard, the pools, and how threads wait for them.
+ *
+ * Invariants
+ *  1. Pools are added and removed on the loop thread, under `lock`; a stopped pool's memory lives until the host's end, so that a call that has
+ *     just looked it up may still find that it is stopped.
+ *  2. Whoever waits for something other than a lane waits in host_wait(): on a futex word, or driving the loop when the host drives.
+ *  3. There is at most one guard. When it is lost, every worker of it is given up, another is started, and the pools fill again.
+ *
+ * Threads: functions marked "loop" on the loop thread, the others anywhere. */
+#ifndef PIT_POOL_HOST_H
+#define PIT_POOL_HOST_H
+
+#include <pthread.h>
+
+#include "pool/interpreter.h"
+#include "pool/pool.h"
+
+struct host_settings { /* strings owned */
+    char *guard_path, *package_path, *instance_name, *python; /* python: NULL = look it up */
+    char *path, *virtual_env;                                 /* of the environment, for the look-up */
+    char **environ;                                           /* of the host, with the option `env` applied */
+    int drive;
+    int64_t shutdown_timeout_ms, drain_timeout_ms;
+    int max_workers;
+};
+
+struct host {
+    const struct os_ops *os;
+    struct host_settings set;
+    struct log log;
+    struct loop *loop;
+    struct telemetry *telemetry;
+    struct worker_env env;
+    char run_id[8];
+    pthread_mutex_t lock;
+    struct list pools;   /* lock; in order of their start */
+    struct list stopped; /* lock */
+    struct pool *first;  /* atomic: the default pool */
+    struct list done;    /* lock: calls whose end is still to be told on the loop thread */
+    struct list interpreters; /* loop: what has been probed */
+    int total_workers;   /* lock */
+    bool closing;        /* lock */
+    struct guard_client *lost_guard; /* loop */
+    pthread_t thread;
+    bool has_thread;
+    bool stop;           /* atomic: the loop thread ends */
+    uint32_t change;     /* futex word: counts what waiters may wait for */
+    uint32_t sleepers;
+    pthread_mutex_t drive_lock; /* PIT_DRIVE_HOST: held by who runs the loop */
+    uint32_t baton, followers;  /* futex word: counts the times that somebody stopped driving */
+    struct loop_work done_work, guard_work;
+    struct loop_timer guard_timer;
+    uint32_t prefix;         /* loop: of the last worker */
+    uint32_t call_prefix;    /* of calls that get their id before they have a worker */
+    uint64_t call_counter;   /* atomic */
+    uint64_t close_deadline_ns;
+};
+
+void host_settings_free(struct host_settings *s);
+/* Makes the host, its loop and guard; takes what `set` owns, also on failure. An error (owned), or NULL. */
+pit_error *host_create(const struct os_ops *os, struct host_settings *set, const struct log *log, struct host **ret);
+/* Adds a pool and begins to start it (set's content is taken). Blocks for a turn of the loop; the pool's fate is awaited by host_await. */
+pit_error *host_add_pool(struct host *h, struct pool_settings *set, struct pool **ret);
+/* name NULL: the default pool. NULL and *ret_error. */
+struct pool *host_find(struct host *h, const char *name, pit_error **ret_error);
+/* Waits for the pool (NULL: each): one ready worker, or all. NULL, or an error (owned): not_ready, or failed_code with the last start's
+ * error as its cause. */
+pit_error *host_await(struct host *h, struct pool *p, bool all_workers, uint64_t deadline_ns, int failed_code);
+void host_stop_pool(struct host *h, struct pool *p, int64_t drain_ms);
+/* Refuses new calls, waits for the running ones to the deadline, ends them. */
+void host_shutdown(struct host *h);
+/* After host_shutdown: ends workers, guard, loop; frees. 0 or PIT_E_CLEANUP_TIMEOUT. */
+int host_destroy(struct host *h);
+/* In a forked child. */
+void host_abandon(struct host *h);
+
+/* Waits until *word is not `seen` any more, or the deadline; true: it has changed. Drives the loop meanwhile when the host drives. */
+bool host_wait(struct host *h, const uint32_t *word, uint32_t seen, uint64_t deadline_ns);
+/* Waits until the call has its outcome, or the deadline. */
+bool host_wait_call(struct host *h, struct call *c, uint64_t deadline_ns);
+void host_changed(struct host *h);
+/* Tells the ends of calls on the loop thread. */
+void host_deliver(struct host *h, struct pool *p, struct list *done);
+void host_dispatch(struct host *h); /* PIT_DRIVE_HOST */
+bool host_may_block(struct host *h); /* false: this thread runs a callback */
+uint32_t host_next_prefix(struct host *h); /* loop */
+uint64_t host_deadline(struct host *h, int64_t ms); /* PIT_INFINITE: UINT64_MAX */
+/* Runs fn on the loop and waits for it. Any thread that may block. */
+void host_run(struct host *h, void (*fn)(struct host *h, void *arg), void *arg);
+
+#endif

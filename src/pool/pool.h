@@ -1,0 +1,129 @@
+/* A pool: identical workers, one queue, and the choice of a lane for each call.
+ *
+ *   STARTING --first worker ready--> RUNNING --every start failed--> FAILED --a start succeeds--> RUNNING
+ *       any -> STOPPING (no new calls) -> STOPPED (no worker left)
+ *
+ * Invariants
+ *  1. `lock` guards everything marked so, and all states of workers, lanes and calls. No callback of a user and nothing that blocks
+ *     runs under it.
+ *  2. An idle lane is in `idle`, a lane of the loop in `loop_lanes`, a lane of a caller in neither. Only READY and BUSY workers
+ *     that are not `dead` have idle lanes.
+ *  3. A call is QUEUED and in the queue, or SENT and in its lane's flights, or has its outcome.
+ *  4. When a lane becomes free while calls wait, either the head gets it, or the head has been woken to take one (`notified`): a wait
+ *     never outlives the last busy lane.
+ *  5. Each slot has at most one worker that is not dead; the dead ones only finish.
+ *  6. Lock order: a pool's lock, then nothing of another pool. The host's lock comes before a pool's.
+ *
+ * Threads: pool_call, pool_submit, pool_cancel, pool_stats, pool_list: any. The rest: loop thread. */
+#ifndef PIT_POOL_POOL_H
+#define PIT_POOL_POOL_H
+
+#include "base/wheel.h"
+#include "pool/commands.h"
+#include "pool/queue.h"
+#include "worker/worker.h"
+
+/* X(CONSTANT, name, edges) */
+#define POOL_STATE_LIST(X)                                                                                                     \
+    X(STARTING, starting, SM_TO(POOL_RUNNING) | SM_TO(POOL_FAILED) | SM_TO(POOL_STOPPING))                                     \
+    X(RUNNING, running, SM_TO(POOL_FAILED) | SM_TO(POOL_STOPPING))                                                             \
+    X(FAILED, failed, SM_TO(POOL_RUNNING) | SM_TO(POOL_STOPPING))                                                              \
+    X(STOPPING, stopping, SM_TO(POOL_STOPPED))                                                                                 \
+    X(STOPPED, stopped, 0)
+
+enum pool_state {
+    POOL_NONE = 0,
+#define POOL_STATE_ENUM(constant, name, edges) POOL_##constant,
+    POOL_STATE_LIST(POOL_STATE_ENUM)
+#undef POOL_STATE_ENUM
+        POOL_STATE_COUNT
+};
+
+/* Options with every default filled in; strings owned. */
+struct pool_settings {
+    char *name, *adapter, *python, *cwd;
+    char **command, **adapter_args, **env, **python_path;
+    int workers, max_queue_size, startup_batch_size, channel;
+    int64_t timeout_ms, queue_timeout_ms, cancel_grace_ms, startup_batch_delay_ms, startup_timeout_ms, worker_ready_timeout_ms;
+    int64_t graceful_ms;
+    uint64_t spin_ns;
+    uint32_t ring_bytes, lanes;
+    size_t max_frame;
+};
+
+enum { SLOT_DEATHS = 3 };
+
+struct slot {
+    struct pool *pool;
+    struct worker *current; /* NULL: none, one will be started when `timer` runs out */
+    uint64_t generation;
+    uint64_t deaths[SLOT_DEATHS]; /* times of the last crashes, oldest first */
+    unsigned n_deaths, backoff;   /* index into the table of delays */
+    bool start_failed;            /* the last start ended badly */
+    struct loop_timer timer;
+};
+
+struct host;
+
+struct pool {
+    struct host *host;
+    struct list node; /* in the host's list */
+    struct pool_settings set;
+    struct worker_env *env;
+    struct worker_config config;
+    struct worker_events events;
+    struct poollock lock;
+    /* lock */
+    int state;
+    struct list idle, loop_lanes, workers;
+    struct queue queue;
+    struct wheel expiry;     /* calls that the loop carries */
+    uint64_t expiry_due_ns;  /* when the loop looks next; UINT64_MAX: not at all */
+    struct commands commands;
+    struct slot *slots;
+    size_t active;           /* calls that have entered and not left */
+    pit_error *start_error;  /* the last start that failed; owned */
+    bool hopeless;           /* no start can succeed: the reason shows before a worker is started */
+    uint64_t requests, succeeded, errors, queued_total, queue_timeouts, saturated, cancelled, crashes, restarts;
+    double avg_queue_ms, max_queue_ms;
+    /* loop thread */
+    struct loop_timer expiry_timer, batch_timer;
+    struct loop_work look_at_expiry, kill_work;
+    unsigned started; /* slots of the first batches */
+    uint64_t opened_ns;
+};
+
+/* ---- life: loop thread ---- */
+struct pool *pool_create(struct host *h, struct worker_env *env, struct pool_settings *set /* its content is taken */);
+void pool_start(struct pool *p, char **argv, char **env); /* begins to start workers; takes both */
+void pool_fail(struct pool *p, pit_error *e);        /* taken: it cannot even begin */
+void pool_shut(struct pool *p);                      /* lock free: no new calls from now on; any thread */
+void pool_end_calls(struct pool *p);                 /* waiting and running calls get shutting_down */
+void pool_stop_workers(struct pool *p, bool at_once);
+void pool_guard_lost(struct pool *p);
+void pool_guard_back(struct pool *p);
+bool pool_has_workers(struct pool *p);               /* false: it is STOPPED */
+void pool_destroy(struct pool *p);                   /* every worker is gone */
+void pool_settings_free(struct pool_settings *s);
+unsigned pool_ready_workers(struct pool *p);         /* any thread */
+
+/* ---- calls: any thread ---- */
+
+/* Carries a call to its outcome on this thread. Blocks. */
+void pool_call(struct pool *p, struct call *c);
+/* Takes a call that the loop carries on: c->done runs when it has its outcome. An error (owned): refused, done does not run. */
+pit_error *pool_submit(struct pool *p, struct call *c);
+void pool_cancel(struct pool *p, struct call *c, const char *reason);
+
+/* ---- the loop's part ---- */
+/* Attends to the lanes that the loop owns; true: something was done. */
+bool pool_turn(struct pool *p);
+/* Before the loop sleeps: false when there is work after all. */
+bool pool_arm(struct pool *p);
+void pool_disarm(struct pool *p);
+
+void pool_get_stats(struct pool *p, pit_stats *add);
+bool pool_is_idle(struct pool *p); /* no call inside */
+const char *pool_state_name(int state);
+
+#endif

@@ -1,0 +1,80 @@
+/* See pool_list.h. */
+#include "pool/pool_list.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "pool/pool_internal.h"
+
+/* When the call that the worker has begun was sent; 0 while none has begun. */
+static uint64_t running_since(const struct worker *w, uint32_t lanes)
+{
+    uint64_t since = 0;
+    for (uint32_t i = 0; w->lanes != NULL && i < lanes; i++) {
+        struct flight *f = lane_head(&w->lanes[i]);
+        if (f != NULL && f->call != NULL && lane_started(&w->lanes[i], f->sequence) && (since == 0 || f->call->sent_ns < since))
+            since = f->call->sent_ns;
+    }
+    return since;
+}
+
+static void fill(struct worker_row *row, const struct pool *p, const struct worker *w)
+{
+    memcpy(row->id, w->id, sizeof row->id);
+    snprintf(row->pool, sizeof row->pool, "%s", p->set.name);
+    row->info = (pit_worker_info){.size = sizeof row->info,
+                                  .slot = w->slot,
+                                  .state = w->state,
+                                  .generation = w->generation,
+                                  .pid = w->pid,
+                                  .start_mode = PIT_START_EXEC,
+                                  .lanes = (int)p->config.lanes,
+                                  .busy_lanes = (int)w->busy_lanes,
+                                  .channel = w->is_ring ? "ring" : "socket",
+                                  .calls = worker_calls(w),
+                                  .current_call_started_ns = running_since(w, p->config.lanes),
+                                  .started_ns = w->started_ns,
+                                  .dropped_output_bytes = w->out.dropped + w->err.dropped};
+}
+
+static int by_slot(const void *a, const void *b)
+{
+    const pit_worker_info *x = &((const struct worker_row *)a)->info, *y = &((const struct worker_row *)b)->info;
+    if (x->slot != y->slot)
+        return x->slot < y->slot ? -1 : 1;
+    return x->generation < y->generation ? -1 : x->generation > y->generation;
+}
+
+void pool_list(struct pool *p, struct worker_rows *rows)
+{
+    pool_lock(p);
+    size_t n = 0, first = rows->n;
+    LIST_EACH(node, &p->workers)
+        n++;
+    struct worker_row *items = rows->failed ? NULL : mem_realloc(rows->items, (rows->n + n) * sizeof *items);
+    if (items == NULL) {
+        rows->failed = true;
+    } else {
+        rows->items = items;
+        LIST_EACH(node, &p->workers)
+            fill(&items[rows->n++], p, LIST_ENTRY(node, struct worker, node));
+    }
+    pool_unlock(p);
+    if (items == NULL)
+        return;
+    qsort(items + first, n, sizeof *items, by_slot);
+    for (size_t i = 0; i < rows->n; i++) {
+        items[i].info.id = items[i].id;
+        items[i].info.pool = items[i].pool;
+    }
+}
+
+void host_each_pool(struct host *h, void (*fn)(struct pool *p, void *arg), void *arg)
+{
+    pthread_mutex_lock(&h->lock);
+    LIST_EACH(node, &h->pools)
+        fn(LIST_ENTRY(node, struct pool, node), arg);
+    pthread_mutex_unlock(&h->lock);
+}

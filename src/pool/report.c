@@ -1,0 +1,117 @@
+/* What a pool tells of its calls: the errors of expiry, and events. Never under the pool's lock. */
+#include <stdio.h>
+
+#include "pool/pool_internal.h"
+
+static const char *const priority_names[] = {"", "background", "normal", "high", "urgent"};
+
+const char *pool_correlation(struct pool *p, struct call *c)
+{
+    (void)p;
+    return call_correlation(c, c->prefix);
+}
+
+pit_error *expired_error(struct pool *p, struct call *c, bool in_queue)
+{
+    uint64_t now = pool_now(p);
+    bool queue_only = in_queue && now < c->deadline_ns;
+    pit_error *e;
+    if (queue_only)
+        e = error_new(PIT_E_QUEUE_TIMEOUT, "the call of %s waited %.0f ms for a worker of pool %s and never ran", c->command,
+                      (double)(now - c->queued_ns) / 1e6, p->set.name);
+    else
+        e = error_new(PIT_E_DEADLINE_EXCEEDED, "the call of %s had no result after %.0f ms", c->command,
+                      (double)(now - c->entered_ns) / 1e6);
+    error_pool(e, p->set.name);
+    if (!in_queue && c->lane != NULL)
+        error_worker(e, c->lane->worker->id);
+    error_correlation(e, pool_correlation(p, c));
+    error_detail_take(e, "command", pit_str(c->command));
+    error_detail_take(e, "timeout_ms", pit_int(queue_only ? p->set.queue_timeout_ms : c->timeout_ms));
+    error_detail_take(e, "phase", pit_str(in_queue ? "queue" : "worker"));
+    error_detail_take(e, "rung", pit_int(in_queue ? 1 : 2));
+    if (in_queue)
+        return error_suggest(e, "more workers, or a longer queue_timeout_ms; pit_get_stats shows the queue");
+    return error_suggest(e, "a longer timeout_ms; in Python session_context.deadline and .cancelled() tell when to stop");
+}
+
+static struct event_common common_of(struct pool *p, struct call *c, const char *worker)
+{
+    return (struct event_common){.pool = p->set.name,
+                                 .worker_id = worker,
+                                 .session_id = c->session_id,
+                                 .correlation_id = pool_correlation(p, c),
+                                 .call_id = c->sequence};
+}
+
+void report_start(struct pool *p, struct call *c)
+{
+    struct event_common common = common_of(p, c, NULL);
+    const double numbers[] = {(double)c->timeout_ms};
+    const char *texts[] = {c->command};
+    telemetry_emit(p->env->telemetry, EVENT_CALL_START, &common, numbers, texts);
+}
+
+void report_cancelled(struct pool *p, struct call *c, int rung, const char *reason)
+{
+    struct event_common common = common_of(p, c, NULL);
+    char text[8];
+    snprintf(text, sizeof text, "%d", rung);
+    const double numbers[] = {(double)(pool_now(p) - c->entered_ns) / 1e6};
+    const char *texts[] = {c->command, text, reason};
+    telemetry_emit(p->env->telemetry, EVENT_CALL_CANCELLED, &common, numbers, texts);
+}
+
+static void report_stop(struct pool *p, struct call *c, const struct event_common *common, double ms, const char *code)
+{
+    if (c->outcome.rc == 0) {
+        const double numbers[] = {ms, (double)c->queue_ns / 1e6, 0, (double)c->python_ns / 1e3, 0, (double)c->frame.len, (double)c->bytes_out};
+        const char *texts[] = {c->command, "ok"};
+        telemetry_emit(p->env->telemetry, EVENT_CALL_STOP, common, numbers, texts);
+    } else {
+        const double numbers[] = {ms, (double)c->queue_ns / 1e6, (double)c->frame.len, (double)c->bytes_out};
+        const char *texts[] = {c->command, code, pit_error_category(c->outcome.error)};
+        telemetry_emit(p->env->telemetry, EVENT_CALL_EXCEPTION, common, numbers, texts);
+    }
+}
+
+static void report_queue(struct pool *p, struct call *c, const struct event_common *common)
+{
+    const char *texts[] = {c->command, priority_names[c->priority]};
+    const double numbers[] = {(double)c->queue_depth, (double)c->queue_ns / 1e6};
+    bool expired = c->outcome.rc == PIT_E_QUEUE_TIMEOUT || (c->outcome.rc == PIT_E_DEADLINE_EXCEEDED && c->sent_ns == 0);
+    telemetry_emit(p->env->telemetry, expired ? EVENT_POOL_QUEUE_TIMEOUT : EVENT_POOL_QUEUE_DEQUEUED, common, numbers, texts);
+}
+
+void report_queued(struct pool *p, struct call *c)
+{
+    struct event_common common = common_of(p, c, NULL);
+    const char *texts[] = {c->command, priority_names[c->priority]};
+    const double numbers[] = {(double)c->queue_depth};
+    telemetry_emit(p->env->telemetry, EVENT_POOL_QUEUE_ENQUEUED, &common, numbers, texts);
+}
+
+void report_call(struct pool *p, struct call *c)
+{
+    const char *code = pit_error_code_name(c->outcome.rc);
+    struct event_common common = common_of(p, c, pit_error_worker(c->outcome.error));
+    double ms = (double)(pool_now(p) - c->entered_ns) / 1e6;
+    if (c->was_queued)
+        report_queue(p, c, &common);
+    if (c->outcome.rc == PIT_E_POOL_SATURATED) {
+        const double numbers[] = {(double)p->set.max_queue_size, (double)p->set.max_queue_size};
+        const char *texts[] = {NULL, NULL};
+        telemetry_emit(p->env->telemetry, EVENT_POOL_SATURATED, &common, numbers, texts);
+    }
+    if (c->sent_ns != 0) {
+        const double numbers[] = {(double)c->queue_ns / 1e6};
+        const char *texts[] = {c->command, c->was_queued ? "true" : "false"};
+        telemetry_emit(p->env->telemetry, EVENT_POOL_CALL_DISPATCHED, &common, numbers, texts);
+    }
+    report_stop(p, c, &common, ms, code);
+    bool aborted = c->outcome.rc == PIT_E_CANCELLED || c->outcome.rc == PIT_E_SHUTTING_DOWN;
+    const double numbers[] = {ms * 1e3};
+    const char *texts[] = {c->command, c->outcome.rc == 0 ? "true" : "false", c->was_queued ? "true" : "false",
+                           aborted ? "true" : "false", aborted ? code : NULL, code};
+    telemetry_emit(p->env->telemetry, EVENT_REQUEST_EXECUTED, &common, numbers, texts);
+}

@@ -1,0 +1,82 @@
+/* See spawn_args.h. Precedence of the environment: built-in < the host's < option `env` of the host < `env` of the pool < what must be. */
+#include "pool/spawn_args.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/env.h"
+
+char **spawn_argv(const struct host *h, const struct pool_settings *s, const char *executable)
+{
+    int ok;
+    if (s->command != NULL)
+        return mem_strv_dup((const char *const *)s->command, &ok);
+    size_t extra = 0, n = 0;
+    while (s->adapter_args != NULL && s->adapter_args[extra] != NULL)
+        extra++;
+    const char **argv = mem_array(extra + 10, sizeof *argv);
+    if (argv == NULL)
+        return NULL;
+    argv[n++] = executable;
+    argv[n++] = "-m";
+    argv[n++] = "snakepit_bridge.worker";
+    argv[n++] = "--adapter";
+    argv[n++] = s->adapter;
+    for (size_t i = 0; i < extra; i++)
+        argv[n++] = s->adapter_args[i];
+    argv[n++] = "--snakepit-run-id";
+    argv[n++] = h->run_id;
+    if (h->set.instance_name != NULL) {
+        argv[n++] = "--snakepit-instance-name";
+        argv[n++] = h->set.instance_name;
+    }
+    char **copy = mem_strv_dup(argv, &ok);
+    mem_free(argv);
+    return copy;
+}
+
+/* One thread for each numeric library: a process worker runs one call at a time, and there are as many workers as CPUs. */
+static const char *const defaults[] = {"PYTHONUNBUFFERED=1",      "PYTHONNOUSERSITE=1",  "OPENBLAS_NUM_THREADS=1",
+                                       "MKL_NUM_THREADS=1",       "OMP_NUM_THREADS=1",   "NUMEXPR_NUM_THREADS=1",
+                                       "VECLIB_MAXIMUM_THREADS=1", "GRPC_POLL_STRATEGY=poll", "GRPC_VERBOSITY=ERROR"};
+
+static void put_python_path(struct env *e, const struct host *h, const struct pool_settings *s)
+{
+    struct buf b = {0};
+    const char *inherited = env_get(e, "PYTHONPATH");
+    buf_puts(&b, "PYTHONPATH=");
+    buf_puts(&b, h->set.package_path != NULL ? h->set.package_path : "");
+    for (size_t i = 0; s->python_path != NULL && s->python_path[i] != NULL; i++)
+        buf_printf(&b, "%s%s", b.len > strlen("PYTHONPATH=") ? ":" : "", s->python_path[i]);
+    if (inherited != NULL && *inherited != '\0')
+        buf_printf(&b, "%s%s", b.len > strlen("PYTHONPATH=") ? ":" : "", inherited);
+    char *item = buf_take_str(&b);
+    buf_finish(&b);
+    if (item != NULL)
+        env_put(e, item);
+    else
+        e->failed = true;
+    mem_free(item);
+}
+
+char **spawn_env(const struct host *h, const struct pool_settings *s, const struct interpreter *i)
+{
+    static const char *const levels[] = {"error", "debug", "info", "warning", "error", "none"};
+    struct env e = {0};
+    env_put_all(&e, (const char *const *)h->set.environ);
+    env_put_all(&e, (const char *const *)s->env);
+    for (size_t n = 0; n < sizeof defaults / sizeof defaults[0]; n++)
+        env_default(&e, defaults[n]);
+    if (i != NULL) {
+        put_python_path(&e, h, s);
+        env_putf(&e, "SNAKEPIT_PYTHON=%s", i->executable);
+        env_putf(&e, "SNAKEPIT_PYTHON_VERSION=%s", i->version);
+        env_putf(&e, "SNAKEPIT_PYTHON_PLATFORM=%s", i->platform);
+    }
+    env_put(&e, "SNAKEPIT_FDS=3,4");
+    env_put(&e, "SNAKEPIT_PROCESS_GROUP=1");
+    env_putf(&e, "SNAKEPIT_RUN_ID=%s", h->run_id);
+    env_putf(&e, "SNAKEPIT_LOG_LEVEL=%s", levels[h->log.level >= 0 && h->log.level <= PIT_LOG_NONE ? h->log.level : 0]);
+    return env_take(&e);
+}
