@@ -121,7 +121,7 @@ def values():
     good("int 1 as uint64", "cf0000000000000001", 1, "01")
     good("int 1 as int64", "d30000000000000001", 1, "01")
     good("int -1 as int32", "d2ffffffff", -1, "ff")
-    good("bigint 2^64", "c7090100" + "01" + "00" * 7 + "00", tagged("bigint", str(2**64)))
+    good("bigint 2^64", "c7090101" + "00" * 8, tagged("bigint", str(2**64)))
     good("bigint -2^63-1", "c70901ff" + "7f" + "ff" * 7, tagged("bigint", str(-(2**63) - 1)))
     good("bigint -2^64", "c70901ff" + "00" * 8, tagged("bigint", str(-(2**64))))
     good("bigint -2^127 in 16 bytes", "d80180" + "00" * 15, tagged("bigint", str(-(2**127))))
