@@ -1,0 +1,352 @@
+/* snakepit-budget: where the nanoseconds of a hot call go.
+ *
+ * The host's parts are run by themselves, many times over, on one CPU; the way to the worker and back by two threads with the channels of both
+ * sides on two CPUs; the function's own time is what the worker tells. The whole is a hot call of the public API. What is left of the whole is
+ * the worker's share outside the function: it cannot be seen from here.
+ *
+ * The parts run with warm caches and their lines never leave the CPU, so a part costs a little less here than inside a call; the rest pays for that. */
+#include "host.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "channel/channel.h"
+#include "os/os.h"
+#include "pool/pool_internal.h"
+#include "wire/codec.h"
+#include "wire/mp.h"
+#include "worker/call.h"
+
+enum { TURNS = 20000, TRIES = 31, RING_BYTES = 65536 };
+
+/* ---- timing ---- */
+
+static int compare_double(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* ns of one turn: the median of TRIES runs of TURNS turns. */
+static double time_part(void (*fn)(void *ctx, int turns), void *ctx)
+{
+    double each[TRIES];
+    fn(ctx, TURNS); /* warm */
+    for (int i = 0; i < TRIES; i++) {
+        uint64_t start = clock_now();
+        fn(ctx, TURNS);
+        each[i] = (double)(clock_now() - start) / TURNS;
+    }
+    qsort(each, TRIES, sizeof *each, compare_double);
+    return each[TRIES / 2];
+}
+
+/* ---- the arguments into a frame ---- */
+
+static void encode_once(struct call *c, const char *format, ...)
+{
+    va_list ap;
+    va_start(ap, format);
+    struct call_args args = {.format = format, .ap = &ap, .packed = true};
+    pit_error_free(call_encode(c, &args, 64u << 20));
+    va_end(ap);
+}
+
+static void part_pack(void *ctx, int turns)
+{
+    struct call *c = ctx;
+    for (int i = 0; i < turns; i++)
+        encode_once(c, "{s:i}", "x", i);
+}
+
+/* ---- a lane taken and given back ---- */
+
+struct lease {
+    struct pool pool;
+    struct worker worker;
+    struct worker_env env;
+    struct lane lane;
+    struct call call;
+};
+
+static struct lease *lease_create(void)
+{
+    struct lease *l = calloc(1, sizeof *l);
+    if (l == NULL)
+        return NULL;
+    l->env.os = &os_linux;
+    l->env.telemetry = telemetry_create(os_linux.now_ns);
+    l->worker.env = &l->env;
+    l->worker.state = PIT_WORKER_READY;
+    l->worker.refs = 1;
+    l->worker.is_ring = true;
+    l->lane.worker = &l->worker;
+    l->lane.owner = LANE_IDLE;
+    l->pool.env = &l->env;
+    l->pool.state = POOL_RUNNING;
+    poollock_init(&l->pool.lock, l->env.telemetry, "budget");
+    list_init(&l->pool.idle);
+    list_init(&l->pool.loop_lanes);
+    queue_init(&l->pool.queue);
+    list_push_front(&l->pool.idle, &l->lane.node);
+    l->call.command = "inc";
+    encode_once(&l->call, "{s:i}", "x", 1);
+    return l;
+}
+
+static void lease_free(struct lease *l)
+{
+    call_clear(&l->call);
+    poollock_finish(&l->pool.lock);
+    telemetry_destroy(l->env.telemetry);
+    free(l);
+}
+
+static void part_lease(void *ctx, int turns)
+{
+    struct lease *l = ctx;
+    struct call *c = &l->call;
+    struct pool *p = &l->pool;
+    for (int i = 0; i < turns; i++) {
+        c->state = CALL_NEW;
+        c->lane = NULL;
+        poollock_acquire(&p->lock);
+        p->requests++;
+        p->active++;
+        pit_error_free(sched_admit(p, c));
+        sched_assign(p, sched_take(p), c, LANE_CALLER);
+        poollock_release(&p->lock);
+        poollock_acquire(&p->lock);
+        lane_pop(&l->lane);
+        sched_finish(p, c, (struct outcome){0});
+        sched_release(p, &l->lane);
+        worker_unref(&l->worker);
+        poollock_release(&p->lock);
+        poollock_acquire(&p->lock);
+        p->active--;
+        poollock_release(&p->lock);
+    }
+}
+
+/* ---- the answer: checked, decoded, freed ---- */
+
+struct answer {
+    uint8_t frame[64];
+    size_t n;
+};
+
+static void answer_make(struct answer *a)
+{
+    uint8_t *p = a->frame + FRAME_HEADER;
+    p = mp_put_map(p, 1);
+    p = mp_put_str(p, "x", 1);
+    p = mp_put_int(p, 500001);
+    a->n = (size_t)(p - a->frame);
+    frame_put_header(a->frame, FRAME_RESULT, 0, 1, 0, a->n);
+}
+
+static void part_decode(void *ctx, int turns)
+{
+    const struct answer *a = ctx;
+    for (int i = 0; i < turns; i++) {
+        struct frame f;
+        if (frame_parse(a->frame, a->n, &f) != 0)
+            abort(); /* this program made it */
+        struct outcome o = call_decode(&f);
+        outcome_free(&o);
+    }
+}
+
+static void part_clock(void *ctx, int turns)
+{
+    (void)ctx;
+    for (int i = 0; i < turns; i++)
+        (void)os_linux.now_ns();
+}
+
+/* ---- the way there and back: the library's channels, a thread at the other end ---- */
+
+struct way {
+    const struct bench *b;
+    void *segment;
+    size_t bytes;
+    int fd;
+    struct channel *host, *worker;
+    struct answer answer;
+    bool stop; /* atomic */
+};
+
+static void *way_main(void *arg)
+{
+    struct way *w = arg;
+    struct channel_frame in;
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET((size_t)w->b->cpus[1], &set);
+    sched_setaffinity(0, sizeof set, &set);
+    channel_frame_init(&in);
+    while (!__atomic_load_n(&w->stop, __ATOMIC_ACQUIRE)) {
+        size_t done = 0;
+        if (w->worker->ops->recv(w->worker, &in) == 0)
+            w->worker->ops->send(w->worker, w->answer.frame, w->answer.n, &done);
+        else
+            w->worker->ops->wait(w->worker, CHANNEL_FOR_FRAME, UINT64_MAX, 50000);
+    }
+    channel_frame_finish(&in);
+    return NULL;
+}
+
+/* One request of the size of a call, and the answer copied out. */
+static int way_once(void *ctx, uint32_t n)
+{
+    struct way *w = ctx;
+    struct channel_frame in;
+    size_t done = 0;
+    (void)n;
+    channel_frame_init(&in);
+    int rc = w->host->ops->send(w->host, w->answer.frame, w->answer.n, &done);
+    while (rc == 0 && (rc = w->host->ops->recv(w->host, &in)) == CHANNEL_AGAIN)
+        rc = w->host->ops->wait(w->host, CHANNEL_FOR_FRAME, UINT64_MAX, 50000);
+    channel_frame_finish(&in);
+    return rc;
+}
+
+static int way_open(struct way *w, const struct bench *b)
+{
+    static const uint8_t secret[16];
+    w->b = b;
+    w->bytes = (size_t)segment_bytes(1, RING_BYTES);
+    if (os_linux.segment_create("snakepit-budget", w->bytes, &w->segment, &w->fd) != 0)
+        return -1;
+    segment_init(w->segment, 1, RING_BYTES, secret);
+    w->host = channel_ring_create(&os_linux, w->segment, 0, RING_BYTES, 64u << 20);
+    w->worker = channel_ring_create_worker(&os_linux, w->segment, 0, RING_BYTES, 64u << 20, -1);
+    answer_make(&w->answer);
+    return w->host != NULL && w->worker != NULL ? 0 : -1;
+}
+
+static void way_close(struct way *w)
+{
+    if (w->host != NULL)
+        w->host->ops->destroy(w->host);
+    if (w->worker != NULL)
+        w->worker->ops->destroy(w->worker);
+    os_linux.segment_unmap(w->segment, w->bytes);
+    os_linux.close(w->fd);
+}
+
+/* p50 of the round trip, 0 when it cannot be measured. */
+static double time_way(struct bench *b)
+{
+    struct way w = {0};
+    struct result r = {0};
+    pthread_t thread;
+    if (way_open(&w, b) != 0 || pthread_create(&thread, NULL, way_main, &w) != 0)
+        return 0;
+    measure_loop(b, way_once, &w, 0, &r);
+    __atomic_store_n(&w.stop, true, __ATOMIC_RELEASE);
+    w.worker->ops->interrupt(w.worker);
+    pthread_join(thread, NULL);
+    way_close(&w);
+    return r.q[Q_P50];
+}
+
+/* ---- the function itself, as the worker tells ---- */
+
+static int on_stop(const pit_event *ev, void *user)
+{
+    struct samples *s = user;
+    double us = 0;
+    if (pit_event_number(ev, "python_us", &us) && s->n < s->cap)
+        samples_add(s, (uint64_t)(us * 1000));
+    return 0;
+}
+
+static double time_function(struct bench *b)
+{
+    struct result r = {0}, told = {0};
+    struct samples s = {0};
+    uint64_t id = 0;
+    pit_call_options o = PIT_CALL_OPTIONS_INIT;
+    o.pool = host_pool_name(POOL_HOT);
+    pit *p = host_pool(b, POOL_HOT, &r);
+    if (p == NULL || samples_init(&s, 1u << 16) != 0)
+        return 0;
+    struct call_target target = {p, &o, &r};
+    if (pit_telemetry_attach(p, "snakepit.call.stop", on_stop, &s, &id, NULL) == 0) {
+        measure_loop(b, call_inc, &target, 0, &r);
+        pit_telemetry_detach(p, id);
+    }
+    samples_reduce(&s, 0, &told);
+    samples_finish(&s);
+    return told.q[Q_P50];
+}
+
+/* ---- all together ---- */
+
+static void print_part(const char *what, double ns, double whole)
+{
+    printf("| %-78s | %6.0f | %4.0f %% |\n", what, ns, whole > 0 ? 100 * ns / whole : 0);
+}
+
+static int budget(struct bench *b)
+{
+    struct result hot = {0};
+    struct call call = {.command = "inc"};
+    struct answer answer;
+    struct lease *lease = lease_create();
+    if (lease == NULL || run_call_hot(b, PLACE_TWO, &hot) != BENCH_OK)
+        return 1;
+    place_thread(b, PLACE_TWO);
+    answer_make(&answer);
+    double whole = hot.q[Q_P50], function = time_function(b);
+    place_thread(b, PLACE_TWO);
+    double pack = time_part(part_pack, &call), taken = time_part(part_lease, lease), decode = time_part(part_decode, &answer);
+    double clock = time_part(part_clock, NULL), way = time_way(b);
+    lease_free(lease);
+    call_clear(&call);
+    printf("| %-78s | %6s | %6s |\n|%.80s|%.8s|%.8s|\n", "step", "ns", "share",
+           "--------------------------------------------------------------------------------", "--------", "--------");
+    print_part("call: arguments packed straight into the frame", pack, whole);
+    print_part("pool: admitted, lane taken and given back, counted (three turns of the lock)", taken, whole);
+    print_part("clock: one reading, for the deadline", clock, whole);
+    print_part("ring: frame published, other CPU sees it, answer published, seen, copied out", way, whole);
+    print_part("codec: answer checked, decoded into a value, freed", decode, whole);
+    print_part("worker: the function itself", function, whole);
+    print_part("worker: arguments decoded, command looked up, marks set, result encoded (the rest)",
+               whole - pack - taken - clock - way - decode - function, whole);
+    print_part("a hot call, p50", whole, whole);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    static struct bench b;
+    char why[160], path[PATH_MAX + 32];
+    int status = 0;
+    (void)argv;
+    if (argc != 1) {
+        fprintf(stderr, "usage: snakepit-budget\nPrints where the nanoseconds of a hot call go.\n");
+        return 2;
+    }
+    const char *python = getenv("SNAKEPIT_PYTHON");
+    b.o = (struct bench_options){.python = python != NULL && python[0] != '\0' ? python : BENCH_PYTHON, .cpus = {-1, -1}};
+    if (bench_folder(&b) != 0 || place_choose(&b, why, sizeof why) != 0 || b.n_cpus < 2 ||
+        samples_init(&b.samples, 1u << 19) != 0) {
+        fprintf(stderr, "snakepit-budget: needs two CPUs\n");
+        return 1;
+    }
+    /* This program has the library inside, so nothing lies beside the library's own file. */
+    snprintf(path, sizeof path, "%s/../snakepit-guard", b.dir);
+    setenv("SNAKEPIT_GUARD", path, 0);
+    snprintf(path, sizeof path, "%s/../python", b.dir);
+    setenv("SNAKEPIT_PYTHON_PACKAGE", path, 0);
+    b.clock_ns = clock_cost();
+    status = budget(&b);
+    host_close(&b);
+    samples_finish(&b.samples);
+    return status;
+}
