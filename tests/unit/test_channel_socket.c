@@ -35,8 +35,7 @@ static int receive(void)
 static void test_any_portions(void **state)
 {
     (void)state;
-    uint8_t stream[3 + 60 + 1 + 24 + 200], *p = stream;
-    memset(stream, 0, sizeof stream);
+    uint8_t stream[3 + 60 + 1 + 24 + 200] = {0}, *p = stream;
     make_frame(p + 3, 60, 1);
     make_frame(p + 64, 24, 2);
     make_frame(p + 88, 200, 3);
@@ -47,7 +46,7 @@ static void test_any_portions(void **state)
             size_t from = half == 0 ? 0 : cut, to = half == 0 ? cut : sizeof stream;
             if (to > from)
                 write_raw(stream + from, to - from);
-            while (receive() == 0) {
+            while (next < 4 && receive() == 0) {
                 assert_frame(&got, sizes[next], next);
                 next++;
             }
@@ -111,7 +110,7 @@ static void test_rubbish(void **state)
     if (strcmp(what, "version") == 0)
         header[0] = 99;
     else if (strcmp(what, "short") == 0)
-        memcpy(header + 4, "\x17\0\0\0", 4);
+        header[4] = FRAME_HEADER - 1;
     else
         memset(header, 'x', sizeof header);
     assert_int_equal(pair_open(&pair, &os_linux, PAIR_SOCKET), 0);

@@ -52,7 +52,8 @@ static void test_lanes_do_not_meet(void **state)
     (void)state;
     uint64_t n = segment_bytes(3, 1024);
     uint8_t *map = aligned_alloc(64, n), *before = malloc(n);
-    assert_true(map != NULL && before != NULL);
+    assert_non_null(map);
+    assert_non_null(before);
     memset(map, 0, n);
     segment_init(map, 3, 1024, secret);
     memcpy(before, map, n);
