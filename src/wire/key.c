@@ -14,6 +14,8 @@
 
 bool value_hashable(const pit_value *v)
 {
+    if (v == NULL)
+        return false;
     if (v->kind == PIT_KIND_TUPLE) {
         for (size_t i = 0; i < v->n; i++)
             if (!value_hashable(value_item(v, i)))
