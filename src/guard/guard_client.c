@@ -76,11 +76,13 @@ static int ask(struct guard_client *g, struct guard_proc *p, const int *fds)
 }
 
 /* Waits for room in the socket only while something is queued and no answer is awaited (an answer makes room by itself). */
-static void watch_room(struct guard_client *g)
+static int watch_room(struct guard_client *g)
 {
     bool wanted = !list_empty(&g->queued) && g->asked_n < WINDOW;
-    if (wanted != ((g->control.events & EPOLLOUT) != 0))
-        loop_modify(g->loop, &g->control, EPOLLIN | (wanted ? (uint32_t)EPOLLOUT : 0));
+    if (wanted == ((g->control.events & EPOLLOUT) != 0))
+        return 0;
+    int error = loop_modify(g->loop, &g->control, EPOLLIN | (wanted ? (uint32_t)EPOLLOUT : 0));
+    return g->asked_n > 0 ? 0 : error; /* where an answer is awaited, it is the next occasion */
 }
 
 static void tell_failed(struct guard_client *g, struct guard_proc *p, int error, const char *call)
@@ -90,6 +92,7 @@ static void tell_failed(struct guard_client *g, struct guard_proc *p, int error,
     g->cb.spawned(g->user, token, error, call, 0, -1);
 }
 
+/* Sends what it can; the request that it can neither send nor wait for has failed. */
 static void ask_queued(struct guard_client *g)
 {
     while (!g->lost && g->asked_n < WINDOW && !list_empty(&g->queued)) {
@@ -97,7 +100,9 @@ static void ask_queued(struct guard_client *g)
         int rc = ask(g, p, p->fds);
         if (rc == CLIENT_LATER) {
             list_push_front(&g->queued, &p->node);
-            break;
+            rc = watch_room(g);
+            if (rc == 0)
+                return;
         }
         if (rc == 0)
             close_fds(g, p);
@@ -120,8 +125,7 @@ static int queue(struct guard_client *g, struct guard_proc *p, const int *fds)
         p->fds[p->n_fds] = copy;
     }
     list_push_back(&g->queued, &p->node);
-    watch_room(g);
-    return 0;
+    return watch_room(g);
 }
 
 static void collect_fds(struct guard_proc *p, const struct guard_spawn *r, int request, int *fds)
