@@ -79,8 +79,8 @@ class Control:
 
     def _size(self, data: bytes, at: int) -> int:
         size: int = _SIZE.unpack_from(data, at + 4)[0]
-        if size < HEADER_SIZE or size > self.max_frame:
-            raise ProtocolError(f"a frame of {size} bytes")
+        if data[at] != _wire.VERSION or size < HEADER_SIZE or size > self.max_frame:
+            raise ProtocolError(f"a frame of version {data[at]} and {size} bytes")
         return size
 
     def _recv_large(self, size: int) -> Optional[bytes]:

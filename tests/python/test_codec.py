@@ -7,6 +7,7 @@ import json
 import math
 import random
 import struct
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,9 @@ from hypothesis import strategies as st
 
 from snakepit_bridge import _codec
 from snakepit_bridge._errors import CodecError, RemoteException
+
+if hasattr(sys, "set_int_max_str_digits"):
+    sys.set_int_max_str_digits(0)
 
 VECTORS = Path(__file__).resolve().parents[1] / "vectors"
 CODECS = [
