@@ -195,8 +195,10 @@ static bool unpack_items(struct unpacker *u, int kind, char closing, const pit_v
     if (!skip && pit_value_kind(v) != kind)
         return expected(u, name, v);
     memcpy(before, u->path, sizeof before);
-    for (; !more && peek(u) != closing; n++) {
+    for (; peek(u) != closing; n++) {
         if (take_star(u, &more))
+            break;
+        if (*u->at == '\0')
             break;
         path_add_index(u->path, sizeof u->path, n);
         if (!skip && n >= v->n)
