@@ -3,7 +3,7 @@
 Invariants
  1. Nothing here raises because of what user code defined: a ``__str__`` that raises, a hostile ``__notes__``, a cycle of causes.
  2. Every text that leaves is valid UTF-8 and cut at the limits of docs/wire.md.
- 3. The frames of this package are not part of a traceback that is shown.
+ 3. The frames of this package (and of the import system, above the adapter's) are not part of a traceback that is shown.
 
 Thread: any; no state.
 """
@@ -18,7 +18,8 @@ NOTES_LIMIT = 100
 
 # What the runtime needs of the standard library is bound here, once: user code that replaces it later hurts only itself.
 _TracebackException = _traceback.TracebackException
-_HERE = dirname(abspath(__file__))
+# What stands at the top of a traceback and is not the user's.
+_OURS = (dirname(abspath(__file__)), "<frozen importlib")
 
 _CODES = {
     "ValueError": "value_error",
@@ -169,7 +170,7 @@ def traceback_of(exc: BaseException) -> str:
     """The traceback as Python prints it, without the frames of this package at its top; "" when it cannot be made."""
     try:
         tb = exc.__traceback__
-        while tb is not None and tb.tb_frame.f_code.co_filename.startswith(_HERE):
+        while tb is not None and tb.tb_frame.f_code.co_filename.startswith(_OURS):
             tb = tb.tb_next
         return "".join(_TracebackException(type(exc), exc, tb).format())
     except BaseException:

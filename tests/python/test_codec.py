@@ -46,7 +46,8 @@ def same(a, b):
         return len(a) == len(b) and all(map(same, a, b))
     if isinstance(a, dict):
         return len(a) == len(b) and all(
-            same(x, y) and same(p, q) for (x, p), (y, q) in zip(a.items(), b.items())  # noqa: B905
+            same(x, y) and same(p, q)
+            for (x, p), (y, q) in zip(a.items(), b.items())  # noqa: B905
         )
     return a == b
 
@@ -227,7 +228,7 @@ def test_a_malformed_exception(codec, entries):
         (1j, "unserializable", ""),
         ({"a": [1, {2}]}, "unserializable", '["a"][1]'),
         ((1, (2, object())), "unserializable", "[1][1]"),
-        ({"a\"\\": {None: {1.5: {True: object()}}}}, "unserializable", '["a\\"\\\\"][None][1.5][True]'),
+        ({'a"\\': {None: {1.5: {True: object()}}}}, "unserializable", '["a\\"\\\\"][None][1.5][True]'),
         ({b"x": object()}, "unserializable", "[...]"),
         ({object(): 1}, "unserializable", "[...]"),
         ({"t": "\ud800"}, "invalid_utf8", '["t"]'),
@@ -399,18 +400,27 @@ def test_argument_vectors(vector):
 
 
 HASHABLE = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | st.text(max_size=8) | st.binary(max_size=8),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats(allow_nan=False)
+    | st.text(max_size=8)
+    | st.binary(max_size=8),
     lambda inner: st.tuples(inner) | st.tuples(inner, inner),
     max_leaves=4,
 )
 REMOTE = st.builds(
-    RemoteException, st.text(min_size=1, max_size=10), st.text(max_size=10), st.none() | st.text(max_size=10), st.lists(st.text(max_size=5), max_size=2)
+    RemoteException,
+    st.text(min_size=1, max_size=10),
+    st.text(max_size=10),
+    st.none() | st.text(max_size=10),
+    st.lists(st.text(max_size=5), max_size=2),
 )
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.integers(-(2**80), 2**80) | st.floats() | st.text() | st.binary() | REMOTE,
-    lambda inner: st.lists(inner, max_size=20)
-    | st.lists(inner, max_size=5).map(tuple)
-    | st.dictionaries(HASHABLE, inner, max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=20) | st.lists(inner, max_size=5).map(tuple) | st.dictionaries(HASHABLE, inner, max_size=20)
+    ),
     max_leaves=30,
 )
 

@@ -525,5 +525,3 @@ def test_a_host_that_says_nonsense(write):
             w.control.sendall(data)
             assert w.process.wait(TIMEOUT) == 1
             assert b"protocol" in w.process.stderr.read()
-
-

@@ -1,0 +1,206 @@
+"""current_context() and session_context."""
+
+import time
+
+import pytest
+
+import snakepit_bridge
+from snakepit_bridge import Cancelled, SessionContext, current_context
+
+ADAPTER = """
+import asyncio, time
+from snakepit_bridge import BaseAdapter, current_context, tool
+
+def ids():
+    c = current_context()
+    return [c.session_id, c.correlation_id]
+
+class C(BaseAdapter):
+    async def initialize(self):
+        self.kept = None
+        self.background = asyncio.ensure_future(self._watch())
+        self.seen = []
+
+    async def _watch(self):
+        try:
+            while True:
+                await asyncio.sleep(0)
+                try:
+                    self.seen.append(current_context().correlation_id)
+                except RuntimeError:
+                    pass
+        except asyncio.CancelledError:
+            pass
+
+    @tool
+    def sync(self):
+        return ids()
+
+    @tool
+    async def later(self):
+        await asyncio.sleep(0)
+        return await asyncio.gather(self._inner(), asyncio.to_thread(ids))
+
+    async def _inner(self):
+        return ids()
+
+    @tool
+    async def leave_a_task(self):
+        async def late():
+            await asyncio.sleep(0.01)
+            return ids()
+        self.task = asyncio.ensure_future(late())
+
+    @tool
+    async def collect(self):
+        return await self.task
+
+    @tool
+    async def overheard(self):
+        await asyncio.sleep(0.01)
+        return self.seen
+
+    @tool
+    def keep(self):
+        self.kept = self.session_context
+        return self.kept.correlation_id
+
+    @tool
+    def look(self):
+        return self.kept.correlation_id
+
+    @tool
+    def left(self):
+        return self.session_context.deadline
+
+    @tool
+    def cancelled(self):
+        return self.session_context.cancelled()
+
+    @tool
+    def check(self):
+        self.session_context.check()
+        return "not"
+
+    @tool
+    def check_swallowed(self):
+        try:
+            while True:
+                self.session_context.check()
+        except Exception:
+            return "swallowed"
+
+    @tool
+    async def runs_out(self):
+        await asyncio.sleep(0.05)
+        current_context().check()
+        return "not"
+
+    @tool
+    def in_a_thread(self):
+        import threading
+        out = []
+        def body():
+            try:
+                out.append(ids())
+            except RuntimeError:
+                out.append("none")
+        t = threading.Thread(target=body); t.start(); t.join()
+        return out[0]
+
+    def execute_tool(self, name, args, ctx):
+        return [name, args, ctx.session_id]
+"""
+
+
+def test_outside_a_call():
+    with pytest.raises(RuntimeError):
+        current_context()
+    with pytest.raises(RuntimeError):
+        _ = snakepit_bridge.BaseAdapter().session_context
+
+
+def test_ids_are_the_callers_or_generated(worker):
+    w = worker(ADAPTER)
+    fields = [(1, "sä1".encode()), (2, b"corr-7")]
+    assert w.call("sync") == [None, "sp-abcd12340000000000000001"]
+    assert w.call("sync", fields=fields) == ["sä1", "corr-7"]
+    assert w.call("sync", fields=fields[:1]) == ["sä1", "sp-abcd12340000000000000003"]
+    assert w.call("sync") == [None, "sp-abcd12340000000000000004"]
+    assert w.call("sync", fields=[(1, b"s" * 256), (2, b"c" * 60000)]) == ["s" * 256, "c" * 60000]
+
+
+def test_in_tasks_and_threads_of_an_async_call(worker):
+    w = worker(ADAPTER)
+    mine = ["s", "c"]
+    assert w.call("later", fields=[(1, b"s"), (2, b"c")]) == [mine, mine]
+
+
+def test_a_task_that_outlives_its_call_keeps_its_context(worker):
+    w = worker(ADAPTER)
+    w.call("leave_a_task", fields=[(1, b"first"), (2, b"c1")])
+    assert w.call("collect", fields=[(1, b"second"), (2, b"c2")]) == ["first", "c1"]
+
+
+def test_a_task_of_initialize_sees_no_call(worker):
+    w = worker(ADAPTER)
+    w.call("later")
+    assert w.call("overheard") == []
+
+
+def test_a_thread_of_a_sync_call_sees_no_call(worker):
+    assert worker(ADAPTER).call("in_a_thread") == "none"
+
+
+def test_a_context_that_was_kept(worker):
+    w = worker(ADAPTER)
+    assert w.call("keep") == w.call("look")
+
+
+def test_deadline(worker):
+    w = worker(ADAPTER)
+    assert w.call("left") is None
+    left = w.call("left", stamp=time.monotonic_ns() + 60 * 10**9)
+    assert 0 < left <= 60
+    assert w.call("cancelled", stamp=time.monotonic_ns() + 60 * 10**9) is False
+
+
+def test_a_deadline_that_passes(worker):
+    w = worker(ADAPTER)
+    error = w.error("runs_out", stamp=time.monotonic_ns() + 20_000_000)
+    assert error["code"] == "deadline_exceeded"
+    error = w.error("check_swallowed", stamp=time.monotonic_ns() + 20_000_000)
+    assert error["code"] == "deadline_exceeded"
+
+
+def test_cancelled_by_the_host(worker):
+    w = worker(ADAPTER)
+    w.segment.cancel(2)
+    assert w.call("cancelled") is False
+    assert w.call("cancelled") is True
+    w.segment.cancel(3)
+    error = w.error("check")
+    assert (error["code"], error["python"]["type"]) == ("cancelled", "snakepit_bridge._errors.Cancelled")
+    assert w.call("check") == "not"
+
+
+def test_the_catch_all(worker):
+    w = worker(ADAPTER)
+    assert w.call("anything", a=1, fields=[(1, b"s")]) == ["anything", {"a": 1}, "s"]
+    assert w.call("anything.else", 1, 2) == ["anything.else", [1, 2], None]
+    assert w.call("nothing") == ["nothing", {}, None]
+    assert w.error("both", 1, a=2)["code"] == "type_error"
+
+
+def test_the_object_itself():
+    stopped = []
+    c = SessionContext(7, 0, b"", 1 << 40 | 5, stopped.__contains__)
+    assert c.correlation_id == "sp-000000050000000000000007"
+    assert (c.session_id, c.deadline, c.cancelled()) == (None, None, False)
+    c.check()
+    stopped.append(7)
+    assert c.cancelled()
+    with pytest.raises(Cancelled):
+        c.check()
+    assert "sp-" in repr(c)
+    assert not issubclass(Cancelled, Exception)
