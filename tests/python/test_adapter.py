@@ -5,7 +5,6 @@ import sys
 import bridge_host
 import pytest
 from bridge_host import TIMEOUT
-
 from snakepit_bridge import BaseAdapter, SnakepitError, tool
 from snakepit_bridge._commands import commands_of, describe_tools
 from snakepit_bridge._loader import load, split

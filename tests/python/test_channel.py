@@ -7,7 +7,6 @@ import threading
 import bridge_host
 import pytest
 from bridge_host import CALL, RESULT, STOP, TIMEOUT, call_payload, frame, payload_of
-
 from snakepit_bridge._channel import Control
 from snakepit_bridge._wire import ProtocolError
 

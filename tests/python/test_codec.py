@@ -14,7 +14,6 @@ import pytest
 from conftest import _snakepit, needs_extension
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from snakepit_bridge import _codec
 from snakepit_bridge._errors import CodecError, RemoteException
 
@@ -45,10 +44,7 @@ def same(a, b):
     if isinstance(a, (list, tuple)):
         return len(a) == len(b) and all(map(same, a, b))
     if isinstance(a, dict):
-        return len(a) == len(b) and all(
-            same(x, y) and same(p, q)
-            for (x, p), (y, q) in zip(a.items(), b.items())  # noqa: B905
-        )
+        return len(a) == len(b) and all(same(x, y) and same(p, q) for (x, p), (y, q) in zip(a.items(), b.items()))
     return a == b
 
 
@@ -68,7 +64,7 @@ SAMPLES = [
     b"", b"\0\xff", b"x" * 255, b"x" * 256, b"x" * 65536,
     [], [1], list(range(15)), list(range(16)), list(range(70000)), (), (1,), ((), ((),)), [(), []],
     {}, {"a": 1}, {1: "a", None: 2, (1, "x"): 3, b"k": 4, 1.5: 5, False: 6}, {str(i): i for i in range(20)},
-    {i: None for i in range(70000)},
+    dict.fromkeys(range(70000)),
 ]  # fmt: skip
 
 

@@ -3,7 +3,6 @@
 import time
 
 import pytest
-
 import snakepit_bridge
 from snakepit_bridge import Cancelled, SessionContext, current_context
 

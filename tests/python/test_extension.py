@@ -11,7 +11,6 @@ import bridge_host
 import pytest
 from bridge_host import CALL, ERROR, RESULT, STOP, TIMEOUT, call_payload, frame, payload_of
 from conftest import _snakepit, needs_extension
-
 from snakepit_bridge import context
 from snakepit_bridge._channel import Control
 from snakepit_bridge._commands import Commands
@@ -168,7 +167,6 @@ def test_a_lane_is_served_once(serve):
 
 def test_a_callback_that_fails_ends_the_lane(serve):
     s = serve()
-    s.lanes[0].serve  # noqa: B018
     s.control.feed = None
     s.ours.sendall(frame(STOP))
     s.hosts[0].ring_bell()
@@ -235,7 +233,7 @@ def test_lanes_that_cannot_be_made():
         _snakepit.Lane(segment.fd, 1, -1, None)
     with pytest.raises(ValueError, match="negative"):
         _snakepit.Lane(segment.fd, -1, -1, None)
-    with pytest.raises(OSError, match="."):
+    with pytest.raises(OSError, match=r"."):
         _snakepit.Lane(-1, 0, -1, None)
     with pytest.raises(TypeError):
         _snakepit.Lane()
@@ -271,8 +269,9 @@ def test_a_lane_goes_with_what_it_knows(serve):
 
     canary = Canary(Adapter())
     weakref.finalize(canary, gone.append, 1)
-    holder = _snakepit.Lane(s.segment.fd, 0, -1, canary, lambda data: holder)
-    del canary, holder, lane
+    cycle = {}
+    cycle["lane"] = _snakepit.Lane(s.segment.fd, 0, -1, canary, lambda data: cycle)
+    del canary, cycle, lane
     gc.collect()
     assert gone == [1]
     s.close = lambda: None

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import bridge_host
 import pytest
-
 from snakepit_bridge import _wire
 from snakepit_bridge._wire import ProtocolError
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import bridge_host
 import pytest
 from bridge_host import TIMEOUT
-
 from snakepit_bridge import _codec
 
 VECTORS = Path(__file__).resolve().parents[1] / "vectors" / "args.json"
