@@ -93,8 +93,11 @@ void buf_printf(struct buf *b, const char *format, ...)
 
 char *buf_take_str(struct buf *b)
 {
-    if (buf_reserve(b, 1) == NULL)
+    if (buf_reserve(b, 1) == NULL) {
+        buf_finish(b);
+        b->failed = true;
         return NULL;
+    }
     b->data[b->len] = '\0';
     char *text = b->borrowed || b->fixed ? mem_strndup((const char *)b->data, b->len) : (char *)b->data;
     *b = (struct buf){0};

@@ -26,7 +26,7 @@ void buf_puts(struct buf *b, const char *s);
 void buf_putc(struct buf *b, char c);
 __attribute__((format(printf, 2, 3))) void buf_printf(struct buf *b, const char *format, ...);
 void buf_vprintf(struct buf *b, const char *format, va_list ap);
-/* The content as an owned NUL-terminated block (b is empty then), or NULL when failed. */
+/* The content as an owned NUL-terminated block, or NULL when failed. b is empty then and owns nothing in either case. */
 char *buf_take_str(struct buf *b);
 
 #endif
