@@ -176,15 +176,17 @@ static void run_timers(struct loop *l)
     }
 }
 
-static int wait_for_events(struct loop *l, uint64_t deadline_ns)
+static int wait_for_events(struct loop *l, uint64_t deadline_ns, bool *ret_busy)
 {
     uint64_t due = wheel_next(&l->wheel);
     uint64_t until = due < deadline_ns ? due : deadline_ns;
-    bool sleeps = until > l->now && atomic_load(&l->posted) == NULL, hooked = false;
-    if (sleeps && l->before_sleep != NULL) {
+    bool idle = due > l->now && atomic_load(&l->posted) == NULL, hooked = false;
+    *ret_busy = !idle;
+    if (idle && l->before_sleep != NULL) {
         hooked = true;
-        sleeps = l->before_sleep(l->hook_user);
+        *ret_busy = !l->before_sleep(l->hook_user);
     }
+    bool sleeps = !*ret_busy && until > l->now;
     if (sleeps) {
         int expected = AWAKE;
         sleeps = atomic_compare_exchange_strong(&l->sleep, &expected, ASLEEP) && atomic_load(&l->posted) == NULL;
@@ -196,13 +198,15 @@ static int wait_for_events(struct loop *l, uint64_t deadline_ns)
     return n;
 }
 
-void loop_run_once(struct loop *l, uint64_t deadline_ns)
+bool loop_run_once(struct loop *l, uint64_t deadline_ns)
 {
+    bool busy;
     atomic_store_explicit(&l->runner, pthread_self(), memory_order_relaxed);
     atomic_store(&l->running, true);
     atomic_store(&l->sleep, AWAKE);
     l->now = l->os->now_ns();
-    l->batch_n = wait_for_events(l, deadline_ns);
+    l->batch_n = wait_for_events(l, deadline_ns, &busy);
+    busy = busy || l->batch_n > 0;
     l->now = l->os->now_ns();
     for (l->batch_at = 0; l->batch_at < l->batch_n;) {
         struct epoll_event e = l->batch[l->batch_at++];
@@ -218,6 +222,7 @@ void loop_run_once(struct loop *l, uint64_t deadline_ns)
     bool asked = atomic_exchange(&l->sleep, ASLEEP) == SIGNALLED;
     if (asked || atomic_load(&l->posted) != NULL)
         loop_wake(l);
+    return busy;
 }
 
 void loop_set_hooks(struct loop *l, bool (*before_sleep)(void *user), void (*after_sleep)(void *user), void *user)

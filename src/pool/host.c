@@ -30,17 +30,34 @@ void host_changed(struct host *h)
         h->os->futex_wake(&h->change, INT_MAX);
 }
 
+/* The loop leaves the thread that drives it: every lane must be armed before somebody sleeps on pit_fd(), also for what the last
+ * turn's events have brought. */
+static void drive_once(struct host *h, uint64_t deadline_ns)
+{
+    enum { TURNS = 16 }; /* a flood must not keep the foreign loop from its other work */
+    bool busy = loop_run_once(h->loop, deadline_ns) || deadline_ns != 0;
+    for (int i = 0; i < TURNS && busy; i++)
+        busy = loop_run_once(h->loop, 0);
+    if (busy)
+        loop_wake(h->loop);
+}
+
+static void stop_driving(struct host *h)
+{
+    pthread_mutex_unlock(&h->drive_lock);
+    __atomic_add_fetch(&h->baton, 1, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&h->followers, __ATOMIC_SEQ_CST) != 0)
+        h->os->futex_wake(&h->baton, INT_MAX);
+}
+
 /* One turn of the loop by this thread; or, while another thread drives, a sleep until that one stops. */
 static void drive_or_follow(struct host *h, const uint32_t *word, uint32_t seen, uint64_t deadline_ns)
 {
     uint32_t baton = __atomic_load_n(&h->baton, __ATOMIC_SEQ_CST);
     if (pthread_mutex_trylock(&h->drive_lock) == 0) {
         if (__atomic_load_n(word, __ATOMIC_SEQ_CST) == seen)
-            loop_run_once(h->loop, deadline_ns);
-        pthread_mutex_unlock(&h->drive_lock);
-        __atomic_add_fetch(&h->baton, 1, __ATOMIC_SEQ_CST);
-        if (__atomic_load_n(&h->followers, __ATOMIC_SEQ_CST) != 0)
-            h->os->futex_wake(&h->baton, INT_MAX);
+            drive_once(h, deadline_ns);
+        stop_driving(h);
         return;
     }
     __atomic_add_fetch(&h->followers, 1, __ATOMIC_SEQ_CST);
@@ -77,11 +94,8 @@ void host_dispatch(struct host *h)
 {
     if (pthread_mutex_trylock(&h->drive_lock) != 0)
         return; /* somebody blocks in a call and drives meanwhile */
-    loop_run_once(h->loop, 0);
-    pthread_mutex_unlock(&h->drive_lock);
-    __atomic_add_fetch(&h->baton, 1, __ATOMIC_SEQ_CST);
-    if (__atomic_load_n(&h->followers, __ATOMIC_SEQ_CST) != 0)
-        h->os->futex_wake(&h->baton, INT_MAX);
+    drive_once(h, 0);
+    stop_driving(h);
 }
 
 struct job {
