@@ -30,8 +30,8 @@ _ENV = "SNAKEPIT_FDS"
 
 def _load_extension() -> tuple[Any, Optional[str]]:
     """The extension, or why there is none."""
-    if os.environ.get("SNAKEPIT_PURE_PYTHON", "") not in ("", "0"):
-        return None, "switched off by SNAKEPIT_PURE_PYTHON"
+    if os.environ.get("SNAKEPIT_NO_EXTENSION", "") not in ("", "0"):
+        return None, "switched off by SNAKEPIT_NO_EXTENSION"
     try:
         from . import _snakepit  # type: ignore[attr-defined]
     except ImportError as exc:

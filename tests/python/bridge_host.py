@@ -201,7 +201,7 @@ class Host:
         env["SNAKEPIT_FDS"] = f"{fds[0]},{fds[1] if segment else -1}"
         env["PYTHONPATH"] = str(PACKAGE)
         env["PYTHONUNBUFFERED"] = "1"
-        env["SNAKEPIT_PURE_PYTHON"] = "1" if (channel == "socket" if pure is None else pure) else "0"
+        env["SNAKEPIT_NO_EXTENSION"] = "1" if (channel == "socket" if pure is None else pure) else "0"
         command = [options.get("python", sys.executable), "-m", "snakepit_bridge.worker", "--adapter", str(adapter), *args]
         self.process = subprocess.Popen(
             [*command, "--snakepit-run-id", "r1", "--snakepit-instance-name", "test"],

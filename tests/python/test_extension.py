@@ -269,8 +269,8 @@ def test_a_lane_goes_with_what_it_knows(serve):
 
     canary = Canary(Adapter())
     weakref.finalize(canary, gone.append, 1)
-    cycle = {}
-    cycle["lane"] = _snakepit.Lane(s.segment.fd, 0, -1, canary, lambda data: cycle)
+    cycle = []
+    cycle.append(_snakepit.Lane(s.segment.fd, 0, -1, canary, cycle.append))
     del canary, cycle, lane
     gc.collect()
     assert gone == [1]
