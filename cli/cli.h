@@ -105,6 +105,8 @@ int options_parse(struct cli *cli, const struct option_set *sets, size_t n_sets,
                   struct arguments *ret);
 /* The global options and the command's own, written to base. false: the command is over, with *ret_code (bad usage, or help). */
 bool options_parse_command(struct cli *cli, void *base, int argc, char **argv, struct arguments *ret, int *ret_code);
+/* Sets cli->json before anything is parsed, so that also what is wrong left of "-o json" is said as JSON. */
+void options_look_for_format(struct cli *cli, int argc, char **argv);
 /* "1.5s" -> 1500; units us, ms, s, m, h, d. NULL, or what is wrong with the text. */
 const char *duration_parse(const char *text, int64_t *ret_ms);
 

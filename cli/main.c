@@ -57,6 +57,7 @@ static int run(struct cli *cli, int argc, char **argv)
         (void)help_program(stderr);
         return EXIT_USAGE;
     }
+    options_look_for_format(cli, argc, argv);
     int code = options_parse(cli, &global, 1, argc, argv, OPTIONS_STOP_AT_POSITIONAL, &args);
     if (code != 0)
         return code;

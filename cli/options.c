@@ -239,3 +239,13 @@ bool options_parse_command(struct cli *cli, void *base, int argc, char **argv, s
     }
     return true;
 }
+
+void options_look_for_format(struct cli *cli, int argc, char **argv)
+{
+    for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        bool named = strcmp(argv[i], "-o") == 0 || strcmp(argv[i], "--output") == 0;
+        if (strcmp(argv[i], "-ojson") == 0 || strcmp(argv[i], "--output=json") == 0 ||
+            (named && i + 1 < argc && strcmp(argv[i + 1], "json") == 0))
+            cli->json = true;
+    }
+}
