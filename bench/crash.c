@@ -1,6 +1,7 @@
 /* crash.error: from kill -9 of the worker that runs a call to the error in the hand of the thread that made the call.
  *
- * The function in the worker says through a shared page that it runs, so that the kill always meets a started call. */
+ * Each crash meets a pool that has just been started: a worker that dies again and again is replaced more and more slowly, by design. The
+ * function in the worker says through a shared page that it runs, so that the kill always meets a started call. */
 #include "host.h"
 
 #include <pthread.h>
@@ -58,6 +59,10 @@ static bool await_started(const _Atomic uint8_t *started)
 static int crash_once(struct bench *b, struct victim *v, _Atomic uint8_t *started, struct result *ret)
 {
     pthread_t thread;
+    host_pool_stop(b, POOL_CRASH);
+    v->p = host_pool(b, POOL_CRASH, ret);
+    if (v->p == NULL)
+        return ret->status;
     pid_t pid = only_worker(v->p);
     if (pid <= 0)
         return result_fail(ret, "no worker came up to be killed");
@@ -80,9 +85,7 @@ int run_crash(struct bench *b, int arg, struct result *ret)
     (void)arg;
     int times = b->o.quick ? 3 : 10, fd = -1;
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    struct victim v = {.p = host_pool(b, POOL_CRASH, ret)};
-    if (v.p == NULL)
-        return ret->status;
+    struct victim v = {0};
     _Atomic uint8_t *started = memory_share(page, &fd);
     if (started == NULL)
         return result_fail(ret, "no shared page");

@@ -83,6 +83,18 @@ pit *host_pool(struct bench *b, int pool, struct result *ret)
     return rc == 0 ? h->p : NULL;
 }
 
+void host_pool_stop(struct bench *b, int pool)
+{
+    struct hosts *h = b->host;
+    if (h == NULL || !h->started[pool])
+        return;
+    pit_error *err = NULL;
+    if (pit_pool_stop(h->p, pools[pool].name, 0, &err) != 0)
+        fprintf(stderr, "\npit_pool_stop: %s\n", pit_error_string(err));
+    pit_error_free(err);
+    h->started[pool] = false;
+}
+
 static int on_event(const pit_event *ev, void *user)
 {
     struct hosts *h = user;

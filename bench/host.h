@@ -11,6 +11,8 @@ enum { POOL_HOT, POOL_FALLBACK, POOL_PAIR, POOL_CRASH, POOL_COUNT };
 
 /* The host with the pool, running. NULL: it cannot be had, ret says why. */
 pit *host_pool(struct bench *b, int pool, struct result *ret);
+/* Ends the pool; host_pool() starts it afresh. */
+void host_pool_stop(struct bench *b, int pool);
 pit *host_default(struct bench *b, struct result *ret);
 const char *host_pool_name(int pool);
 /* Puts every worker of the pool (NULL: of the host) where the other side of `place` belongs. */
