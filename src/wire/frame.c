@@ -133,8 +133,10 @@ int frame_parse(const uint8_t *p, size_t n, struct frame *ret)
 
 bool frame_field(const struct frame *f, int tag, const uint8_t **ret, size_t *ret_n)
 {
+    if (f->fields_n == 0)
+        return false;
     const uint8_t *p = f->fields, *end = p + f->fields_n;
-    while (f->fields_n != 0 && p != end) {
+    while (p != end) {
         const uint8_t *data;
         unsigned found;
         size_t n;
