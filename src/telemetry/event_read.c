@@ -148,8 +148,5 @@ char *pit_event_json(const pit_event *ev)
         json_put_string(&b, ev->texts[i]);
     }
     buf_puts(&b, "}}");
-    char *text = buf_take_str(&b);
-    if (text == NULL)
-        buf_finish(&b);
-    return text;
+    return buf_take_str(&b);
 }
