@@ -15,7 +15,7 @@
 #define CODEC_PATH 256
 
 struct codec_error {
-    int code; /* PIT_E_* */
+    int code;              /* PIT_E_* */
     char path[CODEC_PATH]; /* to the leaf, as Python writes it: ["a"][3] */
     char text[160];
 };

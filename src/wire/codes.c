@@ -15,7 +15,8 @@ static const struct code_row {
     bool retriable;
     const char *name, *category, *text;
 } rows[] = {
-#define CODE_ROW(constant, name, category, number, retriable, text) {number, (retriable) != 0, #name, category_##category, text},
+#define CODE_ROW(constant, name, category, number, retriable, text)                                                            \
+    {number, (retriable) != 0, #name, category_##category, text},
     PIT_CODE_LIST(CODE_ROW)
 #undef CODE_ROW
 };

@@ -121,7 +121,8 @@ static bool measure_token(struct measure *m)
     struct mp_token t;
     int rc = mp_read(&m->p, level->end, &t);
     if (rc != MP_OK)
-        return refuse(m, PIT_E_DESERIALIZATION_FAILED, rc == MP_TRUNCATED ? "the bytes end too early" : "a byte that begins no value");
+        return refuse(m, PIT_E_DESERIALIZATION_FAILED,
+                      rc == MP_TRUNCATED ? "the bytes end too early" : "a byte that begins no value");
     switch (t.type) {
     case MP_STR:
         if (!mp_utf8_valid(t.data, t.n, NULL))
@@ -132,7 +133,8 @@ static bool measure_token(struct measure *m)
         m->bytes += (size_t)t.n + 1;
         return true;
     case MP_ARRAY:
-        return key ? refuse(m, PIT_E_INVALID_PARAMETER, "a list as a key of a map") : open_level(m, t.n, false, level->end, false);
+        return key ? refuse(m, PIT_E_INVALID_PARAMETER, "a list as a key of a map")
+                   : open_level(m, t.n, false, level->end, false);
     case MP_MAP:
         if (key)
             return refuse(m, PIT_E_INVALID_PARAMETER, "a map as a key of a map");
@@ -198,7 +200,8 @@ static bool stop(struct fill *f, int code, const char *why)
 /* A token that the first pass has seen. */
 static bool next(struct fill *f, struct mp_token *t)
 {
-    return mp_read(&f->p, f->end, t) == MP_OK || stop(f, PIT_E_DESERIALIZATION_FAILED, "the bytes changed while they were read");
+    return mp_read(&f->p, f->end, t) == MP_OK ||
+           stop(f, PIT_E_DESERIALIZATION_FAILED, "the bytes changed while they were read");
 }
 
 static void fill_data(struct fill *f, pit_value *v, const struct mp_token *t)
@@ -379,7 +382,8 @@ static int explain(struct codec_error *err, int code, const char *why, size_t of
     if (why != NULL)
         snprintf(err->text, sizeof err->text, "%s (at byte %zu)", why, offset);
     else
-        snprintf(err->text, sizeof err->text, "extension %d is not a kind of value that this version reads (at byte %zu)", ext, offset);
+        snprintf(err->text, sizeof err->text, "extension %d is not a kind of value that this version reads (at byte %zu)", ext,
+                 offset);
     return code;
 }
 

@@ -19,13 +19,26 @@
 /* Besides the categories python_error, tool and value. */
 static bool may_send(int code)
 {
-    static const int codes[] = {PIT_E_OUT_OF_MEMORY,     PIT_E_CALL_LIMIT_EXCEEDED,   PIT_E_DEVICE_NOT_AVAILABLE,
-                                PIT_E_NO_DEVICE,         PIT_E_CUDA_ERROR,            PIT_E_DEADLINE_EXCEEDED,
-                                PIT_E_CANCELLED,         PIT_E_LIMIT_EXCEEDED,        PIT_E_INVALID_PARAMETER,
-                                PIT_E_INVALID_REQUEST,   PIT_E_DUPLICATE_KEY,         PIT_E_NOT_FOUND,
-                                PIT_E_ALREADY_EXISTS,    PIT_E_PROTOCOL_MISMATCH,     PIT_E_ADAPTER_INVALID,
-                                PIT_E_ADAPTER_INIT_FAILED, PIT_E_LIBRARY_MISSING,     PIT_E_PACKAGE_ERROR,
-                                PIT_E_SESSION_UPDATE_FAILED, PIT_E_CAPABILITY_NOT_FOUND};
+    static const int codes[] = {PIT_E_OUT_OF_MEMORY,
+                                PIT_E_CALL_LIMIT_EXCEEDED,
+                                PIT_E_DEVICE_NOT_AVAILABLE,
+                                PIT_E_NO_DEVICE,
+                                PIT_E_CUDA_ERROR,
+                                PIT_E_DEADLINE_EXCEEDED,
+                                PIT_E_CANCELLED,
+                                PIT_E_LIMIT_EXCEEDED,
+                                PIT_E_INVALID_PARAMETER,
+                                PIT_E_INVALID_REQUEST,
+                                PIT_E_DUPLICATE_KEY,
+                                PIT_E_NOT_FOUND,
+                                PIT_E_ALREADY_EXISTS,
+                                PIT_E_PROTOCOL_MISMATCH,
+                                PIT_E_ADAPTER_INVALID,
+                                PIT_E_ADAPTER_INIT_FAILED,
+                                PIT_E_LIBRARY_MISSING,
+                                PIT_E_PACKAGE_ERROR,
+                                PIT_E_SESSION_UPDATE_FAILED,
+                                PIT_E_CAPABILITY_NOT_FOUND};
     static const char *const categories[] = {"python_error", "tool", "value"};
     for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++)
         if (codes[i] == code)

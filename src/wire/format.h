@@ -27,7 +27,7 @@ struct format_item {
 /* Each function returns 0 or the PIT_E_* that ends it; it may set *why to a better text than the code's. */
 struct format_ops {
     int (*item)(void *user, const struct format_item *item, const char **why);
-    int (*open)(void *user, int kind, bool key, const char **why); /* LIST, TUPLE, MAP */
+    int (*open)(void *user, int kind, bool key, const char **why);        /* LIST, TUPLE, MAP */
     int (*close)(void *user, uint32_t count, bool key, const char **why); /* count: items, of a map keys and items */
 };
 

@@ -25,7 +25,8 @@
  * reserved: today they are a protocol error. */
 #define FRAME_KIND_LIST(X)                                                                                                     \
     X(HELLO, hello, 1, w, "map: protocol_min, protocol_max, pid, secret, channels, runtime")                                   \
-    X(WELCOME, welcome, 2, h, "map: protocol, worker_id, pool, run_id, channel, lanes, max_frame_bytes, max_depth, call_prefix, now_ns") \
+    X(WELCOME, welcome, 2, h,                                                                                                  \
+      "map: protocol, worker_id, pool, run_id, channel, lanes, max_frame_bytes, max_depth, call_prefix, now_ns")               \
     X(READY, ready, 3, w, "map: tools, capabilities, gil_enabled")                                                             \
     X(FAILED, failed, 4, w, "map: the error (code, message, python) for which the worker will not become ready")               \
     X(STOP, stop, 5, h, "nothing: finish, run cleanup, exit with status 0")                                                    \
@@ -72,8 +73,9 @@ enum {
 
 /* X(CONSTANT, name, number) */
 #define FRAME_FIELD_LIST(X)                                                                                                    \
-    X(SESSION, session_id, 1) X(CORRELATION, correlation_id, 2) X(TRACEPARENT, traceparent, 3) X(METADATA, metadata, 4)        \
-    X(BINARY, binary_parameters, 5) X(OPTIONS, options, 6)
+    X(SESSION, session_id, 1)                                                                                                  \
+    X(CORRELATION, correlation_id, 2) X(TRACEPARENT, traceparent, 3) X(METADATA, metadata, 4) X(BINARY, binary_parameters, 5)  \
+        X(OPTIONS, options, 6)
 
 enum {
 #define FRAME_FIELD_ENUM(constant, name, number) FIELD_##constant = number,

@@ -127,7 +127,10 @@ static int32_t hex4(const char *s, const char *end)
         return -1;
     for (int i = 0; i < 4; i++) {
         char c = s[i];
-        int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+        int digit = c >= '0' && c <= '9'   ? c - '0'
+                    : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                    : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                           : -1;
         if (digit < 0)
             return -1;
         x = x * 16 + digit;
@@ -174,7 +177,8 @@ static char *put_escape(struct reader *r, const char **s, const char *end, char 
     *s += 4;
     if (high < 0xd800 || high > 0xdfff)
         return put_utf8(out, (uint32_t)high);
-    if (high > 0xdbff || end - *s < 6 || (*s)[0] != '\\' || (*s)[1] != 'u' || (low = hex4(*s + 2, end)) < 0xdc00 || low > 0xdfff) {
+    if (high > 0xdbff || end - *s < 6 || (*s)[0] != '\\' || (*s)[1] != 'u' || (low = hex4(*s + 2, end)) < 0xdc00 ||
+        low > 0xdfff) {
         refuse(r, PIT_E_INVALID_UTF8, "a lone surrogate", at);
         return NULL;
     }
@@ -239,7 +243,10 @@ static pit_value *from_bigint(struct reader *r, const pit_value *map, const char
 static pit_value *from_float(struct reader *r, const pit_value *map, const char *where)
 {
     const char *text = pit_value_str_or(pit_value_get(map, "v"), "");
-    double x = strcmp(text, "nan") == 0 ? (double)NAN : strcmp(text, "inf") == 0 ? HUGE_VAL : strcmp(text, "-inf") == 0 ? -HUGE_VAL : 0;
+    double x = strcmp(text, "nan") == 0    ? (double)NAN
+               : strcmp(text, "inf") == 0  ? HUGE_VAL
+               : strcmp(text, "-inf") == 0 ? -HUGE_VAL
+                                           : 0;
     if (x == 0)
         return refuse(r, PIT_E_DESERIALIZATION_FAILED, "a tagged float is nan, inf or -inf", where);
     return checked(r, pit_float(x), where);
@@ -467,7 +474,8 @@ static pit_value *read_nested(struct reader *r, pit_value *(*read)(struct reader
 {
     if (++r->depth > MP_MAX_DEPTH && r->deep == NULL)
         r->deep = r->p;
-    pit_value *v = r->depth > JSON_DEPTH ? refuse(r, PIT_E_LIMIT_EXCEEDED, "more than 128 levels of containers", r->deep) : read(r);
+    pit_value *v =
+        r->depth > JSON_DEPTH ? refuse(r, PIT_E_LIMIT_EXCEEDED, "more than 128 levels of containers", r->deep) : read(r);
     r->depth--;
     return v;
 }

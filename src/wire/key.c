@@ -71,7 +71,7 @@ static int order_int_float(const pit_value *a, double x)
         return x > 0 ? -1 : 1;
     __int128 whole = (__int128)x, i = small_int(a);
     if (i != whole)
-        return order_sign(i < whole, i > whole);
+        return order_sign(i<whole, i> whole);
     double rest = x - (double)whole;
     return order_sign(rest > 0, rest < 0);
 }
@@ -81,7 +81,7 @@ static int order_numbers(const pit_value *a, const pit_value *b)
     if (a->kind == PIT_KIND_FLOAT && b->kind == PIT_KIND_FLOAT) {
         if (isnan(a->f) || isnan(b->f))
             return order_sign(isnan(a->f) && !isnan(b->f), !isnan(a->f) && isnan(b->f));
-        return order_sign(a->f < b->f, a->f > b->f);
+        return order_sign(a->f<b->f, a->f> b->f);
     }
     if (b->kind == PIT_KIND_FLOAT)
         return order_int_float(a, b->f);
@@ -92,7 +92,7 @@ static int order_numbers(const pit_value *a, const pit_value *b)
     if (is_big(b))
         return b->big->negative ? 1 : -1;
     __int128 x = small_int(a), y = small_int(b);
-    return order_sign(x < y, x > y);
+    return order_sign(x<y, x> y);
 }
 
 static int order_data(const pit_value *a, const pit_value *b)
@@ -155,8 +155,9 @@ static int64_t find_linear(const pit_value *map, const pit_value *key)
 {
     for (uint32_t i = 0; i < map->n; i++) {
         const pit_value *k = key_at(map, i);
-        bool same = key->kind == PIT_KIND_STR ? k->kind == PIT_KIND_STR && k->n == key->n && memcmp(k->text, key->text, k->n) == 0
-                                              : value_key_order(k, key) == 0;
+        bool same = key->kind == PIT_KIND_STR
+                        ? k->kind == PIT_KIND_STR && k->n == key->n && memcmp(k->text, key->text, k->n) == 0
+                        : value_key_order(k, key) == 0;
         if (same)
             return i;
     }

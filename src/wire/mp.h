@@ -26,8 +26,10 @@
 #define MP_EXT_LIST(X)                                                                                                         \
     X(BIGINT, bigint, 1, "two's complement, big-endian, shortest form, at least 1 byte; only integers beyond 64 bits")         \
     X(TUPLE, tuple, 2, "one array: the items")                                                                                 \
-    X(ARGS, args, 3, "only as the arguments of a CALL: nil or an array (positional), then nil or a map with str keys (keywords)") \
-    X(EXCEPTION, exception, 4, "one map: type str, message str, traceback str or nil, notes array of str, cause exception or nil") \
+    X(ARGS, args, 3,                                                                                                           \
+      "only as the arguments of a CALL: nil or an array (positional), then nil or a map with str keys (keywords)")             \
+    X(EXCEPTION, exception, 4,                                                                                                 \
+      "one map: type str, message str, traceback str or nil, notes array of str, cause exception or nil")                      \
     X(SET, set, 5, "reserved")                                                                                                 \
     X(FROZENSET, frozenset, 6, "reserved")                                                                                     \
     X(DATETIME, datetime, 7, "reserved")                                                                                       \
@@ -55,8 +57,8 @@ enum { MP_OK = 0, MP_TRUNCATED = 1, MP_INVALID = 2 };
 
 struct mp_token {
     enum mp_type type;
-    int8_t ext;  /* MP_EXT: its code */
-    uint32_t n;  /* STR, BIN, EXT: bytes; ARRAY: items; MAP: entries */
+    int8_t ext; /* MP_EXT: its code */
+    uint32_t n; /* STR, BIN, EXT: bytes; ARRAY: items; MAP: entries */
     union {
         bool truth;
         int64_t i;  /* MP_INT: whatever int64_t holds */

@@ -9,7 +9,8 @@
 
 #include "wire/json.h"
 
-#define DIGITS_KEPT 800 /* no double needs more than 767 to be told from its neighbours; one further stands for all that follow */
+#define DIGITS_KEPT                                                                                                            \
+    800 /* no double needs more than 767 to be told from its neighbours; one further stands for all that follow */
 #define EXPONENT_MAX 100000000000L /* a written exponent of this size is out of range whatever digits stand before it */
 
 double number_get(const char *text, size_t n)

@@ -136,16 +136,16 @@ pit_value *pit_pack(const char *format, ...)
 
 /* ---- to bytes ---- */
 
-#define KEYS_KEPT 32 /* keys of all open maps together */
+#define KEYS_KEPT 32     /* keys of all open maps together */
 enum { USE_VALUES = 1 }; /* what this form cannot judge */
 
 struct packer {
     struct buf *out;
     unsigned depth, n_keys;
     struct {
-        uint32_t head;   /* offset of the container's head */
+        uint32_t head; /* offset of the container's head */
         uint16_t kind;
-        uint16_t keys;   /* where its keys begin */
+        uint16_t keys; /* where its keys begin */
     } open[MP_MAX_DEPTH];
     struct {
         const void *text;

@@ -149,7 +149,8 @@ static bool unpack_scalar(struct unpacker *u, char letter, const pit_value *v, b
         if (skip)
             return true;
         if (!pit_value_get_number(v, &x))
-            return pit_value_kind(v) == PIT_KIND_INT ? refuse(u, "an integer that no double holds exactly") : expected(u, "float", v);
+            return pit_value_kind(v) == PIT_KIND_INT ? refuse(u, "an integer that no double holds exactly")
+                                                     : expected(u, "float", v);
         WRITE(u, skip, target, x);
         return true;
     }
@@ -338,7 +339,8 @@ static int report(const struct unpacker *u, pit_error **reterr)
     if (u->bad_format)
         e = error_new(PIT_E_INVALID_PARAMETER, "bad format, column %zu: %s", column, u->why);
     else
-        e = error_new(PIT_E_INVALID_PARAMETER, "%s%s%s (format column %zu)", u->path, u->path[0] != '\0' ? ": " : "", u->why, column);
+        e = error_new(PIT_E_INVALID_PARAMETER, "%s%s%s (format column %zu)", u->path, u->path[0] != '\0' ? ": " : "", u->why,
+                      column);
     if (u->path[0] != '\0')
         error_detail_take(e, "key", pit_str(u->path));
     error_detail_take(e, "column", pit_uint(column));

@@ -23,7 +23,10 @@ static const pit_value static_true = {.kind = PIT_KIND_BOOL, .flags = VALUE_FROZ
 #define SMALL_64(x) SMALL_16(x) SMALL_16((x) + 16) SMALL_16((x) + 32) SMALL_16((x) + 48)
 static const pit_value static_ints[SMALL_COUNT] = {SMALL_16(-16) SMALL_64(0) SMALL_64(64) SMALL_64(128) SMALL_64(192)};
 
-#define FAILED_VALUE(code, why) {.kind = PIT_KIND_FAILED, .flags = VALUE_FROZEN, .n = (uint32_t) - (code), .text = (why)}
+#define FAILED_VALUE(code, why)                                                                                                \
+    {                                                                                                                          \
+        .kind = PIT_KIND_FAILED, .flags = VALUE_FROZEN, .n = (uint32_t) - (code), .text = (why)                                \
+    }
 static const pit_value static_failed[] = {
     FAILED_VALUE(PIT_E_ALLOCATION_FAILED, "out of memory"),
     FAILED_VALUE(PIT_E_INVALID_UTF8, "the text is not valid UTF-8"),

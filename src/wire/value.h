@@ -35,7 +35,7 @@ struct value_extra {
 };
 
 struct value_tree {
-    size_t refs; /* atomic */
+    size_t refs;                /* atomic */
     struct value_extra *extras; /* atomic: pushed to by any thread */
 };
 
@@ -58,8 +58,8 @@ struct pit_value {
     uint8_t kind;
     uint8_t flags; /* atomic, for VALUE_FROZEN */
     uint16_t height;
-    uint32_t n;               /* bytes of a text or bytes, items, entries; FAILED: minus its code */
-    struct value_tree *tree;  /* NULL: static */
+    uint32_t n;              /* bytes of a text or bytes, items, entries; FAILED: minus its code */
+    struct value_tree *tree; /* NULL: static */
     union {
         bool truth;
         int64_t i;

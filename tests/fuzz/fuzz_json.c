@@ -14,7 +14,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     if (pit_value_parse_json((const char *)data, n, &v, &e) != 0) {
         uint64_t line = 0, column = 0;
         if (!pit_value_get_uint(pit_value_get(pit_error_details(e), "line"), &line) ||
-            !pit_value_get_uint(pit_value_get(pit_error_details(e), "column"), &column) || line == 0 || column == 0 || line + column > n + 2)
+            !pit_value_get_uint(pit_value_get(pit_error_details(e), "column"), &column) || line == 0 || column == 0 ||
+            line + column > n + 2)
             abort();
         pit_error_free(e);
         return 0;

@@ -37,7 +37,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     if (used > n)
         abort();
     walk(v);
-    if (codec_encode(&b, v, &err) != 0 || codec_decode(b.data, b.len, NULL, &back, NULL, &err) != 0 || !pit_value_equal(v, back))
+    if (codec_encode(&b, v, &err) != 0 || codec_decode(b.data, b.len, NULL, &back, NULL, &err) != 0 ||
+        !pit_value_equal(v, back))
         abort();
     char *text = pit_value_to_json(v, (int)(n % 4));
     if (text == NULL || pit_value_parse_json(text, strlen(text), &parsed, NULL) != 0 || !pit_value_equal(v, parsed))

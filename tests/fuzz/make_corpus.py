@@ -54,7 +54,14 @@ def main():
     ])  # fmt: skip
     runtime = {"language": "python", "version": "3.11.2", "implementation": "cpython", "platform": "linux", "extension": True,
                "extension_error": None, "gil": True}  # fmt: skip
-    hello = {"protocol_min": 1, "protocol_max": 1, "pid": 70000, "secret": bytes(16), "channels": ["ring", "socket"], "runtime": runtime}
+    hello = {
+        "protocol_min": 1,
+        "protocol_max": 1,
+        "pid": 70000,
+        "secret": bytes(16),
+        "channels": ["ring", "socket"],
+        "runtime": runtime,
+    }
     ready = {"tools": [{"name": "add", "description": "", "parameters": [{"name": "a", "required": True}]}], "capabilities": [],
              "gil_enabled": True}  # fmt: skip
     failed = {"code": "adapter_init_failed", "message": "no", "python": {"type": "ValueError", "message": "no", "traceback": "T", "notes": ["n"]},

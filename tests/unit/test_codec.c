@@ -337,10 +337,11 @@ static void a_full_buffer(void **state)
     pit_value_free(v);
 }
 
-static const char everything[] = "{\"a\":[1,-1.5,true,null,\"text\",{\"$pit\":\"bytes\",\"b64\":\"AAEC\"}],\"b\":{\"$pit\":\"tuple\",\"v\":[1,[2]]},"
-                                 "\"c\":{\"$pit\":\"map\",\"v\":[[1,2],[null,3]]},\"d\":123456789012345678901234567890,"
-                                 "\"e\":{\"$pit\":\"exception\",\"type\":\"ValueError\",\"message\":\"m\",\"notes\":[\"n\"]},"
-                                 "\"1\":1,\"2\":2,\"3\":3,\"4\":4,\"5\":5,\"6\":6}";
+static const char everything[] =
+    "{\"a\":[1,-1.5,true,null,\"text\",{\"$pit\":\"bytes\",\"b64\":\"AAEC\"}],\"b\":{\"$pit\":\"tuple\",\"v\":[1,[2]]},"
+    "\"c\":{\"$pit\":\"map\",\"v\":[[1,2],[null,3]]},\"d\":123456789012345678901234567890,"
+    "\"e\":{\"$pit\":\"exception\",\"type\":\"ValueError\",\"message\":\"m\",\"notes\":[\"n\"]},"
+    "\"1\":1,\"2\":2,\"3\":3,\"4\":4,\"5\":5,\"6\":6}";
 
 static int round_trip(void *user)
 {

@@ -71,7 +71,8 @@ static pit_error *everything(void)
     error_detail_take(e, "text", pit_str("plain"));
     error_suggest(e, "try %d", 1);
     error_suggest(e, "try 2");
-    error_python(e, "ValueError", "no such model: 'x'", "Traceback (most recent call last):\n  File \"m.py\"\nValueError: x\n", notes);
+    error_python(e, "ValueError", "no such model: 'x'", "Traceback (most recent call last):\n  File \"m.py\"\nValueError: x\n",
+                 notes);
     pit_value_free(notes);
     error_cause_take(e, error_cause_take(cause, error_new(PIT_E_PERMISSION_ERROR, "deepest")));
     return e;
@@ -121,15 +122,19 @@ static void json_form(void **state)
     char *json = pit_error_json(e);
     pit_value *v = NULL;
     assert_string_equal(
-        json, "{\"category\":\"python_error\",\"code\":\"value_error\",\"message\":\"no such model: 'x'\",\"retriable\":false,"
-              "\"worker_id\":\"default/3.2\",\"pool\":\"default\",\"correlation_id\":\"sp-1\","
-              "\"details\":{\"exit_code\":3,\"stderr\":\"line 1\\nline 2\",\"text\":\"plain\"},"
-              "\"python\":{\"type\":\"ValueError\",\"message\":\"no such model: 'x'\",\"traceback\":\"Traceback (most recent call last):\\n"
-              "  File \\\"m.py\\\"\\nValueError: x\\n\",\"notes\":[\"note 1\",\"note 2\"]},\"suggestions\":[\"try 1\",\"try 2\"],"
-              "\"cause\":{\"category\":\"worker\",\"code\":\"worker_crash\",\"message\":\"it died\",\"retriable\":true,\"worker_id\":null,"
-              "\"pool\":null,\"correlation_id\":null,\"details\":null,\"python\":null,\"suggestions\":[],"
-              "\"cause\":{\"category\":\"python_error\",\"code\":\"permission_error\",\"message\":\"deepest\",\"retriable\":false,"
-              "\"worker_id\":null,\"pool\":null,\"correlation_id\":null,\"details\":null,\"python\":null,\"suggestions\":[],\"cause\":null}}}");
+        json,
+        "{\"category\":\"python_error\",\"code\":\"value_error\",\"message\":\"no such model: 'x'\",\"retriable\":false,"
+        "\"worker_id\":\"default/3.2\",\"pool\":\"default\",\"correlation_id\":\"sp-1\","
+        "\"details\":{\"exit_code\":3,\"stderr\":\"line 1\\nline 2\",\"text\":\"plain\"},"
+        "\"python\":{\"type\":\"ValueError\",\"message\":\"no such model: 'x'\",\"traceback\":\"Traceback (most recent call "
+        "last):\\n"
+        "  File \\\"m.py\\\"\\nValueError: x\\n\",\"notes\":[\"note 1\",\"note 2\"]},\"suggestions\":[\"try 1\",\"try 2\"],"
+        "\"cause\":{\"category\":\"worker\",\"code\":\"worker_crash\",\"message\":\"it "
+        "died\",\"retriable\":true,\"worker_id\":null,"
+        "\"pool\":null,\"correlation_id\":null,\"details\":null,\"python\":null,\"suggestions\":[],"
+        "\"cause\":{\"category\":\"python_error\",\"code\":\"permission_error\",\"message\":\"deepest\",\"retriable\":false,"
+        "\"worker_id\":null,\"pool\":null,\"correlation_id\":null,\"details\":null,\"python\":null,\"suggestions\":[],"
+        "\"cause\":null}}}");
     assert_int_equal(pit_value_parse_json(json, strlen(json), &v, NULL), 0);
     pit_value_free(v);
     pit_free(json);
@@ -177,10 +182,11 @@ static pit_error *from_worker(pit_value *map, int fallback)
 static void what_a_worker_says(void **state)
 {
     (void)state;
-    pit_error *e = from_worker(pit_pack("{s:s,s:s,s:{s:s,s:s,s:s,s:[ss]},s:{s:s,s:i},s:[s],s:i}", "code", "key_error", "message", "'k'", "python",
-                                        "type", "KeyError", "message", "'k'", "traceback", "Traceback", "notes", "a", "b", "details",
-                                        "key", "[\"x\"]", "n", 5, "suggestions", "look", "unknown", 1),
-                               PIT_E_PYTHON_EXCEPTION);
+    pit_error *e =
+        from_worker(pit_pack("{s:s,s:s,s:{s:s,s:s,s:s,s:[ss]},s:{s:s,s:i},s:[s],s:i}", "code", "key_error", "message", "'k'",
+                             "python", "type", "KeyError", "message", "'k'", "traceback", "Traceback", "notes", "a", "b",
+                             "details", "key", "[\"x\"]", "n", 5, "suggestions", "look", "unknown", 1),
+                    PIT_E_PYTHON_EXCEPTION);
     assert_int_equal(pit_error_code(e), PIT_E_KEY_ERROR);
     assert_string_equal(pit_error_message(e), "'k'");
     assert_string_equal(pit_error_python_type(e), "KeyError");
@@ -201,23 +207,36 @@ static void what_a_worker_may_not_say(void **state)
     static const struct {
         const char *name;
         int code;
-    } names[] = {{"worker_crash", 0}, {"queue_timeout", 0}, {"ok", 0}, {"", 0}, {"no such code", 0}, {"pool_saturated", 0},
-                 {"internal", 0}, {"guard_lost", 0}, {"forked", 0}, {"tool_not_found", PIT_E_TOOL_NOT_FOUND},
-                 {"unserializable", PIT_E_UNSERIALIZABLE}, {"out_of_memory", PIT_E_OUT_OF_MEMORY},
-                 {"deadline_exceeded", PIT_E_DEADLINE_EXCEEDED}, {"limit_exceeded", PIT_E_LIMIT_EXCEEDED},
-                 {"adapter_init_failed", PIT_E_ADAPTER_INIT_FAILED}, {"zero_division", PIT_E_ZERO_DIVISION}};
+    } names[] = {{"worker_crash", 0},
+                 {"queue_timeout", 0},
+                 {"ok", 0},
+                 {"", 0},
+                 {"no such code", 0},
+                 {"pool_saturated", 0},
+                 {"internal", 0},
+                 {"guard_lost", 0},
+                 {"forked", 0},
+                 {"tool_not_found", PIT_E_TOOL_NOT_FOUND},
+                 {"unserializable", PIT_E_UNSERIALIZABLE},
+                 {"out_of_memory", PIT_E_OUT_OF_MEMORY},
+                 {"deadline_exceeded", PIT_E_DEADLINE_EXCEEDED},
+                 {"limit_exceeded", PIT_E_LIMIT_EXCEEDED},
+                 {"adapter_init_failed", PIT_E_ADAPTER_INIT_FAILED},
+                 {"zero_division", PIT_E_ZERO_DIVISION}};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         pit_error *e = from_worker(pit_pack("{s:s}", "code", names[i].name), PIT_E_PYTHON_EXCEPTION);
         assert_int_equal(pit_error_code(e), names[i].code != 0 ? names[i].code : PIT_E_PYTHON_EXCEPTION);
         pit_error_free(e);
     }
     /* things of the wrong kind are left out */
-    pit_error *e = from_worker(pit_pack("{s:i,s:[],s:[],s:i,s:{},i:i}", "code", 5, "message", "python", "details", 1, "suggestions", 7, 8),
-                               PIT_E_PYTHON_EXCEPTION);
+    pit_error *e =
+        from_worker(pit_pack("{s:i,s:[],s:[],s:i,s:{},i:i}", "code", 5, "message", "python", "details", 1, "suggestions", 7, 8),
+                    PIT_E_PYTHON_EXCEPTION);
     assert_string_equal(pit_error_message(e), pit_strerror(PIT_E_PYTHON_EXCEPTION));
     assert_true(pit_error_details(e) == NULL && pit_error_python_type(e) == NULL && pit_error_suggestions(e) == NULL);
     pit_error_free(e);
-    e = from_worker(pit_pack("{s:{s:i,s:s},s:{i:i},s:[iisi]}", "python", "type", 5, "message", "m", "details", 1, 2, "suggestions", 1, 2, "s", 3),
+    e = from_worker(pit_pack("{s:{s:i,s:s},s:{i:i},s:[iisi]}", "python", "type", 5, "message", "m", "details", 1, 2,
+                             "suggestions", 1, 2, "s", 3),
                     PIT_E_PYTHON_EXCEPTION);
     assert_null(pit_error_python_type(e));
     assert_null(pit_error_details(e));
@@ -249,9 +268,10 @@ static void what_a_worker_says_is_cut(void **state)
         pit_list_append_take(suggestions, pit_str("suggestion"));
         pit_map_set_take(details, key, pit_int(i));
     }
-    pit_error *e = from_worker(pit_pack("{s:s,s:{s:s,s:s,s:s,s:v},s:v,s:v}", "message", text, "python", "type", text, "message", text,
-                                        "traceback", text, "notes", notes, "details", details, "suggestions", suggestions),
-                               PIT_E_PYTHON_EXCEPTION);
+    pit_error *e =
+        from_worker(pit_pack("{s:s,s:{s:s,s:s,s:s,s:v},s:v,s:v}", "message", text, "python", "type", text, "message", text,
+                             "traceback", text, "notes", notes, "details", details, "suggestions", suggestions),
+                    PIT_E_PYTHON_EXCEPTION);
     assert_int_equal(strlen(pit_error_message(e)), 65536);
     assert_int_equal(strlen(pit_error_python_type(e)), 256);
     assert_in_range(strlen(pit_error_traceback(e)), 262143, 262144);
@@ -333,9 +353,9 @@ static int worker_error(void *user)
 {
     struct buf *payload = user;
     pit_error *e = error_from_worker(payload->data, payload->len, PIT_E_PYTHON_EXCEPTION);
-    int complete = pit_error_code(e) == PIT_E_KEY_ERROR && strcmp(pit_error_message(e), "m") == 0 && pit_error_traceback(e) != NULL &&
-                   pit_value_len(pit_error_notes(e)) == 1 && pit_value_len(pit_error_details(e)) == 1 &&
-                   pit_value_len(pit_error_suggestions(e)) == 1;
+    int complete = pit_error_code(e) == PIT_E_KEY_ERROR && strcmp(pit_error_message(e), "m") == 0 &&
+                   pit_error_traceback(e) != NULL && pit_value_len(pit_error_notes(e)) == 1 &&
+                   pit_value_len(pit_error_details(e)) == 1 && pit_value_len(pit_error_suggestions(e)) == 1;
     assert_true(pit_error_code(e) != 0);
     pit_error_free(e);
     return complete;
@@ -345,8 +365,9 @@ static void memory_runs_out(void **state)
 {
     (void)state;
     struct buf payload = {0};
-    pit_value *v = pit_pack("{s:s,s:s,s:{s:s,s:s,s:s,s:[s]},s:{s:i},s:[s]}", "code", "key_error", "message", "m", "python", "type", "KeyError",
-                            "message", "m", "traceback", "t", "notes", "n", "details", "d", 5000, "suggestions", "s");
+    pit_value *v =
+        pit_pack("{s:s,s:s,s:{s:s,s:s,s:s,s:[s]},s:{s:i},s:[s]}", "code", "key_error", "message", "m", "python", "type",
+                 "KeyError", "message", "m", "traceback", "t", "notes", "n", "details", "d", 5000, "suggestions", "s");
     assert_int_equal(codec_encode(&payload, v, NULL), 0);
     pit_value_free(v);
     long count = memory_try_all(make_all, NULL) + memory_try_all(worker_error, &payload);

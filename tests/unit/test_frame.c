@@ -82,13 +82,15 @@ static void headers_are_read_as_written(void **state)
     (void)state;
     uint8_t bytes[FRAME_HEADER + 3] = {0};
     struct frame f;
-    frame_put_header(bytes, FRAME_RESULT, FRAME_TIMED, UINT64_C(0x0102030405060708), UINT64_C(0xf1f2f3f4f5f6f7f8), sizeof bytes);
+    frame_put_header(bytes, FRAME_RESULT, FRAME_TIMED, UINT64_C(0x0102030405060708), UINT64_C(0xf1f2f3f4f5f6f7f8),
+                     sizeof bytes);
     assert_int_equal(frame_peek_size(bytes, FRAME_MAX_DEFAULT), sizeof bytes);
     assert_int_equal(frame_peek_size(bytes, sizeof bytes), sizeof bytes);
     assert_int_equal(frame_peek_size(bytes, sizeof bytes - 1), PIT_E_LIMIT_EXCEEDED);
     assert_int_equal(frame_parse(bytes, sizeof bytes, &f), 0);
     assert_true(f.kind == FRAME_RESULT && f.flags == FRAME_TIMED && f.id == UINT64_C(0x0102030405060708) &&
-                f.stamp == UINT64_C(0xf1f2f3f4f5f6f7f8) && f.payload == bytes + FRAME_HEADER && f.payload_n == 3 && f.fields_n == 0);
+                f.stamp == UINT64_C(0xf1f2f3f4f5f6f7f8) && f.payload == bytes + FRAME_HEADER && f.payload_n == 3 &&
+                f.fields_n == 0);
     assert_int_equal(bytes[8], 0x08); /* little-endian */
     frame_put_header(bytes, FRAME_RESULT, 0, 0, 0, FRAME_HEADER - 1);
     assert_int_equal(frame_peek_size(bytes, FRAME_MAX_DEFAULT), PIT_E_PROTOCOL_ERROR);

@@ -30,16 +30,51 @@ static void round_trips(void **state)
 {
     (void)state;
     static const char *const texts[] = {
-        "null", "true", "false", "0", "-1", "9223372036854775807", "-9223372036854775808", "18446744073709551615", "1.5", "3.0", "-0.0",
-        "1e+22", "1e-07", "5e-324", "1.7976931348623157e+308", "1000000000000000.0", "1e+16", "0.0001", "1e-05", "123456.789",
-        "0.1", "0.30000000000000004", "\"\"", "\"a\\u0000b\\n\\t\\\"\\\\/\\u001f\\u007f\"", "\"\xc3\xa4\xf0\x9f\x98\x80\"", "[]", "{}",
-        "[1,[2,[]],{\"a\":null}]", "{\"b\":1,\"a\":2,\"\":3}", "{\"$pit\":\"bigint\",\"v\":\"18446744073709551616\"}",
-        "{\"$pit\":\"float\",\"v\":\"nan\"}", "{\"$pit\":\"float\",\"v\":\"inf\"}", "{\"$pit\":\"float\",\"v\":\"-inf\"}",
-        "{\"$pit\":\"bytes\",\"b64\":\"\"}", "{\"$pit\":\"bytes\",\"b64\":\"AA==\"}", "{\"$pit\":\"bytes\",\"b64\":\"+/8=\"}",
-        "{\"$pit\":\"bytes\",\"b64\":\"AAEC\"}", "{\"$pit\":\"tuple\",\"v\":[]}", "{\"$pit\":\"tuple\",\"v\":[1,{\"$pit\":\"tuple\",\"v\":[2]}]}",
-        "{\"$pit\":\"map\",\"v\":[[1,2],[null,[]],[{\"$pit\":\"tuple\",\"v\":[1]},\"x\"]]}", "{\"$pit\":\"map\",\"v\":[[\"$pit\",1]]}",
-        "{\"$pit\":\"map\",\"v\":[[\"$pitfall\",1],[\"a\",2]]}", "{\"$\":1}",
-        "{\"$pit\":\"exception\",\"type\":\"E\",\"message\":\"m\",\"traceback\":\"t\",\"notes\":[\"n\"],\"cause\":{\"$pit\":\"exception\","
+        "null",
+        "true",
+        "false",
+        "0",
+        "-1",
+        "9223372036854775807",
+        "-9223372036854775808",
+        "18446744073709551615",
+        "1.5",
+        "3.0",
+        "-0.0",
+        "1e+22",
+        "1e-07",
+        "5e-324",
+        "1.7976931348623157e+308",
+        "1000000000000000.0",
+        "1e+16",
+        "0.0001",
+        "1e-05",
+        "123456.789",
+        "0.1",
+        "0.30000000000000004",
+        "\"\"",
+        "\"a\\u0000b\\n\\t\\\"\\\\/\\u001f\\u007f\"",
+        "\"\xc3\xa4\xf0\x9f\x98\x80\"",
+        "[]",
+        "{}",
+        "[1,[2,[]],{\"a\":null}]",
+        "{\"b\":1,\"a\":2,\"\":3}",
+        "{\"$pit\":\"bigint\",\"v\":\"18446744073709551616\"}",
+        "{\"$pit\":\"float\",\"v\":\"nan\"}",
+        "{\"$pit\":\"float\",\"v\":\"inf\"}",
+        "{\"$pit\":\"float\",\"v\":\"-inf\"}",
+        "{\"$pit\":\"bytes\",\"b64\":\"\"}",
+        "{\"$pit\":\"bytes\",\"b64\":\"AA==\"}",
+        "{\"$pit\":\"bytes\",\"b64\":\"+/8=\"}",
+        "{\"$pit\":\"bytes\",\"b64\":\"AAEC\"}",
+        "{\"$pit\":\"tuple\",\"v\":[]}",
+        "{\"$pit\":\"tuple\",\"v\":[1,{\"$pit\":\"tuple\",\"v\":[2]}]}",
+        "{\"$pit\":\"map\",\"v\":[[1,2],[null,[]],[{\"$pit\":\"tuple\",\"v\":[1]},\"x\"]]}",
+        "{\"$pit\":\"map\",\"v\":[[\"$pit\",1]]}",
+        "{\"$pit\":\"map\",\"v\":[[\"$pitfall\",1],[\"a\",2]]}",
+        "{\"$\":1}",
+        "{\"$pit\":\"exception\",\"type\":\"E\",\"message\":\"m\",\"traceback\":\"t\",\"notes\":[\"n\"],\"cause\":{\"$pit\":"
+        "\"exception\","
         "\"type\":\"F\",\"message\":\"\",\"traceback\":null,\"notes\":[],\"cause\":null}}",
     };
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
@@ -83,7 +118,9 @@ static const struct refusal {
 } refusals[] = {
     {"", "deserialization_failed", 1, 1},
     {"  \n ", "deserialization_failed", 2, 2},
-    {"\xef\xbb\xbf" "1", "deserialization_failed", 1, 1},
+    {"\xef\xbb\xbf"
+     "1",
+     "deserialization_failed", 1, 1},
     {"nul", "deserialization_failed", 1, 1},
     {"True", "deserialization_failed", 1, 1},
     {"NaN", "deserialization_failed", 1, 1},
@@ -297,9 +334,9 @@ static void long_numbers(void **state)
 /* glibc's compiled form of a locale whose decimal point is a comma, with grouping: what `localedef` makes, so that the test needs none
  * installed. */
 static const char comma_numeric[] =
-                                    "\x14\x11\x03\x20\x06\x00\x00\x00\x20\x00\x00\x00\x22\x00\x00\x00\x24\x00\x00\x00\x28\x00\x00\x00"
-                                    "\x2c\x00\x00\x00\x30\x00\x00\x00\x2c\x00\x2e\x00\x03\x03\x00\x00\x2c\x00\x00\x00\x2e\x00\x00\x00"
-                                    "\x41\x4e\x53\x49\x5f\x58\x33\x2e\x34\x2d\x31\x39\x36\x38\x00";
+    "\x14\x11\x03\x20\x06\x00\x00\x00\x20\x00\x00\x00\x22\x00\x00\x00\x24\x00\x00\x00\x28\x00\x00\x00"
+    "\x2c\x00\x00\x00\x30\x00\x00\x00\x2c\x00\x2e\x00\x03\x03\x00\x00\x2c\x00\x00\x00\x2e\x00\x00\x00"
+    "\x41\x4e\x53\x49\x5f\x58\x33\x2e\x34\x2d\x31\x39\x36\x38\x00";
 
 static void the_locale_has_no_say(void **state)
 {
@@ -377,9 +414,10 @@ static int parse_broken(void *user)
 static void memory_runs_out(void **state)
 {
     (void)state;
-    static char good[] = "{\"a\":[1,2.5,\"x\\ny\",100000],\"t\":{\"$pit\":\"tuple\",\"v\":[1]},\"m\":{\"$pit\":\"map\",\"v\":[[1,2]]},"
-                         "\"b\":{\"$pit\":\"bytes\",\"b64\":\"AAEC\"},\"n\":123456789012345678901234567890,"
-                         "\"e\":{\"$pit\":\"exception\",\"type\":\"E\",\"notes\":[\"n\"]}}";
+    static char good[] =
+        "{\"a\":[1,2.5,\"x\\ny\",100000],\"t\":{\"$pit\":\"tuple\",\"v\":[1]},\"m\":{\"$pit\":\"map\",\"v\":[[1,2]]},"
+        "\"b\":{\"$pit\":\"bytes\",\"b64\":\"AAEC\"},\"n\":123456789012345678901234567890,"
+        "\"e\":{\"$pit\":\"exception\",\"type\":\"E\",\"notes\":[\"n\"]}}";
     static char broken[] = "{\"a\":[1000,{\"b\":\"c\\n\"},2.5, ?]}";
     long count = memory_try_all(parse_and_write, good) + memory_try_all(parse_broken, broken);
     print_message("JSON: %ld allocations failed in turn\n", count);
@@ -389,16 +427,11 @@ static void memory_runs_out(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WIRE_TEST(round_trips),
-        WIRE_TEST(read_as_something_plainer),
-        WIRE_TEST(flags),
-        WIRE_TEST(refused_with_the_place),
-        WIRE_TEST(depth),
-        WIRE_TEST(floats_keep_their_bits),
-        WIRE_TEST(long_numbers),
-        WIRE_TEST(the_locale_has_no_say),
-        WIRE_TEST(large_objects),
-        WIRE_TEST(memory_runs_out),
+        WIRE_TEST(round_trips),   WIRE_TEST(read_as_something_plainer),
+        WIRE_TEST(flags),         WIRE_TEST(refused_with_the_place),
+        WIRE_TEST(depth),         WIRE_TEST(floats_keep_their_bits),
+        WIRE_TEST(long_numbers),  WIRE_TEST(the_locale_has_no_say),
+        WIRE_TEST(large_objects), WIRE_TEST(memory_runs_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

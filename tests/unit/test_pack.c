@@ -40,11 +40,11 @@ static void every_letter(void **state)
 {
     (void)state;
     pit_value *borrowed = pit_pack("[i]", 5);
-    pit_value *v = pit_pack("[n b b i I u U U f s s S y v ()]", 0, 2, -5, INT64_MIN, UINT_MAX, (uint64_t)7, UINT64_MAX, 0.5, "text", NULL,
-                            "a\0b", (size_t)3, "\xff", (size_t)1, borrowed);
-    static const int kinds[] = {PIT_KIND_NIL, PIT_KIND_BOOL, PIT_KIND_BOOL,  PIT_KIND_INT, PIT_KIND_INT,
+    pit_value *v = pit_pack("[n b b i I u U U f s s S y v ()]", 0, 2, -5, INT64_MIN, UINT_MAX, (uint64_t)7, UINT64_MAX, 0.5,
+                            "text", NULL, "a\0b", (size_t)3, "\xff", (size_t)1, borrowed);
+    static const int kinds[] = {PIT_KIND_NIL, PIT_KIND_BOOL, PIT_KIND_BOOL,  PIT_KIND_INT,   PIT_KIND_INT,
                                 PIT_KIND_INT, PIT_KIND_INT,  PIT_KIND_INT,   PIT_KIND_FLOAT, PIT_KIND_STR,
-                                PIT_KIND_NIL, PIT_KIND_STR,  PIT_KIND_BYTES, PIT_KIND_LIST, PIT_KIND_TUPLE};
+                                PIT_KIND_NIL, PIT_KIND_STR,  PIT_KIND_BYTES, PIT_KIND_LIST,  PIT_KIND_TUPLE};
     assert_int_equal(pit_value_error(v), 0);
     assert_int_equal(pit_value_len(v), sizeof kinds / sizeof kinds[0]);
     for (size_t i = 0; i < pit_value_len(v); i++)
@@ -62,8 +62,8 @@ static void every_letter(void **state)
     size_t size = 0, data_size = 0;
     const pit_value *nil = NULL, *list = NULL;
     pit_error *e = (pit_error *)&i;
-    int rc = pit_unpack(v, &e, "[n b b i I u U U f s v S y v ()]", &no, &yes, &i, &wide, &u, &small, &large, &x, &text, &nil, &sized, &size,
-                        &data, &data_size, &list);
+    int rc = pit_unpack(v, &e, "[n b b i I u U U f s v S y v ()]", &no, &yes, &i, &wide, &u, &small, &large, &x, &text, &nil,
+                        &sized, &size, &data, &data_size, &list);
     assert_int_equal(rc, 0);
     assert_null(e);
     assert_true(!no && yes && i == -5 && wide == INT64_MIN && u == UINT_MAX && small == 7 && large == UINT64_MAX && x == 0.5);
@@ -86,10 +86,11 @@ static void bytes_are_those_of_the_value(void **state)
     assert_int_equal(pack_both(&err, "{s:s,s:[i,f,(s,s)],s:{}}", "a", "b", "c", 1, 2.5, "d", "e", "f"), 0);
     assert_int_equal(pack_both(&err, "(((())))"), 0);
     assert_int_equal(pack_both(&err, "[iiiiiiiiiiiiiiiii]", 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17), 0);
-    assert_int_equal(pack_both(&err, "([iiiiiiiiiiiiiiiii]i)", 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18), 0);
+    assert_int_equal(pack_both(&err, "([iiiiiiiiiiiiiiiii]i)", 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18),
+                     0);
     assert_int_equal(pack_both(&err, "{i:s,f:s,(i):v}", 1, "a", 2.5, "b", 3, inner), 0);
-    assert_int_equal(pack_both(&err, "{n:i,b:i,y:i,I:i,u:i,U:i,v:i}", 1, 1, 2, "k", (size_t)1, 3, INT64_C(9), 4, 8u, 5, UINT64_MAX, 6,
-                               pit_int(200), 7),
+    assert_int_equal(pack_both(&err, "{n:i,b:i,y:i,I:i,u:i,U:i,v:i}", 1, 1, 2, "k", (size_t)1, 3, INT64_C(9), 4, 8u, 5,
+                               UINT64_MAX, 6, pit_int(200), 7),
                      0);
     assert_int_equal(pack_both(&err, "v", inner), 0);
     assert_int_equal(pack_both(&err, "v", args), 0);
@@ -103,15 +104,17 @@ static void many_keys(void **state)
 {
     (void)state;
     struct codec_error err;
-    assert_int_equal(pack_both(&err, "{s:n s:n s:n s:n s:n s:n s:n s:n s:n s:n s:n s:n s:n s:n s:n s:n s:n s:n s:n s:n"
-                                     " s:n s:n s:n s:n s:n s:n s:n s:n s:n s:n s:n s:n s:n s:n}",
-                               "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p", "q", "r", "s", "t", "u",
-                               "v", "w", "x", "y", "z", "0", "1", "2", "3", "4", "5", "6", "7"),
+    assert_int_equal(pack_both(&err,
+                               "{s:n s:n s:n s:n s:n s:n s:n s:n s:n s:n s:n s:n s:n s:n s:n s:n s:n s:n s:n s:n"
+                               " s:n s:n s:n s:n s:n s:n s:n s:n s:n s:n s:n s:n s:n s:n}",
+                               "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p", "q", "r", "s",
+                               "t", "u", "v", "w", "x", "y", "z", "0", "1", "2", "3", "4", "5", "6", "7"),
                      0);
-    assert_int_equal(pack_both(&err, "{s:n s:n s:n s:n s:n s:n s:n s:n s:n s:n s:n s:n s:n s:n s:n s:n s:n s:n s:n s:n"
-                                     " s:n s:n s:n s:n s:n s:n s:n s:n s:n s:n s:n s:n s:n s:n}",
-                               "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p", "q", "r", "s", "t", "u",
-                               "v", "w", "x", "y", "z", "0", "1", "2", "3", "4", "5", "6", "a"),
+    assert_int_equal(pack_both(&err,
+                               "{s:n s:n s:n s:n s:n s:n s:n s:n s:n s:n s:n s:n s:n s:n s:n s:n s:n s:n s:n s:n"
+                               " s:n s:n s:n s:n s:n s:n s:n s:n s:n s:n s:n s:n s:n s:n}",
+                               "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p", "q", "r", "s",
+                               "t", "u", "v", "w", "x", "y", "z", "0", "1", "2", "3", "4", "5", "6", "a"),
                      PIT_E_DUPLICATE_KEY);
 }
 
@@ -143,7 +146,7 @@ static void bad_formats_name_the_column(void **state)
         const char *format;
         int column;
     } cases[] = {
-        {"x", 1},   {"[n", 3},  {"]", 1},     {"[)", 2},    {"{n}", 3},  {"{n:}", 4}, {"{n n}", 4}, {"nn", 2},   {":", 1},
+        {"x", 1},   {"[n", 3},   {"]", 1},      {"[)", 2},   {"{n}", 3},  {"{n:}", 4}, {"{n n}", 4}, {"nn", 2},     {":", 1},
         {"[:]", 2}, {"{:n}", 2}, {"{n::n}", 4}, {"[n]n", 4}, {"{n:n", 5}, {"?n", 1},   {"[n*]", 3},  {"{n:n:}", 5}, {"(]", 2},
     };
     for (size_t k = 0; k < sizeof cases / sizeof cases[0]; k++) {
@@ -215,7 +218,8 @@ static void on_failure_no_variable_changes(void **state)
     assert_string_equal(pit_value_str(pit_value_get(pit_error_details(e), "key")), "[\"b\"][1]");
     assert_non_null(strstr(pit_error_message(e), "expected int, found str"));
     pit_error_free(e);
-    static const char *const wrong[] = {"{s:i}", "{s:i,s:[i]}", "[i]", "{s:s,*}", "{s:i,s:(is)}", "{s:n,*}", "{s:b,*}", "{s:y,*}"};
+    static const char *const wrong[] = {"{s:i}",        "{s:i,s:[i]}", "[i]",     "{s:s,*}",
+                                        "{s:i,s:(is)}", "{s:n,*}",     "{s:b,*}", "{s:y,*}"};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         assert_int_equal(pit_unpack(v, NULL, wrong[i], "a", &a, "b", &b, &s), PIT_E_INVALID_PARAMETER);
         assert_true(a == 5 && b == 6);

@@ -89,7 +89,8 @@ static void texts(void **state)
     assert_string_equal(pit_value_str(v), "");
     pit_value_free(v);
     assert_int_equal(pit_value_error(pit_strn(NULL, 1)), PIT_E_INVALID_PARAMETER);
-    static const char *const wrong[] = {"\x80", "\xc0\x80", "\xe0\x80\xaf", "\xed\xa0\x80", "\xf4\x90\x80\x80", "ok\xff", "\xc3"};
+    static const char *const wrong[] = {"\x80",   "\xc0\x80", "\xe0\x80\xaf", "\xed\xa0\x80", "\xf4\x90\x80\x80",
+                                        "ok\xff", "\xc3"};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         v = pit_str(wrong[i]);
         assert_int_equal(pit_value_kind(v), PIT_KIND_FAILED);
@@ -121,7 +122,8 @@ static void nothing_and_failed_values_are_accepted(void **state)
         bool b;
         const void *data;
         assert_false(pit_value_get_bool(v, &b) || pit_value_get_int(v, &n) || pit_value_get_float(v, &x));
-        assert_false(pit_value_get_number(v, &x) || pit_value_get_bytes(v, &data, &size) || pit_value_next(v, &iter, NULL, NULL));
+        assert_false(pit_value_get_number(v, &x) || pit_value_get_bytes(v, &data, &size) ||
+                     pit_value_next(v, &iter, NULL, NULL));
         assert_int_equal(pit_value_len(v), 0);
         assert_null(pit_value_str(v));
         assert_null(pit_value_text(v));
@@ -313,8 +315,12 @@ static void large_integers(void **state)
 {
     (void)state;
     static const char *const good[] = {
-        "18446744073709551616", "-9223372036854775809", "-18446744073709551616", "10000000000000000000000000000000000000000",
-        "340282366920938463463374607431768211455", "-170141183460469231731687303715884105728",
+        "18446744073709551616",
+        "-9223372036854775809",
+        "-18446744073709551616",
+        "10000000000000000000000000000000000000000",
+        "340282366920938463463374607431768211455",
+        "-170141183460469231731687303715884105728",
         "99999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999"};
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
         int64_t n;
