@@ -28,7 +28,11 @@ const char *pit_event_name(const pit_event *ev)
 
 uint64_t pit_event_timestamp_ns(const pit_event *ev)
 {
-    return ev != NULL ? ev->timestamp_ns : 0;
+    if (ev == NULL)
+        return 0;
+    if (ev->timestamp_ns == 0)
+        ((pit_event *)(uintptr_t)ev)->timestamp_ns = ev->now_ns(); /* never const itself: see number_text */
+    return ev->timestamp_ns;
 }
 
 bool pit_event_number(const pit_event *ev, const char *measurement, double *ret)
@@ -127,7 +131,7 @@ char *pit_event_json(const pit_event *ev)
     const struct event_info *info = &event_table[ev->id];
     buf_puts(&b, "{\"name\":");
     json_put_string(&b, info->name);
-    buf_printf(&b, ",\"timestamp_ns\":%llu", (unsigned long long)ev->timestamp_ns);
+    buf_printf(&b, ",\"timestamp_ns\":%llu", (unsigned long long)pit_event_timestamp_ns(ev));
     put_common(&b, ev);
     buf_puts(&b, ",\"measurements\":{");
     const char *list = info->numbers;
