@@ -231,6 +231,17 @@ static bool judge(struct demo *d)
     return answered == d->n_calls && (double)right >= ENOUGH * (double)d->n_calls && same && as_killed;
 }
 
+static void complain(int rc, const pit_error *err)
+{
+    const char *text = err != NULL ? pit_error_string(err) : pit_strerror(rc);
+
+    fprintf(stderr, "%s\n", text);
+    if (strstr(text, "No module named") != NULL)
+        fputs("The worker needs numpy and scikit-learn: './dev setup' installs them into .venv; SNAKEPIT_PYTHON names another "
+              "Python.\n",
+              stderr);
+}
+
 static int demo(struct demo *d)
 {
     pit_error *err = NULL;
@@ -243,7 +254,7 @@ static int demo(struct demo *d)
     if (rc == 0)
         rc = fetch_images(d, &err);
     if (rc != 0) {
-        fprintf(stderr, "%s\n", err != NULL ? pit_error_string(err) : pit_strerror(rc));
+        complain(rc, err);
         pit_error_free(err);
         return 1;
     }

@@ -155,14 +155,25 @@ static void show_cost(struct demo *d)
         printf("the pool is not whole yet\n");
 }
 
-/* The first images, the last place for one that was misread. */
+static bool shows_already(const struct demo *d, const size_t *chosen, size_t n, unsigned char label)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (d->labels[chosen[i]] == label)
+            return true;
+    }
+    return false;
+}
+
+/* The first images of different digits; the last place is for one that was misread. */
 static size_t choose(const struct demo *d, size_t chosen[DRAWN])
 {
-    size_t n = d->n_images < DRAWN ? d->n_images : DRAWN;
+    size_t n = 0;
 
-    for (size_t i = 0; i < n; i++)
-        chosen[i] = i;
-    for (size_t i = n; i < d->n_images; i++) {
+    for (size_t i = 0; i < d->n_images && n < DRAWN; i++) {
+        if (!shows_already(d, chosen, n, d->labels[i]))
+            chosen[n++] = i;
+    }
+    for (size_t i = 0; i < d->n_images && n > 0; i++) {
         if (d->answers[i] != d->labels[i]) {
             chosen[n - 1] = i;
             break;
