@@ -115,8 +115,40 @@ static int scan_once(int proc, struct envscan_entry *wanted, const char *value)
     }
 }
 
-/* A process may fork while it is looked at: only a pass that finds nobody ends the search. One that cannot be killed (uninterruptible
- * sleep) would be found for ever, so the passes are bounded. */
+/* The number that was given to a process last, or -1. */
+static long last_pid(void)
+{
+    char text[128];
+    int fd = (int)LINUX_RETRY(open("/proc/loadavg", O_RDONLY | O_CLOEXEC));
+    ssize_t n = fd < 0 ? 0 : linux_read(fd, text, sizeof text - 1);
+    linux_close(fd);
+    if (n <= 0)
+        return -1;
+    text[n] = '\0';
+    const char *last = strrchr(text, ' ');
+    return last != NULL ? strtol(last, NULL, 10) : -1;
+}
+
+/* A process that forks and ends while a pass runs may hide its child from it. So a pass that found nobody is believed if no process
+ * began meanwhile, or if it was the third in a row. One that cannot be killed (uninterruptible sleep) would be found for ever: the
+ * passes are bounded. */
+static int sweep(int proc, struct envscan_entry *wanted, const char *value)
+{
+    enum { PASSES = 32, EMPTY = 3 };
+    int total = 0;
+    for (int pass = 0, empty = 0; pass < PASSES && empty < EMPTY; pass++) {
+        long before = last_pid();
+        int found = lseek(proc, 0, SEEK_SET) < 0 ? -errno : scan_once(proc, wanted, value);
+        if (found < 0)
+            return total > 0 ? total : found;
+        total += found;
+        empty = found == 0 ? empty + 1 : 0;
+        if (found == 0 && before >= 0 && before == last_pid())
+            break;
+    }
+    return total;
+}
+
 int linux_kill_by_env(const char *entry)
 {
     char name[64];
@@ -129,15 +161,7 @@ int linux_kill_by_env(const char *entry)
     int proc = (int)LINUX_RETRY(open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (proc < 0)
         return proc;
-    int total = 0;
-    for (int pass = 0; pass < 16; pass++) {
-        int found = lseek(proc, 0, SEEK_SET) < 0 ? -errno : scan_once(proc, &wanted, eq + 1);
-        if (found < 0 && total == 0)
-            total = found;
-        if (found <= 0)
-            break;
-        total += found;
-    }
+    int total = sweep(proc, &wanted, eq + 1);
     linux_close(proc);
     return total;
 }
