@@ -95,6 +95,15 @@ static void ensure_heard(struct pool *p, struct lane *l, bool was_idle)
         loop_wake(p->env->loop);
 }
 
+/* What is known of the command now: while the call waited, others may have told more. */
+static void learn(struct pool *p, struct call *c)
+{
+    bool measure;
+    c->is_short = commands_short(&p->commands, c->command, &measure) && !c->taken_back;
+    if (measure)
+        call_measure(c);
+}
+
 void async_dispatch(struct pool *p, struct lane *l, struct call *c)
 {
     bool was_idle = l->owner != LANE_LOOP;
@@ -111,7 +120,10 @@ void async_dispatch(struct pool *p, struct lane *l, struct call *c)
 static void refill(struct pool *p, struct lane *l)
 {
     struct call *head;
-    while ((head = queue_head(&p->queue)) != NULL && !head->waited_for && lane_has_room(l, head->is_short)) {
+    while ((head = queue_head(&p->queue)) != NULL && !head->waited_for) {
+        learn(p, head);
+        if (!lane_has_room(l, head->is_short))
+            break;
         sched_unqueue(p, head);
         async_dispatch(p, l, head);
     }
@@ -124,10 +136,7 @@ pit_error *pool_submit(struct pool *p, struct call *c)
     p->requests++;
     pit_error *e = sched_admit(p, c);
     if (e == NULL) {
-        bool measure;
-        c->is_short = commands_short(&p->commands, c->command, &measure);
-        if (measure)
-            call_measure(c);
+        learn(p, c);
         struct lane *l = async_lane(p, c);
         if (l != NULL) {
             async_dispatch(p, l, c);
@@ -482,7 +491,7 @@ static void take_back(struct pool *p, struct lane *l)
         if (f.call == NULL || f.call->sent < f.call->frame.len || !lane_revoke(l, f.sequence))
             break;
         lane_drop(l, l->count - 1);
-        f.call->is_short = false;
+        f.call->taken_back = true;
         sched_requeue(p, f.call);
         async_expire_at(p, f.call, f.call->queue_deadline_ns);
     }

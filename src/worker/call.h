@@ -75,7 +75,8 @@ struct call {
     uint32_t wake;              /* futex word: 1 = look again (a blocking call), it has its outcome (others) */
     uint32_t sleepers;          /* atomic: threads that wait on it */
     /* of calls that the loop carries */
-    bool is_short; /* its command is known to be */
+    bool is_short;   /* its command is known to be */
+    bool taken_back; /* it has stood behind a long one once */
     struct wheel_timer expiry;
     void (*done)(struct call *c); /* on the loop thread, without a lock */
     uint32_t delivered;           /* futex word of who made it: done has run */
