@@ -42,6 +42,7 @@ struct lane {
     bool forked; /* this is the child of a call that forked: it must not answer */
     bool eof;
     bool stopped;
+    uint64_t attention; /* status->attention as last seen */
     size_t control_n;
     uint8_t control[CONTROL_BYTES]; /* read without the GIL, not yet handed on */
     uint8_t *block;                 /* for frames in fragments; PyMem_RawMalloc */

@@ -1,8 +1,8 @@
 /* The lane's rings: where frames come from, where they go, and how the worker sleeps.
  *
  * The worker trusts its host: frames are used where they stand in the ring. It sleeps without a time limit: the host rings the bell for
- * a frame, and also after it has written to the control socket or given the lane up, which is why the socket is looked at each time
- * between setting the bell and sleeping.
+ * a frame, and also after it has written to the control socket. It counts that up in the status word `attention` before it rings, and
+ * the worker looks at that word between setting the bell and sleeping: so it cannot sleep over it.
  *
  * Failure: ProtocolError, OSError, MemoryError. Thread: the lane's. */
 #include <errno.h>
@@ -42,17 +42,27 @@ static int wake(const uint32_t *word, int n)
 
 static const struct ring_sys ring_system = {.now_ns = lane_now_ns, .futex_wait = sleep_on, .futex_wake = wake, .cpu = NULL};
 
-/* Reads what has come by the control socket; true when there is something to look at. Runs without the GIL. */
-static bool look_at_control(void *user)
+/* Reads what has come by the control socket. */
+static void read_control(struct lane *l)
 {
-    struct lane *l = user;
     if (l->control_fd < 0 || l->eof || l->control_n == sizeof l->control)
-        return l->eof || l->control_n != 0;
+        return;
     ssize_t n = recv(l->control_fd, l->control + l->control_n, sizeof l->control - l->control_n, MSG_DONTWAIT);
     if (n > 0)
         l->control_n += (size_t)n;
     else if (n == 0 || (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR))
         l->eof = true;
+}
+
+/* Before each sleep, with the bell set, without the GIL: true when the control socket has something. */
+static bool look_at_control(void *user)
+{
+    struct lane *l = user;
+    uint64_t attention = __atomic_load_n(&l->status->attention, __ATOMIC_SEQ_CST);
+    if (attention != l->attention) {
+        l->attention = attention;
+        read_control(l);
+    }
     return l->eof || l->control_n != 0;
 }
 
@@ -157,6 +167,7 @@ static int wait_for_frame(struct lane *l)
         return 1;
     if (PyErr_CheckSignals() != 0)
         return -1;
+    read_control(l);
     return take_control(l);
 }
 
@@ -236,6 +247,8 @@ int lane_send(struct lane *l, const uint8_t *frame, size_t n)
         Py_END_ALLOW_THREADS
         if (rc != RING_OK && PyErr_CheckSignals() != 0)
             return -1;
+        if (rc != RING_OK)
+            read_control(l);
         if (l->eof)
             return 1;
     }

@@ -20,6 +20,7 @@ struct ring_channel {
     struct ring_sys sys;
     struct ring_writer out;
     struct ring_reader in;
+    struct lane_status *status;
     struct channel_frame partial;
     uint32_t interrupted; /* atomic */
     unsigned futile;      /* wakes for nothing since futile_since_ns, or since something came */
@@ -152,6 +153,7 @@ static void ring_channel_interrupt(struct channel *c)
 static void ring_channel_nudge(struct channel *c)
 {
     struct ring_channel *r = of(c);
+    __atomic_fetch_add(&r->status->attention, 1, __ATOMIC_SEQ_CST);
     ring_nudge(&r->sys, &r->out.shared->data_bell);
     ring_nudge(&r->sys, &r->in.shared->room_bell);
 }
@@ -184,7 +186,8 @@ struct channel *ring_channel_new(const struct os_ops *os, void *segment, unsigne
     r->sys = (struct ring_sys){.now_ns = os->now_ns, .futex_wait = os->futex_wait, .futex_wake = os->futex_wake};
     r->bell_fd = bell_fd;
     channel_frame_init(&r->partial);
-    uint8_t *lane = (uint8_t *)(void *)channel_ring_status(segment, index, ring_bytes);
+    r->status = channel_ring_status(segment, index, ring_bytes);
+    uint8_t *lane = (uint8_t *)(void *)r->status;
     uint8_t *request = lane + LANE_REQUEST_OFFSET, *reply = lane + LANE_REPLY_OFFSET(ring_bytes);
     uint8_t *out = side == RING_HOST ? request : reply, *in = side == RING_HOST ? reply : request;
     ring_writer_init(&r->out, (struct ring_shared *)(void *)out, out + sizeof(struct ring_shared), ring_bytes, &r->sys);

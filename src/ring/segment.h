@@ -38,7 +38,10 @@ enum { CLAIM_STARTED = 1, CLAIM_REVOKED = 2, CLAIM_FINISHED = 3 };
 struct lane_status {
     /* written by the host */
     uint64_t cancel; /* lane sequence of the call that shall end: the cooperative flag */
-    uint8_t pad0[SEGMENT_LINE - 8];
+    /* Counted up after something was written to the control socket and before the bell is rung for it: a worker that is about to
+     * sleep sees here, without a system call, whether it has to look at the socket first. */
+    uint64_t attention;
+    uint8_t pad0[SEGMENT_LINE - 16];
     /* written by the worker */
     uint64_t finished; /* lane sequence of the last call whose function has returned (set before its reply is published) */
     uint64_t progress;

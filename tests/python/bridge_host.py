@@ -114,6 +114,8 @@ class Lane:
         del anchor
 
     def ring_bell(self):
+        """After something was written to the control socket."""
+        self.segment.words[(self.request - STATUS_BYTES) // 8 + 1] += 1
         self._wake(self.request)
 
     def _record(self, data, flags):
