@@ -217,8 +217,10 @@ void reap_all(struct guard *g)
     g->childless = false;
     for (pid_t pid; (pid = next_ended(g)) > 0 && reap_one(g, pid);)
         any = true;
-    if (any)
+    if (any) {
+        table_send_due(g); /* a caller waits for this word; the sweep that follows reads /proc */
         g->rescan_until_ms = clock_ms() + RESCAN_MS;
+    }
     if (any || g->rescan)
         judge_children(g);
 }
