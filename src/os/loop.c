@@ -149,7 +149,8 @@ void loop_wake(struct loop *l)
         ring(l);
 }
 
-static void run_posted(struct loop *l)
+/* Whether there was anything. */
+static bool run_posted(struct loop *l)
 {
     struct loop_work *w = atomic_exchange(&l->posted, NULL), *first = NULL;
     while (w != NULL) { /* turned over: first posted, first run */
@@ -158,6 +159,7 @@ static void run_posted(struct loop *l)
         first = w;
         w = next;
     }
+    bool any = first != NULL;
     while (first != NULL) {
         w = first;
         first = w->next;
@@ -165,15 +167,18 @@ static void run_posted(struct loop *l)
         __atomic_store_n(&w->pending, 0, __ATOMIC_RELEASE);
         w->fn(w);
     }
+    return any;
 }
 
-static void run_timers(struct loop *l)
+static bool run_timers(struct loop *l)
 {
     wheel_advance(&l->wheel, l->now, &l->due);
+    bool any = !list_empty(&l->due);
     for (struct list *n; (n = list_pop_front(&l->due)) != NULL;) {
         struct loop_timer *t = LIST_ENTRY(n, struct loop_timer, wheel.node);
         t->fn(t);
     }
+    return any;
 }
 
 static int wait_for_events(struct loop *l, uint64_t deadline_ns, bool *ret_busy)
@@ -215,8 +220,9 @@ bool loop_run_once(struct loop *l, uint64_t deadline_ns)
             s->fn(s, e.events);
     }
     l->batch_at = l->batch_n = 0;
-    run_timers(l);
-    run_posted(l);
+    /* what came after the hooks had looked counts as well: it may have left something that is not armed */
+    busy = run_timers(l) || busy;
+    busy = run_posted(l) || busy;
     atomic_store(&l->running, false);
     /* from here on nobody may be looking: who posts, rings; and what was asked for during the turn keeps loop_fd() readable */
     bool asked = atomic_exchange(&l->sleep, ASLEEP) == SIGNALLED;

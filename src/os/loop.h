@@ -51,10 +51,10 @@ void loop_timer_set(struct loop *l, struct loop_timer *t, uint64_t due_ns); /* (
 void loop_timer_stop(struct loop *l, struct loop_timer *t);
 void loop_post(struct loop *l, struct loop_work *w);
 void loop_wake(struct loop *l);
-/* Runs what is due; sleeps before that until something is, at most to deadline_ns (0: does not sleep, but the
- * hooks run; UINT64_MAX). The hooks run around
- * the sleep: before_sleep returns false when there is work after all; after_sleep follows every before_sleep, whatever that returned.
- * false: there was nothing to do, the hooks say so too, and everything is set for a sleep elsewhere. Not re-entrant. */
+/* Runs what is due; sleeps before that until something is, at most to deadline_ns (0: does not sleep; UINT64_MAX). Where nothing is due,
+ * the hooks run around the sleep, or around the look that takes its place: before_sleep returns false when there is work after all;
+ * after_sleep follows every before_sleep, whatever that returned. false: there was nothing to do, before_sleep said so too, and
+ * everything is set for a sleep elsewhere (a foreign loop's). Not re-entrant. */
 bool loop_run_once(struct loop *l, uint64_t deadline_ns);
 /* before_sleep and after_sleep: set before the first turn, or on the loop thread. */
 void loop_set_hooks(struct loop *l, bool (*before_sleep)(void *user), void (*after_sleep)(void *user), void *user);

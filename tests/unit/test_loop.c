@@ -298,10 +298,16 @@ static void test_post(void **state)
 static bool no_sleep(void *user)
 {
     struct job *j = user;
-    if (j->work.fn != NULL)
-        loop_post(j->loop, &j->work); /* work appears at the last moment, from the hook itself */
     j->order++;
     return j->again;
+}
+
+/* Work appears at the last moment, after the hook has looked. */
+static bool post_and_agree(void *user)
+{
+    struct job *j = user;
+    loop_post(j->loop, &j->work);
+    return true;
 }
 
 static void slept(void *user)
@@ -317,17 +323,40 @@ static void test_hooks(void **state)
     frozen_now = os_linux.now_ns();
     struct job j = {.loop = l, .again = false};
     loop_set_hooks(l, no_sleep, slept, &j);
-    loop_run_once(l, UINT64_MAX); /* would sleep for ever, but for the hook */
+    assert_true(loop_run_once(l, UINT64_MAX)); /* would sleep for ever, but for the hook */
     assert_int_equal(waited_until, 0);
     assert_int_equal(j.order, 1);
     assert_int_equal(j.ran, 1);
-    loop_run_once(l, 0); /* does not sleep anyway */
-    assert_int_equal(j.order, 1);
-    struct job k = {.loop = l, .again = true, .work = {.fn = run_job}};
-    loop_set_hooks(l, no_sleep, slept, &k);
-    loop_run_once(l, UINT64_MAX);
+    assert_true(loop_run_once(l, 0)); /* a foreign loop asks whether it may sleep */
+    assert_int_equal(j.order, 2);
+    j.again = true;
+    assert_false(loop_run_once(l, 0));
+    assert_int_equal(j.ran, 3);
+    struct job k = {.loop = l, .work = {.fn = run_job}};
+    loop_set_hooks(l, post_and_agree, slept, &k);
+    assert_true(loop_run_once(l, UINT64_MAX));
     assert_int_equal(waited_until, 0);
     assert_int_equal(k.ran, 2); /* the work, and the end of the sleep */
+    assert_true(loop_run_once(l, 0));
+    assert_int_equal(k.ran, 4);
+    loop_destroy(l);
+}
+
+static void test_says_whether_it_was_idle(void **state)
+{
+    (void)state;
+    struct loop *l = open_loop();
+    frozen_now = os_linux.now_ns();
+    struct clocked c = {.timer = {.fn = tick}, .loop = l};
+    struct job j = {.work = {.fn = run_job}, .loop = l};
+    assert_false(loop_run_once(l, 0));
+    loop_timer_set(l, &c.timer, frozen_now + 5 * MS);
+    assert_false(loop_run_once(l, 0));
+    frozen_now += 6 * MS;
+    assert_true(loop_run_once(l, 0));
+    loop_post(l, &j.work);
+    assert_true(loop_run_once(l, 0));
+    assert_false(loop_run_once(l, 0)); /* the bell was read with the work */
     loop_destroy(l);
 }
 
@@ -451,6 +480,7 @@ int main(void)
         cmocka_unit_test(test_timers_in_callbacks),
         cmocka_unit_test(test_post),
         cmocka_unit_test(test_hooks),
+        cmocka_unit_test(test_says_whether_it_was_idle),
         cmocka_unit_test(test_posting_threads),
         cmocka_unit_test(test_wake_is_never_lost),
         cmocka_unit_test(test_create_fails),
