@@ -47,7 +47,9 @@ def check_digits(text: str, calls: int) -> None:
     found = re.search(rf"^answers +{grouped} of {grouped}, (\d+\.\d+) % right; each worker gave the same ones$", text, re.M)
     assert found, text
     assert 95.0 <= float(found[1]) <= 100.0
-    assert re.search(r"^speed +[\d,]+ calls/s with \d+ callers? on \d+ workers?; p50 \d+\.\d\d ms, p99 \d+\.\d\d ms$", text, re.M)
+    assert re.search(
+        r"^speed +[\d,]+ calls/s with \d+ callers? on \d+ workers?; p50 \d+\.\d\d ms, p99 \d+\.\d\d ms$", text, re.M
+    )
     assert text.rstrip().endswith("every answer is accounted for")
     # The drawings: eight rows of shades, then what they are.
     captions = re.search(r"^(a \d, read as \d *)+$", text, re.M)

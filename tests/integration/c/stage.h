@@ -1,0 +1,19 @@
+/* What a test and its C workers share: a page of a file that both map. The test forces events through it, the workers count in it. */
+#ifndef TESTS_STAGE_H
+#define TESTS_STAGE_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+enum { STAGE_RUNS = 16384 };
+
+struct stage {
+    atomic_uint arrived; /* calls that have begun to wait at the gate */
+    atomic_uint go;      /* futex word: gates are open while it is not 0 */
+    atomic_uint refuse;  /* workers that start now report that they cannot */
+    atomic_uint mute;    /* workers that start now never say READY */
+    atomic_uint starts;
+    atomic_uint runs[STAGE_RUNS]; /* how often the call with this id was run */
+};
+
+#endif

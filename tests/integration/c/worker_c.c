@@ -1,0 +1,248 @@
+/* A worker written in C that speaks docs/wire.md: starts in a millisecond, and misbehaves on request.
+ *
+ *   worker_c STAGE [ring|socket] [--no-marks]
+ *
+ * Every command takes one number or nothing. It trusts its host. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <snakepit/value.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "channel/channel.h"
+#include "integration/c/stage.h"
+#include "ring/segment.h"
+#include "wire/codec.h"
+#include "wire/frame.h"
+
+enum { CONTROL = 3, SEGMENT = 4 };
+
+static struct stage *stage;
+static struct channel *control, *lane;
+static struct segment_header *header;
+static struct lane_status *status;
+
+static void *map(int fd)
+{
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st) != 0)
+        exit(90);
+    void *p = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (p == MAP_FAILED)
+        exit(91);
+    return p;
+}
+
+static void send_frame(struct channel *c, int kind, uint64_t id, const pit_value *v)
+{
+    struct buf b = {0};
+    buf_reserve(&b, 256);
+    b.len = FRAME_HEADER;
+    if (codec_encode(&b, v, NULL) != 0)
+        exit(92);
+    frame_put_header(b.data, kind, 0, id, 0, b.len);
+    for (size_t done = 0;;) {
+        int rc = c->ops->send(c, b.data, b.len, &done);
+        if (rc == 0)
+            break;
+        if (rc != CHANNEL_AGAIN)
+            exit(93);
+        c->ops->wait(c, CHANNEL_FOR_ROOM, UINT64_MAX, 0);
+    }
+    buf_finish(&b);
+}
+
+static void send_map_take(int kind, pit_value *v)
+{
+    send_frame(control, kind, 0, v);
+    pit_value_free(v);
+}
+
+static void sleep_ms(int64_t ms)
+{
+    struct timespec t = {ms / 1000, ms % 1000 * 1000000};
+    while (nanosleep(&t, &t) != 0 && errno == EINTR) /* allow-sleep */
+        continue;
+}
+
+static void gate(void)
+{
+    atomic_fetch_add(&stage->arrived, 1);
+    while (atomic_load(&stage->go) == 0)
+        os_linux.futex_wait((const uint32_t *)(void *)&stage->go, 0, UINT64_MAX);
+}
+
+static void flood(int64_t bytes)
+{
+    char block[4096];
+    memset(block, 'x', sizeof block);
+    for (; bytes > 0; bytes -= (int64_t)sizeof block)
+        if (write(1, block, sizeof block) < 0)
+            return;
+}
+
+/* A child in a session of its own that outlives everything that does not look for it. */
+static int64_t grandchild(void)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        setsid();
+        for (int fd = 0; fd < 16; fd++)
+            close(fd);
+        sleep_ms(600000);
+        _exit(0);
+    }
+    return pid;
+}
+
+static void garbage(void)
+{
+    static const char rubbish[] = "this is no frame, and it never will be one";
+    if (write(CONTROL, rubbish, sizeof rubbish) < 0)
+        exit(94);
+    sleep_ms(600000);
+}
+
+/* The result, owned; NULL: an unknown command. */
+static pit_value *run(const char *command, int64_t n)
+{
+    if (strcmp(command, "echo") == 0)
+        return pit_int(n);
+    if (strcmp(command, "pid") == 0)
+        return pit_int(getpid());
+    if (strcmp(command, "run") == 0 || strcmp(command, "gate") == 0) {
+        atomic_fetch_add(&stage->runs[n % STAGE_RUNS], 1);
+        if (*command == 'g')
+            gate();
+        return pit_int(n);
+    }
+    if (strcmp(command, "sleep") == 0)
+        sleep_ms(n);
+    else if (strcmp(command, "exit") == 0)
+        exit((int)n);
+    else if (strcmp(command, "die") == 0)
+        kill(getpid(), (int)n);
+    else if (strcmp(command, "close") == 0)
+        close(CONTROL), sleep_ms(600000);
+    else if (strcmp(command, "halfclose") == 0)
+        shutdown(CONTROL, SHUT_WR), sleep_ms(600000);
+    else if (strcmp(command, "garbage") == 0)
+        garbage();
+    else if (strcmp(command, "flood") == 0)
+        flood(n);
+    else if (strcmp(command, "grandchild") == 0)
+        return pit_int(grandchild());
+    else if (strcmp(command, "ignore_term") == 0)
+        signal(SIGTERM, SIG_IGN);
+    else if (strcmp(command, "blob") == 0) {
+        char *bytes = calloc(1, (size_t)n);
+        pit_value *v = pit_bytes(bytes, (size_t)n);
+        free(bytes);
+        return v;
+    } else
+        return NULL;
+    return pit_nil();
+}
+
+static int64_t number_of(const pit_value *args)
+{
+    int64_t n = 0;
+    if (pit_value_kind(args) == PIT_KIND_LIST || pit_value_kind(args) == PIT_KIND_TUPLE)
+        args = pit_value_at(args, 0);
+    if (pit_value_kind(args) == PIT_KIND_BYTES)
+        return (int64_t)pit_value_len(args);
+    pit_value_get_int(args, &n);
+    return n;
+}
+
+static void serve(const struct frame *f)
+{
+    uint64_t *claim = &status->claims[f->id % SEGMENT_SLOTS];
+    if (__atomic_exchange_n(claim, CLAIM(f->id, CLAIM_STARTED), __ATOMIC_SEQ_CST) == CLAIM(f->id, CLAIM_REVOKED))
+        return;
+    pit_value *command = NULL, *args = NULL;
+    size_t used = 0;
+    if (codec_decode(f->payload, f->payload_n, NULL, &command, &used, NULL) != 0 ||
+        codec_decode(f->payload + used, f->payload_n - used, NULL, &args, NULL, NULL) != 0)
+        exit(95);
+    pit_value *result = run(pit_value_str_or(command, ""), number_of(args));
+    __atomic_store_n(claim, CLAIM(f->id, CLAIM_FINISHED), __ATOMIC_SEQ_CST);
+    if (result != NULL) {
+        send_frame(lane, FRAME_RESULT, f->id, result);
+    } else {
+        pit_value *e = pit_pack("{s:s,s:s}", "code", "tool_not_found", "message", "no such command");
+        send_frame(lane, FRAME_ERROR, f->id, e);
+        pit_value_free(e);
+    }
+    pit_value_free(result);
+    pit_value_free(command);
+    pit_value_free(args);
+}
+
+/* One frame from c; false: none is there. */
+static bool take(struct channel *c, struct channel_frame *in)
+{
+    struct frame f;
+    int rc = c->ops->recv(c, in);
+    if (rc == CHANNEL_AGAIN)
+        return false;
+    if (rc != 0 || frame_parse(in->data, in->n, &f) != 0)
+        exit(0); /* the host has gone */
+    if (f.kind == FRAME_STOP)
+        exit(0);
+    if (f.kind == FRAME_CALL)
+        serve(&f);
+    return true;
+}
+
+static void say_hello(bool ring, bool marks)
+{
+    send_map_take(FRAME_HELLO, pit_pack("{s:i,s:i,s:i,s:y,s:[s],s:b}", "protocol_min", PROTOCOL_MIN, "protocol_max", PROTOCOL_MAX, "pid",
+                                        (int)getpid(), "secret", header->secret, (size_t)SEGMENT_SECRET, "channels",
+                                        ring ? "ring" : "socket", "marks", (int)marks));
+}
+
+static void become_ready(void)
+{
+    atomic_fetch_add(&stage->starts, 1);
+    if (atomic_load(&stage->refuse) != 0) {
+        send_map_take(FRAME_FAILED, pit_pack("{s:s,s:s}", "code", "adapter_init_failed", "message", "the stage says no"));
+        exit(1);
+    }
+    if (atomic_load(&stage->mute) != 0)
+        sleep_ms(600000);
+    send_map_take(FRAME_READY, pit_pack("{}"));
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 3)
+        return 96;
+    bool ring = strcmp(argv[2], "ring") == 0, marks = argc < 4;
+    struct lane_status private = {0};
+    struct channel_frame in;
+    stage = map(open(argv[1], O_RDWR | O_CLOEXEC));
+    header = map(SEGMENT);
+    channel_frame_init(&in);
+    control = channel_socket_create(&os_linux, CONTROL, FRAME_MAX_DEFAULT);
+    status = ring || marks ? channel_ring_status(header, 0, header->ring_bytes) : &private;
+    lane = ring ? channel_ring_create_worker(&os_linux, header, 0, header->ring_bytes, FRAME_MAX_DEFAULT, CONTROL) : control;
+    say_hello(ring, marks);
+    while (!take(control, &in)) /* WELCOME */
+        control->ops->wait(control, CHANNEL_FOR_FRAME, UINT64_MAX, 0);
+    become_ready();
+    for (;;) {
+        while (take(lane, &in))
+            continue;
+        if (ring && take(control, &in))
+            continue;
+        lane->ops->wait(lane, CHANNEL_FOR_FRAME, ring ? os_linux.now_ns() + UINT64_C(500000000) : UINT64_MAX, UINT64_C(20000));
+    }
+}
