@@ -233,6 +233,24 @@ static uint64_t restart_delay(struct slot *s, const struct worker *w, uint64_t n
     return backoff_ms[s->backoff < BACKOFFS ? s->backoff++ : BACKOFFS - 1] * MS;
 }
 
+/* Starts the successor, once. After a death that was not our doing this waits for the exit status, which comes in the next moment: the
+ * guard tells it before it forks, and the caller who waits for it comes first. */
+static void replace(struct pool *p, struct worker *w)
+{
+    struct slot *s = &p->slots[w->slot];
+    if (!w->replace)
+        return;
+    w->replace = false;
+    pool_lock(p);
+    p->restarts++;
+    pool_unlock(p);
+    uint64_t now = pool_now(p), delay = restart_delay(s, w, now);
+    if (delay == 0)
+        start_slot(s);
+    else
+        loop_timer_set(p->env->loop, &s->timer, now + delay);
+}
+
 static void on_dead(struct worker *w)
 {
     struct pool *p = w->pool;
@@ -245,21 +263,14 @@ static void on_dead(struct worker *w)
         list_remove(&l->node);
         lane_move(l, LANE_CLOSED);
     }
-    bool mine = s->current == w;
-    if (mine)
+    if (s->current == w)
         s->current = NULL;
-    bool again = mine && p->state < POOL_STOPPING && w->ready_ns != 0;
-    if (again)
-        p->restarts++;
+    w->replace = p->state < POOL_STOPPING && w->ready_ns != 0; /* a start that failed is judged when its exit is known */
+    bool killed = w->expected;
     pool_unlock(p);
     host_changed(p->host);
-    if (!again)
-        return; /* a start that failed is judged when its exit is known */
-    uint64_t now = pool_now(p), delay = restart_delay(s, w, now);
-    if (delay == 0)
-        start_slot(s);
-    else
-        loop_timer_set(p->env->loop, &s->timer, now + delay);
+    if (killed)
+        replace(p, w); /* its end may take long: memory is torn down at 68 ms per GB */
 }
 
 static void start_ended_badly(struct pool *p, struct worker *w)
@@ -341,6 +352,7 @@ static void on_gone(struct worker *w)
     list_remove(&w->node);
     pool_unlock(p);
     async_deliver(p, &done);
+    replace(p, w);
     report_end(p, w, crash);
     if (crash)
         log_line(p->env->log, PIT_LOG_WARNING, "worker %s (pid %d) %s", w->id, (int)w->pid,

@@ -102,7 +102,7 @@ struct worker {
     enum exit_class exit_class;
     pit_error *failure;    /* why it did not become ready */
     pit_value *ready;      /* the READY frame's map: tools and capabilities */
-    uint64_t calls;
+    bool replace; /* the pool's: a successor is still to be started */
 };
 
 /* Takes nothing; NULL: out of memory. One reference: the pool's. */
