@@ -214,9 +214,8 @@ static void test_kill_a_group(void **state)
 
 /* A daemon that a worker leaves behind (session of its own, double fork) goes with the worker and does not take a living worker's
  * with it. The pipe tells: it ends when the last holder is gone. */
-static void test_descendants_go_with_their_worker(void **state)
+static void leave_daemons(const char *first_id, const char *second_id)
 {
-    (void)state;
     start();
     const char *daemon_then_exit = "(setsid sh -c 'echo x; setsid sleep 1000 & sleep 1000 & wait' &) ; read line <&3; exit 0";
     const char *argv[] = {"/bin/sh", "-c", daemon_then_exit, NULL};
@@ -225,7 +224,7 @@ static void test_descendants_go_with_their_worker(void **state)
     char c;
     for (int i = 0; i < 2; i++) {
         assert_int_equal(pipe2(out[i], O_CLOEXEC), 0);
-        p[i] = kit_spawn(&k, argv, i == 0 ? "first" : "second", NULL, out[i][1], &control[i]);
+        p[i] = kit_spawn(&k, argv, i == 0 ? first_id : second_id, NULL, out[i][1], &control[i]);
         close(out[i][1]);
         assert_true(kit_await(&k, &p[i]->spawned));
         assert_int_equal(read(out[i][0], &c, 1), 1);
@@ -245,6 +244,19 @@ static void test_descendants_go_with_their_worker(void **state)
     assert_int_equal(read(out[1][0], &c, 1), 0);
     close(out[0][0]);
     close(out[1][0]);
+}
+
+static void test_descendants_go_with_their_worker(void **state)
+{
+    (void)state;
+    leave_daemons("first", "second");
+}
+
+/* A replacement has the name of the dead: the daemons of the one go, those of the other stay. */
+static void test_incarnations_are_told_apart(void **state)
+{
+    (void)state;
+    leave_daemons("same", "same");
 }
 
 static void test_segment_arrives(void **state)
@@ -409,6 +421,7 @@ int main(void)
         cmocka_unit_test(test_no_descriptor_leaks),
         cmocka_unit_test(test_kill_a_group),
         cmocka_unit_test(test_descendants_go_with_their_worker),
+        cmocka_unit_test(test_incarnations_are_told_apart),
         cmocka_unit_test(test_segment_arrives),
         cmocka_unit_test(test_start_fails),
         cmocka_unit_test(test_start_times_out),
