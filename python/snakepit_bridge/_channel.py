@@ -13,18 +13,19 @@ Failure: ``ProtocolError``; the end of the stream is None. Thread: the lane's.
 import os
 from struct import Struct
 from time import monotonic_ns
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, Union
 
 from . import _wire
-from ._codec import decode_call, encode, too_large
+from ._codec import bad_bytes, decode_call, encode_into, too_large
 from ._commands import Commands, failure_payload
 from ._errors import SnakepitError
 from ._segment import Marks
 from ._wire import CALL, ERROR, FLAG_TIMED, HEADER, HEADER_SIZE, RESULT, STOP, ProtocolError
 from .context import SessionContext
 
-_CHUNK = 64 * 1024
+_CHUNK = 32 * 1024
 _SIZE = Struct("<I")
+_unpack, _pack_into = HEADER.unpack_from, HEADER.pack_into
 _read, _readv, _write, _exit, _now_ns = os.read, os.readv, os.write, os._exit, monotonic_ns
 _PLAIN = frozenset({type(None), bool, int, float, str, bytes, list, tuple, dict})
 
@@ -60,6 +61,18 @@ class Control:
 
     def recv(self) -> Optional[bytes]:
         """Blocks for the next frame; None at the end of the stream."""
+        if self._at == len(self._data):
+            # the usual case: nothing is left over, and what comes is one frame
+            try:
+                data = _read(self.fd, _CHUNK)
+            except ConnectionError:
+                return None
+            if not data:
+                return None
+            self._data, self._at = data, 0
+            if len(data) >= HEADER_SIZE and data[0] != 0 and self._size(data, 0) == len(data):
+                self._at = len(data)
+                return data
         while True:
             frame = self.next()
             if frame is not None:
@@ -99,7 +112,7 @@ class Control:
                 have += n
         return bytes(frame)
 
-    def send(self, frame: bytes) -> None:
+    def send(self, frame: Union[bytes, bytearray]) -> None:
         """Blocks until all of it is out. The host gone: ``ConnectionError``."""
         n = _write(self.fd, frame)
         while n < len(frame):
@@ -115,7 +128,7 @@ class SocketLane:
         self._marks = marks
         self._commands = commands
         self._prefix = prefix
-        self._known: dict[str, Callable[..., Any]] = {}
+        self._known: dict[bytes, Callable[..., Any]] = {}
         self._call_id = 0  # of the synchronous call that runs; 0: none
         self._stamp = 0
         self._fields = b""
@@ -128,9 +141,6 @@ class SocketLane:
     def make_context(self) -> Optional[SessionContext]:
         """The context of the synchronous call that runs."""
         return self._context() if self._call_id else None
-
-    def _context(self) -> SessionContext:
-        return SessionContext(self._call_id, self._stamp, self._fields, self._prefix, self._marks.cancelled)
 
     def serve(self) -> bool:
         """Until STOP (True) or the end of the stream (False)."""
@@ -151,40 +161,43 @@ class SocketLane:
             return False
 
     def _serve_call(self, data: bytes) -> None:
-        frame = _wire.parse(data)
-        call = frame.id
-        marks = self._marks
-        if not marks.started(call):
+        _, _, flags, _, call, stamp = _unpack(data)
+        fields, start = b"", HEADER_SIZE
+        if flags:
+            frame = _wire.parse(data)
+            fields, start = frame.fields, frame.start
+        if not self._marks.started(call):
             return
-        begun = _now_ns()
-        took = 0
+        begun = _now_ns() if flags & FLAG_TIMED or stamp else 0
+        self._stamp, self._fields = stamp, fields
+        out = bytearray(HEADER_SIZE)
+        kind = RESULT
         try:
-            if frame.stamp and begun >= frame.stamp:
+            if stamp and begun >= stamp:
                 raise SnakepitError("deadline_exceeded", "the call's deadline had passed before it started")
-            command, args, keywords = decode_call(data, frame.start)
-            result = self._run(frame, command, args, keywords)
-            took = _now_ns() - begun
-            marks.finished(call)
-            kind, payload = RESULT, encode(result)
-            if HEADER_SIZE + len(payload) > self._control.max_frame:
+            result = self._run(data, start, call)
+            took = _now_ns() - begun if flags & FLAG_TIMED else 0
+            self._marks.finished(call)
+            encode_into(out, result)
+            if len(out) > self._control.max_frame:
                 raise too_large(self._control.max_frame)
         except BaseException as exc:
             self._call_id = 0
-            took = took or _now_ns() - begun
-            marks.finished(call)
-            kind, payload = ERROR, failure_payload(exc)
+            took = _now_ns() - begun if flags & FLAG_TIMED else 0
+            self._marks.finished(call)
+            kind = ERROR
+            out[HEADER_SIZE:] = failure_payload(exc)
         if self._forked:
             _exit(0)
-        stamp = took if frame.flags & FLAG_TIMED else 0
-        self._control.send(HEADER.pack(1, kind, 0, HEADER_SIZE + len(payload), call, stamp) + payload)
+        _pack_into(out, 0, _wire.VERSION, kind, 0, len(out), call, took)
+        self._control.send(out)
 
-    def _run(self, frame: _wire.Frame, command: str, args: Any, keywords: Any) -> Any:
-        fn = self._known.get(command)
+    def _run(self, data: bytes, start: int, call: int) -> Any:
+        name, args, keywords = decode_call(data, start)
+        fn = self._known.get(name)
         if fn is None:
-            fn, keep = self._commands.resolve(command)
-            if keep:
-                self._known[command] = fn
-        self._stamp, self._fields, self._call_id = frame.stamp, frame.fields, frame.id
+            fn = self._resolve(name)
+        self._call_id = call
         result = fn(*args, **keywords) if keywords else fn(*args)
         if type(result) not in _PLAIN:
             made = self._context()
@@ -192,3 +205,16 @@ class SocketLane:
             result = self._commands.complete(result, made)
         self._call_id = 0
         return result
+
+    def _context(self) -> SessionContext:
+        return SessionContext(self._call_id, self._stamp, self._fields, self._prefix, self._marks.cancelled)
+
+    def _resolve(self, name: bytes) -> Callable[..., Any]:
+        try:
+            text = name.decode("utf-8")
+        except UnicodeDecodeError:
+            raise bad_bytes(name) from None
+        fn, keep = self._commands.resolve(text)
+        if keep:
+            self._known[name] = fn
+        return fn

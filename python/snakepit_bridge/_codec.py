@@ -266,7 +266,16 @@ def _put_dict(entries: Any, out: bytearray, depth: int) -> None:
     try:
         for key, item in entries.items():
             if type(key) is str:
-                _put_str(key, out, depth)
+                try:
+                    data = key.encode("utf-8")
+                except UnicodeEncodeError:
+                    raise bad_text(key) from None
+                size = len(data)
+                if size < 32:
+                    out.append(0xA0 | size)
+                    out += data
+                else:
+                    _put_str(key, out, depth)
             else:
                 _put_key(key, out, depth)
             _WRITERS.get(type(item), _put_other)(item, out, depth)
@@ -462,15 +471,26 @@ def _take_map(b: bytes, p: int, end: int, depth: int, n: int) -> tuple[dict[Any,
 
 def _take_entries(b: bytes, p: int, end: int, depth: int, n: int) -> tuple[dict[Any, Any], int]:
     entries: dict[Any, Any] = {}
-    for count in range(n):
-        key, p = _take(b, p, end, depth)
+    for _ in range(n):
+        # short texts as keys are nearly all there is: they do not go through _take
+        c = b[p] if p < end else 0xC1
+        if 0xA0 <= c < 0xC0:
+            q = p + 1 + (c & 0x1F)
+            if q > end:
+                raise truncated()
+            try:
+                key: Any = b[p + 1 : q].decode("utf-8")
+            except UnicodeDecodeError:
+                raise bad_bytes(b) from None
+        else:
+            key, q = _take(b, p, end, depth)
         try:
-            item, p = _take(b, p, end, depth)
+            item, p = _take(b, q, end, depth)
             if type(key) is not str:
                 _check_key(key)
-            entries[key] = item
-            if len(entries) == count:
+            if key in entries:
                 raise repeated_key(key)
+            entries[key] = item
         except CodecError as exc:
             raise exc.at(key) from None
     return entries, p
@@ -625,12 +645,20 @@ def decode(data: bytes) -> Any:
     return obj
 
 
-def decode_call(b: bytes, start: int) -> tuple[str, Any, Any]:
-    """The payload of a CALL that begins at start: command, positional arguments (or ()), keyword arguments (or None)."""
+def decode_call(b: bytes, start: int) -> tuple[bytes, Any, Any]:
+    """The payload of a CALL that begins at start: command (not yet decoded), positional arguments, keyword arguments or None."""
     end = len(b)
-    command, p = _take(b, start, end, 0)
-    if type(command) is not str:
-        raise malformed("a call whose command is no text")
+    c = b[start] if start < end else 0xC0
+    if 0xA0 <= c < 0xC0:
+        p = start + 1 + (c & 0x1F)
+        if p > end:
+            raise truncated()
+        command = b[start + 1 : p]
+    else:
+        text, p = _take(b, start, end, 0)
+        if type(text) is not str:
+            raise malformed("a call whose command is no text")
+        command = text.encode("utf-8")
     if p < end and 0xC7 <= b[p] <= 0xC9:
         width = 1 << (b[p] - 0xC7)
         code = p + 1 + width

@@ -390,7 +390,7 @@ def test_vectors(codec, vector):
 def test_argument_vectors(vector):
     """The pure codec; the extension's arguments are tested through calls (test_worker)."""
     command, args, keywords = _codec.decode_call(b"\xa1c" + bytes.fromhex(vector["hex"]), 0)
-    assert command == "c"
+    assert command == b"c"
     assert same(list(args), untag(vector["positional"]) or [])
     assert same(keywords or {}, untag(vector["keywords"]) or {})
 
