@@ -112,40 +112,56 @@ static bool measure_extension(struct measure *m, const struct mp_token *t, bool 
     }
 }
 
-/* The next token, inside the innermost container. */
-static bool measure_token(struct measure *m)
+/* A container, or what holds one, as an item of the innermost container. */
+static bool measure_container(struct measure *m, const struct mp_token *t, bool key)
 {
-    struct level *level = &m->stack[m->top];
-    bool key = level->hashable || (level->map && (level->left & 1) == 0);
-    level->left--;
-    struct mp_token t;
-    int rc = mp_read(&m->p, level->end, &t);
-    if (rc != MP_OK)
-        return refuse(m, PIT_E_DESERIALIZATION_FAILED,
-                      rc == MP_TRUNCATED ? "the bytes end too early" : "a byte that begins no value");
-    switch (t.type) {
-    case MP_STR:
-        if (!mp_utf8_valid(t.data, t.n, NULL))
-            return refuse(m, PIT_E_INVALID_UTF8, "a text is not valid UTF-8");
-        m->bytes += (size_t)t.n + 1;
-        return true;
-    case MP_BIN:
-        m->bytes += (size_t)t.n + 1;
-        return true;
+    const uint8_t *end = m->stack[m->top].end;
+    switch (t->type) {
     case MP_ARRAY:
-        return key ? refuse(m, PIT_E_INVALID_PARAMETER, "a list as a key of a map")
-                   : open_level(m, t.n, false, level->end, false);
+        return key ? refuse(m, PIT_E_INVALID_PARAMETER, "a list as a key of a map") : open_level(m, t->n, false, end, false);
     case MP_MAP:
         if (key)
             return refuse(m, PIT_E_INVALID_PARAMETER, "a map as a key of a map");
-        if (t.n > UINT32_MAX / 2)
+        if (t->n > UINT32_MAX / 2)
             return refuse(m, PIT_E_LIMIT_EXCEEDED, "too many entries");
-        return open_level(m, t.n * 2, true, level->end, false);
-    case MP_EXT:
-        return measure_extension(m, &t, key);
+        return open_level(m, t->n * 2, true, end, false);
     default:
-        return true;
+        return measure_extension(m, t, key);
     }
+}
+
+/* The items of the innermost container, up to its end or to where another one opens. Most items are scalars and texts, and most of
+ * the time is spent here: position and count stay in registers. */
+static bool measure_items(struct measure *m)
+{
+    struct level *level = &m->stack[m->top];
+    const uint8_t *p = m->p, *end = level->end;
+    uint32_t left = level->left;
+    size_t bytes = 0;
+    int rc = MP_OK;
+    bool utf8 = true;
+    struct mp_token t;
+    while (left != 0 && (rc = mp_read(&p, end, &t)) == MP_OK && t.type < MP_ARRAY) {
+        left--;
+        if (t.type < MP_STR)
+            continue;
+        if (t.type == MP_STR && !(utf8 = mp_utf8_valid(t.data, t.n, NULL)))
+            break;
+        bytes += (size_t)t.n + 1;
+    }
+    m->p = p;
+    m->bytes += bytes;
+    level->left = left;
+    if (rc != MP_OK)
+        return refuse(m, PIT_E_DESERIALIZATION_FAILED,
+                      rc == MP_TRUNCATED ? "the bytes end too early" : "a byte that begins no value");
+    if (!utf8)
+        return refuse(m, PIT_E_INVALID_UTF8, "a text is not valid UTF-8");
+    if (left == 0)
+        return true;
+    bool key = level->hashable || (level->map && (left & 1) == 0);
+    level->left--;
+    return measure_container(m, &t, key);
 }
 
 static bool measure_value(struct measure *m, const uint8_t *p, size_t n, size_t budget)
@@ -159,7 +175,7 @@ static bool measure_value(struct measure *m, const uint8_t *p, size_t n, size_t 
     for (;;) {
         struct level *level = &m->stack[m->top];
         if (level->left != 0) {
-            if (!measure_token(m))
+            if (!measure_items(m))
                 return false;
             continue;
         }
@@ -188,7 +204,7 @@ struct fill {
     const char *why;
 };
 
-static bool fill_value(struct fill *f, pit_value *v);
+static inline bool fill_value(struct fill *f, pit_value *v);
 
 static bool stop(struct fill *f, int code, const char *why)
 {
@@ -237,15 +253,16 @@ static bool fill_bigint(struct fill *f, pit_value *v, const struct mp_token *t)
 /* Fills `count` nodes of v, which are taken first. */
 static bool fill_items(struct fill *f, pit_value *v, size_t count, size_t index)
 {
+    pit_value *node = f->node;
     v->flags |= VALUE_INLINE;
-    v->nodes = f->node;
+    v->nodes = node;
     f->node += count + index;
     unsigned height = 0;
-    for (size_t i = 0; i < count; i++) {
-        if (!fill_value(f, &v->nodes[i]))
+    for (const pit_value *end = node + count; node != end; node++) {
+        if (!fill_value(f, node))
             return false;
-        if (v->nodes[i].height > height)
-            height = v->nodes[i].height;
+        if (node->height > height)
+            height = node->height;
     }
     v->height = (uint16_t)(height + 1);
     return true;
@@ -331,46 +348,39 @@ static bool fill_extension(struct fill *f, pit_value *v, struct mp_token *t)
     return fill_items(f, v, t->n, 0);
 }
 
-static bool fill_value(struct fill *f, pit_value *v)
+static bool fill_container(struct fill *f, pit_value *v, struct mp_token *t)
 {
-    struct mp_token t;
+    switch (t->type) {
+    case MP_ARRAY:
+        v->kind = PIT_KIND_LIST;
+        v->n = t->n;
+        return fill_items(f, v, t->n, 0);
+    case MP_MAP:
+        return fill_map(f, v, t->n);
+    default:
+        return fill_extension(f, v, t);
+    }
+}
+
+static inline bool fill_value(struct fill *f, pit_value *v)
+{
+    /* Kinds of the tokens whose content is one word, in the order of enum mp_type. */
+    static const uint8_t kinds[] = {PIT_KIND_NIL, PIT_KIND_BOOL, PIT_KIND_INT, PIT_KIND_INT, PIT_KIND_FLOAT};
+    struct mp_token t = {0};
     if (!next(f, &t))
         return false;
     *v = (pit_value){.flags = VALUE_FROZEN, .tree = f->tree};
-    switch (t.type) {
-    case MP_NIL:
-        v->kind = PIT_KIND_NIL;
+    if (t.type < MP_STR) {
+        v->kind = kinds[t.type];
+        v->flags = (uint8_t)(VALUE_FROZEN | (t.type == MP_UINT ? VALUE_UNSIGNED : 0));
+        v->u = t.u; /* the same word, whichever member it is; of nil nobody reads it */
         return true;
-    case MP_BOOL:
-        v->kind = PIT_KIND_BOOL;
-        v->truth = t.truth;
-        return true;
-    case MP_INT:
-        v->kind = PIT_KIND_INT;
-        v->i = t.i;
-        return true;
-    case MP_UINT:
-        v->kind = PIT_KIND_INT;
-        v->flags |= VALUE_UNSIGNED;
-        v->u = t.u;
-        return true;
-    case MP_FLOAT:
-        v->kind = PIT_KIND_FLOAT;
-        v->f = t.f;
-        return true;
-    case MP_STR:
-    case MP_BIN:
+    }
+    if (t.type < MP_ARRAY) {
         fill_data(f, v, &t);
         return true;
-    case MP_ARRAY:
-        v->kind = PIT_KIND_LIST;
-        v->n = t.n;
-        return fill_items(f, v, t.n, 0);
-    case MP_MAP:
-        return fill_map(f, v, t.n);
-    default:
-        return fill_extension(f, v, &t);
     }
+    return fill_container(f, v, &t);
 }
 
 static int explain(struct codec_error *err, int code, const char *why, size_t offset, int ext)

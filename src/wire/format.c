@@ -10,12 +10,13 @@
 #include "wire/path.h"
 #include "wire/value.h"
 
+/* Whole words: compilers test two narrow neighbours with one wide load, which then waits for the narrow stores. */
 struct format_level {
-    char closing; /* the bracket that ends it; 0 for the top */
-    bool key;     /* stands as a key itself */
-    uint32_t count;
+    size_t closing; /* the bracket that ends it; 0 for the top */
+    size_t count;
     const char *text; /* the last key, when it was a text; for the path */
     size_t text_n;
+    size_t key; /* stands as a key itself */
 };
 
 struct walker {
@@ -132,7 +133,7 @@ static int walk_item(struct walker *w, char letter, va_list *ap)
     return rc;
 }
 
-static int walk_open(struct walker *w, int kind, char closing)
+static int walk_open(struct walker *w, int kind, size_t closing)
 {
     bool key = at_key(&w->levels[w->depth]);
     if (w->depth == MP_MAX_DEPTH)
@@ -146,12 +147,12 @@ static int walk_open(struct walker *w, int kind, char closing)
 static int walk_close(struct walker *w, char c)
 {
     struct format_level *level = &w->levels[w->depth];
-    if (level->closing != c)
+    if (level->closing != (size_t)c)
         return bad(w, "a bracket that closes nothing");
     if (c == '}' && (level->count & 1) != 0)
         return bad(w, "a key without a value");
     w->depth--;
-    int rc = w->ops->close(w->user, level->count, level->key, &w->why);
+    int rc = w->ops->close(w->user, (uint32_t)level->count, level->key != 0, &w->why);
     if (rc == 0)
         w->levels[w->depth].count++;
     return rc;

@@ -74,8 +74,8 @@ enum {
 /* X(CONSTANT, name, number) */
 #define FRAME_FIELD_LIST(X)                                                                                                    \
     X(SESSION, session_id, 1)                                                                                                  \
-    X(CORRELATION, correlation_id, 2) X(TRACEPARENT, traceparent, 3) X(METADATA, metadata, 4) X(BINARY, binary_parameters, 5)  \
-        X(OPTIONS, options, 6)
+    X(CORRELATION, correlation_id, 2)                                                                                          \
+    X(TRACEPARENT, traceparent, 3) X(METADATA, metadata, 4) X(BINARY, binary_parameters, 5) X(OPTIONS, options, 6)
 
 enum {
 #define FRAME_FIELD_ENUM(constant, name, number) FIELD_##constant = number,
