@@ -180,7 +180,7 @@ static void keep_raw(const struct run *run, const struct verdict *o, int n)
         fprintf(stderr, "snakepit-bench: %s: %s\n", run->b->o.results, strerror(errno));
         return;
     }
-    snprintf(path, sizeof path, "%s/%s.json", run->b->o.results, run->started);
+    snprintf(path, sizeof path, "%s/%s-%d.json", run->b->o.results, run->started, (int)getpid());
     int rc = report_json(run, o, n, path, true);
     if (rc == 0)
         printf("\nraw data: %s\n", path);

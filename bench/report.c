@@ -149,8 +149,11 @@ static void table_line(const struct verdict *o)
 
 void report_table(const struct run *run, const struct verdict *o, int n)
 {
-    printf("snakepit %s: medians of %d rounds, one interleaved run on CPU %d and %d, load average %.1f before, %.1f after\n",
-           pit_version(), run->rounds, run->b->cpus[0], run->b->cpus[1], run->load_before, run->load_after);
+    char cpus[64];
+    const int *cpu = run->b->cpus;
+    snprintf(cpus, sizeof cpus, run->b->n_cpus == 2 ? "CPUs %d and %d" : "CPU %d only", cpu[0], cpu[1]);
+    printf("snakepit %s: medians of %d round%s, one interleaved run on %s, load average %.1f before, %.1f after\n",
+           pit_version(), run->rounds, run->rounds == 1 ? "" : "s", cpus, run->load_before, run->load_after);
     if (run->load_before >= 0.7)
         printf("note: somebody else is busy on this machine; figures of this run mean little\n");
     printf("\n%-30s %12s %12s %10s %10s\n", "row", "value", "floor", "ratio", "goal");
