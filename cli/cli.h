@@ -170,16 +170,17 @@ struct own_pool_options {
     const char *python;     /* NULL: the library looks for it */
     const char *const *env; /* "NAME=value", NULL-terminated; may be NULL */
     int workers;            /* 0: one */
-    bool verbose;           /* the library's log on stderr */
+    bool verbose;           /* the library's log and events on stderr */
 };
 
 /* A pool for the length of one command. */
 struct own_pool {
     pit *p;
     struct interrupt *in; /* borrowed */
+    uint64_t opened_ns;
 };
 
-/* Opens it and returns at once, its workers starting. 0 or PIT_E_*. */
+/* Opens it and returns at once, its workers starting; pool stays where it is until it is closed. 0 or PIT_E_*. */
 int own_pool_open(struct own_pool *pool, const struct own_pool_options *o, struct interrupt *in, pit_error **reterr);
 /* Waits until a worker is ready; a start that fails ends it with the cause. PIT_E_CANCELLED after a signal (in->signal). */
 int own_pool_await(struct own_pool *pool, uint64_t deadline_ns, pit_error **reterr);

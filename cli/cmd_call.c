@@ -23,8 +23,7 @@ static const struct option_def call_option_defs[] = {
     {"session", 's', OPTION_TEXT, "ID", "the session that the call belongs to", offsetof(struct call_options, session)},
     {"workers", 'w', OPTION_COUNT, "N", "workers of the pool (1)", offsetof(struct call_options, workers)},
     {"python", 0, OPTION_TEXT, "PATH", "the interpreter", offsetof(struct call_options, python)},
-    {"verbose", 'v', OPTION_FLAG, NULL, "what the library and the workers log, on stderr",
-     offsetof(struct call_options, verbose)},
+    {"verbose", 'v', OPTION_FLAG, NULL, "what happens when, and the log, on stderr", offsetof(struct call_options, verbose)},
 };
 
 static int parse_arguments(const struct cli *cli, const char *text, size_t n, pit_value **ret)

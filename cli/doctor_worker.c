@@ -193,7 +193,7 @@ static int open_pool(struct doctor *d, struct own_pool *pool, const char *adapte
 
 static void check_worker(struct doctor *d, const struct probe *probe)
 {
-    struct own_pool pool = {NULL, d->in};
+    struct own_pool pool = {.in = d->in};
     pit_call_options co = PIT_CALL_OPTIONS_INIT;
     pit_worker_list *list = NULL;
     pit_value *facts = NULL;
@@ -227,7 +227,7 @@ static void check_worker(struct doctor *d, const struct probe *probe)
 
 static void check_adapter(struct doctor *d)
 {
-    struct own_pool pool = {NULL, d->in};
+    struct own_pool pool = {.in = d->in};
     pit_error *err = NULL;
     uint64_t begin = pit_now_ns();
     int rc = open_pool(d, &pool, d->adapter, &err);

@@ -22,6 +22,19 @@ static void log_line(int level, const char *text, void *user)
     fprintf(stderr, "%s: %s\n", level >= PIT_LOG_DEBUG && level <= PIT_LOG_ERROR ? names[level] : "log", text);
 }
 
+/* Every event with its time since the opening: what happened when, for who looks for the milliseconds or for what went wrong. */
+static int event_line(const pit_event *ev, void *user)
+{
+    const struct own_pool *pool = user;
+    uint64_t at = pit_event_timestamp_ns(ev);
+    char *text = pit_event_json(ev);
+
+    fprintf(stderr, "%9.1f ms  %s\n", at > pool->opened_ns ? (double)(at - pool->opened_ns) / 1e6 : 0.0,
+            text != NULL ? text : pit_event_name(ev));
+    pit_free(text);
+    return 0;
+}
+
 int own_pool_open(struct own_pool *pool, const struct own_pool_options *o, struct interrupt *in, pit_error **reterr)
 {
     pit_pool_options po = PIT_POOL_OPTIONS_INIT;
@@ -46,7 +59,9 @@ int own_pool_open(struct own_pool *pool, const struct own_pool_options *o, struc
     }
     pool->p = NULL;
     pool->in = in;
-    return pit_open(&options, &pool->p, reterr);
+    pool->opened_ns = pit_now_ns();
+    int rc = pit_open(&options, &pool->p, reterr);
+    return rc == 0 && o->verbose ? pit_telemetry_attach(pool->p, "*", event_line, pool, NULL, reterr) : rc;
 }
 
 /* Lets the library work until it has something new to say or a signal came. */

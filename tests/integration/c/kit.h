@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -74,9 +75,11 @@ static inline void kit_remove_stage(void)
     kit_stage_path[0] = '\0';
 }
 
-/* Once, before anything else of the library is used. */
-static inline void kit_init(void)
+/* Once, before anything else of the library is used. A test's name as the program's argument runs that one alone. */
+static inline void kit_init(int argc, char **argv)
 {
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
     static const pit_allocator counting = {sizeof counting, kit_alloc, kit_realloc, kit_free, NULL};
     pit_set_allocator(&counting);
     snprintf(kit_stage_path, sizeof kit_stage_path, "/tmp/snakepit-stage-XXXXXX");
