@@ -46,8 +46,8 @@ static double statistic_of(const struct result *r, enum statistic stat)
         return r->q[Q_P50];
     case STAT_P99:
         return r->q[Q_P99];
-    case STAT_RATE:
-        return r->rate;
+    case STAT_RATE: /* of calls one by one: by their median, which one long pause does not spoil */
+        return r->q[Q_P50] > 0 ? 1e9 / r->q[Q_P50] : r->rate;
     case STAT_PER_SECOND:
         break;
     }
