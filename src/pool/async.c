@@ -134,6 +134,7 @@ pit_error *pool_submit(struct pool *p, struct call *c)
     pool_lock(p);
     c->state = CALL_NEW;
     p->requests++;
+    p->active++;
     pit_error *e = sched_admit(p, c);
     if (e == NULL) {
         learn(p, c);
@@ -147,10 +148,10 @@ pit_error *pool_submit(struct pool *p, struct call *c)
             async_expire_at(p, c, c->queue_deadline_ns);
         }
     }
-    if (e != NULL)
+    if (e != NULL) {
         p->errors++;
-    else
-        p->active++;
+        p->active--;
+    }
     pool_unlock(p);
     return e;
 }
@@ -171,6 +172,7 @@ void async_abandon(struct pool *p, struct lane *l, struct flight *f)
     }
     lane_flag_cancel(l, f->sequence);
     if (l->owner == LANE_CALLER) {
+        sched_hold_socket(l, false);
         lane_move(l, LANE_LOOP);
         list_push_back(&p->loop_lanes, &l->node);
     }
@@ -202,7 +204,6 @@ void async_complete(struct pool *p, struct call *c, struct outcome o, struct lis
     if (o.error != NULL)
         error_correlation(o.error, pool_correlation(p, c));
     sched_finish(p, c, o);
-    p->active--;
     list_push_back(done, &c->done_node);
 }
 
@@ -223,7 +224,7 @@ void async_deliver(struct pool *p, struct list *done)
         struct call *c = LIST_ENTRY(node, struct call, done_node);
         c->done(c);
     }
-    if (any && __atomic_load_n(&p->state, __ATOMIC_RELAXED) >= POOL_STOPPING)
+    if (any && __atomic_load_n(&p->ending, __ATOMIC_ACQUIRE))
         host_changed(p->host);
 }
 
@@ -378,6 +379,8 @@ static bool turn_lane(struct pool *p, struct lane *l, struct list *done)
         rc = PIT_E_PROTOCOL_ERROR;
     if (!dead && rc != 0 && rc != CHANNEL_AGAIN && rc != PIT_E_WORKER_LOST)
         sched_condemn(p, l->worker, rc, rc == PIT_E_PROTOCOL_ERROR ? "broke the protocol" : pit_strerror(rc));
+    if (!dead && rc == PIT_E_WORKER_LOST)
+        sched_lost(p, l->worker);
     if (nobody_left(l))
         loop_timer_stop(p->env->loop, &l->grace);
     if (l->owner == LANE_LOOP && !dead) {

@@ -9,7 +9,7 @@
  * pool's lock, in a fixed order: the answers that were published, then the marks, then the rest. */
 #include "pool/pool_internal.h"
 
-enum step { STEP_DONE, STEP_FRAME, STEP_ROOM, STEP_LANE, STEP_EXIT };
+enum step { STEP_DONE, STEP_AGAIN /* in the queue */, STEP_FRAME, STEP_ROOM, STEP_LANE, STEP_EXIT };
 
 static struct outcome failed(pit_error *e)
 {
@@ -51,8 +51,8 @@ static void accuse(struct pool *p, struct call *c, int code, const char *text)
         worker_free(w);
 }
 
-/* The worker has ended and its exit is known. */
-static void judge_death(struct pool *p, struct call *c)
+/* The worker has ended and its exit is known. false: the call is in the queue again. */
+static bool judge_death(struct pool *p, struct call *c)
 {
     struct lane *l = c->lane;
     struct worker *w = l->worker;
@@ -71,6 +71,7 @@ static void judge_death(struct pool *p, struct call *c)
     pool_unlock(p);
     if (last)
         worker_free(w);
+    return e != NULL;
 }
 
 /* The deadline has passed while the call was with its worker: the caller leaves now, the loop deals with the rest. */
@@ -96,7 +97,10 @@ static enum step take_frame(struct pool *p, struct call *c, const struct channel
     if (answer && f.id == c->sequence) {
         c->bytes_out = in->n;
         c->python_ns = f.stamp;
+        uint64_t began = c->observed ? pool_now(p) : 0;
         struct outcome o = call_decode(&f);
+        if (c->observed)
+            c->deserialize_ns = pool_now(p) - began;
         if (o.error != NULL) {
             error_worker(o.error, c->lane->worker->id);
             error_pool(o.error, p->set.name);
@@ -129,14 +133,16 @@ static enum step step_on_lane(struct pool *p, struct call *c, struct channel_fra
         rc = ch->ops->recv(ch, in);
     if (rc == 0)
         return take_frame(p, c, in);
-    if (ended) {
-        judge_death(p, c);
-        return STEP_DONE;
-    }
+    if (ended)
+        return judge_death(p, c) ? STEP_DONE : STEP_AGAIN;
     if (rc == CHANNEL_AGAIN)
         return STEP_FRAME;
-    if (rc == PIT_E_WORKER_LOST)
+    if (rc == PIT_E_WORKER_LOST) { /* mostly its end; but a worker may live on after it has closed its side */
+        pool_lock(p);
+        sched_lost(p, c->lane->worker);
+        pool_unlock(p);
         return STEP_EXIT;
+    }
     accuse(p, c, rc, rc == PIT_E_PROTOCOL_ERROR ? "broke the protocol" : pit_strerror(rc));
     return STEP_DONE;
 }
@@ -150,27 +156,30 @@ static void wait_for(struct pool *p, struct call *c, enum step what, uint64_t de
         call_sleep(c, p->env->os, deadline_ns);
 }
 
-/* Rides the lane until the call has its outcome or is back in the queue. */
-static void ride(struct pool *p, struct call *c)
+/* Rides the lane until the call has its outcome: true; or is back in the queue. */
+static bool ride(struct pool *p, struct call *c)
 {
     struct channel_frame in;
+    enum step what;
     channel_frame_init(&in);
     for (bool waited = false;; waited = true) {
         __atomic_store_n(&c->wake, 0, __ATOMIC_RELEASE);
-        enum step what = step_on_lane(p, c, &in);
-        if (what == STEP_DONE)
+        what = step_on_lane(p, c, &in);
+        if (what == STEP_DONE || what == STEP_AGAIN)
             break;
         if (waited && c->deadline_ns != UINT64_MAX && pool_now(p) >= c->deadline_ns) {
             expire_sent(p, c);
+            what = STEP_DONE;
             break;
         }
         wait_for(p, c, what, c->deadline_ns);
     }
     channel_frame_finish(&in);
+    return what == STEP_DONE;
 }
 
-/* Waits in the queue until the call has a lane or its outcome. */
-static void wait_for_lane(struct pool *p, struct call *c)
+/* Waits in the queue until the call has its outcome: true; or a lane. */
+static bool wait_for_lane(struct pool *p, struct call *c)
 {
     pool_lock(p);
     while (c->state == CALL_QUEUED) {
@@ -187,7 +196,9 @@ static void wait_for_lane(struct pool *p, struct call *c)
         wait_for(p, c, STEP_LANE, c->queue_deadline_ns);
         pool_lock(p);
     }
+    bool done = c->state == CALL_DONE;
     pool_unlock(p);
+    return done;
 }
 
 static pit_error *enter(struct pool *p, struct call *c)
@@ -215,19 +226,14 @@ void pool_call(struct pool *p, struct call *c)
     pit_error *e = enter(p, c);
     if (e != NULL)
         sched_finish(p, c, failed(e));
-    bool queued = c->state == CALL_QUEUED;
+    bool queued = c->state == CALL_QUEUED, done = c->state == CALL_DONE;
     pool_unlock(p);
     if (queued && c->observed)
         report_queued(p, c);
-    while (c->state != CALL_DONE) {
-        if (c->state == CALL_QUEUED)
-            wait_for_lane(p, c);
-        else
-            ride(p, c);
+    while (!done) {
+        done = queued ? wait_for_lane(p, c) : ride(p, c);
+        queued = !queued;
     }
-    pool_lock(p);
-    bool watched = --p->active == 0 && p->state >= POOL_STOPPING;
-    pool_unlock(p);
-    if (watched)
+    if (__atomic_load_n(&p->ending, __ATOMIC_ACQUIRE))
         host_changed(p->host);
 }

@@ -375,13 +375,16 @@ static void on_kill_work(struct loop_work *work)
         pool_lock(p);
         LIST_EACH(node, &p->workers) {
             struct worker *w = LIST_ENTRY(node, struct worker, node);
-            if (w->condemned != 0 && !w->dead)
+            if ((w->condemned != 0 || w->lost) && !w->dead)
                 found = w;
         }
         pool_unlock(p);
         if (found == NULL)
             return;
-        worker_kill(found, found->condemned, found->condemned_text);
+        if (found->condemned != 0)
+            worker_kill(found, found->condemned, found->condemned_text);
+        else
+            worker_lost(found);
     }
 }
 
@@ -415,6 +418,7 @@ void pool_shut(struct pool *p)
 {
     pool_lock(p);
     sm_move(&table, &p->state, POOL_STOPPING);
+    __atomic_store_n(&p->ending, true, __ATOMIC_RELEASE);
     pool_unlock(p);
     host_changed(p->host);
 }

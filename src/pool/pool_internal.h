@@ -37,6 +37,8 @@ void sched_free_lane(struct pool *p, struct lane *l);          /* lock: a new la
 void sched_finish(struct pool *p, struct call *c, struct outcome o); /* lock: the outcome, and the counters */
 void sched_wake(struct pool *p, struct call *c);               /* lock: the waiting thread looks again */
 void sched_condemn(struct pool *p, struct worker *w, int code, const char *text); /* lock: any thread: the loop kills it */
+void sched_lost(struct pool *p, struct worker *w);             /* lock: any thread: its channel has ended, the loop sees to it */
+void sched_hold_socket(struct lane *l, bool by_caller);        /* lock: who reads the control socket */
 
 /* ---- async.c ---- */
 void async_complete(struct pool *p, struct call *c, struct outcome o, struct list *done); /* lock */

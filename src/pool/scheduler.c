@@ -28,7 +28,7 @@ struct lane *sched_take(struct pool *p)
 }
 
 /* A worker without rings talks on its control socket: while a caller holds the lane, it reads there, not the loop. */
-static void hold_socket(struct lane *l, bool by_caller)
+void sched_hold_socket(struct lane *l, bool by_caller)
 {
     struct worker *w = l->worker;
     if (!w->is_ring && w->control_open)
@@ -57,7 +57,7 @@ void sched_assign(struct pool *p, struct lane *l, struct call *c, int owner)
         lane_move(l, LANE_CALLER);
         l->windowed = false;
         worker_ref(l->worker);
-        hold_socket(l, true);
+        sched_hold_socket(l, true);
     } else if (l->owner != LANE_LOOP) {
         lane_move(l, LANE_LOOP);
         list_push_back(&p->loop_lanes, &l->node);
@@ -169,7 +169,7 @@ void sched_free_lane(struct pool *p, struct lane *l)
 void sched_release(struct pool *p, struct lane *l)
 {
     if (l->owner == LANE_CALLER)
-        hold_socket(l, false);
+        sched_hold_socket(l, false);
     if (!l->worker->dead) {
         sched_free_lane(p, l);
         return;
@@ -184,6 +184,7 @@ void sched_finish(struct pool *p, struct call *c, struct outcome o)
     int rc = o.rc;
     if (!call_finish(c, o))
         return;
+    p->active--;
     if (rc == 0)
         p->succeeded++;
     else
@@ -202,5 +203,13 @@ void sched_condemn(struct pool *p, struct worker *w, int code, const char *text)
         return;
     w->condemned = code;
     w->condemned_text = text;
+    loop_post(p->env->loop, &p->kill_work);
+}
+
+void sched_lost(struct pool *p, struct worker *w)
+{
+    if (w->dead || w->lost)
+        return;
+    w->lost = true;
     loop_post(p->env->loop, &p->kill_work);
 }

@@ -38,7 +38,7 @@ bool worker_move(struct worker *w, int state)
     if (telemetry_wants(w->env->telemetry, EVENT_WORKER_STATE_CHANGED)) {
         struct state_note note = {.generation = w->generation, .from = sm_name(&table, from), .to = sm_name(&table, state)};
         memcpy(note.worker_id, w->id, sizeof note.worker_id);
-        buf_append(&w->config->lock->notes, &note, sizeof note);
+        poollock_note(w->config->lock, &note);
     }
     return true;
 }
@@ -93,10 +93,12 @@ static void close_pidfd(struct worker *w)
 
 static void close_control(struct worker *w)
 {
-    if (!w->control_open)
-        return;
+    poollock_acquire(w->config->lock); /* a caller that takes or gives back the lane modifies the source under it */
+    bool was_open = w->control_open;
     w->control_open = false;
-    loop_remove(w->env->loop, &w->control_source);
+    poollock_release(w->config->lock);
+    if (was_open)
+        loop_remove(w->env->loop, &w->control_source);
 }
 
 static void signal_group(struct worker *w, int sig)
@@ -264,7 +266,7 @@ uint64_t worker_calls(const struct worker *w)
 
 /* ---- what the loop tells ---- */
 
-static void on_control_end(struct worker *w)
+void worker_lost(struct worker *w)
 {
     close_control(w);
     if (w->pidfd >= 0)
@@ -286,7 +288,7 @@ static void on_control(struct loop_source *s, uint32_t events)
         poollock_release(w->config->lock);
         if (rc == CHANNEL_AGAIN) {
             if (!mine && (events & (EPOLLHUP | EPOLLERR)) != 0)
-                on_control_end(w);
+                worker_lost(w);
             break;
         }
         struct frame f;
@@ -295,7 +297,7 @@ static void on_control(struct loop_source *s, uint32_t events)
         if (rc == 0)
             rc = handshake_frame(w, &f);
         if (rc == PIT_E_WORKER_LOST)
-            on_control_end(w);
+            worker_lost(w);
         else if (rc != 0)
             worker_kill(w, rc, rc == PIT_E_PROTOCOL_ERROR ? "it broke the protocol on its control socket" : pit_strerror(rc));
         if (rc != 0)

@@ -77,6 +77,7 @@ struct worker {
     /* pool's lock */
     int state, refs;
     bool dead, expected;
+    bool lost;             /* the owner of a lane has met the end of its channel: the loop looks */
     unsigned busy_lanes;
     int condemned;         /* a caller's thread found it guilty of this: the loop kills it */
     const char *condemned_text;
@@ -114,6 +115,8 @@ void worker_start(struct worker *w, uint32_t prefix);
 void worker_stop(struct worker *w);
 /* SIGKILL to its group, now. Its calls get `code` and `text`. Harmless when it is dead. */
 void worker_kill(struct worker *w, int code, const char *text);
+/* Its control socket has ended: it is dying, or it is made to. */
+void worker_lost(struct worker *w);
 /* The guard is lost: the process has ended or will, and nobody will tell its status. */
 void worker_guard_lost(struct worker *w);
 /* A frame that is no answer to a call (a log line); PIT_E_PROTOCOL_ERROR when it may not come now. Any thread. */
