@@ -1,0 +1,24 @@
+# bash completion for snakepit: source it, or install it as /usr/share/bash-completion/completions/snakepit
+_snakepit() {
+    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command= i
+    local global='--output --no-color --help --version'
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        case ${COMP_WORDS[i]} in
+            call | doctor | bench | help) command=${COMP_WORDS[i]} && break ;;
+        esac
+    done
+    case $before in
+        -o | --output) COMPREPLY=($(compgen -W 'json text' -- "$word")) && return ;;
+        -a | --adapter) COMPREPLY=($(compgen -f -X '!*.py' -- "$word") $(compgen -d -- "$word")) && return ;;
+        --python) COMPREPLY=($(compgen -f -- "$word")) && return ;;
+        -t | --timeout | -p | --pool | -s | --session | -w | --workers) return ;;
+    esac
+    case $command in
+        call) COMPREPLY=($(compgen -W "--adapter --timeout --pool --session --workers --python --verbose $global" -- "$word")) ;;
+        doctor) COMPREPLY=($(compgen -W "--adapter --python $global" -- "$word")) ;;
+        help) COMPREPLY=($(compgen -W 'call doctor bench help' -- "$word")) ;;
+        bench) ;;
+        *) COMPREPLY=($(compgen -W "call doctor bench help $global" -- "$word")) ;;
+    esac
+}
+complete -F _snakepit snakepit

@@ -1,0 +1,19 @@
+# fish completion for snakepit: install it as ~/.config/fish/completions/snakepit.fish
+set -l commands call doctor bench help
+complete -c snakepit -f
+complete -c snakepit -n "not __fish_seen_subcommand_from $commands" -a call -d 'call a command of a Python worker'
+complete -c snakepit -n "not __fish_seen_subcommand_from $commands" -a doctor -d 'check whether workers can run here'
+complete -c snakepit -n "not __fish_seen_subcommand_from $commands" -a bench -d 'measure calls'
+complete -c snakepit -n "not __fish_seen_subcommand_from $commands" -a help -d 'what a command does'
+complete -c snakepit -n "__fish_seen_subcommand_from help" -a "$commands"
+complete -c snakepit -s o -l output -x -a 'json text' -d 'how results and errors are written'
+complete -c snakepit -l no-color -d 'no colours'
+complete -c snakepit -s h -l help -d 'help'
+complete -c snakepit -l version -d 'the version'
+complete -c snakepit -n "__fish_seen_subcommand_from call doctor" -s a -l adapter -r -F -d 'what to run'
+complete -c snakepit -n "__fish_seen_subcommand_from call doctor" -l python -r -F -d 'the interpreter'
+complete -c snakepit -n "__fish_seen_subcommand_from call" -s t -l timeout -x -d 'for everything'
+complete -c snakepit -n "__fish_seen_subcommand_from call" -s p -l pool -x -d 'the pool'
+complete -c snakepit -n "__fish_seen_subcommand_from call" -s s -l session -x -d 'the session'
+complete -c snakepit -n "__fish_seen_subcommand_from call" -s w -l workers -x -d 'workers of the pool'
+complete -c snakepit -n "__fish_seen_subcommand_from call" -s v -l verbose -d 'what happens when'
