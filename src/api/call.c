@@ -1,6 +1,5 @@
 /* snakepit/call.h, the blocking forms and futures: validate, enter, translate. */
 #include <snakepit/call.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "api/api.h"
@@ -18,12 +17,17 @@ static bool text_is_good(const char *text, size_t max)
     return n >= 1 && n <= max && mp_utf8_valid((const uint8_t *)text, n, NULL);
 }
 
-static pit_error *check(const char *command, const pit_call_options *o)
+static pit_error *check_command(const char *command)
 {
     if (command == NULL || *command == '\0')
         return error_new(PIT_E_INVALID_REQUEST, "the command is empty");
     if (!text_is_good(command, COMMAND_MAX))
         return error_new(PIT_E_INVALID_REQUEST, "the command is longer than %d bytes, or no UTF-8", COMMAND_MAX);
+    return NULL;
+}
+
+static pit_error *check_options(const pit_call_options *o)
+{
     if (o->session_id != NULL && !text_is_good(o->session_id, ID_MAX))
         return error_new(PIT_E_INVALID_SESSION_ID, "%s", pit_strerror(PIT_E_INVALID_SESSION_ID));
     if (o->correlation_id != NULL && !text_is_good(o->correlation_id, ID_MAX))
@@ -60,22 +64,13 @@ static void set_deadlines(struct call *c, const struct pool *p, const pit_call_o
         c->queue_deadline_ns = c->deadline_ns;
 }
 
-static bool is_observed(struct telemetry *t)
-{
-    return telemetry_wants(t, EVENT_CALL_START) || telemetry_wants(t, EVENT_CALL_STOP) || telemetry_wants(t, EVENT_CALL_EXCEPTION) ||
-           telemetry_wants(t, EVENT_REQUEST_EXECUTED) || telemetry_wants(t, EVENT_POOL_CALL_DISPATCHED) ||
-           telemetry_wants(t, EVENT_POOL_QUEUE_ENQUEUED) || telemetry_wants(t, EVENT_POOL_QUEUE_DEQUEUED) ||
-           telemetry_wants(t, EVENT_POOL_QUEUE_TIMEOUT) || telemetry_wants(t, EVENT_POOL_SATURATED);
-}
-
 /* Events name the call before it has a worker: it gets its correlation id now. */
 static void observe(struct call *c, struct host *h)
 {
-    c->observed = is_observed(h->telemetry);
+    c->observed = telemetry_wants_calls(h->telemetry);
     if (!c->observed || c->correlation_id != NULL)
         return;
-    snprintf(c->id, sizeof c->id, "sp-%08x%016llx", h->call_prefix,
-             (unsigned long long)__atomic_add_fetch(&h->call_counter, 1, __ATOMIC_RELAXED));
+    call_put_id(c->id, h->call_prefix, __atomic_add_fetch(&h->call_counter, 1, __ATOMIC_RELAXED));
     c->correlation_id = c->id;
 }
 
@@ -84,10 +79,11 @@ static pit_error *begin(pit *p, struct call *c, const char *command, const struc
                         struct pool **ret_pool)
 {
     pit_call_options o = PIT_CALL_OPTIONS_INIT;
-    int rc = given != NULL ? options_copy(&o, sizeof o, given) : 0;
-    if (rc != 0)
-        return error_new(rc, "the options of the call: %s", pit_strerror(rc));
-    pit_error *e = check(command, &o);
+    pit_error *e = check_command(command);
+    if (e == NULL && given != NULL) {
+        int rc = options_copy(&o, sizeof o, given);
+        e = rc != 0 ? error_new(rc, "the options of the call: %s", pit_strerror(rc)) : check_options(&o);
+    }
     if (e != NULL)
         return e;
     struct pool *pool = host_find(p->host, o.pool, &e);
@@ -102,6 +98,8 @@ static pit_error *begin(pit *p, struct call *c, const char *command, const struc
     set_deadlines(c, pool, &o);
     observe(c, p->host);
     e = call_encode(c, args, pool->set.max_frame);
+    if (c->observed)
+        c->serialize_ns = pool_now(pool) - c->entered_ns;
     if (e == NULL && c->deadline_ns <= c->entered_ns) {
         e = error_new(PIT_E_DEADLINE_EXCEEDED, "the deadline of the call of %s had passed before it began", command);
         error_detail_take(e, "phase", pit_str("entry"));

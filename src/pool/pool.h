@@ -75,6 +75,7 @@ struct pool {
     struct poollock lock;
     /* lock */
     int state;
+    bool ending; /* atomic: STOPPING or STOPPED; somebody waits for the calls to end */
     struct list idle, loop_lanes, workers;
     struct queue queue;
     struct wheel expiry;     /* calls that the loop carries */

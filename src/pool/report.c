@@ -7,7 +7,10 @@ static const char *const priority_names[] = {"", "background", "normal", "high",
 
 const char *pool_correlation(struct pool *p, struct call *c)
 {
-    (void)p;
+    if (c->correlation_id == NULL && c->sent_ns == 0) { /* it never had a worker, whose prefix it could carry */
+        call_put_id(c->id, p->host->call_prefix, __atomic_add_fetch(&p->host->call_counter, 1, __ATOMIC_RELAXED));
+        c->correlation_id = c->id;
+    }
     return call_correlation(c, c->prefix);
 }
 
@@ -65,7 +68,7 @@ void report_cancelled(struct pool *p, struct call *c, int rung, const char *reas
 static void report_stop(struct pool *p, struct call *c, const struct event_common *common, double ms, const char *code)
 {
     if (c->outcome.rc == 0) {
-        const double numbers[] = {ms, (double)c->queue_ns / 1e6, 0, (double)c->python_ns / 1e3, 0, (double)c->frame.len, (double)c->bytes_out};
+        const double numbers[] = {ms, (double)c->queue_ns / 1e6, (double)c->serialize_ns / 1e3, (double)c->python_ns / 1e3, (double)c->deserialize_ns / 1e3, (double)c->frame.len, (double)c->bytes_out};
         const char *texts[] = {c->command, "ok"};
         telemetry_emit(p->env->telemetry, EVENT_CALL_STOP, common, numbers, texts);
     } else {

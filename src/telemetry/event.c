@@ -200,6 +200,23 @@ bool telemetry_wants(const struct telemetry *t, enum event_id id)
     return has(t->interest, id);
 }
 
+static const enum event_id of_calls[] = {EVENT_CALL_START,           EVENT_CALL_STOP,           EVENT_CALL_EXCEPTION,
+                                         EVENT_REQUEST_EXECUTED,     EVENT_POOL_CALL_DISPATCHED, EVENT_POOL_QUEUE_ENQUEUED,
+                                         EVENT_POOL_QUEUE_DEQUEUED,  EVENT_POOL_QUEUE_TIMEOUT,  EVENT_POOL_SATURATED};
+
+bool telemetry_wants_calls(const struct telemetry *t)
+{
+    uint64_t any = 0;
+    for (size_t i = 0; i < WORDS; i++)
+        any |= __atomic_load_n(&t->interest[i], __ATOMIC_RELAXED);
+    if (any == 0)
+        return false;
+    for (size_t i = 0; i < sizeof of_calls / sizeof of_calls[0]; i++)
+        if (telemetry_wants(t, of_calls[i]))
+            return true;
+    return false;
+}
+
 static void detach_failed(struct telemetry *t, struct slot *s, uint64_t id, const struct pit_event *ev, int rc)
 {
     pthread_mutex_lock(&t->lock);

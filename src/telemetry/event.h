@@ -70,6 +70,8 @@ int telemetry_detach(struct telemetry *t, uint64_t id);
 
 /* Is anybody interested? One relaxed load: guards the work of collecting what an event says. */
 bool telemetry_wants(const struct telemetry *t, enum event_id id);
+/* Any event that tells of a call's way (one or two loads)? */
+bool telemetry_wants_calls(const struct telemetry *t);
 /* numbers and texts in the order of the event's lists: exactly as many as the table names (a test asserts it); texts may be NULL. */
 void telemetry_emit(struct telemetry *t, enum event_id id, const struct event_common *common, const double *numbers,
                     const char *const *texts);

@@ -1,7 +1,6 @@
 /* See call.h. */
 #include "worker/call.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -152,7 +151,7 @@ struct outcome call_decode(const struct frame *f)
     if (f->kind == FRAME_ERROR)
         return failed(error_from_worker(f->payload, f->payload_n, PIT_E_PYTHON_EXCEPTION));
     struct outcome o = {0};
-    struct codec_error why = {0};
+    struct codec_error why; /* written on failure only */
     o.rc = codec_decode(f->payload, f->payload_n, NULL, &o.value, NULL, &why);
     if (o.rc == PIT_E_ALLOCATION_FAILED)
         return failed(error_new(o.rc, "out of memory while the result was decoded"));
@@ -161,10 +160,21 @@ struct outcome call_decode(const struct frame *f)
     return o;
 }
 
+void call_put_id(char id[CALL_ID], uint32_t prefix, uint64_t sequence)
+{
+    static const char digits[] = "0123456789abcdef";
+    memcpy(id, "sp-", 3);
+    for (int i = 10; i >= 3; i--, prefix >>= 4)
+        id[i] = digits[prefix & 15];
+    for (int i = 26; i >= 11; i--, sequence >>= 4)
+        id[i] = digits[sequence & 15];
+    id[27] = '\0';
+}
+
 const char *call_correlation(struct call *c, uint32_t prefix)
 {
     if (c->correlation_id != NULL)
         return c->correlation_id;
-    snprintf(c->id, sizeof c->id, "sp-%08x%016llx", prefix, (unsigned long long)c->sequence);
+    call_put_id(c->id, prefix, c->sequence);
     return c->id;
 }

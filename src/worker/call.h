@@ -71,7 +71,7 @@ struct call {
     size_t queue_depth;         /* of the queue when it entered, itself included */
     struct outcome outcome;
     size_t bytes_out;
-    uint64_t python_ns;
+    uint64_t serialize_ns, python_ns, deserialize_ns; /* of observed calls */
     uint32_t wake;              /* futex word: 1 = look again (a blocking call), it has its outcome (others) */
     uint32_t sleepers;          /* atomic: threads that wait on it */
     /* of calls that the loop carries */
@@ -107,6 +107,8 @@ void outcome_free(struct outcome *o);
 void call_clear(struct call *c);
 /* What a RESULT or ERROR frame says: outcome; rc PIT_E_PROTOCOL_ERROR when it is malformed. */
 struct outcome call_decode(const struct frame *f);
+/* Writes "sp-", 8 hex digits of prefix, 16 of sequence. */
+void call_put_id(char id[CALL_ID], uint32_t prefix, uint64_t sequence);
 /* The correlation id: the caller's, or one made from prefix and sequence. */
 const char *call_correlation(struct call *c, uint32_t prefix);
 

@@ -12,22 +12,42 @@ int poollock_init(struct poollock *l, struct telemetry *t, const char *pool)
 void poollock_finish(struct poollock *l)
 {
     pthread_mutex_destroy(&l->mutex);
-    buf_finish(&l->notes);
+    buf_finish(&l->more);
+}
+
+void poollock_note(struct poollock *l, const struct state_note *note)
+{
+    if (l->n < NOTES_INLINE)
+        l->few[l->n] = *note;
+    else
+        buf_append(&l->more, note, sizeof *note);
+    l->n++;
+}
+
+static void tell(struct telemetry *t, const char *pool, const struct state_note *n)
+{
+    struct event_common common = {.pool = pool, .worker_id = n->worker_id, .generation = n->generation};
+    const char *texts[] = {n->from, n->to};
+    telemetry_emit(t, EVENT_WORKER_STATE_CHANGED, &common, NULL, texts);
 }
 
 void poollock_tell(struct poollock *l)
 {
-    struct buf notes = l->notes;
+    struct state_note few[NOTES_INLINE];
+    unsigned n = l->n < NOTES_INLINE ? l->n : NOTES_INLINE;
+    struct buf more = l->more;
     const char *pool = l->pool;
     struct telemetry *telemetry = l->telemetry;
-    l->notes = (struct buf){0};
+    memcpy(few, l->few, n * sizeof few[0]);
+    l->n = 0;
+    l->more = (struct buf){0};
     pthread_mutex_unlock(&l->mutex);
-    for (size_t i = 0; i < notes.len; i += sizeof(struct state_note)) {
-        struct state_note n;
-        memcpy(&n, notes.data + i, sizeof n);
-        struct event_common common = {.pool = pool, .worker_id = n.worker_id, .generation = n.generation};
-        const char *texts[] = {n.from, n.to};
-        telemetry_emit(telemetry, EVENT_WORKER_STATE_CHANGED, &common, NULL, texts);
+    for (unsigned i = 0; i < n; i++)
+        tell(telemetry, pool, &few[i]);
+    for (size_t i = 0; i < more.len; i += sizeof(struct state_note)) {
+        struct state_note note;
+        memcpy(&note, more.data + i, sizeof note);
+        tell(telemetry, pool, &note);
     }
-    buf_finish(&notes);
+    buf_finish(&more);
 }

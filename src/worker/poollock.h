@@ -8,21 +8,26 @@
 #include "base/buf.h"
 #include "telemetry/event.h"
 
-struct poollock {
-    pthread_mutex_t mutex;
-    struct telemetry *telemetry;
-    const char *pool;
-    struct buf notes; /* of struct state_note; what cannot be noted for lack of memory is lost */
-};
-
 struct state_note {
     char worker_id[96];
     uint64_t generation;
     const char *from, *to; /* static */
 };
 
+enum { NOTES_INLINE = 2 };
+
+struct poollock {
+    pthread_mutex_t mutex;
+    struct telemetry *telemetry;
+    const char *pool;
+    unsigned n;
+    struct state_note few[NOTES_INLINE];
+    struct buf more; /* of struct state_note; what cannot be noted for lack of memory is lost */
+};
+
 int poollock_init(struct poollock *l, struct telemetry *t, const char *pool); /* 0 or PIT_E_SYSTEM_ERROR */
 void poollock_finish(struct poollock *l);
+void poollock_note(struct poollock *l, const struct state_note *note);
 void poollock_tell(struct poollock *l); /* releases and tells; use poollock_release */
 
 static inline void poollock_acquire(struct poollock *l)
@@ -32,7 +37,7 @@ static inline void poollock_acquire(struct poollock *l)
 
 static inline void poollock_release(struct poollock *l)
 {
-    if (l->notes.len == 0)
+    if (l->n == 0)
         pthread_mutex_unlock(&l->mutex);
     else
         poollock_tell(l);
