@@ -108,6 +108,7 @@ static PyModuleDef_Slot slots[] = {
     {0, NULL},
 };
 
+/* clang-format off */
 static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT,
     .m_name = "_snakepit",
@@ -119,6 +120,7 @@ static struct PyModuleDef definition = {
     .m_clear = module_clear,
     .m_free = module_free,
 };
+/* clang-format on */
 
 PyMODINIT_FUNC PyInit__snakepit(void)
 {

@@ -86,6 +86,8 @@ static inline int writer_room(struct writer *w, size_t n)
     return n <= (size_t)(w->end - w->p) ? 0 : writer_grow(w, n);
 }
 
+/* Makes this text the one that is found for its content, if it is short ASCII. */
+void text_cache_put(struct text_cache *cache, PyObject *text);
 void text_cache_finish(struct text_cache *cache);
 
 extern PyType_Spec lane_spec;

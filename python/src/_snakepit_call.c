@@ -48,44 +48,78 @@ static int quick_items(struct reader *r, uint32_t n, struct arguments *a)
     return 0;
 }
 
-static int repeated(PyObject *names, uint32_t n)
+/* Is one of the names the same as an earlier one? Its index, or -1. */
+static int repeated(PyObject **names, uint32_t n)
 {
-    PyObject *last = PyTuple_GET_ITEM(names, n);
-    for (uint32_t i = 0; i < n; i++) {
-        PyObject *name = PyTuple_GET_ITEM(names, i);
-        if (name == last || PyUnicode_Compare(name, last) == 0)
-            return 1;
+    for (uint32_t i = 1; i < n; i++)
+        for (uint32_t j = 0; j < i; j++)
+            if (names[i] == names[j] || PyUnicode_Compare(names[i], names[j]) == 0)
+                return (int)i;
+    return -1;
+}
+
+/* The names as a tuple: that of the last such call if they are the same objects, as the cache of texts makes them. */
+static PyObject *names_tuple(struct lane *l, PyObject **names, uint32_t n)
+{
+    PyObject *tuple = l->last_names;
+    bool same = tuple != NULL && PyTuple_GET_SIZE(tuple) == (Py_ssize_t)n;
+    for (uint32_t i = 0; same && i < n; i++)
+        same = PyTuple_GET_ITEM(tuple, (Py_ssize_t)i) == names[i];
+    if (!same) {
+        int again = repeated(names, n);
+        if (again >= 0) {
+            codec_raise(l->st->repeated_key, names[again]);
+            codec_step(l->st, names[again], 0);
+            return NULL;
+        }
+        tuple = PyTuple_New((Py_ssize_t)n);
+        if (tuple == NULL)
+            return NULL;
+        for (uint32_t i = 0; i < n; i++) {
+            Py_INCREF(names[i]);
+            PyTuple_SET_ITEM(tuple, (Py_ssize_t)i, names[i]);
+        }
+        Py_XSETREF(l->last_names, tuple);
     }
+    Py_INCREF(tuple);
+    return tuple;
+}
+
+/* One entry: its name to *name (owned), its value to the vector. 1: the key is no text. */
+static int quick_entry(struct reader *r, PyObject **name, struct arguments *a)
+{
+    struct mp_token t;
+    if (mp_read(&r->p, r->end, &t) != MP_OK || t.type != MP_STR)
+        return 1;
+    *name = value_decode_text(r, t.data, t.n);
+    if (*name == NULL)
+        return -1;
+    PyObject *item = value_decode(r, 1);
+    if (item == NULL) {
+        codec_step(r->st, *name, 0);
+        return -1;
+    }
+    a->room[1 + a->n++] = item;
     return 0;
 }
 
-/* n entries as named arguments. 1: a key is no text, and *a as it was. */
-static int quick_entries(struct reader *r, uint32_t n, struct arguments *a)
+/* n entries as named arguments. 1: a key is no text. */
+static int quick_entries(struct lane *l, struct reader *r, uint32_t n, struct arguments *a)
 {
-    a->names = PyTuple_New((Py_ssize_t)n);
-    if (a->names == NULL)
-        return -1;
-    for (uint32_t i = 0; i < n; i++) {
-        struct mp_token t;
-        if (mp_read(&r->p, r->end, &t) != MP_OK || t.type != MP_STR)
-            return 1;
-        PyObject *name = value_decode_text(r, t.data, t.n);
-        if (name == NULL)
-            return -1;
-        PyTuple_SET_ITEM(a->names, (Py_ssize_t)i, name);
-        PyObject *item = value_decode(r, 1);
-        if (item == NULL) {
-            codec_step(r->st, name, 0);
-            return -1;
-        }
-        a->room[1 + a->n++] = item;
-        if (repeated(a->names, i)) {
-            codec_raise(r->st->repeated_key, name);
-            codec_step(r->st, name, 0);
-            return -1;
-        }
+    PyObject *names[FAST_ARGUMENTS];
+    uint32_t have = 0;
+    int rc = 0;
+    for (; have < n && rc == 0; have++) {
+        names[have] = NULL;
+        rc = quick_entry(r, &names[have], a);
     }
-    return 0;
+    if (rc == 0) {
+        a->names = names_tuple(l, names, n);
+        rc = a->names != NULL ? 0 : -1;
+    }
+    while (have > 0)
+        Py_XDECREF(names[--have]);
+    return rc;
 }
 
 static int has_text_keys(PyObject *dict)
@@ -148,7 +182,7 @@ static int general(struct reader *r, struct arguments *a)
     return a->args != NULL ? 0 : -1;
 }
 
-static int decode_arguments(struct reader *r, struct arguments *a)
+static int decode_arguments(struct lane *l, struct reader *r, struct arguments *a)
 {
     const uint8_t *start = r->p;
     struct mp_token t;
@@ -158,7 +192,7 @@ static int decode_arguments(struct reader *r, struct arguments *a)
     if (rc == MP_OK && t.type == MP_ARRAY && t.n <= FAST_ARGUMENTS)
         return quick_items(r, t.n, a);
     if (rc == MP_OK && t.type == MP_MAP && t.n <= FAST_ARGUMENTS) {
-        rc = quick_entries(r, t.n, a);
+        rc = quick_entries(l, r, t.n, a);
         if (rc <= 0)
             return rc;
         drop(a);
@@ -191,8 +225,22 @@ static PyObject *remembered(struct lane *l, const uint8_t *name, size_t n)
     return NULL;
 }
 
+/* Puts the names of the function's parameters into the cache of texts, so that named arguments are matched by identity. */
+static void learn_names(struct lane *l, PyObject *fn)
+{
+    PyObject *function = PyMethod_Check(fn) ? PyMethod_GET_FUNCTION(fn) : fn;
+    if (!PyFunction_Check(function))
+        return;
+    PyObject *names = PyObject_GetAttrString(PyFunction_GET_CODE(function), "co_varnames");
+    for (Py_ssize_t i = 0; names != NULL && PyTuple_Check(names) && i < PyTuple_GET_SIZE(names) && i < FAST_ARGUMENTS; i++)
+        text_cache_put(&l->texts, PyTuple_GET_ITEM(names, i));
+    Py_XDECREF(names);
+    PyErr_Clear(); /* nothing depends on it */
+}
+
 static void remember(struct lane *l, const uint8_t *name, size_t n, PyObject *fn)
 {
+    learn_names(l, fn);
     if (n > COMMAND_LONGEST)
         return;
     unsigned at = l->n_commands < COMMANDS ? l->n_commands++ : l->next_victim++ % COMMANDS;
@@ -415,7 +463,7 @@ static PyObject *perform(struct lane *l, const struct frame *f, uint64_t begun)
     if (rc == 0)
         rc = (fn = find(l, &r)) != NULL ? 0 : -1;
     if (rc == 0)
-        rc = decode_arguments(&r, &a);
+        rc = decode_arguments(l, &r, &a);
     if (rc == 0 && r.p != r.end)
         rc = codec_malformed(l->st, "bytes behind the arguments");
     lane_release(l);

@@ -73,6 +73,18 @@ static PyObject **cache_slot(struct text_cache *cache, const uint8_t *data, size
     return &cache->texts[(n + 7u * data[0] + 31u * data[n - 1] + 13u * data[n / 2]) % TEXT_CACHE];
 }
 
+void text_cache_put(struct text_cache *cache, PyObject *text)
+{
+    if (!PyUnicode_CheckExact(text) || !PyUnicode_IS_COMPACT_ASCII(text))
+        return;
+    size_t n = (size_t)PyUnicode_GET_LENGTH(text);
+    if (n == 0 || n > TEXT_CACHE_LONGEST)
+        return;
+    PyObject **slot = cache_slot(cache, PyUnicode_1BYTE_DATA(text), n);
+    Py_INCREF(text);
+    Py_XSETREF(*slot, text);
+}
+
 PyObject *value_decode_text(struct reader *r, const uint8_t *data, size_t n)
 {
     if (r->cache == NULL || n == 0 || n > TEXT_CACHE_LONGEST)
@@ -83,10 +95,8 @@ PyObject *value_decode_text(struct reader *r, const uint8_t *data, size_t n)
         return text;
     }
     text = new_text(r, data, n);
-    if (text != NULL && PyUnicode_IS_COMPACT_ASCII(text)) {
-        Py_INCREF(text);
-        Py_XSETREF(*slot, text);
-    }
+    if (text != NULL)
+        text_cache_put(r->cache, text);
     return text;
 }
 

@@ -10,7 +10,8 @@
 
 static int lane_init(PyObject *self, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"segment_fd", "index", "control_fd", "commands", "on_control", "max_frame", "prefix", "spin_ns", NULL};
+    static char *names[] = {"segment_fd", "index",  "control_fd", "commands", "on_control",
+                            "max_frame",  "prefix", "spin_ns",    NULL};
     struct lane *l = (struct lane *)(void *)self;
     int segment_fd, index, control_fd;
     PyObject *commands, *on_control = Py_None;
@@ -55,6 +56,7 @@ static int lane_clear(PyObject *self)
     for (unsigned i = 0; i < l->n_commands; i++)
         Py_CLEAR(l->known[i].fn);
     l->n_commands = 0;
+    Py_CLEAR(l->last_names);
     text_cache_finish(&l->texts);
     return 0;
 }
@@ -164,7 +166,8 @@ static PyMethodDef lane_methods[] = {
 };
 
 static PyType_Slot lane_slots[] = {
-    {Py_tp_doc, "One lane of the worker: Lane(segment_fd, index, control_fd, commands, on_control=None, *, max_frame, prefix, spin_ns)"},
+    {Py_tp_doc,
+     "One lane of the worker: Lane(segment_fd, index, control_fd, commands, on_control=None, *, max_frame, prefix, spin_ns)"},
     {Py_tp_init, lane_init},
     {Py_tp_new, PyType_GenericNew},
     {Py_tp_dealloc, lane_dealloc},

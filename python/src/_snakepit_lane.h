@@ -6,9 +6,9 @@
 #include "ring/ring.h"
 #include "wire/frame.h"
 
-#define COMMANDS 32          /* remembered commands */
-#define COMMAND_LONGEST 64   /* bytes of a name that is remembered */
-#define FAST_ARGUMENTS 16    /* calls with more go the general way */
+#define COMMANDS 32        /* remembered commands */
+#define COMMAND_LONGEST 64 /* bytes of a name that is remembered */
+#define FAST_ARGUMENTS 16  /* calls with more go the general way */
 #define CONTROL_BYTES 4096
 
 struct command {
@@ -25,7 +25,7 @@ struct running {
     bool active; /* a synchronous call runs on the lane's thread */
 };
 
-/* clang-format off: PyObject_HEAD is a declaration */
+/* clang-format off */
 struct lane {
     PyObject_HEAD
     struct state *st;
@@ -49,6 +49,7 @@ struct lane {
     size_t block_cap;
     struct running running;
     struct text_cache texts;
+    PyObject *last_names; /* of the last call with named arguments */
     unsigned n_commands, last_command, next_victim;
     struct command known[COMMANDS];
 };

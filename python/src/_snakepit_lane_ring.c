@@ -160,11 +160,8 @@ static int wait_for_frame(struct lane *l)
     int rc;
     if (poll_briefly(l))
         return 1;
-    Py_BEGIN_ALLOW_THREADS
-    rc = ring_wait_data(&l->in, UINT64_MAX, l->spin_ns);
-    Py_END_ALLOW_THREADS
-    if (rc == RING_OK)
-        return 1;
+    Py_BEGIN_ALLOW_THREADS rc = ring_wait_data(&l->in, UINT64_MAX, l->spin_ns);
+    Py_END_ALLOW_THREADS if (rc == RING_OK) return 1;
     if (PyErr_CheckSignals() != 0)
         return -1;
     read_control(l);
@@ -242,11 +239,8 @@ int lane_send(struct lane *l, const uint8_t *frame, size_t n)
             PyErr_SetString(l->st->ProtocolError, "the reply ring is broken");
             return -1;
         }
-        Py_BEGIN_ALLOW_THREADS
-        rc = ring_wait_room(&l->out, UINT64_MAX, l->spin_ns);
-        Py_END_ALLOW_THREADS
-        if (rc != RING_OK && PyErr_CheckSignals() != 0)
-            return -1;
+        Py_BEGIN_ALLOW_THREADS rc = ring_wait_room(&l->out, UINT64_MAX, l->spin_ns);
+        Py_END_ALLOW_THREADS if (rc != RING_OK && PyErr_CheckSignals() != 0) return -1;
         if (rc != RING_OK)
             read_control(l);
         if (l->eof)

@@ -143,7 +143,7 @@ class Lane:
         for i, part in enumerate(parts):
             while not self._record(part, MORE if i + 1 < len(parts) else 0):
                 assert time.monotonic() < until, "the worker makes no room"
-                time.sleep(0)
+                time.sleep(0)  # allow-sleep: polls
             self.segment.words[self.request // 8] = self.head
             self._wake(self.request)
 

@@ -23,7 +23,7 @@ class C(BaseAdapter):
     async def _watch(self):
         try:
             while True:
-                await asyncio.sleep(0)
+                await asyncio.sleep(0)  # allow-sleep: lets the event loop turn
                 try:
                     self.seen.append(current_context().correlation_id)
                 except RuntimeError:
@@ -37,7 +37,7 @@ class C(BaseAdapter):
 
     @tool
     async def later(self):
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # allow-sleep: lets the event loop turn
         return await asyncio.gather(self._inner(), asyncio.to_thread(ids))
 
     async def _inner(self):
@@ -46,7 +46,7 @@ class C(BaseAdapter):
     @tool
     async def leave_a_task(self):
         async def late():
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)  # allow-sleep: lets the event loop turn
             return ids()
         self.task = asyncio.ensure_future(late())
 
@@ -56,7 +56,7 @@ class C(BaseAdapter):
 
     @tool
     async def overheard(self):
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)  # allow-sleep: lets the event loop turn
         return self.seen
 
     @tool
@@ -91,7 +91,7 @@ class C(BaseAdapter):
 
     @tool
     async def runs_out(self):
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.05)  # allow-sleep: lets the event loop turn
         current_context().check()
         return "not"
 

@@ -142,7 +142,7 @@ class C:
         pass
 
     async def later(self):
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # allow-sleep: what is timed
         raise ValueError("later")
 
     async def leave(self):
@@ -321,7 +321,7 @@ def test_async_methods(worker):
 
 
 def test_the_time_of_the_function_on_request(worker):
-    w = worker("import time\nclass C:\n    def nap(self):\n        time.sleep(0.02)\n")
+    w = worker("import time\nclass C:\n    def nap(self):\n        time.sleep(0.02)\n")  # allow-sleep: what is timed
     w.send_call("nap")
     assert w.answer()[2] == 0
     w.send_call("nap", flags=2)
