@@ -205,6 +205,60 @@ static void unpack_optional_and_more(void **state)
     pit_value_free(v);
 }
 
+/* Keys of every kind find their entries; what stands for no key is refused. */
+static void unpack_keys(void **state)
+{
+    (void)state;
+    int got[9] = {0};
+    pit_value *tuple = pit_pack("(i)", 7), *list = pit_list();
+    pit_value *v = pit_pack("{n:i,b:i,i:i,I:i,U:i,f:i,S:i,y:i,v:i}", 0, 1, 1, 2, 2, INT64_MIN, 3, UINT64_MAX, 4, 2.5, 5, "a\0b",
+                            (size_t)3, 6, "k", (size_t)1, 7, tuple, 8);
+    assert_int_equal(pit_value_error(v), 0);
+    int rc = pit_unpack(v, NULL, "{n:i,b:i,u:i,I:i,U:i,f:i,S:i,y:i,v:i}", &got[0], 1, &got[1], 2u, &got[2], INT64_MIN, &got[3],
+                        UINT64_MAX, &got[4], 2.5, &got[5], "a\0b", (size_t)3, &got[6], "k", (size_t)1, &got[7], tuple, &got[8]);
+    assert_int_equal(rc, 0);
+    for (int i = 0; i < 9; i++)
+        assert_int_equal(got[i], i);
+    assert_int_equal(pit_unpack(v, NULL, "{v:i,*}", list, &rc), PIT_E_INVALID_PARAMETER);
+    assert_int_equal(pit_unpack(v, NULL, "{v:i,*}", NULL, &rc), PIT_E_INVALID_PARAMETER);
+    assert_int_equal(pit_unpack(v, NULL, "{s:i,*}", NULL, &rc), PIT_E_INVALID_PARAMETER);
+    assert_int_equal(pit_unpack(pit_str("\xff"), NULL, "s", &rc), PIT_E_INVALID_UTF8);
+    /* an absent optional part takes its arguments and leaves every variable alone */
+    static const char format[] = "{?s:[n b i I u U f s S y v ({s:i})],*}";
+    bool b = true;
+    int i = 1;
+    int64_t wide = 2;
+    unsigned u = 3;
+    uint64_t big = 4;
+    double x = 5;
+    const char *s = "s", *sized = "z";
+    const void *data = &x;
+    size_t size = 6, data_size = 7;
+    const pit_value *value = v;
+    rc = pit_unpack(v, NULL, format, "absent", &b, &i, &wide, &u, &big, &x, &s, &sized, &size, &data, &data_size, &value,
+                    "deep", &i);
+    assert_int_equal(rc, 0);
+    assert_true(b && i == 1 && wide == 2 && u == 3 && big == 4 && x == 5 && size == 6 && data_size == 7 && value == v &&
+                data == &x);
+    assert_string_equal(s, "s");
+    assert_string_equal(sized, "z");
+    char deep[260] = {0};
+    memset(deep, '[', 129);
+    pit_value *nested = pit_pack("[]");
+    for (int k = 1; k < 128; k++) {
+        pit_value *outer = pit_list();
+        pit_list_append_take(outer, nested);
+        nested = outer;
+    }
+    assert_int_equal(pit_unpack(nested, NULL, deep), PIT_E_INVALID_PARAMETER);
+    memset(deep + 128, ']', 128);
+    assert_int_equal(pit_unpack(nested, NULL, deep), 0);
+    pit_value_free(nested);
+    pit_value_free(v);
+    pit_value_free(tuple);
+    pit_value_free(list);
+}
+
 static void on_failure_no_variable_changes(void **state)
 {
     (void)state;
@@ -327,6 +381,7 @@ int main(void)
         WIRE_TEST(refused),
         WIRE_TEST(bad_formats_name_the_column),
         WIRE_TEST(unpack_optional_and_more),
+        WIRE_TEST(unpack_keys),
         WIRE_TEST(on_failure_no_variable_changes),
         WIRE_TEST(unpack_does_not_lose),
         WIRE_TEST(bad_formats_of_unpack),
