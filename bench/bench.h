@@ -55,7 +55,7 @@ struct samples {
 
 struct bench_options {
     int rounds;
-    bool quick, check, progress;
+    bool quick, check, progress, budget_only;
     const char *only;   /* patterns of row names, separated by commas; NULL: all */
     const char *json;   /* a file for the rows */
     const char *python; /* interpreter of workers and peers */

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -22,6 +23,7 @@ static const char usage[] = "usage: snakepit-bench [options]\n"
                             "  --results DIR    where the raw data of each run goes (" BENCH_RESULTS ")\n"
                             "  --cpus A,B       the two CPUs to use (the first two usable ones of different cores)\n"
                             "  --python PATH    the interpreter (SNAKEPIT_PYTHON, else " BENCH_PYTHON ")\n"
+                            "  --budget         only: where the nanoseconds of a hot call go (a full run ends with that)\n"
                             "  --list           print the names of the rows\n"
                             "  --help           print this\n";
 
@@ -35,11 +37,11 @@ static int list_rows(void)
 /* -1: go on; else the exit status. */
 static int options_parse(int argc, char **argv, struct bench_options *o)
 {
-    enum { ROUNDS = 1, ONLY, QUICK, CHECK, JSON, RESULTS, CPUS, PYTHON, LIST, HELP };
+    enum { ROUNDS = 1, ONLY, QUICK, CHECK, JSON, RESULTS, CPUS, PYTHON, BUDGET, LIST, HELP };
     static const struct option options[] = {
         {"rounds", 1, NULL, ROUNDS}, {"only", 1, NULL, ONLY},       {"quick", 0, NULL, QUICK}, {"check", 0, NULL, CHECK},
         {"json", 1, NULL, JSON},     {"results", 1, NULL, RESULTS}, {"cpus", 1, NULL, CPUS},   {"python", 1, NULL, PYTHON},
-        {"list", 0, NULL, LIST},     {"help", 0, NULL, HELP},       {NULL, 0, NULL, 0}};
+        {"budget", 0, NULL, BUDGET}, {"list", 0, NULL, LIST},       {"help", 0, NULL, HELP},   {NULL, 0, NULL, 0}};
     bool good = true;
     for (int c; good && (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         char *end = NULL;
@@ -69,6 +71,9 @@ static int options_parse(int argc, char **argv, struct bench_options *o)
             break;
         case PYTHON:
             o->python = optarg;
+            break;
+        case BUDGET:
+            o->budget_only = true;
             break;
         case LIST:
             return list_rows();
@@ -115,6 +120,25 @@ static void bench_finish(struct bench *b)
     ring_floor_close(b);
     hogs_close(b);
     samples_finish(&b->samples);
+}
+
+/* snakepit-budget is a program of its own, for it has the internals of the library inside. Its exit status. */
+static int budget(const struct bench *b)
+{
+    char program[PATH_MAX + 32];
+    int status = 0;
+    snprintf(program, sizeof program, "%s/snakepit-budget", b->dir);
+    char *argv[] = {program, NULL};
+    setenv("SNAKEPIT_PYTHON", b->o.python, 1);
+    fflush(stdout);
+    pid_t pid = child_spawn(argv, NULL, 0);
+    if (pid < 0) {
+        fprintf(stderr, "snakepit-bench: %s: %s\n", program, strerror(-pid));
+        return 1;
+    }
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }
 
 static double load_average(void)
@@ -253,7 +277,12 @@ int main(int argc, char **argv)
         b.o.rounds = b.o.quick ? 3 : 7;
     if (bench_init(&b) != 0)
         return 1;
-    status = bench_run(&b);
-    bench_finish(&b);
+    status = b.o.budget_only ? budget(&b) : bench_run(&b);
+    bench_finish(&b); /* nothing of this run is left when the budget is drawn up */
+    if (!b.o.budget_only && b.o.only == NULL && !b.o.quick && b.n_cpus == 2) {
+        printf("\nWhere a hot call's time goes:\n\n");
+        int rc = budget(&b);
+        status = status != 0 ? status : rc;
+    }
     return status;
 }

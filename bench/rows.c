@@ -71,7 +71,7 @@ const struct row row_list[] = {
     PLAIN("pidfd.cpython", S_PIDFD_PY, STAT_P50),
 
     AGAINST("call.hot.2core", S_HOT_2, STAT_P50, S_C_RING_2, STAT_P50, 3.0,
-            "p50 against the C ring. `snakepit-budget` says where the nanoseconds of a hot call go"),
+            "p50 against the C ring. --budget says where the nanoseconds go"),
     AGAINST("call.hot.2core.p99", S_HOT_2, STAT_P99, S_HOT_2, STAT_P50, 3.0,
             "own p99 against own p50. Above it: somebody else ran on the two CPUs, or one side fell asleep between two calls"),
     AGAINST("call.hot.1core", S_HOT_1, STAT_P50, S_C_RING_1, STAT_P50, 1.5,
