@@ -121,7 +121,6 @@ static int open_pool(struct demo *d, pit_error **reterr)
     pool.adapter = adapter;
     pool.workers = d->workers;
     pool.python = nearest_venv(folder, python);
-    pool.startup_timeout_ms = START_MS; /* scikit-learn from a cold disk takes its time */
     pool.worker_ready_timeout_ms = START_MS;
     pool.queue_timeout_ms = START_MS;
     o.pools = pools;

@@ -29,7 +29,6 @@ typedef struct pit_pool_options {
     int64_t cancel_grace_ms;         /* between the end of a call's time and the kill of its worker (200) */
     int startup_batch_size;          /* workers started at once (10) */
     int64_t startup_batch_delay_ms;  /* between batches (500) */
-    int64_t startup_timeout_ms;      /* then the pool runs with what is ready (10 000) */
     int64_t worker_ready_timeout_ms; /* of one start (30 000) */
     int64_t graceful_shutdown_timeout_ms; /* between asking a worker to end and killing it (6000) */
     int64_t spin_us;                 /* longest busy wait for an answer, only while the worker runs on another CPU (50; PIT_NOW: never) */
@@ -42,7 +41,7 @@ enum { PIT_CHANNEL_AUTO = 0, PIT_CHANNEL_RING = 1, PIT_CHANNEL_SOCKET = 2 };
 
 #define PIT_POOL_OPTIONS_INIT                                                                                                  \
     {                                                                                                                          \
-        sizeof(pit_pool_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                           \
+        sizeof(pit_pool_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                              \
     }
 
 /* Adds a pool. *Blocks* until it has a ready worker; start_failed's cause as for pit_open. duplicate_pool_name, invalid_pool_name,

@@ -27,7 +27,6 @@ typedef struct pit_options {
     size_t n_pools;
     const char *python;              /* the interpreter; else SNAKEPIT_PYTHON, $VIRTUAL_ENV, python3 on the PATH */
     const char *cwd;                 /* working directory of the workers (the host's) */
-    const char *data_dir;            /* kept for the registry of a later version */
     const char *instance_name;       /* shown in the workers' arguments */
     const char *guard_path;          /* snakepit-guard; else SNAKEPIT_GUARD, beside the library, the compiled prefix */
     const char *python_package_path; /* folder that holds snakepit_bridge; else SNAKEPIT_PYTHON_PACKAGE, beside the library, the prefix */
@@ -44,7 +43,7 @@ typedef struct pit_options {
 
 #define PIT_OPTIONS_INIT                                                                                                       \
     {                                                                                                                          \
-        sizeof(pit_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                        \
+        sizeof(pit_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                           \
     }
 
 /* Opens a host and its pools. *Blocks* until each pool has a ready worker (unless require_ready is PIT_OFF). When a pool's

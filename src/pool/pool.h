@@ -44,7 +44,7 @@ struct pool_settings {
     char *name, *adapter, *python, *cwd;
     char **command, **adapter_args, **env, **python_path;
     int workers, max_queue_size, startup_batch_size, channel;
-    int64_t timeout_ms, queue_timeout_ms, cancel_grace_ms, startup_batch_delay_ms, startup_timeout_ms, worker_ready_timeout_ms;
+    int64_t timeout_ms, queue_timeout_ms, cancel_grace_ms, startup_batch_delay_ms, worker_ready_timeout_ms;
     int64_t graceful_ms;
     uint64_t spin_ns;
     uint32_t ring_bytes, lanes;
