@@ -157,7 +157,7 @@ int run_call_default(struct bench *b, int arg, struct result *ret);
 int run_call_sparse(struct bench *b, int arg, struct result *ret);
 int run_call_fallback(struct bench *b, int place, struct result *ret);
 int run_call_contended(struct bench *b, int arg, struct result *ret);
-int run_submit(struct bench *b, int depth, struct result *ret);
+int run_submit(struct bench *b, int arg, struct result *ret);
 int run_crash(struct bench *b, int arg, struct result *ret);
 int run_idle(struct bench *b, int fresh, struct result *ret);
 void host_close(struct bench *b);

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum { CALLERS = 4, MOST_DEPTH = 64 };
+enum { CALLERS = 4, DEPTH = 64 };
 
 int run_call_contended(struct bench *b, int arg, struct result *ret)
 {
@@ -32,15 +32,15 @@ int run_call_contended(struct bench *b, int arg, struct result *ret)
 struct window {
     pit *p;
     const pit_call_options *o;
-    pit_future *futures[MOST_DEPTH];
-    uint32_t numbers[MOST_DEPTH];
-    unsigned depth, first, n;
+    pit_future *futures[DEPTH];
+    uint32_t numbers[DEPTH];
+    unsigned first, n;
     uint32_t seed;
 };
 
 static int window_submit(struct window *w, struct result *ret)
 {
-    unsigned at = (w->first + w->n) % w->depth;
+    unsigned at = (w->first + w->n) % DEPTH;
     pit_error *err = NULL;
     w->numbers[at] = next_number(&w->seed);
     pit_value *args = pit_pack("{s:i}", "x", (int)w->numbers[at]);
@@ -64,7 +64,7 @@ static int window_collect(struct window *w, struct result *ret)
     bool right = rc == 0 && answer_is(answer, w->numbers[w->first]);
     pit_value_free(answer);
     pit_future_free(f);
-    w->first = (w->first + 1) % w->depth;
+    w->first = (w->first + 1) % DEPTH;
     w->n--;
     if (rc != 0)
         return host_fail(ret, "a future", rc, err);
@@ -76,7 +76,7 @@ static int window_collect_half(struct window *w, struct result *ret)
 {
     unsigned half = (w->n + 1) / 2;
     int rc = BENCH_OK;
-    (void)pit_future_wait(w->futures[(w->first + half - 1) % w->depth], 10000);
+    (void)pit_future_wait(w->futures[(w->first + half - 1) % DEPTH], 10000);
     for (unsigned i = 0; rc == BENCH_OK && i < half; i++)
         rc = window_collect(w, ret);
     return rc;
@@ -89,7 +89,7 @@ static int window_run(struct window *w, int64_t ms, struct result *ret)
     size_t done = 0;
     int rc = BENCH_OK;
     while (rc == BENCH_OK && now < end) {
-        for (; rc == BENCH_OK && w->n < w->depth; done++)
+        for (; rc == BENCH_OK && w->n < DEPTH; done++)
             rc = window_submit(w, ret);
         if (rc == BENCH_OK)
             rc = window_collect_half(w, ret);
@@ -105,14 +105,15 @@ static int window_run(struct window *w, int64_t ms, struct result *ret)
     return rc;
 }
 
-int run_submit(struct bench *b, int depth, struct result *ret)
+int run_submit(struct bench *b, int arg, struct result *ret)
 {
+    (void)arg;
     pit_call_options o = PIT_CALL_OPTIONS_INIT;
     o.pool = host_pool_name(POOL_PAIR);
     pit *p = host_pool(b, POOL_PAIR, ret);
     if (p == NULL || host_place(b, p, o.pool, PLACE_FREE, ret) != BENCH_OK)
         return ret->status;
-    struct window w = {.p = p, .o = &o, .depth = (unsigned)depth, .seed = 1};
+    struct window w = {.p = p, .o = &o, .seed = 1};
     int rc = window_run(&w, measure_ms(b) / 10, ret);
     return rc == BENCH_OK ? window_run(&w, measure_ms(b) * 2, ret) : rc;
 }

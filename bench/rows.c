@@ -13,7 +13,7 @@
     X(C_SOCKET_2, "c_socketpair.2core", "ns", run_c_socketpair, PLACE_TWO, 2, false)                                           \
     X(PY_SOCKET_2, "cpython_socketpair.2core", "ns", run_py_socketpair, PLACE_TWO, 2, false)                                   \
     X(FALLBACK_2, "call.python_fallback.2core", "ns", run_call_fallback, PLACE_TWO, 2, false)                                  \
-    X(SUBMIT, "submit.depth64", "1/s", run_submit, 64, 2, false)                                                               \
+    X(SUBMIT, "submit.depth64", "1/s", run_submit, 0, 2, false)                                                                \
     X(C_RING_1, "c_ring.1core", "ns", run_c_ring, PLACE_ONE, 1, false)                                                         \
     X(HOT_1, "call.hot.1core", "ns", run_call_hot, PLACE_ONE, 1, false)                                                        \
     X(MP_PIPE_1, "mp.Pipe.1core", "ns", run_mp_pipe, PLACE_ONE, 1, false)                                                      \
