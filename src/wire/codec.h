@@ -24,7 +24,7 @@ struct codec_limits {
     size_t max_bytes; /* of memory for the result; 0: 8 times the input and 64 MiB */
 };
 
-/* Appends the encoding of v (NULL: nil). 0, or a code that is also in *err (may be NULL); out is then cut back to its length before. */
+/* Appends the encoding of v (NULL: nil), which counts as sent and is immutable from now on. 0, or a code that is also in *err (may be NULL); out is then cut back to its length before. */
 int codec_encode(struct buf *out, const pit_value *v, struct codec_error *err);
 /* Appends the encoding of what pit_pack(format, ap) would build, without building it. */
 int codec_pack(struct buf *out, const char *format, va_list ap, struct codec_error *err);

@@ -215,8 +215,10 @@ int codec_encode(struct buf *out, const pit_value *v, struct codec_error *err)
     e.depth = 0;
     size_t before = out->len;
     int rc = out->failed ? PIT_E_ALLOCATION_FAILED : encode_value(&e, v != NULL ? v : pit_nil());
-    if (rc == 0)
+    if (rc == 0) {
+        value_freeze(v);
         return 0;
+    }
     if (err != NULL) {
         err->code = rc;
         describe(&e, err);

@@ -324,6 +324,19 @@ static void a_container_that_lost_something(void **state)
     buf_finish(&out);
 }
 
+static void what_was_sent_is_immutable(void **state)
+{
+    (void)state;
+    struct buf out = {0};
+    pit_value *list = pit_list();
+    assert_false(pit_value_is_frozen(list));
+    assert_int_equal(codec_encode(&out, list, NULL), 0);
+    assert_true(pit_value_is_frozen(list));
+    assert_int_equal(pit_list_append_take(list, pit_int(1000)), PIT_E_INVALID_PARAMETER);
+    pit_value_free(list);
+    buf_finish(&out);
+}
+
 static void a_full_buffer(void **state)
 {
     (void)state;
@@ -386,6 +399,7 @@ int main(void)
         WIRE_TEST(a_part_keeps_the_tree),
         WIRE_TEST(path_to_the_leaf),
         WIRE_TEST(a_container_that_lost_something),
+        WIRE_TEST(what_was_sent_is_immutable),
         WIRE_TEST(a_full_buffer),
         WIRE_TEST(memory_runs_out),
     };
