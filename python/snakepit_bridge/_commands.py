@@ -10,11 +10,12 @@ from types import AsyncGeneratorType, FunctionType, GeneratorType, MethodType
 from typing import Any, Callable, Optional
 
 from ._codec import encode
-from ._errors import SnakepitError, clean, describe
+from ._errors import MESSAGE_LIMIT, SnakepitError, clean, cut, describe, message_of
 from .adapter import BaseAdapter, ToolSpec, find_tools, first_paragraph, spec_of
 from .context import SessionContext, current_context, enter
 
 LISTED = 10
+DEFAULT_LIMIT = 4096
 _CO_VARARGS, _CO_VARKEYWORDS, _CO_GENERATOR = 0x04, 0x08, 0x20
 _CO_ITERABLE_COROUTINE, _CO_ASYNC_GENERATOR = 0x100, 0x200
 
@@ -47,13 +48,13 @@ def commands_of(cls: type) -> dict[str, tuple[str, ToolSpec]]:
     return find_tools(cls) if issubclass(cls, BaseAdapter) else _methods(cls)
 
 
-def _default(value: Any) -> Optional[dict[str, Any]]:
-    """A default that can leave the process; one that cannot is left out of the description."""
+def _default(value: Any) -> dict[str, Any]:
+    """A default that can leave the process and is not large; any other is left out of the description."""
     try:
-        encode(value)
-        return {"default": value}
+        # as deep as it will stand in READY
+        return {"default": value} if len(encode([[[[[value]]]]])) <= DEFAULT_LIMIT else {}
     except BaseException:
-        return None
+        return {}
 
 
 def _flags(bound: Any) -> int:
@@ -112,7 +113,7 @@ def _parameter(name: str, required: bool, kind: str, default: Any, fn: Any, has:
     if has is None:
         has = not required and not kind.startswith("var")
     if has:
-        entry.update(_default(default) or {})
+        entry.update(_default(default))
     annotation = getattr(fn, "__annotations__", {}).get(name)
     if annotation is not None:
         text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", None) or repr(annotation)
@@ -243,4 +244,4 @@ def failure_payload(exc: BaseException) -> bytes:
     try:
         return encode(describe(exc))
     except Exception:
-        return encode({"code": "python_exception", "message": "an exception that cannot be described"})
+        return encode({"code": "python_exception", "message": cut(message_of(exc), MESSAGE_LIMIT)})

@@ -19,7 +19,7 @@ from . import _segment, _wire, context
 from ._channel import Control, SocketLane
 from ._codec import decode, encode
 from ._commands import Commands, describe_tools
-from ._errors import SnakepitError, cut, describe, message_of, traceback_of, type_name
+from ._errors import CodecError, SnakepitError, cut, describe, message_of, traceback_of, type_name
 from ._loader import load
 from .adapter import BaseAdapter
 
@@ -78,11 +78,11 @@ class Worker:
             if not self._shake_hands():
                 return 0
             try:
-                ready = self._prepare()
+                ready = encode(self._prepare())
             except BaseException as exc:
                 self._send(_wire.FAILED, self._failure(exc))
                 return 1
-            self._send(_wire.READY, ready)
+            self._control.send(_wire.build(_wire.READY, ready))
             context.bind_thread(self._lane.make_context)
             if self._lane.serve():
                 self._clean_up()
@@ -128,7 +128,9 @@ class Worker:
 
     def _failure(self, exc: BaseException) -> dict[str, Any]:
         payload = describe(exc)
-        if not isinstance(exc, SnakepitError):
+        if isinstance(exc, CodecError):
+            payload["code"] = "adapter_invalid"  # a description of a tool that cannot be sent
+        elif not isinstance(exc, SnakepitError):
             payload["code"] = "adapter_init_failed"
             payload["message"] = cut(f"{type_name(type(exc))}: {message_of(exc)}", 4096)
         return payload

@@ -163,12 +163,13 @@ def test_wrapped_methods_are_described():
 def test_a_default_that_cannot_leave_is_left_out():
     class C(BaseAdapter):
         @tool
-        def f(self, a=object(), b={1}):  # noqa: B006, B008
+        def f(self, a=object(), b={1}, c="x" * 10000):  # noqa: B006, B008
             pass
 
     assert describe_tools(C())[0]["parameters"] == [
         {"name": "a", "required": False, "kind": "positional"},
         {"name": "b", "required": False, "kind": "positional"},
+        {"name": "c", "required": False, "kind": "positional"},
     ]
 
 
@@ -349,13 +350,19 @@ def test_only_tools_of_an_adapter_are_commands(worker):
             "two tools",
         ),
         (
+            "from snakepit_bridge import BaseAdapter, tool\nclass A(BaseAdapter):\n"
+            "    @tool(parameters=[object()])\n    def a(self): pass\n",
+            "adapter_invalid",
+            "object",
+        ),
+        (
             "class Bad(Exception):\n    def __str__(self):\n        raise RuntimeError\n"
             "class A:\n    def __init__(self):\n        raise Bad()\n",
             "adapter_init_failed",
             "Bad",
         ),
     ],
-    ids=["two classes", "syntax", "import", "exit", "constructor", "parameter", "initialize", "twice", "mute"],
+    ids=["two classes", "syntax", "import", "exit", "constructor", "parameter", "initialize", "twice", "parameters", "mute"],
 )
 def test_failed_starts(worker, source, code, words):
     w = worker(source, ready=False)
