@@ -51,10 +51,15 @@ void pool_settings_free(struct pool_settings *s)
 
 /* ---- starting workers ---- */
 
+static bool is_ending(const struct pool *p)
+{
+    return __atomic_load_n(&p->ending, __ATOMIC_ACQUIRE);
+}
+
 static void start_slot(struct slot *s)
 {
     struct pool *p = s->pool;
-    if (p->state >= POOL_STOPPING || s->current != NULL)
+    if (is_ending(p) || s->current != NULL)
         return;
     if (p->env->guard == NULL)
         return; /* pool_guard_back starts it */
@@ -357,7 +362,7 @@ static void on_gone(struct worker *w)
     if (crash)
         log_line(p->env->log, PIT_LOG_WARNING, "worker %s (pid %d) %s", w->id, (int)w->pid,
                  w->end_text != NULL ? w->end_text : exit_class_text(w->exit_class));
-    if (w->ready_ns == 0 && p->state < POOL_STOPPING && w->end_code != PIT_E_GUARD_LOST)
+    if (w->ready_ns == 0 && !is_ending(p) && w->end_code != PIT_E_GUARD_LOST)
         start_ended_badly(p, w);
     host_changed(p->host);
     pool_lock(p);
