@@ -104,8 +104,12 @@ static pit_error *begin(pit *p, struct call *c, const char *command, const struc
         e = error_new(PIT_E_DEADLINE_EXCEEDED, "the deadline of the call of %s had passed before it began", command);
         error_detail_take(e, "phase", pit_str("entry"));
     }
-    if (e != NULL)
+    if (e != NULL) {
+        error_pool(e, pool->set.name);
+        error_correlation(e, c->correlation_id);
+        pool_count_refusal(pool);
         return e;
+    }
     if (c->observed)
         report_start(pool, c);
     return NULL;

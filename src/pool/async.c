@@ -68,6 +68,8 @@ static void push_frame(struct pool *p, struct lane *l, struct call *c)
     l->sending = rc == CHANNEL_AGAIN ? c : NULL;
     if (rc == PIT_E_PROTOCOL_ERROR)
         sched_condemn(p, l->worker, rc, "broke the protocol");
+    else if (rc == PIT_E_WORKER_LOST)
+        sched_lost(p, l->worker);
 }
 
 /* The loop shall look at the lane's timers; the lane lives until it has. */
@@ -355,6 +357,8 @@ static void send_rest(struct pool *p, struct lane *l)
         int rc = l->channel->ops->send(l->channel, l->unsent.data, l->unsent.len, &l->unsent_done);
         if (rc != CHANNEL_AGAIN)
             buf_finish(&l->unsent);
+        if (rc == PIT_E_WORKER_LOST)
+            sched_lost(p, l->worker);
     } else if (l->sending != NULL) {
         push_frame(p, l, l->sending);
     }

@@ -129,8 +129,11 @@ static enum step step_on_lane(struct pool *p, struct call *c, struct channel_fra
         if (rc == CHANNEL_AGAIN && !ended)
             return STEP_ROOM;
     }
-    if (rc == 0 || rc == CHANNEL_AGAIN || rc == PIT_E_WORKER_LOST)
+    bool cut = rc == PIT_E_WORKER_LOST; /* the frame will never be whole */
+    if (rc == 0 || rc == CHANNEL_AGAIN || cut)
         rc = ch->ops->recv(ch, in);
+    if (rc == CHANNEL_AGAIN && cut)
+        rc = PIT_E_WORKER_LOST;
     if (rc == 0)
         return take_frame(p, c, in);
     if (ended)

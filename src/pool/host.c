@@ -482,8 +482,12 @@ int host_destroy(struct host *h)
     guard_destroy(h->lost_guard, 0);
     int survivors = guard_destroy(h->env.guard, host_deadline(h, KILL_RESERVE_MS / 2));
     h->env.guard = NULL;
-    LIST_EACH(node, &h->pools)
-        pool_guard_lost(LIST_ENTRY(node, struct pool, node));
+    struct list *lists[] = {&h->pools, &h->stopped};
+    for (int i = 0; i < 2; i++)
+        LIST_EACH(node, lists[i])
+            pool_guard_lost(LIST_ENTRY(node, struct pool, node));
+    interpreters_guard_lost(h);
+    on_done_work(&h->done_work); /* what ended last is still told */
     report_cleanup(h, survivors == 0 ? EVENT_CLEANUP_SUCCESS : EVENT_CLEANUP_TIMEOUT, began, survivors);
     free_host(h);
     return survivors == 0 ? 0 : PIT_E_CLEANUP_TIMEOUT;

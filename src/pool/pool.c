@@ -527,6 +527,14 @@ void pool_destroy(struct pool *p)
     mem_free(p);
 }
 
+void pool_count_refusal(struct pool *p)
+{
+    pool_lock(p);
+    p->requests++;
+    p->errors++;
+    pool_unlock(p);
+}
+
 void pool_get_stats(struct pool *p, pit_stats *add)
 {
     pool_lock(p);

@@ -36,7 +36,8 @@ static void fill(struct worker_row *row, const struct pool *p, const struct work
                                   .calls = worker_calls(w),
                                   .current_call_started_ns = running_since(w, p->config.lanes),
                                   .started_ns = w->started_ns,
-                                  .dropped_output_bytes = w->out.dropped + w->err.dropped};
+                                  .dropped_output_bytes = __atomic_load_n(&w->out.dropped, __ATOMIC_RELAXED) +
+                                                          __atomic_load_n(&w->err.dropped, __ATOMIC_RELAXED)};
 }
 
 static int by_slot(const void *a, const void *b)

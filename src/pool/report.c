@@ -103,7 +103,12 @@ void report_call(struct pool *p, struct call *c)
         report_queue(p, c, &common);
     if (c->outcome.rc == PIT_E_POOL_SATURATED) {
         const double numbers[] = {(double)p->set.max_queue_size, (double)p->set.max_queue_size};
-        const char *texts[] = {NULL, NULL};
+        pit_stats now = PIT_STATS_INIT;
+        char available[16], busy[16];
+        pool_get_stats(p, &now);
+        snprintf(available, sizeof available, "%u", (unsigned)now.available);
+        snprintf(busy, sizeof busy, "%u", (unsigned)now.busy);
+        const char *texts[] = {available, busy};
         telemetry_emit(p->env->telemetry, EVENT_POOL_SATURATED, &common, numbers, texts);
     }
     if (c->sent_ns != 0) {

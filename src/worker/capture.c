@@ -22,7 +22,7 @@ static void keep(struct capture *c, const char *data, size_t n)
         c->dropping = false;
     }
     if (c->ring == NULL || c->window_bytes + n > RATE) {
-        c->dropped += n;
+        __atomic_add_fetch(&c->dropped, n, __ATOMIC_RELAXED);
         if (!c->dropping && c->on_drop != NULL)
             c->on_drop(c);
         c->dropping = true;

@@ -17,7 +17,7 @@ struct capture {
     bool open;
     char *ring; /* CAPTURE_TAIL bytes, allocated at the first output */
     uint64_t total;   /* bytes kept so far; the ring holds the last of them */
-    uint64_t dropped;
+    uint64_t dropped; /* atomic */
     uint64_t window_start_ns, window_bytes;
     bool dropping; /* in this second */
     void (*on_drop)(struct capture *c); /* once in a second in which something is dropped; may be NULL */

@@ -86,7 +86,9 @@ static int on_hello(struct worker *w, const pit_value *hello)
         worker_fail(w, PIT_E_START_FAILED, "it cannot use rings", e);
         return PIT_E_START_FAILED;
     }
+    poollock_acquire(w->config->lock);
     w->is_ring = ring && w->config->channel != PIT_CHANNEL_SOCKET;
+    poollock_release(w->config->lock);
     if (!w->is_ring && w->config->lanes != 1)
         return PIT_E_PROTOCOL_ERROR;
     pit_value_get_bool(pit_value_get(hello, "marks"), &w->marks);

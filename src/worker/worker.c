@@ -355,7 +355,9 @@ static void on_spawned(struct guard_child *c, int error, const char *call, pid_t
         spawn_failed(w, error, call);
         return;
     }
+    poollock_acquire(w->config->lock);
     w->pid = pid;
+    poollock_release(w->config->lock);
     w->pidfd = pidfd;
     w->pidfd_source = (struct loop_source){.fd = pidfd, .events = EPOLLIN, .fn = on_pidfd};
     int rc = pidfd >= 0 ? loop_add(w->env->loop, &w->pidfd_source) : -EMFILE;
