@@ -259,6 +259,54 @@ static void test_incarnations_are_told_apart(void **state)
     leave_daemons("same", "same");
 }
 
+/* A worker with a child in its group that has cleared its environment: only the group names it. */
+static struct kit_proc *start_cleared(int *ret_pipe, int *ret_control)
+{
+    const char *argv[] = {"/bin/sh", "-c", "env -i /bin/sleep 1000 & echo x; read line <&3; exit 0", NULL};
+    int out[2];
+    char c[2];
+    assert_int_equal(pipe2(out, O_CLOEXEC), 0);
+    struct kit_proc *p = kit_spawn(&k, argv, "w", NULL, out[1], ret_control);
+    close(out[1]);
+    assert_true(kit_await(&k, &p->spawned));
+    assert_int_equal(read(out[0], c, 2), 2);
+    *ret_pipe = out[0];
+    return p;
+}
+
+static void expect_end_of_pipe(int fd)
+{
+    char c;
+    assert_int_equal(os_linux.poll_one(fd, false, os_linux.now_ns() + KIT_LIMIT_NS), 1);
+    assert_int_equal(read(fd, &c, 1), 0);
+    close(fd);
+}
+
+static void test_group_goes_with_its_worker(void **state)
+{
+    (void)state;
+    int fd, control;
+    start();
+    struct kit_proc *p = start_cleared(&fd, &control);
+    close(control);
+    assert_true(kit_await(&k, &p->exited));
+    assert_int_equal(p->how.code, CLD_EXITED);
+    expect_end_of_pipe(fd);
+    stop();
+}
+
+static void test_group_goes_with_a_stopped_guard(void **state)
+{
+    (void)state;
+    int fd, control;
+    start();
+    start_cleared(&fd, &control);
+    kill(guard_pid(k.guard), SIGSTOP);
+    assert_true(kit_stop(&k, 20) > 0);
+    expect_end_of_pipe(fd);
+    close(control);
+}
+
 static void test_segment_arrives(void **state)
 {
     (void)state;
@@ -422,6 +470,8 @@ int main(void)
         cmocka_unit_test(test_kill_a_group),
         cmocka_unit_test(test_descendants_go_with_their_worker),
         cmocka_unit_test(test_incarnations_are_told_apart),
+        cmocka_unit_test(test_group_goes_with_its_worker),
+        cmocka_unit_test(test_group_goes_with_a_stopped_guard),
         cmocka_unit_test(test_segment_arrives),
         cmocka_unit_test(test_start_fails),
         cmocka_unit_test(test_start_times_out),
