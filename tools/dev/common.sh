@@ -26,7 +26,7 @@ step() {
 
 tick_terminal() {
     local n=0
-    while :; do
+    while kill -0 $$ 2>/dev/null; do
         sleep 1
         n=$((n + 1))
         printf '\r  %-44s%4ds' "$1" $n
@@ -35,7 +35,7 @@ tick_terminal() {
 
 tick_lines() {
     local n=0
-    while :; do
+    while kill -0 $$ 2>/dev/null; do
         sleep 30
         n=$((n + 30))
         printf '\n    %ds: %s' $n "$(tail -n 1 "$2" 2>/dev/null | tr -d '\r' | cut -c1-100)"
