@@ -78,13 +78,28 @@ static bool reads_back(double x, const char *digits, int n, int exponent)
     return number_get(text, (size_t)used) == fabs(x);
 }
 
+/* The next number of as many digits; false when there is none. */
+static bool round_up(char *digits, int n)
+{
+    while (n-- > 0) {
+        if (digits[n]++ != '9')
+            return true;
+        digits[n] = '0';
+    }
+    return false;
+}
+
 size_t number_put(char out[NUMBER_TEXT], double x)
 {
     char digits[20];
-    int n = fabs(x) < 0x1p-1022 ? 1 : 15, exponent; /* subnormal numbers have few digits */
+    int n = fabs(x) < 0x1p-1022 ? 1 : 15, exponent, binary; /* subnormal numbers have few digits */
     for (;; n++) {
         exponent = round_digits(x, n, digits);
         if (n == 17 || reads_back(x, digits, n, exponent))
+            break;
+        /* Below a power of two the floats lie twice as close as above: then the number on the far side may read back where the nearest
+         * does not. */
+        if (frexp(fabs(x), &binary) == 0.5 && round_up(digits, n) && reads_back(x, digits, n, exponent))
             break;
     }
     while (n > 1 && digits[n - 1] == '0')
