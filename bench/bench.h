@@ -163,6 +163,8 @@ int run_idle(struct bench *b, int fresh, struct result *ret);
 void host_close(struct bench *b);
 
 /* ---- rows.c ---- */
+enum { MEASURE_EACH_ROUND, MEASURE_BEFORE, MEASURE_AFTER }; /* the latter two once, before or after all rounds */
+
 #define NO_SERIES (-1)
 
 enum statistic { STAT_P50, STAT_P99, STAT_RATE, STAT_PER_SECOND };
@@ -171,8 +173,8 @@ struct series {
     const char *name, *unit;
     int (*run)(struct bench *b, int arg, struct result *ret);
     int arg;
-    int cpus;  /* that it needs */
-    bool once; /* measured before the first round only */
+    int cpus; /* that it needs */
+    int when; /* MEASURE_* */
 };
 
 struct row {

@@ -85,10 +85,11 @@ static long census_difference(const struct census *before, const struct census *
     return sum;
 }
 
-int run_idle(struct bench *b, int fresh, struct result *ret)
+int run_idle(struct bench *b, int arg, struct result *ret)
 {
     static struct census before, after; /* large */
     pid_t pids[MOST_PROCESSES + 1];
+    (void)arg;
     if (host_default(b, ret) == NULL)
         return ret->status;
     for (int pool = 0; pool < POOL_COUNT; pool++)
@@ -96,14 +97,10 @@ int run_idle(struct bench *b, int fresh, struct result *ret)
             return ret->status;
     int n = idle_processes(b, pids);
     before.n = after.n = 0;
-    /* Ten seconds all told: at once before the first round, in parts after the load of each. */
-    unsigned ms = b->o.quick ? 1000 : 10000;
-    if (!fresh && !b->o.quick)
-        ms = b->o.rounds > 10 ? 1000 : ms / (unsigned)b->o.rounds;
     for (int i = 0; i < n; i++)
         census_add(&before, pids[i]);
     uint64_t start = clock_now();
-    nap_us(ms * 1000);
+    nap_us(b->o.quick ? 1000000 : 10000000);
     for (int i = 0; i < n; i++)
         census_add(&after, pids[i]);
     ret->seconds = (double)(clock_now() - start) / 1e9;

@@ -170,7 +170,7 @@ static void run_series(struct bench *b, struct run *run, int series, int round)
     const struct series *s = &series_list[series];
     struct result *r = &run->results[series][round];
     if (b->o.progress)
-        fprintf(stderr, "\r\033[Kround %d of %d: %s", round + 1, b->o.rounds, s->name);
+        fprintf(stderr, "\r\033[Kround %d of %d: %s", s->when == MEASURE_AFTER ? b->o.rounds : round + 1, b->o.rounds, s->name);
     if (b->n_cpus < s->cpus)
         result_skip(r, "needs two CPUs");
     else
@@ -180,18 +180,22 @@ static void run_series(struct bench *b, struct run *run, int series, int round)
         fprintf(stderr, "%ssnakepit-bench: %s: %s\n", b->o.progress ? "\r\033[K" : "", s->name, r->why);
 }
 
+static void run_these(struct bench *b, struct run *run, int when, int round)
+{
+    for (int i = 0; i < series_count; i++)
+        if (run->chosen[i] && series_list[i].when == when)
+            run_series(b, run, i, round);
+}
+
 static void run_all(struct bench *b, struct run *run)
 {
     run->load_before = load_average();
-    for (int i = 0; i < series_count; i++)
-        if (run->chosen[i] && series_list[i].once)
-            run_series(b, run, i, 0);
+    run_these(b, run, MEASURE_BEFORE, 0);
     for (int round = 0; round < b->o.rounds; round++) {
-        for (int i = 0; i < series_count; i++)
-            if (run->chosen[i] && !series_list[i].once)
-                run_series(b, run, i, round);
+        run_these(b, run, MEASURE_EACH_ROUND, round);
         run->rounds = round + 1;
     }
+    run_these(b, run, MEASURE_AFTER, 0);
     run->load_after = load_average();
     if (b->o.progress)
         fprintf(stderr, "\r\033[K");

@@ -64,17 +64,6 @@ static const struct result *without_figure(const struct run *run, const struct r
     return NULL;
 }
 
-/* Counts are summed over all rounds: a median would hide what wakes up every few seconds. */
-static void verdict_sum(const struct run *run, const struct row *row, int rounds, struct verdict *ret)
-{
-    double total = 0, seconds = 0;
-    for (int i = 0; i < rounds; i++) {
-        total += run->results[row->series][i].total;
-        seconds += run->results[row->series][i].seconds;
-    }
-    ret->value = seconds > 0 ? total / seconds : 0;
-}
-
 static void verdict_medians(const struct run *run, const struct row *row, int rounds, struct verdict *ret)
 {
     double value[BENCH_MAX_ROUNDS], floor[BENCH_MAX_ROUNDS], ratio[BENCH_MAX_ROUNDS];
@@ -94,7 +83,7 @@ static void verdict_medians(const struct run *run, const struct row *row, int ro
 
 void verdict_compute(const struct run *run, const struct row *row, struct verdict *ret)
 {
-    int rounds = series_list[row->series].once ? 1 : run->rounds;
+    int rounds = series_list[row->series].when != MEASURE_EACH_ROUND ? 1 : run->rounds;
     memset(ret, 0, sizeof *ret);
     ret->row = row;
     for (int i = 0; i < rounds; i++) {
@@ -105,10 +94,7 @@ void verdict_compute(const struct run *run, const struct row *row, struct verdic
             return;
         }
     }
-    if (row->stat == STAT_PER_SECOND)
-        verdict_sum(run, row, rounds, ret);
-    else
-        verdict_medians(run, row, rounds, ret);
+    verdict_medians(run, row, rounds, ret);
     double judged = row->floor != NO_SERIES ? ret->ratio : ret->value;
     ret->met = row->goal > 0 && (row->at_least ? judged >= row->goal : judged <= row->goal);
 }
@@ -159,10 +145,13 @@ void report_table(const struct run *run, const struct verdict *o, int n)
     printf("\n%-30s %12s %12s %10s %10s\n", "row", "value", "floor", "ratio", "goal");
     for (int i = 0; i < n; i++)
         table_line(&o[i]);
-    for (int i = 0; i < n; i++)
-        if (o[i].status == BENCH_OK && o[i].row->goal > 0 && !o[i].met)
-            printf("\nmissed: %s\n    %s\n    ratio in the single rounds: %.4g to %.4g\n", o[i].row->name, o[i].row->note,
-                   o[i].ratio_low, o[i].ratio_high);
+    for (int i = 0; i < n; i++) {
+        if (o[i].status != BENCH_OK || o[i].row->goal <= 0 || o[i].met)
+            continue;
+        printf("\nmissed: %s\n    %s\n", o[i].row->name, o[i].row->note);
+        if (o[i].row->floor != NO_SERIES)
+            printf("    ratio in the single rounds: %.4g to %.4g\n", o[i].ratio_low, o[i].ratio_high);
+    }
 }
 
 static void json_text(FILE *f, const char *s)
@@ -236,7 +225,7 @@ static void json_series(FILE *f, const struct run *run)
         if (!run->chosen[i])
             continue;
         fprintf(f, "%s\n    {\"name\": \"%s\", \"rounds\": [", comma, series_list[i].name);
-        for (int k = 0; k < (series_list[i].once ? 1 : run->rounds); k++) {
+        for (int k = 0; k < (series_list[i].when != MEASURE_EACH_ROUND ? 1 : run->rounds); k++) {
             fputs(k > 0 ? ", " : "", f);
             json_round(f, &run->results[i][k]);
         }

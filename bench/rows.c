@@ -1,44 +1,44 @@
 /* What is measured and what is reported: two tables. docs/benchmarks.md explains each row. */
 #include "bench.h"
 
-/* X(CONSTANT, name, unit, run, argument, CPUs, once) in the order in which a round runs them: what is compared stands together. */
+/* X(CONSTANT, name, unit, run, argument, CPUs, when) in the order in which a round runs them: what is compared stands together. */
 #define SERIES_LIST(X)                                                                                                         \
-    X(IDLE_FRESH, "idle.fresh", "1/s", run_idle, 1, 1, true)                                                                   \
-    X(C_RING_2, "c_ring.2core", "ns", run_c_ring, PLACE_TWO, 2, false)                                                         \
-    X(HOT_2, "call.hot.2core", "ns", run_call_hot, PLACE_TWO, 2, false)                                                        \
-    X(DEFAULT, "call.hot.default", "ns", run_call_default, 0, 2, false)                                                        \
-    X(EMBED, "embed", "ns", run_embed, 0, 1, false)                                                                            \
-    X(MP_PIPE_2, "mp.Pipe.2core", "ns", run_mp_pipe, PLACE_TWO, 2, false)                                                      \
-    X(MP_POOL_2, "mp.Pool.2core", "ns", run_mp_pool, PLACE_TWO, 2, false)                                                      \
-    X(C_SOCKET_2, "c_socketpair.2core", "ns", run_c_socketpair, PLACE_TWO, 2, false)                                           \
-    X(PY_SOCKET_2, "cpython_socketpair.2core", "ns", run_py_socketpair, PLACE_TWO, 2, false)                                   \
-    X(FALLBACK_2, "call.python_fallback.2core", "ns", run_call_fallback, PLACE_TWO, 2, false)                                  \
-    X(SUBMIT, "submit.depth64", "1/s", run_submit, 0, 2, false)                                                                \
-    X(C_RING_1, "c_ring.1core", "ns", run_c_ring, PLACE_ONE, 1, false)                                                         \
-    X(HOT_1, "call.hot.1core", "ns", run_call_hot, PLACE_ONE, 1, false)                                                        \
-    X(MP_PIPE_1, "mp.Pipe.1core", "ns", run_mp_pipe, PLACE_ONE, 1, false)                                                      \
-    X(MP_POOL_1, "mp.Pool.1core", "ns", run_mp_pool, PLACE_ONE, 1, false)                                                      \
-    X(C_SOCKET_1, "c_socketpair.1core", "ns", run_c_socketpair, PLACE_ONE, 1, false)                                           \
-    X(PY_SOCKET_1, "cpython_socketpair.1core", "ns", run_py_socketpair, PLACE_ONE, 1, false)                                   \
-    X(FALLBACK_1, "call.python_fallback.1core", "ns", run_call_fallback, PLACE_ONE, 1, false)                                  \
-    X(PY_SOCKET_SPARSE, "cpython_socketpair.sparse", "ns", run_py_socketpair_sparse, 2000, 1, false)                           \
-    X(SPARSE, "call.sparse", "ns", run_call_sparse, 2000, 1, false)                                                            \
-    X(PY_SOCKET_CONTENDED, "cpython_socketpair.contended", "ns", run_py_socketpair_contended, 0, 2, false)                     \
-    X(CONTENDED, "call.contended", "ns", run_call_contended, 0, 2, false)                                                      \
-    X(PIDFD, "pidfd.c", "ns", run_pidfd, 0, 1, false)                                                                          \
-    X(PIDFD_PY, "pidfd.cpython", "ns", run_pidfd, 1, 1, false)                                                                 \
-    X(CRASH, "crash.error", "ns", run_crash, 0, 1, false)                                                                      \
-    X(IDLE_AFTER, "idle.after_load", "1/s", run_idle, 0, 1, false)
+    X(IDLE_FRESH, "idle.fresh", "1/s", run_idle, 0, 1, MEASURE_BEFORE)                                                         \
+    X(C_RING_2, "c_ring.2core", "ns", run_c_ring, PLACE_TWO, 2, MEASURE_EACH_ROUND)                                            \
+    X(HOT_2, "call.hot.2core", "ns", run_call_hot, PLACE_TWO, 2, MEASURE_EACH_ROUND)                                           \
+    X(DEFAULT, "call.hot.default", "ns", run_call_default, 0, 2, MEASURE_EACH_ROUND)                                           \
+    X(EMBED, "embed", "ns", run_embed, 0, 1, MEASURE_EACH_ROUND)                                                               \
+    X(MP_PIPE_2, "mp.Pipe.2core", "ns", run_mp_pipe, PLACE_TWO, 2, MEASURE_EACH_ROUND)                                         \
+    X(MP_POOL_2, "mp.Pool.2core", "ns", run_mp_pool, PLACE_TWO, 2, MEASURE_EACH_ROUND)                                         \
+    X(C_SOCKET_2, "c_socketpair.2core", "ns", run_c_socketpair, PLACE_TWO, 2, MEASURE_EACH_ROUND)                              \
+    X(PY_SOCKET_2, "cpython_socketpair.2core", "ns", run_py_socketpair, PLACE_TWO, 2, MEASURE_EACH_ROUND)                      \
+    X(FALLBACK_2, "call.python_fallback.2core", "ns", run_call_fallback, PLACE_TWO, 2, MEASURE_EACH_ROUND)                     \
+    X(SUBMIT, "submit.depth64", "1/s", run_submit, 0, 2, MEASURE_EACH_ROUND)                                                   \
+    X(C_RING_1, "c_ring.1core", "ns", run_c_ring, PLACE_ONE, 1, MEASURE_EACH_ROUND)                                            \
+    X(HOT_1, "call.hot.1core", "ns", run_call_hot, PLACE_ONE, 1, MEASURE_EACH_ROUND)                                           \
+    X(MP_PIPE_1, "mp.Pipe.1core", "ns", run_mp_pipe, PLACE_ONE, 1, MEASURE_EACH_ROUND)                                         \
+    X(MP_POOL_1, "mp.Pool.1core", "ns", run_mp_pool, PLACE_ONE, 1, MEASURE_EACH_ROUND)                                         \
+    X(C_SOCKET_1, "c_socketpair.1core", "ns", run_c_socketpair, PLACE_ONE, 1, MEASURE_EACH_ROUND)                              \
+    X(PY_SOCKET_1, "cpython_socketpair.1core", "ns", run_py_socketpair, PLACE_ONE, 1, MEASURE_EACH_ROUND)                      \
+    X(FALLBACK_1, "call.python_fallback.1core", "ns", run_call_fallback, PLACE_ONE, 1, MEASURE_EACH_ROUND)                     \
+    X(PY_SOCKET_SPARSE, "cpython_socketpair.sparse", "ns", run_py_socketpair_sparse, 2000, 1, MEASURE_EACH_ROUND)              \
+    X(SPARSE, "call.sparse", "ns", run_call_sparse, 2000, 1, MEASURE_EACH_ROUND)                                               \
+    X(PY_SOCKET_CONTENDED, "cpython_socketpair.contended", "ns", run_py_socketpair_contended, 0, 2, MEASURE_EACH_ROUND)        \
+    X(CONTENDED, "call.contended", "ns", run_call_contended, 0, 2, MEASURE_EACH_ROUND)                                         \
+    X(PIDFD, "pidfd.c", "ns", run_pidfd, 0, 1, MEASURE_EACH_ROUND)                                                             \
+    X(PIDFD_PY, "pidfd.cpython", "ns", run_pidfd, 1, 1, MEASURE_EACH_ROUND)                                                    \
+    X(CRASH, "crash.error", "ns", run_crash, 0, 1, MEASURE_EACH_ROUND)                                                         \
+    X(IDLE_AFTER, "idle.after_load", "1/s", run_idle, 0, 1, MEASURE_AFTER)
 
 enum {
-#define SERIES_ENUM(constant, name, unit, run, argument, cpus, once) S_##constant,
+#define SERIES_ENUM(constant, name, unit, run, argument, cpus, when) S_##constant,
     SERIES_LIST(SERIES_ENUM)
 #undef SERIES_ENUM
         SERIES_COUNT
 };
 
 const struct series series_list[] = {
-#define SERIES_ENTRY(constant, name, unit, run, argument, cpus, once) {name, unit, run, argument, cpus, once},
+#define SERIES_ENTRY(constant, name, unit, run, argument, cpus, when) {name, unit, run, argument, cpus, when},
     SERIES_LIST(SERIES_ENTRY)
 #undef SERIES_ENTRY
 };
