@@ -1,4 +1,5 @@
-"""Finds the package that is under test: SNAKEPIT_PYTHON_PACKAGE, else the build folder's, else the sources (then without the extension)."""
+"""Finds the package that is under test: SNAKEPIT_PYTHON_PACKAGE, else what stands on PYTHONPATH (a build, perhaps with sanitizers), else
+the build folder's, else the sources (then without the extension)."""
 
 import os
 import sys
@@ -14,6 +15,9 @@ def _package():
     given = os.environ.get("SNAKEPIT_PYTHON_PACKAGE")
     if given:
         return Path(given)
+    for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep):
+        if folder and (Path(folder) / "snakepit_bridge").is_dir():
+            return Path(folder)
     built = Path(os.environ.get("SNAKEPIT_BUILD", ROOT / "build")) / "python"
     return built if (built / "snakepit_bridge").is_dir() else ROOT / "python"
 
