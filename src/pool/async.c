@@ -224,6 +224,7 @@ void async_deliver(struct pool *p, struct list *done)
     bool any = !list_empty(done);
     while ((node = list_pop_front(done)) != NULL) {
         struct call *c = LIST_ENTRY(node, struct call, done_node);
+        sched_wake(p, c);
         c->done(c);
     }
     if (any && __atomic_load_n(&p->ending, __ATOMIC_ACQUIRE))

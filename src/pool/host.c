@@ -171,11 +171,11 @@ static void on_done_work(struct loop_work *w)
 
 void host_deliver(struct host *h, struct pool *p, struct list *done)
 {
-    (void)p;
     struct list *node;
     bool any = false;
     pthread_mutex_lock(&h->lock);
     while ((node = list_pop_front(done)) != NULL) {
+        sched_wake(p, LIST_ENTRY(node, struct call, done_node));
         list_push_back(&h->done, node);
         any = true;
     }
