@@ -21,10 +21,10 @@ typedef struct pit_value pit_value;
 /* X(CONSTANT, name) Kinds without a constructor below are reserved for later versions; their numbers are fixed. */
 #define PIT_KIND_LIST(X)                                                                                                       \
     X(NIL, nil)                                                                                                                \
-    X(BOOL, bool) X(INT, int) X(FLOAT, float) X(STR, str) X(BYTES, bytes) X(LIST, list) X(TUPLE, tuple) X(MAP, map)            \
-        X(EXCEPTION, exception) X(SET, set) X(DATETIME, datetime) X(DATE, date) X(TIME, time) X(DURATION, duration)            \
-            X(DECIMAL, decimal) X(COMPLEX, complex) X(TENSOR, tensor) X(TABLE, table) X(REF, ref) X(MARKER, marker)            \
-                X(ARGS, args)
+    X(BOOL, bool)                                                                                                              \
+    X(INT, int) X(FLOAT, float) X(STR, str) X(BYTES, bytes) X(LIST, list) X(TUPLE, tuple) X(MAP, map) X(EXCEPTION, exception)  \
+        X(SET, set) X(DATETIME, datetime) X(DATE, date) X(TIME, time) X(DURATION, duration) X(DECIMAL, decimal)                \
+            X(COMPLEX, complex) X(TENSOR, tensor) X(TABLE, table) X(REF, ref) X(MARKER, marker) X(ARGS, args)
 
 enum {
     PIT_KIND_NONE = 0, /* NULL */

@@ -344,7 +344,7 @@ static pit_value *from_exception(struct reader *r, const pit_value *map, const c
 
 static const struct tag {
     const char *name;
-    pit_value *(*read)(struct reader *r, const pit_value *map, const char *where);
+    pit_value *(*make)(struct reader *r, const pit_value *map, const char *where);
     const char *const *members;
     size_t n_members;
 } tags[] = {
@@ -376,7 +376,7 @@ static pit_value *read_tagged(struct reader *r, const pit_value *map, const pit_
         if (strcmp(pit_value_str_or(name, ""), tags[i].name) == 0 && strlen(tags[i].name) == pit_value_len(name)) {
             if (!only_members(map, &tags[i]))
                 return refuse(r, PIT_E_DESERIALIZATION_FAILED, "a member that does not belong to this \"$pit\" form", where);
-            return tags[i].read(r, map, where);
+            return tags[i].make(r, map, where);
         }
     return refuse(r, PIT_E_DESERIALIZATION_FAILED, "an unknown \"$pit\" form", where);
 }
@@ -470,12 +470,12 @@ static pit_value *read_word(struct reader *r, const char *word, pit_value *v)
     return v;
 }
 
-static pit_value *read_nested(struct reader *r, pit_value *(*read)(struct reader *))
+static pit_value *read_nested(struct reader *r, pit_value *(*contents)(struct reader *))
 {
     if (++r->depth > MP_MAX_DEPTH && r->deep == NULL)
         r->deep = r->p;
     pit_value *v =
-        r->depth > JSON_DEPTH ? refuse(r, PIT_E_LIMIT_EXCEEDED, "more than 128 levels of containers", r->deep) : read(r);
+        r->depth > JSON_DEPTH ? refuse(r, PIT_E_LIMIT_EXCEEDED, "more than 128 levels of containers", r->deep) : contents(r);
     r->depth--;
     return v;
 }
