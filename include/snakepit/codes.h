@@ -10,7 +10,8 @@
     X(QUEUE_TIMEOUT, queue_timeout, TIMEOUT, -100, 1, "the call waited too long for a free worker and never ran")              \
     X(DEADLINE_EXCEEDED, deadline_exceeded, TIMEOUT, -101, 1, "the call's deadline passed before it had a result")             \
     X(START_TIMEOUT, start_timeout, TIMEOUT, -102, 1, "the worker was not ready in time")                                      \
-    X(CLEANUP_TIMEOUT, cleanup_timeout, TIMEOUT, -103, 0, "some processes were still alive when the time for cleaning up ended") \
+    X(CLEANUP_TIMEOUT, cleanup_timeout, TIMEOUT, -103, 0,                                                                      \
+      "some processes were still alive when the time for cleaning up ended")                                                   \
     X(POOL_NOT_FOUND, pool_not_found, POOL, -200, 0, "no pool has this name")                                                  \
     X(POOL_NOT_INITIALIZED, pool_not_initialized, POOL, -201, 1, "the pool has no worker because every start failed")          \
     X(POOL_SATURATED, pool_saturated, POOL, -202, 1, "the pool's queue is full")                                               \
@@ -59,7 +60,8 @@
     X(INVALID_WORKER_TTL, invalid_worker_ttl, VALIDATION, -508, 0, "the worker's time to live is not a duration")              \
     X(INVALID_WORKER_MAX_REQUESTS, invalid_worker_max_requests, VALIDATION, -509, 0, "worker_max_requests is at least 1")      \
     X(INVALID_INTERVAL, invalid_interval, VALIDATION, -510, 0, "the interval is too short")                                    \
-    X(UNSUPPORTED_OPTION, unsupported_option, VALIDATION, -511, 0, "an option is set that this version of the library does not know") \
+    X(UNSUPPORTED_OPTION, unsupported_option, VALIDATION, -511, 0,                                                             \
+      "an option is set that this version of the library does not know")                                                       \
     X(UNKNOWN_KEY, unknown_key, VALIDATION, -512, 0, "the configuration has a key that does not exist")                        \
     X(MISSING_KEY, missing_key, VALIDATION, -513, 0, "the configuration lacks a required key")                                 \
     X(CONFIG_CONFLICT, config_conflict, VALIDATION, -514, 0, "two settings exclude each other")                                \
@@ -144,9 +146,20 @@
 
 /* X(CONSTANT, name) */
 #define PIT_CATEGORY_LIST(X)                                                                                                   \
-    X(TIMEOUT, timeout) X(POOL, pool) X(WORKER, worker) X(SESSION, session) X(VALIDATION, validation) X(TOOL, tool)            \
-    X(VALUE, value) X(RESOURCE, resource) X(PYTHON_ERROR, python_error) X(BREAKER, breaker) X(CANCELLED, cancelled)            \
-    X(TRANSPORT, transport) X(INTERNAL, internal) X(CONTROL, control)
+    X(TIMEOUT, timeout)                                                                                                        \
+    X(POOL, pool)                                                                                                              \
+    X(WORKER, worker)                                                                                                          \
+    X(SESSION, session)                                                                                                        \
+    X(VALIDATION, validation)                                                                                                  \
+    X(TOOL, tool)                                                                                                              \
+    X(VALUE, value)                                                                                                            \
+    X(RESOURCE, resource)                                                                                                      \
+    X(PYTHON_ERROR, python_error)                                                                                              \
+    X(BREAKER, breaker)                                                                                                        \
+    X(CANCELLED, cancelled)                                                                                                    \
+    X(TRANSPORT, transport)                                                                                                    \
+    X(INTERNAL, internal)                                                                                                      \
+    X(CONTROL, control)
 
 enum {
     PIT_OK = 0,

@@ -22,9 +22,26 @@ typedef struct pit_value pit_value;
 #define PIT_KIND_LIST(X)                                                                                                       \
     X(NIL, nil)                                                                                                                \
     X(BOOL, bool)                                                                                                              \
-    X(INT, int) X(FLOAT, float) X(STR, str) X(BYTES, bytes) X(LIST, list) X(TUPLE, tuple) X(MAP, map) X(EXCEPTION, exception)  \
-        X(SET, set) X(DATETIME, datetime) X(DATE, date) X(TIME, time) X(DURATION, duration) X(DECIMAL, decimal)                \
-            X(COMPLEX, complex) X(TENSOR, tensor) X(TABLE, table) X(REF, ref) X(MARKER, marker) X(ARGS, args)
+    X(INT, int)                                                                                                                \
+    X(FLOAT, float)                                                                                                            \
+    X(STR, str)                                                                                                                \
+    X(BYTES, bytes)                                                                                                            \
+    X(LIST, list)                                                                                                              \
+    X(TUPLE, tuple)                                                                                                            \
+    X(MAP, map)                                                                                                                \
+    X(EXCEPTION, exception)                                                                                                    \
+    X(SET, set)                                                                                                                \
+    X(DATETIME, datetime)                                                                                                      \
+    X(DATE, date)                                                                                                              \
+    X(TIME, time)                                                                                                              \
+    X(DURATION, duration)                                                                                                      \
+    X(DECIMAL, decimal)                                                                                                        \
+    X(COMPLEX, complex)                                                                                                        \
+    X(TENSOR, tensor)                                                                                                          \
+    X(TABLE, table)                                                                                                            \
+    X(REF, ref)                                                                                                                \
+    X(MARKER, marker)                                                                                                          \
+    X(ARGS, args)
 
 enum {
     PIT_KIND_NONE = 0, /* NULL */
