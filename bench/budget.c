@@ -1,8 +1,8 @@
 /* snakepit-budget: where the nanoseconds of a hot call go.
  *
  * The host's parts are run by themselves, many times over, on one CPU; the way to the worker and back by two threads with the channels of both
- * sides on two CPUs; the function's own time is what the worker tells. The whole is a hot call of the public API. What is left of the whole is
- * the worker's share outside the function: it cannot be seen from here.
+ * sides on two CPUs; the function's time, with look-up and arguments, is what the worker tells. The whole is a hot call of the public API. What is
+ * left of it is the rest of the worker's share, which cannot be seen from here.
  *
  * The parts run with warm caches and their lines never leave the CPU, so a part costs a little less here than inside a call; the rest pays for that. */
 #include "host.h"
@@ -254,7 +254,7 @@ static double time_way(struct bench *b)
     return r.q[Q_P50];
 }
 
-/* ---- the function itself, as the worker tells ---- */
+/* ---- the function with its arguments, as the worker tells ---- */
 
 static int on_stop(const pit_event *ev, void *user)
 {
@@ -293,8 +293,8 @@ static double time_function(struct bench *b)
     X(PACK, "call: arguments packed straight into the frame")                                                                  \
     X(LEASE, "pool: admitted, lane taken and given back, counted (three turns of the lock)")                                   \
     X(WAY, "ring: frame published, seen by the other CPU, answer published, seen, copied out")                                 \
-    X(FUNCTION, "worker: the function itself")                                                                                 \
-    X(REST, "the rest: worker's decoding, look-up, marks, encoding; caches colder than here")                                  \
+    X(FUNCTION, "worker: command looked up, arguments decoded, the function run")                                              \
+    X(REST, "the rest: worker's marks and encoding; caches colder than here")                                                  \
     X(DECODE, "codec: answer checked, decoded into a value, freed")                                                            \
     X(WHOLE, "a hot call, p50")
 
