@@ -267,6 +267,6 @@ int main(int argc, char **argv)
         reap_all(g);
         table_send_due(g);
         if (nobody_left(g))
-            _exit(0);
+            return 0;
     }
 }

@@ -262,7 +262,7 @@ static void test_incarnations_are_told_apart(void **state)
 /* A worker with a child in its group that has cleared its environment: only the group names it. */
 static struct kit_proc *start_cleared(int *ret_pipe, int *ret_control)
 {
-    const char *argv[] = {"/bin/sh", "-c", "env -i /bin/sleep 1000 & echo x; read line <&3; exit 0", NULL};
+    const char *argv[] = {"/bin/sh", "-c", "env -i /bin/sh -c 'echo x; exec sleep 1000' & read line <&3; exit 0", NULL};
     int out[2];
     char c[2];
     assert_int_equal(pipe2(out, O_CLOEXEC), 0);
@@ -293,6 +293,27 @@ static void test_group_goes_with_its_worker(void **state)
     assert_int_equal(p->how.code, CLD_EXITED);
     expect_end_of_pipe(fd);
     stop();
+}
+
+/* Who leaves the group and clears its environment cannot be told from anybody; it stays, and goes with the guard. */
+static void test_nameless_go_with_the_guard(void **state)
+{
+    (void)state;
+    const char *argv[] = {"/bin/sh", "-c",
+                          "env -i /usr/bin/setsid /bin/sh -c 'echo x; exec sleep 1000' & read line <&3; exit 0", NULL};
+    int out[2], control;
+    char c[2];
+    start();
+    assert_int_equal(pipe2(out, O_CLOEXEC), 0);
+    struct kit_proc *p = kit_spawn(&k, argv, "w", NULL, out[1], &control);
+    close(out[1]);
+    assert_true(kit_await(&k, &p->spawned));
+    assert_int_equal(read(out[0], c, 2), 2);
+    close(control);
+    assert_true(kit_await(&k, &p->exited));
+    assert_int_equal(os_linux.poll_one(out[0], false, 0), 0);
+    stop();
+    expect_end_of_pipe(out[0]);
 }
 
 static void test_group_goes_with_a_stopped_guard(void **state)
@@ -472,6 +493,7 @@ int main(void)
         cmocka_unit_test(test_incarnations_are_told_apart),
         cmocka_unit_test(test_group_goes_with_its_worker),
         cmocka_unit_test(test_group_goes_with_a_stopped_guard),
+        cmocka_unit_test(test_nameless_go_with_the_guard),
         cmocka_unit_test(test_segment_arrives),
         cmocka_unit_test(test_start_fails),
         cmocka_unit_test(test_start_times_out),
