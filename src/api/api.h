@@ -14,12 +14,12 @@ struct pit {
 };
 #define PIT_CLOSING (UINT32_C(1) << 31)
 
-/* Enters: 0, or PIT_E_FORKED, PIT_E_SHUTTING_DOWN, PIT_E_INVALID_REQUEST (NULL). Every success is followed by pit_leave. */
-int pit_enter(pit *p);
-void pit_leave(pit *p);
+/* Enters: 0, or PIT_E_FORKED, PIT_E_SHUTTING_DOWN, PIT_E_INVALID_REQUEST (NULL). Every success is followed by api_leave. */
+int api_enter(pit *p);
+void api_leave(pit *p);
 /* The same for a function that blocks: PIT_E_WRONG_THREAD in a callback. */
-int pit_enter_blocking(pit *p);
-int pit_refused(pit_error **reterr, int rc); /* writes the error of a refused entry, returns rc */
+int api_enter_blocking(pit *p);
+int api_refused(pit_error **reterr, int rc); /* writes the error of a refused entry, returns rc */
 
 /* Copies the part of an options struct that the caller's header knew. 0, or PIT_E_UNSUPPORTED_OPTION when it sets something that
  * this library does not know; PIT_E_INVALID_PARAMETER without a size. */
@@ -28,15 +28,15 @@ int options_copy(void *to, size_t known, const void *from);
 bool duration_read(int64_t given, int64_t fallback, int64_t *ret);
 
 /* For tests: pit_open over another table of system calls. */
-int pit_open_os(const struct os_ops *os, const pit_options *o, pit **ret, pit_error **reterr);
+int api_open_os(const struct os_ops *os, const pit_options *o, pit **ret, pit_error **reterr);
 
 /* settings.c: public options to settings with every default filled in. NULL or an error (owned). */
-pit_error *host_settings_read(const pit_options *o, struct host_settings *ret);
-pit_error *pool_settings_read(const pit_pool_options *o, struct pool_settings *ret);
+pit_error *host_settings_read(const struct os_ops *os, const pit_options *o, struct host_settings *ret);
+pit_error *pool_settings_read(const struct os_ops *os, const pit_pool_options *o, struct pool_settings *ret);
 /* locate.c: a path (owned), or NULL. */
-char *locate_guard(const char *option);
-char *locate_package(const char *option);
+char *locate_guard(const struct os_ops *os, const char *option);
+char *locate_package(const struct os_ops *os, const char *option);
 /* cpus.c: CPUs that this process may use: affinity mask and cgroup quota, at least 1. */
-int usable_cpus(void);
+int usable_cpus(const struct os_ops *os);
 
 #endif

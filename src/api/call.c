@@ -174,27 +174,27 @@ static void carry(pit *p, struct pool *pool, struct call *c)
 
 int pit_call(pit *p, const char *command, const pit_value *args, const pit_call_options *o, pit_value **ret, pit_error **reterr)
 {
-    int rc = pit_enter_blocking(p);
+    int rc = api_enter_blocking(p);
     if (rc != 0)
-        return pit_refused(reterr, rc);
+        return api_refused(reterr, rc);
     struct call_args a = {.value = args};
     rc = call_blocking(p, command, &a, o, ret, reterr);
-    pit_leave(p);
+    api_leave(p);
     return rc;
 }
 
 int pit_callfv(pit *p, const char *command, const pit_call_options *o, pit_value **ret, pit_error **reterr, const char *format,
                va_list ap)
 {
-    int rc = pit_enter_blocking(p);
+    int rc = api_enter_blocking(p);
     if (rc != 0)
-        return pit_refused(reterr, rc);
+        return api_refused(reterr, rc);
     va_list copy;
     va_copy(copy, ap);
     struct call_args a = {.packed = true, .format = format, .ap = &copy};
     rc = call_blocking(p, command, &a, o, ret, reterr);
     va_end(copy);
-    pit_leave(p);
+    api_leave(p);
     return rc;
 }
 
@@ -344,9 +344,9 @@ static pit_error *submit(pit *p, pit_future *f, const char *command, const pit_v
 
 int pit_submit(pit *p, const char *command, const pit_value *args, const pit_call_options *o, pit_future **ret, pit_error **reterr)
 {
-    int rc = pit_enter(p);
+    int rc = api_enter(p);
     if (rc != 0)
-        return pit_refused(reterr, rc);
+        return api_refused(reterr, rc);
     pit_future *f = mem_alloc(sizeof *f);
     pit_error *e;
     if (f != NULL) {
@@ -368,7 +368,7 @@ int pit_submit(pit *p, const char *command, const pit_value *args, const pit_cal
         future_unref(f);
     }
     rc = error_give(reterr, e);
-    pit_leave(p);
+    api_leave(p);
     return rc;
 }
 
@@ -382,12 +382,12 @@ int pit_future_wait(pit_future *f, int64_t timeout_ms)
         return PIT_E_PENDING;
     future_lock(f);
     pit *p = f->pit;
-    int rc = p != NULL ? pit_enter_blocking(p) : 0;
+    int rc = p != NULL ? api_enter_blocking(p) : 0;
     future_unlock(f);
     if (p == NULL || rc != 0)
         return future_finished(f) ? 0 : rc;
     bool done = host_wait_call(p->host, &f->call, host_deadline(p->host, timeout_ms));
-    pit_leave(p);
+    api_leave(p);
     return done ? 0 : PIT_E_PENDING;
 }
 
@@ -427,12 +427,12 @@ int pit_future_cancel(pit_future *f, const char *reason)
         return 0;
     future_lock(f);
     pit *p = f->pit;
-    int rc = p != NULL ? pit_enter(p) : 0;
+    int rc = p != NULL ? api_enter(p) : 0;
     future_unlock(f);
     if (p == NULL || rc != 0)
         return rc == PIT_E_SHUTTING_DOWN ? 0 : rc;
     pool_cancel(f->pool, &f->call, reason);
-    pit_leave(p);
+    api_leave(p);
     return 0;
 }
 

@@ -1,5 +1,4 @@
 /* How many CPUs this process may use: the affinity mask, and the quota of its cgroup and of those above it. */
-#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -48,12 +47,11 @@ static int cgroup_quota(void)
     }
 }
 
-int usable_cpus(void)
+int usable_cpus(const struct os_ops *os)
 {
-    cpu_set_t set;
-    int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    int n = os->cpus_allowed();
     int quota = cgroup_quota();
     if (quota > 0 && quota < n)
         n = quota;
-    return n > 0 ? n : 1;
+    return n;
 }

@@ -5,9 +5,9 @@
 
 int pit_telemetry_attach(pit *p, const char *pattern, pit_event_fn fn, void *user, uint64_t *ret_id, pit_error **reterr)
 {
-    int rc = pit_enter(p);
+    int rc = api_enter(p);
     if (rc != 0)
-        return pit_refused(reterr, rc);
+        return api_refused(reterr, rc);
     uint64_t id = 0;
     if (pattern == NULL || fn == NULL)
         rc = PIT_E_INVALID_PARAMETER;
@@ -16,16 +16,16 @@ int pit_telemetry_attach(pit *p, const char *pattern, pit_event_fn fn, void *use
     if (rc == 0 && ret_id != NULL)
         *ret_id = id;
     rc = rc == 0 ? error_give(reterr, NULL) : error_set(reterr, rc, "the handler was not attached: %s", pit_strerror(rc));
-    pit_leave(p);
+    api_leave(p);
     return rc;
 }
 
 int pit_telemetry_detach(pit *p, uint64_t id)
 {
-    int rc = pit_enter(p);
+    int rc = api_enter(p);
     if (rc != 0)
         return rc;
     rc = telemetry_detach(p->host->telemetry, id);
-    pit_leave(p);
+    api_leave(p);
     return rc;
 }

@@ -10,14 +10,14 @@
 #include "base/alloc.h"
 
 /* The folder of the shared library, or of the program when it is linked in statically. */
-static bool own_folder(char folder[PATH_MAX])
+static bool own_folder(const struct os_ops *os, char folder[PATH_MAX])
 {
     static const char here = 0;
     Dl_info info;
     char path[PATH_MAX];
     bool found = dladdr(&here, &info) != 0 && info.dli_fname != NULL && strchr(info.dli_fname, '/') != NULL &&
-                 realpath(info.dli_fname, path) != NULL;
-    if (!found && realpath("/proc/self/exe", path) == NULL)
+                 os->real_path(info.dli_fname, path) == 0;
+    if (!found && os->real_path("/proc/self/exe", path) != 0)
         return false;
     char *slash = strrchr(path, '/');
     *slash = '\0';
@@ -25,31 +25,31 @@ static bool own_folder(char folder[PATH_MAX])
     return true;
 }
 
-static char *locate(const char *option, const char *const *relative, const char *installed, int mode)
+static char *locate(const struct os_ops *os, const char *option, const char *const *relative, const char *installed, int mode)
 {
     char folder[PATH_MAX], path[PATH_MAX + 64];
     if (option != NULL)
         return mem_strdup(option);
-    if (own_folder(folder))
+    if (own_folder(os, folder))
         for (; *relative != NULL; relative++) {
             snprintf(path, sizeof path, "%s/%s", folder, *relative);
-            if (access(path, mode) == 0)
+            if (os->access(path, mode) == 0)
                 return mem_strdup(path);
         }
-    return access(installed, mode) == 0 ? mem_strdup(installed) : NULL;
+    return os->access(installed, mode) == 0 ? mem_strdup(installed) : NULL;
 }
 
-char *locate_guard(const char *option)
+char *locate_guard(const struct os_ops *os, const char *option)
 {
     static const char *const places[] = {"snakepit-guard", "snakepit/snakepit-guard", "../snakepit-guard", "../lib/snakepit/snakepit-guard", NULL};
-    return locate(option, places, SNAKEPIT_INSTALL_DIR "/snakepit-guard", X_OK);
+    return locate(os, option, places, SNAKEPIT_INSTALL_DIR "/snakepit-guard", X_OK);
 }
 
-char *locate_package(const char *option)
+char *locate_package(const struct os_ops *os, const char *option)
 {
     static const char *const places[] = {"python/snakepit_bridge", "snakepit/python/snakepit_bridge", "../python/snakepit_bridge",
                                          "../lib/snakepit/python/snakepit_bridge", NULL};
-    char *path = locate(option, places, SNAKEPIT_INSTALL_DIR "/python/snakepit_bridge", R_OK);
+    char *path = locate(os, option, places, SNAKEPIT_INSTALL_DIR "/python/snakepit_bridge", R_OK);
     char *tail = path != NULL && option == NULL ? strrchr(path, '/') : NULL;
     if (tail != NULL) /* what goes onto PYTHONPATH is the folder that holds the package */
         *tail = '\0';

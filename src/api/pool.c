@@ -9,12 +9,12 @@
 
 int pit_pool_start(pit *p, const pit_pool_options *o, pit_error **reterr)
 {
-    int rc = pit_enter_blocking(p);
+    int rc = api_enter_blocking(p);
     if (rc != 0)
-        return pit_refused(reterr, rc);
+        return api_refused(reterr, rc);
     struct pool_settings s = {0};
     struct pool *pool = NULL;
-    pit_error *e = o != NULL ? pool_settings_read(o, &s) : error_new(PIT_E_INVALID_PARAMETER, "the options are NULL");
+    pit_error *e = o != NULL ? pool_settings_read(p->os, o, &s) : error_new(PIT_E_INVALID_PARAMETER, "the options are NULL");
     if (e == NULL)
         e = host_add_pool(p->host, &s, &pool);
     if (e == NULL) {
@@ -23,15 +23,15 @@ int pit_pool_start(pit *p, const pit_pool_options *o, pit_error **reterr)
             host_stop_pool(p->host, pool, 0);
     }
     rc = error_give(reterr, e);
-    pit_leave(p);
+    api_leave(p);
     return rc;
 }
 
 int pit_pool_stop(pit *p, const char *name, int64_t drain_ms, pit_error **reterr)
 {
-    int rc = pit_enter_blocking(p);
+    int rc = api_enter_blocking(p);
     if (rc != 0)
-        return pit_refused(reterr, rc);
+        return api_refused(reterr, rc);
     pit_error *e = NULL;
     struct pool *pool = NULL;
     if (drain_ms < PIT_NOW)
@@ -41,15 +41,15 @@ int pit_pool_stop(pit *p, const char *name, int64_t drain_ms, pit_error **reterr
     if (pool != NULL)
         host_stop_pool(p->host, pool, drain_ms == PIT_NOW ? 0 : drain_ms);
     rc = error_give(reterr, e);
-    pit_leave(p);
+    api_leave(p);
     return rc;
 }
 
 static int await_ready(pit *p, const char *name, bool all, int64_t timeout_ms, pit_error **reterr)
 {
-    int rc = timeout_ms == 0 || timeout_ms == PIT_NOW ? pit_enter(p) : pit_enter_blocking(p);
+    int rc = timeout_ms == 0 || timeout_ms == PIT_NOW ? api_enter(p) : api_enter_blocking(p);
     if (rc != 0)
-        return pit_refused(reterr, rc);
+        return api_refused(reterr, rc);
     pit_error *e = NULL;
     struct pool *pool = name != NULL ? host_find(p->host, name, &e) : NULL;
     if (e == NULL && timeout_ms < PIT_NOW)
@@ -57,7 +57,7 @@ static int await_ready(pit *p, const char *name, bool all, int64_t timeout_ms, p
     if (e == NULL)
         e = host_await(p->host, pool, all, timeout_ms == PIT_NOW ? 1 : host_deadline(p->host, timeout_ms), PIT_E_POOL_NOT_INITIALIZED);
     rc = error_give(reterr, e);
-    pit_leave(p);
+    api_leave(p);
     return rc;
 }
 
@@ -80,7 +80,7 @@ int pit_get_stats(pit *p, const char *name, pit_stats *ret_stats)
 {
     if (ret_stats == NULL || ret_stats->size < sizeof(size_t))
         return PIT_E_INVALID_PARAMETER;
-    int rc = pit_enter(p);
+    int rc = api_enter(p);
     if (rc != 0)
         return rc;
     pit_stats sum = PIT_STATS_INIT;
@@ -96,7 +96,7 @@ int pit_get_stats(pit *p, const char *name, pit_stats *ret_stats)
         ret_stats->size = size;
     }
     rc = error_give(NULL, e);
-    pit_leave(p);
+    api_leave(p);
     return rc;
 }
 
@@ -111,9 +111,9 @@ static void add_rows(struct pool *pool, void *arg)
 
 int pit_list_workers(pit *p, const char *name, pit_worker_list **ret, pit_error **reterr)
 {
-    int rc = pit_enter(p);
+    int rc = api_enter(p);
     if (rc != 0)
-        return pit_refused(reterr, rc);
+        return api_refused(reterr, rc);
     pit_error *e = NULL;
     struct pool *pool = name != NULL ? host_find(p->host, name, &e) : NULL;
     pit_worker_list *l = e == NULL ? mem_zalloc(sizeof *l) : NULL;
@@ -130,7 +130,7 @@ int pit_list_workers(pit *p, const char *name, pit_worker_list **ret, pit_error 
     else if (e == NULL)
         pit_worker_list_free(l);
     rc = error_give(reterr, e);
-    pit_leave(p);
+    api_leave(p);
     return rc;
 }
 

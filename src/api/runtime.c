@@ -27,7 +27,7 @@ void pit_free(void *block)
 
 /* ---- entering ---- */
 
-int pit_enter(pit *p)
+int api_enter(pit *p)
 {
     if (p == NULL)
         return PIT_E_INVALID_REQUEST;
@@ -36,28 +36,28 @@ int pit_enter(pit *p)
     uint32_t before = __atomic_fetch_add(&p->users, 1, __ATOMIC_SEQ_CST);
     if ((before & PIT_CLOSING) == 0)
         return 0;
-    pit_leave(p);
+    api_leave(p);
     return PIT_E_SHUTTING_DOWN;
 }
 
 /* The subtraction is the last touch: when the count is zero, pit_close frees p. */
-void pit_leave(pit *p)
+void api_leave(pit *p)
 {
     const struct os_ops *os = p->os;
     if (__atomic_sub_fetch(&p->users, 1, __ATOMIC_SEQ_CST) == PIT_CLOSING)
         os->futex_wake(&p->users, 1);
 }
 
-int pit_enter_blocking(pit *p)
+int api_enter_blocking(pit *p)
 {
-    int rc = pit_enter(p);
+    int rc = api_enter(p);
     if (rc != 0 || host_may_block(p->host))
         return rc;
-    pit_leave(p);
+    api_leave(p);
     return PIT_E_WRONG_THREAD;
 }
 
-int pit_refused(pit_error **reterr, int rc)
+int api_refused(pit_error **reterr, int rc)
 {
     switch (rc) {
     case PIT_E_WRONG_THREAD: return error_set(reterr, rc, "a function that blocks was called from a callback");
@@ -94,7 +94,7 @@ static pit_error *add_pool(pit *p, const pit_pool_options *o)
 {
     struct pool_settings s = {0};
     struct pool *pool;
-    pit_error *e = pool_settings_read(o, &s);
+    pit_error *e = pool_settings_read(p->os, o, &s);
     return e != NULL ? e : host_add_pool(p->host, &s, &pool);
 }
 
@@ -129,7 +129,7 @@ static pit_error *open_host(pit *p, const pit_options *o)
 {
     struct host_settings set = {0};
     struct log log = {.fn = o->log, .user = o->log_user, .level = o->log_level != 0 ? o->log_level : PIT_LOG_ERROR};
-    pit_error *e = host_settings_read(o, &set);
+    pit_error *e = host_settings_read(p->os, o, &set);
     if (e != NULL)
         return e;
     p->canary = p->os->fork_canary();
@@ -147,7 +147,7 @@ static void free_pit(pit *p)
     mem_free(p);
 }
 
-int pit_open_os(const struct os_ops *os, const pit_options *options, pit **ret, pit_error **reterr)
+int api_open_os(const struct os_ops *os, const pit_options *options, pit **ret, pit_error **reterr)
 {
     pit_options o = PIT_OPTIONS_INIT;
     int rc = options != NULL ? options_copy(&o, sizeof o, options) : 0;
@@ -177,7 +177,7 @@ int pit_open_os(const struct os_ops *os, const pit_options *options, pit **ret, 
 
 int pit_open(const pit_options *o, pit **ret, pit_error **reterr)
 {
-    return pit_open_os(&os_linux, o, ret, reterr);
+    return api_open_os(&os_linux, o, ret, reterr);
 }
 
 /* ---- closing ---- */
@@ -186,11 +186,11 @@ int pit_shutdown(pit *p)
 {
     if (p == NULL)
         return 0;
-    int rc = pit_enter_blocking(p);
+    int rc = api_enter_blocking(p);
     if (rc != 0)
         return rc;
     host_shutdown(p->host);
-    pit_leave(p);
+    api_leave(p);
     return 0;
 }
 
@@ -217,34 +217,34 @@ int pit_close(pit *p)
 
 int pit_fd(pit *p)
 {
-    if (pit_enter(p) != 0)
+    if (api_enter(p) != 0)
         return -1;
     int fd = p->host->set.drive == PIT_DRIVE_HOST ? loop_fd(p->host->loop) : -1;
-    pit_leave(p);
+    api_leave(p);
     return fd;
 }
 
 int pit_timeout(pit *p)
 {
-    if (pit_enter(p) != 0)
+    if (api_enter(p) != 0)
         return -1;
     int ms = -1;
     uint64_t due = p->host->set.drive == PIT_DRIVE_HOST ? loop_next_due(p->host->loop) : UINT64_MAX, now = p->os->now_ns();
     if (due != UINT64_MAX)
         ms = due <= now ? 0 : due - now > UINT64_C(3600000000000) ? 3600000 : (int)((due - now + 999999) / 1000000);
-    pit_leave(p);
+    api_leave(p);
     return ms;
 }
 
 int pit_dispatch(pit *p)
 {
-    int rc = pit_enter_blocking(p);
+    int rc = api_enter_blocking(p);
     if (rc != 0)
         return rc;
     if (p->host->set.drive == PIT_DRIVE_HOST)
         host_dispatch(p->host);
     else
         rc = PIT_E_INVALID_REQUEST;
-    pit_leave(p);
+    api_leave(p);
     return rc;
 }

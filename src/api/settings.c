@@ -1,5 +1,4 @@
 /* Public options to settings: checks, defaults, copies. The environment is read here and nowhere below. */
-#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -74,7 +73,7 @@ static pit_error *check_host(const pit_options *o)
     return NULL;
 }
 
-pit_error *host_settings_read(const pit_options *o, struct host_settings *ret)
+pit_error *host_settings_read(const struct os_ops *os, const pit_options *o, struct host_settings *ret)
 {
     pit_error *e = check_host(o);
     if (e != NULL)
@@ -89,8 +88,8 @@ pit_error *host_settings_read(const pit_options *o, struct host_settings *ret)
     env_put_all(&env, (const char *const *)environ);
     env_put_all(&env, o->env);
     s.environ = env_take(&env);
-    s.guard_path = locate_guard(option_or_env(o->guard_path, "SNAKEPIT_GUARD"));
-    s.package_path = locate_package(option_or_env(o->python_package_path, "SNAKEPIT_PYTHON_PACKAGE"));
+    s.guard_path = locate_guard(os, option_or_env(o->guard_path, "SNAKEPIT_GUARD"));
+    s.package_path = locate_package(os, option_or_env(o->python_package_path, "SNAKEPIT_PYTHON_PACKAGE"));
     s.python = mem_strdup(python);
     s.path = mem_strdup(path != NULL ? path : "/usr/local/bin:/usr/bin:/bin");
     s.virtual_env = mem_strdup(venv);
@@ -122,7 +121,7 @@ static bool name_is_good(const char *name)
 }
 
 /* A path of a .py file is made absolute, since the workers may have another working directory; *ret owned. */
-static pit_error *read_adapter(const char *adapter, char **ret)
+static pit_error *read_adapter(const struct os_ops *os, const char *adapter, char **ret)
 {
     const char *suffix = strstr(adapter, ".py");
     while (suffix != NULL && suffix[3] != '\0' && suffix[3] != ':')
@@ -134,11 +133,10 @@ static pit_error *read_adapter(const char *adapter, char **ret)
     char *file = mem_strndup(adapter, (size_t)(suffix - adapter) + 3), path[PATH_MAX];
     if (file == NULL)
         return no_memory();
-    bool found = realpath(file, path) != NULL;
-    int error = errno;
+    int rc = os->real_path(file, path);
     mem_free(file);
-    if (!found) {
-        pit_error *e = error_new(PIT_E_ADAPTER_INVALID, "the adapter %.*s cannot be read: %s", (int)(suffix - adapter) + 3, adapter, strerror(error));
+    if (rc != 0) {
+        pit_error *e = error_new(PIT_E_ADAPTER_INVALID, "the adapter %.*s cannot be read: %s", (int)(suffix - adapter) + 3, adapter, strerror(-rc));
         return error_suggest(e, "give the path of a .py file, relative to the working directory of the program");
     }
     struct buf b = {0};
@@ -194,7 +192,7 @@ static pit_error *read_durations(const pit_pool_options *o, struct pool_settings
     return NULL;
 }
 
-static pit_error *read_numbers(const pit_pool_options *o, struct pool_settings *s)
+static pit_error *read_numbers(const struct os_ops *os, const pit_pool_options *o, struct pool_settings *s)
 {
     if (o->workers < 0 || o->workers > MAX_POOL_WORKERS)
         return error_new(PIT_E_INVALID_POOL_SIZE, "pool %s: %d workers; it needs 1 to %d", o->name, o->workers, MAX_POOL_WORKERS);
@@ -208,7 +206,7 @@ static pit_error *read_numbers(const pit_pool_options *o, struct pool_settings *
     size_t frame = o->max_frame_bytes != 0 ? o->max_frame_bytes : FRAME_MAX_DEFAULT;
     if (frame < 4096 || frame > INT32_MAX)
         return error_new(PIT_E_INVALID_PARAMETER, "pool %s: max_frame_bytes is 4096 to %d", o->name, INT32_MAX);
-    s->workers = o->workers != 0 ? o->workers : 2 * usable_cpus();
+    s->workers = o->workers != 0 ? o->workers : 2 * usable_cpus(os);
     s->max_queue_size = o->max_queue_size == PIT_NONE ? 0 : o->max_queue_size != 0 ? o->max_queue_size : 1000;
     s->startup_batch_size = o->startup_batch_size != 0 ? o->startup_batch_size : 10;
     s->channel = o->channel;
@@ -218,7 +216,7 @@ static pit_error *read_numbers(const pit_pool_options *o, struct pool_settings *
     return NULL;
 }
 
-static pit_error *read_texts(const pit_pool_options *o, struct pool_settings *s)
+static pit_error *read_texts(const struct os_ops *os, const pit_pool_options *o, struct pool_settings *s)
 {
     int ok[4];
     s->name = mem_strdup(o->name);
@@ -230,10 +228,10 @@ static pit_error *read_texts(const pit_pool_options *o, struct pool_settings *s)
     s->python_path = mem_strv_dup(o->python_path, &ok[3]);
     if (s->name == NULL || (o->python != NULL && s->python == NULL) || (o->cwd != NULL && s->cwd == NULL) || !ok[0] || !ok[1] || !ok[2] || !ok[3])
         return no_memory();
-    return o->adapter != NULL ? read_adapter(o->adapter, &s->adapter) : NULL;
+    return o->adapter != NULL ? read_adapter(os, o->adapter, &s->adapter) : NULL;
 }
 
-pit_error *pool_settings_read(const pit_pool_options *given, struct pool_settings *ret)
+pit_error *pool_settings_read(const struct os_ops *os, const pit_pool_options *given, struct pool_settings *ret)
 {
     pit_pool_options o;
     struct pool_settings s = {0};
@@ -248,11 +246,11 @@ pit_error *pool_settings_read(const pit_pool_options *given, struct pool_setting
         return error_new(o.adapter == NULL ? PIT_E_MISSING_KEY : PIT_E_CONFIG_CONFLICT, "pool %s needs an adapter or a command, not both", o.name);
     if (o.adapter != NULL && o.adapter[0] == '\0')
         return error_new(PIT_E_ADAPTER_INVALID, "pool %s: the adapter's name is empty", o.name);
-    pit_error *e = read_numbers(&o, &s);
+    pit_error *e = read_numbers(os, &o, &s);
     if (e == NULL)
         e = read_durations(&o, &s);
     if (e == NULL)
-        e = read_texts(&o, &s);
+        e = read_texts(os, &o, &s);
     if (e != NULL)
         pool_settings_free(&s);
     else

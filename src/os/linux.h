@@ -19,7 +19,12 @@ struct timespec;
 uint64_t linux_now_ns(void);
 struct timespec linux_timespec(uint64_t ns);
 
+/* linux_path.c */
+int linux_access(const char *path, int mode);
+int linux_real_path(const char *path, char ret[]);
+
 /* linux_thread.c */
+int linux_cpus_allowed(void);
 int linux_thread_start(pthread_t *ret, void *(*fn)(void *), void *arg);
 const volatile unsigned char *linux_fork_canary(void);
 void linux_fork_canary_free(const volatile unsigned char *page);

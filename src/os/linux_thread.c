@@ -1,5 +1,6 @@
 /* Threads of the library, and the page by which a forked child is recognised (getpid costs 120 ns, a load nothing). */
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -14,6 +15,13 @@ int linux_thread_start(pthread_t *ret, void *(*fn)(void *), void *arg)
     int rc = pthread_create(ret, NULL, fn, arg);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return -rc;
+}
+
+int linux_cpus_allowed(void)
+{
+    cpu_set_t set;
+    int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    return n > 0 ? n : 1;
 }
 
 static size_t page_size(void)

@@ -49,7 +49,7 @@ static void ask_interpreter(struct pool *p)
     struct host *h = p->host;
     pit_error *e = NULL;
     const char *wanted = p->set.python != NULL ? p->set.python : h->set.python;
-    char *path = interpreter_find(wanted, h->set.virtual_env, h->set.path, &e);
+    char *path = interpreter_find(h->os, wanted, h->set.virtual_env, h->set.path, &e);
     struct opening *o = path != NULL ? mem_zalloc(sizeof *o) : NULL;
     if (o != NULL) {
         o->wait.fn = on_interpreter;

@@ -23,9 +23,9 @@ static const char probe_code[] = "import sys\n"
 
 /* ---- finding ---- */
 
-static bool runnable(const char *path)
+static bool runnable(const struct os_ops *os, const char *path)
 {
-    return access(path, X_OK) == 0;
+    return os->access(path, X_OK) == 0;
 }
 
 static char *join(const char *folder, size_t n, const char *name)
@@ -39,12 +39,12 @@ static char *join(const char *folder, size_t n, const char *name)
     return path;
 }
 
-static char *search_path(const char *path, const char *name)
+static char *search_path(const struct os_ops *os, const char *path, const char *name)
 {
     while (path != NULL && *path != '\0') {
         size_t n = strcspn(path, ":");
         char *candidate = n != 0 ? join(path, n, name) : NULL;
-        if (candidate != NULL && runnable(candidate))
+        if (candidate != NULL && runnable(os, candidate))
             return candidate;
         mem_free(candidate);
         path += n + (path[n] == ':');
@@ -52,32 +52,32 @@ static char *search_path(const char *path, const char *name)
     return NULL;
 }
 
-static char *not_usable(const char *python, pit_error **ret_error)
+static char *not_usable(const struct os_ops *os, const char *python, pit_error **ret_error)
 {
     *ret_error = error_new(PIT_E_INVALID_PYTHON, "the interpreter %s %s", python,
-                           access(python, F_OK) == 0 ? "is not executable" : "does not exist");
+                           os->access(python, F_OK) == 0 ? "is not executable" : "does not exist");
     error_suggest(*ret_error, "check the option `python`, or SNAKEPIT_PYTHON");
     return NULL;
 }
 
-char *interpreter_find(const char *python, const char *virtual_env, const char *path, pit_error **ret_error)
+char *interpreter_find(const struct os_ops *os, const char *python, const char *virtual_env, const char *path, pit_error **ret_error)
 {
     *ret_error = NULL;
     if (python != NULL && strchr(python, '/') != NULL)
-        return runnable(python) ? mem_strdup(python) : not_usable(python, ret_error);
+        return runnable(os, python) ? mem_strdup(python) : not_usable(os, python, ret_error);
     if (python != NULL) {
-        char *found = search_path(path, python);
-        return found != NULL ? found : not_usable(python, ret_error);
+        char *found = search_path(os, path, python);
+        return found != NULL ? found : not_usable(os, python, ret_error);
     }
     if (virtual_env != NULL && *virtual_env != '\0') {
         char *candidate = join(virtual_env, strlen(virtual_env), "bin/python");
-        if (candidate != NULL && runnable(candidate))
+        if (candidate != NULL && runnable(os, candidate))
             return candidate;
         mem_free(candidate);
     }
-    char *found = search_path(path, "python3");
+    char *found = search_path(os, path, "python3");
     if (found == NULL)
-        found = search_path(path, "python");
+        found = search_path(os, path, "python");
     if (found == NULL) {
         *ret_error = error_new(PIT_E_PYTHON_NOT_FOUND, "no python3 on the PATH, no virtual environment, and none was named");
         error_suggest(*ret_error, "install python3, or set the option `python` or SNAKEPIT_PYTHON");
