@@ -65,7 +65,7 @@ static void start_slot(struct slot *s)
         return; /* pool_guard_back starts it */
     struct worker *w = worker_create(p->env, &p->config, &p->events, p, (int)(s - p->slots), s->generation + 1);
     if (w == NULL) {
-        loop_timer_set(p->env->loop, &s->timer, pool_now(p) + backoff_ms[BACKOFFS - 1] * MS);
+        loop_timer_set(p->env->loop, &s->timer, pool_now(p) + backoff_ms[0] * MS);
         return;
     }
     s->generation++;
