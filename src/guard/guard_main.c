@@ -174,14 +174,7 @@ static bool receive(struct guard *g)
 
 static bool has_room(const struct guard *g)
 {
-    if (g->starting >= GUARD_MAX_STARTING)
-        return false;
-    if (g->high < GUARD_MAX_CHILDREN)
-        return true;
-    for (int i = 0; i < g->high; i++)
-        if (!g->children[i].used)
-            return true;
-    return false;
+    return g->starting < GUARD_MAX_STARTING && !g->children[TABLE].used;
 }
 
 static int wait_ms(const struct guard *g)
@@ -191,7 +184,7 @@ static int wait_ms(const struct guard *g)
     return g->ending ? ENDING_MS : -1;
 }
 
-/* One wait. The host's messages are left in the socket while there is no room for another child, or an answer is stuck. */
+/* One wait. The host's messages are left in the socket while too many children are starting, or an answer is stuck. */
 static void wait_for_work(struct guard *g)
 {
     enum { CONTROL, HOST, SIGNALS, FIXED };

@@ -10,6 +10,12 @@
 
 #include "guard/guard_msg.h"
 
+#ifdef GUARD_FAULTS
+enum { TABLE = 16 }; /* so that a test can fill it */
+#else
+enum { TABLE = GUARD_MAX_CHILDREN };
+#endif
+
 struct child {
     bool used;
     bool alive;       /* forked and not reaped: its pid is pinned, and ours */
@@ -39,7 +45,8 @@ struct guard {
     int high;                 /* slots from here on were never used */
     uint64_t rescan_until_ms; /* a descendant may be between two environments until then */
     bool rescan;
-    struct child children[GUARD_MAX_CHILDREN];
+    struct child
+        children[TABLE + 1]; /* the last one is for refusals: with the table full, the host's other messages are still read */
 };
 
 /* What a failing child writes into its report pipe. */

@@ -17,7 +17,7 @@
 
 struct child *table_add(struct guard *g)
 {
-    for (int i = 0; i < GUARD_MAX_CHILDREN; i++) {
+    for (int i = 0; i <= TABLE; i++) {
         struct child *c = &g->children[i];
         if (c->used)
             continue;
@@ -83,13 +83,15 @@ static void fork_child(struct guard *g, struct child *c, const struct spawn_fds 
 void table_start(struct guard *g, const struct guard_msg *m, const struct spawn_fds *fds)
 {
     struct child *c = table_add(g);
-    if (c == NULL) /* the socket is not read while the table is full */
+    if (c == NULL) /* the socket is not read while a refusal waits */
         return;
     c->token = m->token;
     c->serial = ++g->serial;
     memcpy(c->worker_id, m->text, sizeof c->worker_id);
     c->worker_id[sizeof c->worker_id - 1] = '\0';
-    if (fds->request < 0 || fds->control < 0)
+    if (c == &g->children[TABLE])
+        start_failed(c, "table", EAGAIN);
+    else if (fds->request < 0 || fds->control < 0)
         start_failed(c, "recvmsg", EMFILE); /* the kernel drops descriptors that the guard has no number for */
     else
         fork_child(g, c, fds);

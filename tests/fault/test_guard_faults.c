@@ -184,11 +184,31 @@ static void test_stuck_guard(void **state)
     }
 }
 
+/* The table of the test binary has 16 places: the 17th is refused, and a full guard still hears what else it is told. */
+static void test_full_table(void **state)
+{
+    (void)state;
+    enum { PLACES = 16, ASKED = 24 };
+    struct kit_proc *p[ASKED];
+    assert_int_equal(start("none:1"), 0);
+    for (int i = 0; i < ASKED; i++)
+        assert_non_null(p[i] = kit_spawn(&k, lasting, "w", NULL, -1, NULL));
+    for (int i = 0; i < ASKED; i++)
+        assert_true(kit_await(&k, &p[i]->spawned));
+    assert_int_equal(count_errors("table", EAGAIN), ASKED - PLACES);
+    assert_int_equal(guard_kill(k.guard, p[0]->pid, SIGKILL), 0);
+    assert_true(kit_await(&k, &p[0]->exited));
+    struct kit_proc *again = kit_spawn(&k, lasting, "w", NULL, -1, NULL);
+    assert_true(again != NULL && kit_await(&k, &again->spawned));
+    assert_int_equal(again->error, 0);
+    end(10000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_kth_call_fails),      cmocka_unit_test(test_start_fails), cmocka_unit_test(test_every_fork_fails),
-        cmocka_unit_test(test_no_list_of_children), cmocka_unit_test(test_stuck_guard),
+        cmocka_unit_test(test_no_list_of_children), cmocka_unit_test(test_stuck_guard), cmocka_unit_test(test_full_table),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
