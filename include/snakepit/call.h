@@ -19,7 +19,7 @@ typedef struct pit_call_options {
     const char *correlation_id; /* (generated: "sp-" and 24 hex digits) 1 to 256 bytes of UTF-8 */
     int priority;               /* PIT_PRIORITY_NORMAL */
     int fail_fast;              /* PIT_ON: no_workers_available instead of waiting */
-    int64_t timeout_ms;         /* from entry to result, waiting included (the pool's); PIT_INFINITE; 0 not set, else invalid_timeout */
+    int64_t timeout_ms;         /* from entry to result, waiting included (the pool's); PIT_INFINITE; others: invalid_timeout */
     uint64_t deadline_ns;       /* absolute, pit_now_ns()'s clock; with a timeout the earlier counts */
 } pit_call_options;
 

@@ -16,7 +16,8 @@ typedef struct pit_event pit_event;
 typedef int (*pit_event_fn)(const pit_event *ev, void *user);
 
 /* pattern: a name ("snakepit.worker.crash") or a glob ("snakepit.pool.*"; '*' also matches dots). Since 0.1. */
-PIT_API int pit_telemetry_attach(pit *p, const char *pattern, pit_event_fn fn, void *user, uint64_t *ret_id, pit_error **reterr);
+PIT_API int pit_telemetry_attach(pit *p, const char *pattern, pit_event_fn fn, void *user, uint64_t *ret_id,
+                                 pit_error **reterr);
 /* Returns after a handler that is running on another thread has returned (from within a handler: at once). not_found. */
 PIT_API int pit_telemetry_detach(pit *p, uint64_t id);
 

@@ -31,17 +31,17 @@ typedef struct pit_pool_options {
     int64_t startup_batch_delay_ms;  /* between batches (500) */
     int64_t worker_ready_timeout_ms; /* of one start (30 000) */
     int64_t graceful_shutdown_timeout_ms; /* between asking a worker to end and killing it (6000) */
-    int64_t spin_us;                 /* longest busy wait for an answer, only while the worker runs on another CPU (50; PIT_NOW: never) */
-    size_t ring_bytes;               /* of each of a lane's two rings, a power of two (64 KiB) */
-    size_t max_frame_bytes;          /* of one message (64 MiB) */
-    int channel;                     /* PIT_CHANNEL_AUTO (default): rings where the worker can, else the socket */
+    int64_t spin_us;        /* longest busy wait for an answer, while the worker runs on another CPU (50; PIT_NOW: never) */
+    size_t ring_bytes;      /* of each of a lane's two rings, a power of two (64 KiB) */
+    size_t max_frame_bytes; /* of one message (64 MiB) */
+    int channel;            /* PIT_CHANNEL_AUTO (default): rings where the worker can, else the socket */
 } pit_pool_options;
 
 enum { PIT_CHANNEL_AUTO = 0, PIT_CHANNEL_RING = 1, PIT_CHANNEL_SOCKET = 2 };
 
 #define PIT_POOL_OPTIONS_INIT                                                                                                  \
     {                                                                                                                          \
-        sizeof(pit_pool_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                              \
+        sizeof(pit_pool_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                             \
     }
 
 /* Adds a pool. *Blocks* until it has a ready worker; start_failed's cause as for pit_open. duplicate_pool_name, invalid_pool_name,
@@ -58,7 +58,8 @@ PIT_API int pit_await_all_ready(pit *p, const char *pool, int64_t timeout_ms, pi
 /* Counters since the pool's start, and the present state. */
 typedef struct pit_stats {
     size_t size;
-    uint64_t requests, succeeded, errors, queued, queued_total, queue_timeouts, pool_saturated, cancelled, retries, affinity_hits;
+    uint64_t requests, succeeded, errors, queued, queued_total;
+    uint64_t queue_timeouts, pool_saturated, cancelled, retries, affinity_hits;
     uint64_t workers, available, busy, draining, tainted; /* workers; available and busy count ready ones */
     uint64_t crashes, restarts;
     double avg_queue_ms, max_queue_ms; /* weighted average (alpha 0.2) and maximum of the wait of calls that had to wait */
@@ -66,7 +67,7 @@ typedef struct pit_stats {
 
 #define PIT_STATS_INIT                                                                                                         \
     {                                                                                                                          \
-        sizeof(pit_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0                                          \
+        sizeof(pit_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0                                         \
     }
 
 /* Fills *ret_stats (set to PIT_STATS_INIT before); pool NULL: the sum of all. pool_not_found. Never blocks. Since 0.1. */
@@ -95,8 +96,8 @@ typedef struct pit_worker_info {
     pid_t pid;
     int start_mode; /* PIT_START_* */
     int lanes, busy_lanes;
-    const char *channel; /* "ring" or "socket" */
-    uint64_t calls;      /* finished ones */
+    const char *channel;              /* "ring" or "socket" */
+    uint64_t calls;                   /* finished ones */
     uint64_t current_call_started_ns; /* 0: idle */
     uint64_t started_ns;
     uint64_t dropped_output_bytes; /* of stdout and stderr beyond 1 MiB/s */

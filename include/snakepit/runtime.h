@@ -29,7 +29,7 @@ typedef struct pit_options {
     const char *cwd;                 /* working directory of the workers (the host's) */
     const char *instance_name;       /* shown in the workers' arguments */
     const char *guard_path;          /* snakepit-guard; else SNAKEPIT_GUARD, beside the library, the compiled prefix */
-    const char *python_package_path; /* folder that holds snakepit_bridge; else SNAKEPIT_PYTHON_PACKAGE, beside the library, the prefix */
+    const char *python_package_path; /* folder of snakepit_bridge; else SNAKEPIT_PYTHON_PACKAGE, then as guard_path */
     const char *const *env;          /* "NAME=value", NULL-terminated: over what the host's environment has */
     int max_workers;                 /* most workers of all pools together (150) */
     int drive;                       /* PIT_DRIVE_THREAD (default): a loop thread of its own; PIT_DRIVE_HOST: pit_dispatch() */
@@ -37,8 +37,8 @@ typedef struct pit_options {
     int log_level;                   /* PIT_LOG_ERROR */
     pit_log_fn log;                  /* NULL: silent */
     void *log_user;
-    int64_t shutdown_timeout_ms;     /* the time that pit_close has (15 000) */
-    int64_t drain_timeout_ms;        /* how long pit_shutdown lets running calls finish (30 000, within shutdown_timeout_ms) */
+    int64_t shutdown_timeout_ms; /* the time that pit_close has (15 000) */
+    int64_t drain_timeout_ms;    /* how long pit_shutdown lets running calls finish (30 000, within shutdown_timeout_ms) */
 } pit_options;
 
 #define PIT_OPTIONS_INIT                                                                                                       \
