@@ -132,6 +132,7 @@ class SocketLane:
         self._call_id = 0  # of the synchronous call that runs; 0: none
         self._stamp = 0
         self._fields = b""
+        self._begun = 0  # when its function was entered, if the host wants to know how long it takes
         self._forked = False
 
     def abandon(self) -> None:
@@ -168,22 +169,21 @@ class SocketLane:
             fields, start = frame.fields, frame.start
         if not self._marks.started(call):
             return
-        begun = _now_ns() if flags & FLAG_TIMED or stamp else 0
-        self._stamp, self._fields = stamp, fields
+        self._stamp, self._fields, self._begun = stamp, fields, 0
         out = bytearray(HEADER_SIZE)
         kind = RESULT
         try:
-            if stamp and begun >= stamp:
+            if stamp and _now_ns() >= stamp:
                 raise SnakepitError("deadline_exceeded", "the call's deadline had passed before it started")
-            result = self._run(data, start, call)
-            took = _now_ns() - begun if flags & FLAG_TIMED else 0
+            result = self._run(data, start, call, flags & FLAG_TIMED)
+            took = _now_ns() - self._begun if self._begun else 0
             self._marks.finished(call)
             encode_into(out, result)
             if len(out) > self._control.max_frame:
                 raise too_large(self._control.max_frame)
         except BaseException as exc:
             self._call_id = 0
-            took = _now_ns() - begun if flags & FLAG_TIMED else 0
+            took = _now_ns() - self._begun if self._begun else 0
             self._marks.finished(call)
             kind = ERROR
             out[HEADER_SIZE:] = failure_payload(exc)
@@ -192,12 +192,14 @@ class SocketLane:
         _pack_into(out, 0, _wire.VERSION, kind, 0, len(out), call, took)
         self._control.send(out)
 
-    def _run(self, data: bytes, start: int, call: int) -> Any:
+    def _run(self, data: bytes, start: int, call: int, timed: int) -> Any:
         name, args, keywords = decode_call(data, start)
         fn = self._known.get(name)
         if fn is None:
             fn = self._resolve(name)
         self._call_id = call
+        if timed:
+            self._begun = _now_ns()
         result = fn(*args, **keywords) if keywords else fn(*args)
         if type(result) not in _PLAIN:
             made = self._context()

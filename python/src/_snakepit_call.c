@@ -453,13 +453,15 @@ static int too_late(struct lane *l)
     return -1;
 }
 
-/* Everything up to the result; NULL with an exception. The frame leaves the ring on the way. */
-static PyObject *perform(struct lane *l, const struct frame *f, uint64_t begun)
+/* Everything up to the result; NULL with an exception. The frame leaves the ring on the way. *took (only if the host wants to know):
+ * nanoseconds in the function. */
+static PyObject *perform(struct lane *l, const struct frame *f, uint64_t *took)
 {
+    bool timed = (f->flags & FRAME_TIMED) != 0;
     struct arguments a = {.n = 0};
     struct reader r = {.st = l->st, .cache = &l->texts, .p = f->payload, .end = f->payload + f->payload_n};
     PyObject *fn = NULL, *result = NULL;
-    int rc = f->stamp != 0 && begun >= f->stamp ? too_late(l) : keep_fields(l, f);
+    int rc = f->stamp != 0 && lane_is_past(f->stamp) ? too_late(l) : keep_fields(l, f);
     if (rc == 0)
         rc = (fn = find(l, &r)) != NULL ? 0 : -1;
     if (rc == 0)
@@ -467,8 +469,12 @@ static PyObject *perform(struct lane *l, const struct frame *f, uint64_t begun)
     if (rc == 0 && r.p != r.end)
         rc = codec_malformed(l->st, "bytes behind the arguments");
     lane_release(l);
-    if (rc == 0)
+    if (rc == 0) {
+        uint64_t begun = timed ? lane_now_ns() : 0;
         result = run(l, fn, &a);
+        if (timed)
+            *took = lane_now_ns() - begun;
+    }
     drop(&a);
     Py_XDECREF(fn);
     return result;
@@ -476,19 +482,14 @@ static PyObject *perform(struct lane *l, const struct frame *f, uint64_t begun)
 
 int lane_serve_call(struct lane *l, const struct frame *f)
 {
-    uint64_t id = f->id, begun = 0, took = 0;
-    bool timed = (f->flags & FRAME_TIMED) != 0;
+    uint64_t id = f->id, took = 0;
     if (claim(l, id) != 0) {
         lane_release(l);
         return 0;
     }
-    if (timed || f->stamp != 0)
-        begun = lane_now_ns();
-    PyObject *result = perform(l, f, begun);
+    PyObject *result = perform(l, f, &took);
     if (l->forked)
         _exit(0);
-    if (timed)
-        took = lane_now_ns() - begun;
     mark_finished(l, id);
     if (result == NULL)
         return answer_error(l, id, took);

@@ -68,6 +68,8 @@ int lane_send(struct lane *l, const uint8_t *frame, size_t n);
 /* Tells the host of what ring_commit has added. */
 void lane_publish(struct lane *l);
 uint64_t lane_now_ns(void);
+/* Has this moment (of lane_now_ns) passed? Cheap while it is some milliseconds away. */
+bool lane_is_past(uint64_t stamp);
 
 /* ---- _snakepit_call.c ---- */
 

@@ -326,6 +326,8 @@ def test_the_time_of_the_function_on_request(worker):
     assert w.answer()[2] == 0
     w.send_call("nap", flags=2)
     assert w.answer()[2] >= 15_000_000
+    w.send_call("gone", flags=2)
+    assert w.answer()[2] == 0
 
 
 def test_a_deadline_that_has_passed(worker):
