@@ -163,6 +163,11 @@ pit_error *pool_submit(struct pool *p, struct call *c)
 void async_abandon(struct pool *p, struct lane *l, struct flight *f)
 {
     struct call *c = f->call;
+    if (l->owner == LANE_CALLER && l->dead) { /* its worker's end has been judged: nobody else will close the lane */
+        lane_pop(l);
+        sched_release(p, l);
+        return;
+    }
     f->call = NULL;
     if (c->sent < c->frame.len) { /* the worker must get the rest, or the ring is useless */
         buf_append(&l->unsent, c->frame.data + c->sent, c->frame.len - c->sent);
