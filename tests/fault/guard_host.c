@@ -53,10 +53,13 @@ _Noreturn static void live_on(void)
 static int check_fds(void)
 {
     DIR *d = opendir("/proc/self/fd");
-    for (struct dirent *e; d != NULL && (e = readdir(d)) != NULL;)
-        if (atoi(e->d_name) > 3 && atoi(e->d_name) != dirfd(d))
-            return 9;
-    return d != NULL ? 0 : 8;
+    if (d == NULL)
+        return 8;
+    bool strange = false;
+    for (struct dirent *e; (e = readdir(d)) != NULL;)
+        strange = strange || (atoi(e->d_name) > 3 && atoi(e->d_name) != dirfd(d));
+    closedir(d);
+    return strange ? 9 : 0;
 }
 
 static int run_worker(const char *what)
