@@ -241,9 +241,8 @@ static void on_guard_work(struct loop_work *w)
 {
     struct host *h = LIST_ENTRY(w, struct host, guard_work);
     if (h->lost_guard != NULL) {
-        guard_destroy(h->lost_guard, 0);
+        guard_destroy(h->lost_guard, 0); /* it has swept up before it told us */
         h->lost_guard = NULL;
-        guard_sweep(h->os, h->run_id);
     }
     if (h->env.guard != NULL || __atomic_load_n(&h->closing, __ATOMIC_ACQUIRE))
         return;
