@@ -126,13 +126,14 @@ def clean(text: str) -> str:
 
 
 def cut(text: str, limit: int, keep_end: bool = False) -> str:
-    """The text as valid UTF-8 of at most ``limit`` bytes."""
+    """The text as valid UTF-8 of at most ``limit`` bytes. ``keep_end``: what is left out stood in the middle, after the first quarter."""
     data = str.encode(text, "utf-8", "backslashreplace")
     if len(data) <= limit:
         return data.decode("utf-8")
     mark = b"[...]"
     room = limit - len(mark)
-    data = mark + data[-room:] if keep_end else data[:room] + mark
+    head = room // 4 if keep_end else room
+    data = data[:head] + mark + data[len(data) - (room - head) :]
     return data.decode("utf-8", "ignore")
 
 
