@@ -391,16 +391,20 @@ pit_error *host_create(const struct os_ops *os, struct host_settings *set, const
 static bool all_idle(struct host *h)
 {
     bool idle = true;
+    pthread_mutex_lock(&h->lock);
     LIST_EACH(node, &h->pools)
         idle = pool_is_idle(LIST_ENTRY(node, struct pool, node)) && idle;
+    pthread_mutex_unlock(&h->lock);
     return idle;
 }
 
 static bool all_gone(struct host *h)
 {
     bool gone = true;
+    pthread_mutex_lock(&h->lock);
     LIST_EACH(node, &h->pools)
         gone = !pool_has_workers(LIST_ENTRY(node, struct pool, node)) && gone;
+    pthread_mutex_unlock(&h->lock);
     return gone;
 }
 
@@ -443,10 +447,10 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 void host_shutdown(struct host *h)
 {
     __atomic_store_n(&h->closing, true, __ATOMIC_RELEASE);
-    if (h->close_deadline_ns == 0)
-        h->close_deadline_ns = host_deadline(h, h->set.shutdown_timeout_ms);
+    uint64_t deadline = host_deadline(h, h->set.shutdown_timeout_ms);
+    __atomic_store_n(&h->close_deadline_ns, deadline, __ATOMIC_RELAXED); /* pit_close has its own time after a pit_shutdown */
     host_run(h, shut_all, NULL);
-    uint64_t reserve = h->close_deadline_ns == UINT64_MAX ? UINT64_MAX : h->close_deadline_ns - KILL_RESERVE_MS * MS;
+    uint64_t reserve = deadline == UINT64_MAX ? UINT64_MAX : deadline - KILL_RESERVE_MS * MS;
     if (wait_until(h, all_idle, earlier(host_deadline(h, h->set.drain_timeout_ms), reserve)))
         return;
     host_run(h, end_all_calls, NULL);

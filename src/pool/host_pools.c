@@ -196,11 +196,21 @@ static pit_error *await_pool(struct host *h, struct pool *p, bool all_workers, u
     }
 }
 
+/* h->lock */
+static bool is_listed(struct host *h, const struct pool *p)
+{
+    LIST_EACH(node, &h->pools)
+        if (node == &p->node)
+            return true;
+    return false;
+}
+
+/* From the beginning again when `after` has been stopped meanwhile. */
 static struct pool *next_pool(struct host *h, struct pool *after)
 {
     pthread_mutex_lock(&h->lock);
-    struct list *node = after != NULL ? after->node.next : h->pools.next;
-    struct pool *p = node != NULL && node != &h->pools ? LIST_ENTRY(node, struct pool, node) : NULL;
+    struct list *node = after != NULL && is_listed(h, after) ? after->node.next : h->pools.next;
+    struct pool *p = node != &h->pools ? LIST_ENTRY(node, struct pool, node) : NULL;
     pthread_mutex_unlock(&h->lock);
     return p;
 }
@@ -239,9 +249,11 @@ static void unlink_pool(struct host *h, void *arg)
 {
     struct pool *p = arg;
     pthread_mutex_lock(&h->lock);
-    list_remove(&p->node);
-    list_push_back(&h->stopped, &p->node);
-    h->total_workers -= p->set.workers;
+    if (is_listed(h, p)) { /* two threads may stop one pool */
+        list_remove(&p->node);
+        list_push_back(&h->stopped, &p->node);
+        h->total_workers -= p->set.workers;
+    }
     if (h->first == p)
         __atomic_store_n(&h->first, list_empty(&h->pools) ? NULL : LIST_ENTRY(h->pools.next, struct pool, node), __ATOMIC_RELEASE);
     pthread_mutex_unlock(&h->lock);

@@ -480,6 +480,7 @@ static void test_stop_twice(void **state)
             pthread_join(threads[n], &rc[n]);
         assert_true(rc[0] == NULL || rc[1] == NULL);
         assert_int_equal(kit_stats(p).workers, 1);
+        assert_int_equal(p->host->total_workers, 1);
         assert_int_equal(kit_call(p, "echo", 1, 0, NULL), 0);
     }
     settle(p, before, "stop twice");
