@@ -19,6 +19,7 @@ struct worker *worker_create(const struct worker_env *env, const struct worker_c
     w->pool = pool;
     w->slot = slot;
     w->generation = generation;
+    w->started_ns = env->os->now_ns();
     w->state = PIT_WORKER_STARTING;
     w->refs = 1;
     w->pidfd = w->control_fd = w->segment_fd = -1;
@@ -146,7 +147,6 @@ void worker_start(struct worker *w, uint32_t prefix)
 {
     const char *what = NULL;
     w->prefix = prefix;
-    w->started_ns = w->env->os->now_ns();
     pit_error *e = NULL;
     int rc = open_all(w, &what);
     if (rc != 0) {

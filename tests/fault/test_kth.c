@@ -133,7 +133,8 @@ static int op_values(pit *p)
     pit_error *e = NULL;
     int64_t n = 0;
     const char *text = NULL;
-    pit_value *v = pit_pack("{s:I,s:s,s:[f,n,b],s:(i)}", "n", (int64_t)3, "text", "abc", "list", 1.5, 1, "tuple", 4), *big = NULL, *copy = NULL;
+    pit_value *v = pit_pack("{s:I,s:s,s:[f,n,b],s:(i)}", "n", (int64_t)3, "text", "abc", "list", 1.5, 1, "tuple", 4),
+              *big = NULL, *copy = NULL;
     int rc = pit_value_error(v);
     if (rc == 0)
         rc = checked(pit_unpack(v, &e, "{s:I,s:s,*}", "n", &n, "text", &text), &e);
@@ -160,7 +161,8 @@ static int op_values(pit *p)
 static void assert_well(pit *p, const char *what)
 {
     int rc = pit_await_all_ready(p, NULL, KIT_LIMIT_MS, NULL);
-    for (uint64_t until = kit_limit(); rc == PIT_E_POOL_NOT_INITIALIZED && pit_now_ns() < until; poll(NULL, 0, 1)) /* allow-sleep */
+    for (uint64_t until = kit_limit(); rc == PIT_E_POOL_NOT_INITIALIZED && pit_now_ns() < until;
+         poll(NULL, 0, 1)) /* allow-sleep */
         rc = pit_await_all_ready(p, NULL, KIT_LIMIT_MS, NULL);
     if (rc != 0)
         fail_msg("%s: the pool did not recover: %s", what, pit_error_code_name(rc));
@@ -208,20 +210,13 @@ static void run_one(const struct operation *op, enum kind kind)
 }
 
 static const struct operation operations[] = {
-    {"call", op_call, "ring", false},
-    {"call", op_call, "socket", false},
-    {"callf", op_callf, "ring", false},
-    {"callf", op_callf, "socket", false},
-    {"an error", op_error, "ring", false},
-    {"json", op_json, "ring", false},
-    {"submit", op_submit, "ring", false},
-    {"submit", op_submit, "socket", false},
-    {"cancel", op_cancel, "ring", false},
-    {"crash", op_crash, "ring", true},
-    {"crash", op_crash, "socket", true},
-    {"pool start and stop", op_pool, "ring", false},
-    {"list and stats", op_look, "ring", false},
-    {"telemetry", op_telemetry, "ring", false},
+    {"call", op_call, "ring", false},           {"call", op_call, "socket", false},
+    {"callf", op_callf, "ring", false},         {"callf", op_callf, "socket", false},
+    {"an error", op_error, "ring", false},      {"json", op_json, "ring", false},
+    {"submit", op_submit, "ring", false},       {"submit", op_submit, "socket", false},
+    {"cancel", op_cancel, "ring", false},       {"crash", op_crash, "ring", true},
+    {"crash", op_crash, "socket", true},        {"pool start and stop", op_pool, "ring", false},
+    {"list and stats", op_look, "ring", false}, {"telemetry", op_telemetry, "ring", false},
     {"values", op_values, "ring", false},
 };
 

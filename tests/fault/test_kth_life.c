@@ -60,7 +60,8 @@ static void live(const struct life *l, enum kind kind)
         failed += rc != 0;
         kit_clean(before, what);
     }
-    print_message("%s: %ld failing %s, %ld of them felt\n", l->name, at - 1, kind == SYSTEM_CALL ? "system calls" : "allocations", failed);
+    print_message("%s: %ld failing %s, %ld of them felt\n", l->name, at - 1,
+                  kind == SYSTEM_CALL ? "system calls" : "allocations", failed);
 }
 
 static const struct life lives[] = {
