@@ -159,7 +159,7 @@ static inline int kit_open_os(const struct os_ops *os, const struct kit *k, pit 
     o.n_pools = 1;
     o.drive = k->drive;
     o.require_ready = k->require_ready;
-    return pit_open_os(os, &o, ret, reterr);
+    return api_open_os(os, &o, ret, reterr);
 }
 
 static inline pit *kit_open(const struct kit *k)
