@@ -54,6 +54,12 @@ static pit_value *checked(struct reader *r, pit_value *v, const char *where)
     return refuse(r, code, why, where);
 }
 
+static pit_value *checked_integer(struct reader *r, pit_value *v, const char *where)
+{
+    return pit_value_error(v) == PIT_E_LIMIT_EXCEEDED ? refuse(r, PIT_E_LIMIT_EXCEEDED, "an integer of more than 2^20 bits", where)
+                                                      : checked(r, v, where);
+}
+
 static void skip_space(struct reader *r)
 {
     while (r->p < r->end && (*r->p == ' ' || *r->p == '\n' || *r->p == '\t' || *r->p == '\r'))
@@ -110,7 +116,7 @@ static pit_value *read_number(struct reader *r)
             return broken(r, "a digit is missing in the exponent");
     }
     if (whole)
-        return checked(r, value_int_from_digits(digits, n, *begin == '-'), begin);
+        return checked_integer(r, value_int_from_digits(digits, n, *begin == '-'), begin);
     double x = number_get(begin, (size_t)(r->p - begin));
     if (isinf(x))
         return refuse(r, PIT_E_DESERIALIZATION_FAILED, "a number that no float can hold", begin);
@@ -237,7 +243,7 @@ static pit_value *from_bigint(struct reader *r, const pit_value *map, const char
     pit_value *v = pit_bigint(text);
     if (pit_value_error(v) == PIT_E_INVALID_PARAMETER)
         return refuse(r, PIT_E_DESERIALIZATION_FAILED, "a bigint without decimal digits", where);
-    return checked(r, v, where);
+    return checked_integer(r, v, where);
 }
 
 static pit_value *from_float(struct reader *r, const pit_value *map, const char *where)
