@@ -6,6 +6,7 @@
  *
  * Who sends on a lane of the loop holds the pool's lock; only the loop receives. */
 #include <string.h>
+#include <sys/epoll.h>
 
 #include "base/alloc.h"
 #include "pool/pool_internal.h"
@@ -370,6 +371,16 @@ static void send_rest(struct pool *p, struct lane *l)
     }
 }
 
+/* A worker on the socket cannot ring for room: the loop watches for it while there is something to send. */
+static void watch_room(struct lane *l)
+{
+    struct worker *w = l->worker;
+    bool wanted = l->sending != NULL || l->unsent.len != 0;
+    uint32_t events = EPOLLIN | (wanted ? (uint32_t)EPOLLOUT : 0);
+    if (!w->is_ring && w->control_open && w->control_source.events != events)
+        loop_modify(w->env->loop, &w->control_source, events);
+}
+
 /* Is there no call on the lane that its caller has given up? */
 static bool nobody_left(const struct lane *l)
 {
@@ -396,6 +407,7 @@ static bool turn_lane(struct pool *p, struct lane *l, struct list *done)
     if (l->owner == LANE_LOOP && !dead) {
         send_rest(p, l);
         refill(p, l);
+        watch_room(l);
         if (l->count == 0 && l->unsent.len == 0)
             sched_release(p, l);
     }
