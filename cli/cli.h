@@ -121,6 +121,7 @@ const char *nearest_name(const char *text, const char *const *candidates, size_t
 void streams_secure(void);
 /* Flushes and closes stdout; code, or EXIT_ERROR when something that was printed did not arrive. */
 int streams_finish(const struct cli *cli, int code);
+void streams_flush(void); /* what is printed so far goes out now; a failure is reported at the end */
 bool stream_is_terminal(FILE *stream);
 bool stream_has_color(const struct cli *cli, FILE *stream);
 /* Prints an error that the program found itself, as the PIT_E_* rc; hint (may be NULL) is what to do about it. Returns exit_code. */

@@ -86,7 +86,7 @@ static int run_call(struct cli *cli, const struct call_options *o, const char *c
     }
     pit_value_free(result);
     if (code == 0)
-        (void)fflush(stdout); /* the result is there before the workers have ended */
+        streams_flush(); /* the result is there before the workers have ended */
     rc = own_pool_close(&pool);
     if (rc != 0 && code == EXIT_OK)
         code = report_error(cli, rc, NULL);

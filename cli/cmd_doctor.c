@@ -35,7 +35,7 @@ void doctor_row(struct doctor *d, enum status status, const char *name, const ch
            message);
     if (remedy != NULL && status != STATUS_OK)
         printf("     remedy: %s\n", remedy);
-    (void)fflush(stdout); /* the next check may take a while */
+    streams_flush(); /* the next check may take a while */
 }
 
 static int finish(struct doctor *d)

@@ -87,17 +87,17 @@ static void limits(struct doctor *d)
     const char *now = limit_text(files.rlim_cur, a), *before = limit_text(d->cli->nofile_before, b);
     if (files.rlim_cur < FEW_FILES)
         doctor_row(d, STATUS_WARN, "files", "ulimit -n 4096, or LimitNOFILE= of the service",
-                   "%s open files are few for many workers", now);
+                   "limit of open files: %s, few for many workers", now);
     else if (files.rlim_cur != d->cli->nofile_before)
-        doctor_row(d, STATUS_OK, "files", NULL, "%s open files (this program raised its own limit from %s)", now, before);
+        doctor_row(d, STATUS_OK, "files", NULL, "limit of open files: %s (this program raised its own from %s)", now, before);
     else
-        doctor_row(d, STATUS_OK, "files", NULL, "%s open files", now);
+        doctor_row(d, STATUS_OK, "files", NULL, "limit of open files: %s", now);
     const char *most = limit_text(processes.rlim_cur, c);
     if (processes.rlim_cur < FEW_PROCESSES)
         doctor_row(d, STATUS_WARN, "processes", "ulimit -u 4096, or TasksMax= and LimitNPROC= of the service",
-                   "%s processes and threads are few for many workers", most);
+                   "limit of processes and threads: %s, few for many workers", most);
     else
-        doctor_row(d, STATUS_OK, "processes", NULL, "%s processes and threads", most);
+        doctor_row(d, STATUS_OK, "processes", NULL, "limit of processes and threads: %s", most);
 }
 
 void doctor_host(struct doctor *d)

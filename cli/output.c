@@ -21,14 +21,21 @@ void streams_secure(void)
     }
 }
 
+static int first_error; /* the errno of the first write to stdout that failed: stdio keeps only that there was one */
+
+void streams_flush(void)
+{
+    errno = 0;
+    if (fflush(stdout) != 0 && first_error == 0)
+        first_error = errno;
+}
+
 int streams_finish(const struct cli *cli, int code)
 {
-    bool failed = ferror(stdout) != 0;
+    streams_flush();
+    bool failed = ferror(stdout) != 0 || first_error != 0;
+    int error = first_error;
 
-    errno = 0;
-    if (fflush(stdout) != 0)
-        failed = true;
-    int error = errno;
     if (fclose(stdout) != 0 && !failed) {
         failed = true;
         error = errno;

@@ -423,7 +423,7 @@ def test_a_full_device_exits_1(snakepit, adapter, arguments):
     with open("/dev/full", "w") as full:
         done = snakepit(*arguments, stdout=full)
     assert done.returncode == 1
-    assert "could not be written" in done.stderr
+    assert "could not be written: No space left on device" in done.stderr
 
 
 @pytest.mark.parametrize("arguments", [["--version"], ["call", "echo", "--adapter", "adapter.py"]])
@@ -431,7 +431,7 @@ def test_a_closed_stdout_exits_1(snakepit, adapter, arguments):
     adapter(ECHO)
     done = snakepit(*arguments, stdout=None, preexec_fn=lambda: os.close(1))
     assert done.returncode == 1
-    assert "could not be written" in done.stderr
+    assert "could not be written: Bad file descriptor" in done.stderr
 
 
 def test_a_reader_that_has_gone_exits_1(snakepit):
