@@ -44,8 +44,8 @@ enum { PIT_CHANNEL_AUTO = 0, PIT_CHANNEL_RING = 1, PIT_CHANNEL_SOCKET = 2 };
         sizeof(pit_pool_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                             \
     }
 
-/* Adds a pool. *Blocks* until it has a ready worker; start_failed's cause as for pit_open. duplicate_pool_name, invalid_pool_name,
- * invalid_pool_size, adapter_invalid, ... Since 0.1. */
+/* Adds a pool. *Blocks* until it has a ready worker. When every start failed: no_workers_started with its cause, as for pit_open, and
+ * the pool is not there. duplicate_pool_name, invalid_pool_name, invalid_pool_size, adapter_invalid, ... Since 0.1. */
 PIT_API int pit_pool_start(pit *p, const pit_pool_options *o, pit_error **reterr);
 /* Ends a pool: lets running calls finish for drain_ms (0: not at all; PIT_INFINITE), ends the workers, forgets the name. *Blocks.*
  * Since 0.1. */
