@@ -282,9 +282,11 @@ static void start_ended_badly(struct pool *p, struct worker *w)
 {
     struct slot *s = &p->slots[w->slot];
     pit_error *e = w->failure;
+    char text[EXIT_TEXT_SIZE];
     w->failure = NULL;
     if (e == NULL)
-        e = error_worker(error_pool(error_new(PIT_E_START_FAILED, "worker %s %s before it was ready", w->id, exit_class_text(w->exit_class)),
+        e = error_worker(error_pool(error_new(PIT_E_START_FAILED, "worker %s %s before it was ready", w->id,
+                                              exit_text(w->exit_class, w->how, text)),
                                     p->set.name), w->id);
     if (w->how.code != 0)
         worker_describe_end(w, e);
@@ -349,6 +351,7 @@ static void on_gone(struct worker *w)
 {
     struct pool *p = w->pool;
     struct list done;
+    char text[EXIT_TEXT_SIZE];
     list_init(&done);
     bool crash = w->exit_class != EXIT_NORMAL && w->ready_ns != 0;
     pool_lock(p);
@@ -361,7 +364,7 @@ static void on_gone(struct worker *w)
     report_end(p, w, crash);
     if (crash)
         log_line(p->env->log, PIT_LOG_WARNING, "worker %s (pid %d) %s", w->id, (int)w->pid,
-                 w->end_text != NULL ? w->end_text : exit_class_text(w->exit_class));
+                 w->end_text != NULL ? w->end_text : exit_text(w->exit_class, w->how, text));
     if (w->ready_ns == 0 && !is_ending(p) && w->end_code != PIT_E_GUARD_LOST)
         start_ended_badly(p, w);
     host_changed(p->host);

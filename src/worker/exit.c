@@ -2,6 +2,7 @@
 #include "worker/exit.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
 
@@ -91,6 +92,20 @@ static const char *signal_name(int sig)
         if (names[i].number == sig)
             return names[i].name;
     return NULL;
+}
+
+const char *exit_text(enum exit_class c, struct guard_exit how, char text[EXIT_TEXT_SIZE])
+{
+    const char *name = signal_name(exit_signal(how));
+    if (c == EXIT_EXIT_CODE)
+        snprintf(text, EXIT_TEXT_SIZE, "exited with status %d", exit_shell_code(how));
+    else if (c == EXIT_SIGNAL && name != NULL)
+        snprintf(text, EXIT_TEXT_SIZE, "died of %s", name);
+    else if (c == EXIT_SIGNAL)
+        snprintf(text, EXIT_TEXT_SIZE, "died of signal %d", exit_signal(how));
+    else
+        return exit_class_text(c);
+    return text;
 }
 
 pit_error *exit_describe(pit_error *e, enum exit_class c, struct guard_exit how, const char *tail, size_t n)

@@ -32,6 +32,9 @@ enum exit_class {
 enum exit_class exit_classify(struct guard_exit how, bool expected);
 const char *exit_class_name(enum exit_class c);
 const char *exit_class_text(enum exit_class c);
+/* The same with the number that the class leaves open: "exited with status 7", "died of SIGTERM". */
+enum { EXIT_TEXT_SIZE = 80 };
+const char *exit_text(enum exit_class c, struct guard_exit how, char text[EXIT_TEXT_SIZE]);
 /* As a shell would say it: the exit status, or 128 + the signal; -1 when it was lost. */
 int exit_shell_code(struct guard_exit how);
 int exit_signal(struct guard_exit how); /* 0: none */

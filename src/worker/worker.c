@@ -248,8 +248,9 @@ void worker_describe_end(struct worker *w, pit_error *e)
 pit_error *worker_end_error(struct worker *w)
 {
     int code = w->end_code != 0 ? w->end_code : PIT_E_WORKER_CRASH;
+    char text[EXIT_TEXT_SIZE];
     pit_error *e = w->end_text != NULL ? error_new(code, "worker %s: %s", w->id, w->end_text)
-                                       : error_new(code, "worker %s %s", w->id, exit_class_text(w->exit_class));
+                                       : error_new(code, "worker %s %s", w->id, exit_text(w->exit_class, w->how, text));
     error_worker(e, w->id);
     error_pool(e, w->config->pool);
     worker_describe_end(w, e);
@@ -337,9 +338,10 @@ static void on_err_dropped(struct capture *c)
 
 static void spawn_failed(struct worker *w, int error, const char *call)
 {
+    const char *cwd = w->config->cwd;
+    const char *what = strcmp(call, "chdir") == 0 && cwd != NULL ? cwd : w->config->argv[0]; /* what the call was about */
     pit_error *e = error_new(error == ENOENT || error == EACCES || error == ENOEXEC ? PIT_E_START_FAILED : PIT_E_SYSTEM_ERROR,
-                             "worker %s could not be started: %s: %s%s%s", w->id, call, strerror(error), w->config->argv[0][0] != '\0' ? ": " : "",
-                             w->config->argv[0]);
+                             "worker %s could not be started: %s: %s%s%s", w->id, call, strerror(error), what[0] != '\0' ? ": " : "", what);
     error_detail_take(e, "errno", pit_int(error));
     error_detail_take(e, "call", pit_str(call));
     if (error == EAGAIN)

@@ -42,6 +42,17 @@ static void test_every_exit_has_its_class(void **state)
     assert_int_equal(exit_shell_code((struct guard_exit){0, 0}), -1);
 }
 
+static void test_the_text_of_an_exit_has_its_number(void **state)
+{
+    (void)state;
+    char text[EXIT_TEXT_SIZE];
+    assert_string_equal(exit_text(EXIT_EXIT_CODE, (struct guard_exit){CLD_EXITED, 7}, text), "exited with status 7");
+    assert_string_equal(exit_text(EXIT_SIGNAL, (struct guard_exit){CLD_KILLED, SIGTERM}, text), "died of SIGTERM");
+    assert_string_equal(exit_text(EXIT_SIGNAL, (struct guard_exit){CLD_KILLED, 40}, text), "died of signal 40");
+    assert_string_equal(exit_text(EXIT_SEGFAULT, (struct guard_exit){CLD_DUMPED, SIGSEGV}, text), exit_class_text(EXIT_SEGFAULT));
+    assert_string_equal(exit_text(EXIT_UNKNOWN, (struct guard_exit){0, 0}, text), exit_class_text(EXIT_UNKNOWN));
+}
+
 static void test_an_end_is_described_with_clean_text(void **state)
 {
     (void)state;
@@ -193,6 +204,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_exit_has_its_class),
+        cmocka_unit_test(test_the_text_of_an_exit_has_its_number),
         cmocka_unit_test(test_an_end_is_described_with_clean_text),
         cmocka_unit_test(test_environment),
         cmocka_unit_test(test_what_is_noted_is_told_after_the_lock),
