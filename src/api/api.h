@@ -24,6 +24,8 @@ int api_refused(pit_error **reterr, int rc); /* writes the error of a refused en
 /* Copies the part of an options struct that the caller's header knew. 0, or PIT_E_UNSUPPORTED_OPTION when it sets something that
  * this library does not know; PIT_E_INVALID_PARAMETER without a size. */
 int options_copy(void *to, size_t known, const void *from);
+/* The error of a refusal by options_copy: what they are the options of, and the macro that a caller begins with. */
+pit_error *options_refused(int rc, const char *of, const char *init);
 /* A duration in an options struct: 0 = fallback, PIT_NOW = 0, PIT_INFINITE stays; other negatives: false. */
 bool duration_read(int64_t given, int64_t fallback, int64_t *ret);
 

@@ -82,7 +82,7 @@ static pit_error *begin(pit *p, struct call *c, const char *command, const struc
     pit_error *e = check_command(command);
     if (e == NULL && given != NULL) {
         int rc = options_copy(&o, sizeof o, given);
-        e = rc != 0 ? error_new(rc, "the options of the call: %s", pit_strerror(rc)) : check_options(&o);
+        e = rc != 0 ? options_refused(rc, "the call", "PIT_CALL_OPTIONS_INIT") : check_options(&o);
     }
     if (e != NULL)
         return e;

@@ -80,6 +80,13 @@ int options_copy(void *to, size_t known, const void *from)
     return 0;
 }
 
+pit_error *options_refused(int rc, const char *of, const char *init)
+{
+    if (rc == PIT_E_INVALID_PARAMETER)
+        return error_new(rc, "the options of %s have no size: begin with %s", of, init);
+    return error_new(rc, "the options of %s: %s", of, pit_strerror(rc));
+}
+
 bool duration_read(int64_t given, int64_t fallback, int64_t *ret)
 {
     if (given < PIT_NOW)
@@ -152,7 +159,7 @@ int api_open_os(const struct os_ops *os, const pit_options *options, pit **ret, 
     pit_options o = PIT_OPTIONS_INIT;
     int rc = options != NULL ? options_copy(&o, sizeof o, options) : 0;
     if (rc != 0)
-        return error_set(reterr, rc, "the options of pit_open: %s", pit_strerror(rc));
+        return error_give(reterr, options_refused(rc, "pit_open", "PIT_OPTIONS_INIT"));
     pit *p = mem_zalloc(sizeof *p);
     if (p == NULL)
         return error_set(reterr, PIT_E_ALLOCATION_FAILED, "out of memory");

@@ -237,7 +237,7 @@ pit_error *pool_settings_read(const struct os_ops *os, const pit_pool_options *g
     struct pool_settings s = {0};
     int rc = options_copy(&o, sizeof o, given);
     if (rc != 0)
-        return error_new(rc, "the options of a pool: %s", pit_strerror(rc));
+        return options_refused(rc, "a pool", "PIT_POOL_OPTIONS_INIT");
     if (o.name == NULL)
         return error_new(PIT_E_MISSING_KEY, "a pool needs a name");
     if (!name_is_good(o.name))

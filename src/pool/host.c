@@ -234,7 +234,11 @@ static pit_error *start_guard(struct host *h)
     pit_error *e = error_new(rc, "the guard %s could not be started: %s: %s", h->set.guard_path, call, strerror(error));
     error_detail_take(e, "errno", pit_int(error));
     error_detail_take(e, "call", pit_str(call));
-    return error_suggest(e, "is snakepit-guard installed? See the option guard_path, or SNAKEPIT_GUARD");
+    if (error == EMFILE || error == ENFILE)
+        return error_suggest(e, "the limit on open files is reached: raise ulimit -n (LimitNOFILE= of a service)");
+    if (error == EAGAIN)
+        return error_suggest(e, "the limit on processes is reached: see ulimit -u and the cgroup's pids.max");
+    return error_suggest(e, "is this snakepit-guard, and of the library's version? See the option guard_path, or SNAKEPIT_GUARD");
 }
 
 static void on_guard_work(struct loop_work *w)

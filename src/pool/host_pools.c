@@ -142,8 +142,9 @@ struct pool *host_find(struct host *h, const char *name, pit_error **ret_error)
         pthread_mutex_unlock(&h->lock);
     }
     if (found == NULL) {
-        *ret_error = name != NULL ? error_new(PIT_E_POOL_NOT_FOUND, "there is no pool %s", name)
-                                  : error_new(PIT_E_POOL_NOT_FOUND, "there is no pool at all");
+        *ret_error = name != NULL ? error_new(PIT_E_POOL_NOT_FOUND, "there is no pool '%s'", name)
+                                  : error_suggest(error_new(PIT_E_POOL_NOT_FOUND, "there is no pool at all"),
+                                                  "set adapter or pools in pit_options, or call pit_pool_start");
         error_detail_take(*ret_error, "pool", pit_str(name));
     }
     return found;

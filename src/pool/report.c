@@ -1,4 +1,5 @@
-/* What a pool tells of its calls: the errors of expiry, and events. Never under the pool's lock. */
+/* What a pool tells of its calls: the errors of expiry, and events. Events are never emitted under
+ * the pool's lock; an error of what waited in the queue is made under it. */
 #include <stdio.h>
 
 #include "pool/pool_internal.h"
@@ -12,6 +13,17 @@ const char *pool_correlation(struct pool *p, struct call *c)
         c->correlation_id = c->id;
     }
     return call_correlation(c, c->prefix);
+}
+
+/* Under the pool's lock. */
+static bool any_ready(struct pool *p)
+{
+    LIST_EACH(node, &p->workers) {
+        struct worker *w = LIST_ENTRY(node, struct worker, node);
+        if (!w->dead && (w->state == PIT_WORKER_READY || w->state == PIT_WORKER_BUSY))
+            return true;
+    }
+    return false;
 }
 
 pit_error *expired_error(struct pool *p, struct call *c, bool in_queue)
@@ -33,8 +45,11 @@ pit_error *expired_error(struct pool *p, struct call *c, bool in_queue)
     error_detail_take(e, "timeout_ms", pit_int(queue_only ? p->set.queue_timeout_ms : c->timeout_ms));
     error_detail_take(e, "phase", pit_str(in_queue ? "queue" : "worker"));
     error_detail_take(e, "rung", pit_int(in_queue ? 1 : 2));
+    if (in_queue && !any_ready(p))
+        return error_suggest(e, "no worker of the pool is ready: does it start slowly? Wait with pit_await_ready, or allow more time");
     if (in_queue)
-        return error_suggest(e, "more workers, or a longer queue_timeout_ms; pit_get_stats shows the queue");
+        return error_suggest(e, queue_only ? "more workers, or a longer queue_timeout_ms; pit_get_stats shows the queue"
+                                           : "more workers, or a longer timeout_ms; pit_get_stats shows the queue");
     return error_suggest(e, "a longer timeout_ms; in Python session_context.deadline and .cancelled() tell when to stop");
 }
 
