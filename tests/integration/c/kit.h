@@ -147,6 +147,12 @@ static inline void kit_pool(const struct kit *k, const char *name, const char *c
     ret->workers = k->workers;
 }
 
+static inline void kit_log(int level, const char *text, void *user)
+{
+    (void)user;
+    fprintf(stderr, "log %d: %s\n", level, text);
+}
+
 static inline int kit_open_os(const struct os_ops *os, const struct kit *k, pit **ret, pit_error **reterr)
 {
     const char *command[5], *env[2];
@@ -159,6 +165,8 @@ static inline int kit_open_os(const struct os_ops *os, const struct kit *k, pit 
     o.n_pools = 1;
     o.drive = k->drive;
     o.require_ready = k->require_ready;
+    o.log = getenv("KIT_LOG") != NULL ? kit_log : NULL;
+    o.log_level = PIT_LOG_DEBUG;
     return api_open_os(os, &o, ret, reterr);
 }
 

@@ -90,10 +90,12 @@ static int in_the_child(pit *p, pit_future *f, pit_value *v)
         return 3;
     if (pit_value_len(v) != 1 || pit_close(p) != 0)
         return 4;
+#ifndef __SANITIZE_THREAD__ /* which allows no thread after such a fork */
     struct kit k = KIT_INIT;
     pit *own = NULL;
     if (kit_open_os(&os_linux, &k, &own, NULL) != 0 || kit_call(own, "echo", 1, 0, NULL) != 0 || pit_close(own) != 0)
         return 5;
+#endif
     return 0;
 }
 
@@ -174,9 +176,19 @@ static void test_host_killed(void **state)
     kit_reset_stage();
 }
 
-static pid_t guard_of(pit *p)
+/* The one child of this process; 0 while there is none. */
+static pid_t guard_of(void)
 {
-    return guard_pid(p->host->env.guard);
+    pid_t found = 0;
+    DIR *d = opendir("/proc");
+    for (struct dirent *e; (e = readdir(d)) != NULL;) {
+        struct os_proc info;
+        pid_t pid = (pid_t)strtol(e->d_name, NULL, 10);
+        if (pid > 0 && os_linux.proc_info(pid, &info) == 0 && info.ppid == getpid() && info.state != 'Z')
+            found = pid;
+    }
+    closedir(d);
+    return found;
 }
 
 /* One call runs, one waits behind it: the first gets guard_lost, the second runs once the pool is back. */
@@ -185,7 +197,7 @@ static void guard_ends(int sig, bool async)
     struct kit_before before = kit_before();
     struct kit k = KIT_INIT;
     pit *p = kit_open(&k);
-    pid_t guard = guard_of(p), worker = kit_worker(p, 0);
+    pid_t guard = guard_of(), worker = kit_worker(p, 0);
     pit_future *started = kit_submit(p, "gate", 1, NULL), *queued = NULL;
     KIT_AWAIT(atomic_load(&stage->arrived) == 1);
     if (async)
@@ -246,7 +258,9 @@ static void test_guard_killed_in_traffic(void **state)
         assert_int_equal(pthread_create(&threads[i], NULL, call_on, p), 0);
     for (int i = 0; i < 5; i++) {
         assert_int_equal(pit_await_ready(p, NULL, KIT_LIMIT_MS, NULL), 0);
-        kill(guard_of(p), SIGKILL);
+        pid_t guard = guard_of();
+        if (guard != 0)
+            kill(guard, SIGKILL);
         poll(NULL, 0, 30); /* allow-sleep: between two deaths */
     }
     for (int i = 0; i < CALLERS; i++) {
