@@ -120,12 +120,10 @@ static int make_lanes(struct worker *w)
     return rc;
 }
 
-static int on_ready(struct worker *w, pit_value *ready)
+void handshake_announce(struct worker *w)
 {
-    w->ready = ready;
-    int rc = make_lanes(w);
-    if (rc != 0)
-        return rc;
+    if (w->ready == NULL || w->pidfd < 0 || w->dead)
+        return;
     loop_timer_stop(w->env->loop, &w->ready_timer);
     w->ready_ns = w->env->os->now_ns();
     poollock_acquire(w->config->lock);
@@ -133,7 +131,15 @@ static int on_ready(struct worker *w, pit_value *ready)
     poollock_release(w->config->lock);
     if (moved)
         w->events->ready(w);
-    return 0;
+}
+
+static int on_ready(struct worker *w, pit_value *ready)
+{
+    w->ready = ready;
+    int rc = make_lanes(w);
+    if (rc == 0)
+        handshake_announce(w);
+    return rc;
 }
 
 /* The worker has said why it will not become ready; it exits by itself, and the exit completes the story. */
@@ -181,7 +187,7 @@ int handshake_frame(struct worker *w, const struct frame *f)
         pit_value_free(hello);
         return rc;
     }
-    if (f->kind == FRAME_READY && starting && w->hello) {
+    if (f->kind == FRAME_READY && starting && w->hello && w->ready == NULL) {
         pit_value *ready = decode_map(f);
         return ready != NULL ? on_ready(w, ready) : PIT_E_PROTOCOL_ERROR;
     }

@@ -80,6 +80,20 @@ void worker_free(struct worker *w)
     mem_free(w);
 }
 
+const char *worker_fault(int code)
+{
+    switch (code) {
+    case PIT_E_PROTOCOL_ERROR:
+        return "it sent something that breaks the protocol, and was killed";
+    case PIT_E_LIMIT_EXCEEDED:
+        return "it sent a message longer than max_frame_bytes, and was killed";
+    case PIT_E_ALLOCATION_FAILED:
+        return "there was no memory for what it sent, and it was killed";
+    default:
+        return pit_strerror(code);
+    }
+}
+
 /* ---- the end ---- */
 
 static void close_pidfd(struct worker *w)
@@ -153,10 +167,17 @@ void worker_finish(struct worker *w)
 static void on_status_missing(struct loop_timer *t)
 {
     struct worker *w = LIST_ENTRY(t, struct worker, status_timer);
-    if (w->pidfd < 0)
+    if (w->pidfd < 0) {
         worker_finish(w);
-    else
-        worker_kill(w, PIT_E_WORKER_CRASH, "it closed its control socket but went on running, and was killed");
+        return;
+    }
+    poollock_acquire(w->config->lock);
+    if (w->end_code == 0) { /* it was dead to us already, without a reason to tell */
+        w->end_code = PIT_E_WORKER_CRASH;
+        w->end_text = "it closed its control socket but went on running, and was killed";
+    }
+    poollock_release(w->config->lock);
+    worker_kill(w, PIT_E_WORKER_CRASH, NULL);
 }
 
 /* The process has ended; the guard will say how, in a moment. */
@@ -300,7 +321,7 @@ static void on_control(struct loop_source *s, uint32_t events)
         if (rc == PIT_E_WORKER_LOST)
             worker_lost(w);
         else if (rc != 0)
-            worker_kill(w, rc, rc == PIT_E_PROTOCOL_ERROR ? "it broke the protocol on its control socket" : pit_strerror(rc));
+            worker_kill(w, rc, worker_fault(rc));
         if (rc != 0)
             break;
     }
@@ -379,6 +400,7 @@ static void on_spawned(struct guard_child *c, int error, const char *call, pid_t
         const char *texts[] = {"exec", pid_text};
         telemetry_emit(w->env->telemetry, EVENT_POOL_WORKER_SPAWNED, &common, numbers, texts);
     }
+    handshake_announce(w);
 }
 
 void worker_init_hooks(struct worker *w)

@@ -8,6 +8,8 @@
 
 /* handshake.c: a frame on the control socket. 0 or the PIT_E_* for which the worker is ended. */
 int handshake_frame(struct worker *w, const struct frame *f);
+/* READY has come and the guard has told the pid, in either order: a quick worker is faster than the guard's word. */
+void handshake_announce(struct worker *w);
 /* It can serve no longer. code 0: it died by itself. failure (taken, may be NULL): why it did not become ready. */
 void worker_fail(struct worker *w, int code, const char *text, pit_error *failure);
 /* The process has ended and all is known that ever will be. */
