@@ -238,6 +238,8 @@ static pit_error *start_guard(struct host *h)
         return error_suggest(e, "the limit on open files is reached: raise ulimit -n (LimitNOFILE= of a service)");
     if (error == EAGAIN)
         return error_suggest(e, "the limit on processes is reached: see ulimit -u and the cgroup's pids.max");
+    if (error == ENOSYS)
+        return error_suggest(e, "the kernel, or the container's profile of system calls, is in the way: Linux 5.10 or newer is needed");
     return error_suggest(e, "is this snakepit-guard, and of the library's version? See the option guard_path, or SNAKEPIT_GUARD");
 }
 
