@@ -136,7 +136,7 @@ const struct command cmd_call = {
     "JSON: an object gives keyword arguments, an array positional ones, anything else (null too) one positional argument;\n"
     "without it there are none. - reads it from standard input. The result is one JSON document on standard output.\n"
     "\n"
-    "exit status: 0 done, 1 the call failed, 2 bad usage, 3 nothing to call, 124 the time was over, 130 Ctrl-C\n"
+    "exit status: 0 done, 1 the call failed, 2 bad usage, 3 nothing to call, 124 the time was over, 128 + n ended by signal n\n"
     "\n"
     "  snakepit call greet '{\"name\": \"World\"}' --adapter hello.py\n"
     "  echo '[1, 2]' | snakepit call add - --adapter mymodule:Adder --timeout 2s\n",
