@@ -68,7 +68,7 @@ static void push_frame(struct pool *p, struct lane *l, struct call *c)
     int rc = ch->ops->send(ch, c->frame.data, c->frame.len, &c->sent);
     l->sending = rc == CHANNEL_AGAIN ? c : NULL;
     if (rc == PIT_E_PROTOCOL_ERROR)
-        sched_condemn(p, l->worker, rc, "broke the protocol");
+        sched_condemn(p, l->worker, rc, worker_fault(rc));
     else if (rc == PIT_E_WORKER_LOST)
         sched_lost(p, l->worker);
 }
@@ -173,7 +173,7 @@ void async_abandon(struct pool *p, struct lane *l, struct flight *f)
     if (c->sent < c->frame.len) { /* the worker must get the rest, or the ring is useless */
         buf_append(&l->unsent, c->frame.data + c->sent, c->frame.len - c->sent);
         if (l->unsent.failed)
-            sched_condemn(p, l->worker, PIT_E_WORKER_KILLED, "was killed because memory ran out in the middle of a message to it");
+            sched_condemn(p, l->worker, PIT_E_WORKER_KILLED, "it was killed: memory ran out in the middle of a message to it");
         l->unsent_done = 0;
         if (l->sending == c)
             l->sending = NULL;
@@ -399,7 +399,7 @@ static bool turn_lane(struct pool *p, struct lane *l, struct list *done)
     if (!settle(p, l, &b, done))
         rc = PIT_E_PROTOCOL_ERROR;
     if (!dead && rc != 0 && rc != CHANNEL_AGAIN && rc != PIT_E_WORKER_LOST)
-        sched_condemn(p, l->worker, rc, rc == PIT_E_PROTOCOL_ERROR ? "broke the protocol" : pit_strerror(rc));
+        sched_condemn(p, l->worker, rc, worker_fault(rc));
     if (!dead && rc == PIT_E_WORKER_LOST)
         sched_lost(p, l->worker);
     if (nobody_left(l))

@@ -37,7 +37,7 @@ static void leave_lane(struct pool *p, struct call *c, struct outcome o)
 static void accuse(struct pool *p, struct call *c, int code, const char *text)
 {
     struct worker *w = c->lane->worker;
-    pit_error *e = error_new(code, "worker %s %s", w->id, text);
+    pit_error *e = error_new(code, "worker %s: %s", w->id, text);
     error_worker(e, w->id);
     error_pool(e, p->set.name);
     pool_lock(p);
@@ -114,7 +114,7 @@ static enum step take_frame(struct pool *p, struct call *c, const struct channel
         rc = PIT_E_PROTOCOL_ERROR;
     if (rc == 0)
         return STEP_FRAME;
-    accuse(p, c, PIT_E_PROTOCOL_ERROR, "sent something that is no answer to its call");
+    accuse(p, c, PIT_E_PROTOCOL_ERROR, "it sent something that is no answer to its call, and was killed");
     return STEP_DONE;
 }
 
@@ -146,7 +146,7 @@ static enum step step_on_lane(struct pool *p, struct call *c, struct channel_fra
         pool_unlock(p);
         return STEP_EXIT;
     }
-    accuse(p, c, rc, rc == PIT_E_PROTOCOL_ERROR ? "broke the protocol" : pit_strerror(rc));
+    accuse(p, c, rc, worker_fault(rc));
     return STEP_DONE;
 }
 

@@ -11,25 +11,31 @@ enum { CHUNK = 16 * 1024, TURN = 16 /* chunks in one turn of the loop: a flood m
 #define RATE (UINT64_C(1) << 20)
 #define SECOND UINT64_C(1000000000)
 
-static void keep(struct capture *c, const char *data, size_t n)
+/* Counts what is more than a worker may say in a second; telemetry hears of it once in that second. */
+static void meter(struct capture *c, size_t n)
 {
-    if (c->ring == NULL)
-        c->ring = mem_alloc(CAPTURE_TAIL);
     uint64_t now = c->os->now_ns();
     if (now - c->window_start_ns >= SECOND) {
         c->window_start_ns = now;
         c->window_bytes = 0;
         c->dropping = false;
     }
-    if (c->ring == NULL || c->window_bytes + n > RATE) {
-        __atomic_add_fetch(&c->dropped, n, __ATOMIC_RELAXED);
-        if (!c->dropping && c->on_drop != NULL)
-            c->on_drop(c);
-        c->dropping = true;
-        return;
-    }
     c->window_bytes += n;
-    for (size_t i = 0; i < n;) {
+    if (c->ring != NULL && c->window_bytes <= RATE)
+        return;
+    __atomic_add_fetch(&c->dropped, n, __ATOMIC_RELAXED);
+    if (!c->dropping && c->on_drop != NULL)
+        c->on_drop(c);
+    c->dropping = true;
+}
+
+/* The tail gets everything, a flood too: the last words of a worker are what its end is understood by. */
+static void keep(struct capture *c, const char *data, size_t n)
+{
+    if (c->ring == NULL)
+        c->ring = mem_alloc(CAPTURE_TAIL);
+    meter(c, n);
+    for (size_t i = 0; i < n && c->ring != NULL;) {
         size_t at = (size_t)(c->total % CAPTURE_TAIL), part = CAPTURE_TAIL - at < n - i ? CAPTURE_TAIL - at : n - i;
         memcpy(c->ring + at, data + i, part);
         c->total += part;

@@ -1,7 +1,8 @@
 /* What a worker prints: one pipe of a worker, read by the loop, rate-limited, its last 64 KiB kept.
  *
  * Invariants
- *  1. The pipe is always read, so that a worker never blocks in print(); beyond 1 MiB/s the bytes are dropped and counted.
+ *  1. The pipe is always read, so that a worker never blocks in print(). What comes beyond 1 MiB/s is counted as dropped: it goes no further than
+ *     the tail, which always has the last that was said.
  *  2. Loop thread only; the tail is read by capture_tail on the loop thread. */
 #ifndef PIT_WORKER_CAPTURE_H
 #define PIT_WORKER_CAPTURE_H
@@ -16,7 +17,7 @@ struct capture {
     struct loop_source source;
     bool open;
     char *ring; /* CAPTURE_TAIL bytes, allocated at the first output */
-    uint64_t total;   /* bytes kept so far; the ring holds the last of them */
+    uint64_t total;   /* bytes so far; the ring holds the last of them */
     uint64_t dropped; /* atomic */
     uint64_t window_start_ns, window_bytes;
     bool dropping; /* in this second */
