@@ -19,7 +19,7 @@ suite() {
 sanitizer_environment() {
     export ASAN_OPTIONS=exitcode=86:abort_on_error=0:detect_stack_use_after_return=1:strict_string_checks=1
     export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1:exitcode=86
-    export TSAN_OPTIONS=exitcode=86:halt_on_error=1:second_deadlock_stack=1
+    export TSAN_OPTIONS=exitcode=86:halt_on_error=1:second_deadlock_stack=1:die_after_fork=0
 }
 
 # ThreadSanitizer of gcc 12 does not know the address space of a kernel that randomizes more than 28 bits.
