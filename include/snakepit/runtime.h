@@ -49,7 +49,8 @@ typedef struct pit_options {
 /* Opens a host and its pools. *Blocks* until each pool has a ready worker (unless require_ready is PIT_OFF). When a pool's
  * workers all failed to start: no_workers_started, whose cause is the real error, Python's traceback included. What shows before a
  * worker is started (invalid_python, python_not_found, invalid_pool_size, invalid_pool_name, adapter_invalid, unsupported_option,
- * guard_unavailable, ...) comes directly. o may be NULL only for a host without pools. Any thread. Since 0.1. */
+ * guard_unavailable, ...) comes directly. Without adapter and pools (also with o NULL) the host has no pool, and calls return
+ * pool_not_found until pit_pool_start() has added one. Any thread. Since 0.1. */
 PIT_API int pit_open(const pit_options *o, pit **ret, pit_error **reterr);
 
 /* Refuses new work, lets running calls finish within drain_timeout_ms, then ends them with shutting_down. *Blocks.* Calling it
