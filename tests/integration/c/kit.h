@@ -132,9 +132,13 @@ struct kit {
     pit_pool_options pool; /* what else is wanted of it */
 };
 
-#define KIT_INIT {.workers = 1, .channel = "ring", .pool = PIT_POOL_OPTIONS_INIT}
+#define KIT_INIT                                                                                                               \
+    {                                                                                                                          \
+        .workers = 1, .channel = "ring", .pool = PIT_POOL_OPTIONS_INIT                                                         \
+    }
 
-static inline void kit_pool(const struct kit *k, const char *name, const char *command[5], const char *env[2], pit_pool_options *ret)
+static inline void kit_pool(const struct kit *k, const char *name, const char *command[5], const char *env[2],
+                            pit_pool_options *ret)
 {
     const char *c[5] = {KIT_WORKER, kit_stage_path, k->channel, k->marks, NULL};
     memcpy(command, c, sizeof c);

@@ -517,20 +517,13 @@ int main(int argc, char **argv)
 {
     kit_init(argc, argv);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sigchld_ignored),
-        cmocka_unit_test(test_foreign_reaper),
-        cmocka_unit_test(test_opener_ends),
-        cmocka_unit_test(test_fork),
-        cmocka_unit_test(test_host_killed),
-        cmocka_unit_test(test_guard_killed),
-        cmocka_unit_test(test_guard_stopped),
-        cmocka_unit_test(test_guard_killed_in_traffic),
-        cmocka_unit_test(test_callbacks),
-        cmocka_unit_test(test_driven_by_threads),
-        cmocka_unit_test(test_driven_by_poll),
-        cmocka_unit_test(test_close_with_callers),
-        cmocka_unit_test(test_stop_twice),
-        cmocka_unit_test(test_shutdown_then_close),
+        cmocka_unit_test(test_sigchld_ignored), cmocka_unit_test(test_foreign_reaper),
+        cmocka_unit_test(test_opener_ends),     cmocka_unit_test(test_fork),
+        cmocka_unit_test(test_host_killed),     cmocka_unit_test(test_guard_killed),
+        cmocka_unit_test(test_guard_stopped),   cmocka_unit_test(test_guard_killed_in_traffic),
+        cmocka_unit_test(test_callbacks),       cmocka_unit_test(test_driven_by_threads),
+        cmocka_unit_test(test_driven_by_poll),  cmocka_unit_test(test_close_with_callers),
+        cmocka_unit_test(test_stop_twice),      cmocka_unit_test(test_shutdown_then_close),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

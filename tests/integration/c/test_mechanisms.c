@@ -84,7 +84,8 @@ static void test_cancel(void **state)
     make_short(p);
     pit_future *running = kit_submit(p, "gate", 0, NULL);
     KIT_AWAIT(atomic_load(&stage->arrived) == 1);
-    pit_future *behind = kit_submit(p, "gate", 1, NULL), *queued = kit_submit(p, "echo", 2, NULL), *last = kit_submit(p, "run", 3, NULL);
+    pit_future *behind = kit_submit(p, "gate", 1, NULL), *queued = kit_submit(p, "echo", 2, NULL),
+               *last = kit_submit(p, "run", 3, NULL);
     assert_int_equal(cancel_one(p, behind), PIT_E_CANCELLED);
     assert_int_equal(cancel_one(p, queued), PIT_E_CANCELLED);
     pid_t pid = kit_worker(p, 0);
@@ -112,7 +113,8 @@ static void deadline_kills(const char *channel, bool async)
     pid_t pid = kit_worker(p, 0);
     pit_call_options o = PIT_CALL_OPTIONS_INIT;
     o.timeout_ms = 30;
-    assert_int_equal(async ? kit_outcome(kit_submit(p, "gate", 0, &o), NULL) : kit_call(p, "gate", 0, 30, NULL), PIT_E_DEADLINE_EXCEEDED);
+    assert_int_equal(async ? kit_outcome(kit_submit(p, "gate", 0, &o), NULL) : kit_call(p, "gate", 0, 30, NULL),
+                     PIT_E_DEADLINE_EXCEEDED);
     int64_t n = 0;
     assert_int_equal(kit_call(p, "pid", 0, 0, &n), 0);
     assert_true(n != pid);
@@ -140,7 +142,8 @@ static void deadline_spares(const char *channel, bool async)
     pid_t pid = kit_worker(p, 0);
     pit_call_options o = PIT_CALL_OPTIONS_INIT;
     o.timeout_ms = 20;
-    assert_int_equal(async ? kit_outcome(kit_submit(p, "gate", 0, &o), NULL) : kit_call(p, "gate", 0, 20, NULL), PIT_E_DEADLINE_EXCEEDED);
+    assert_int_equal(async ? kit_outcome(kit_submit(p, "gate", 0, &o), NULL) : kit_call(p, "gate", 0, 20, NULL),
+                     PIT_E_DEADLINE_EXCEEDED);
     kit_open_gate();
     int64_t n = 0;
     assert_int_equal(kit_call(p, "pid", 0, 4000, &n), 0);
@@ -294,8 +297,8 @@ static void test_misbehaviour(void **state)
         const char *command;
         int64_t n;
         int rc;
-    } rows[] = {{"exit", 3, PIT_E_WORKER_CRASH},    {"exit", 0, PIT_E_WORKER_CRASH},       {"die", SIGSEGV, PIT_E_WORKER_CRASH},
-                {"die", SIGABRT, PIT_E_WORKER_CRASH}, {"close", 0, PIT_E_WORKER_CRASH},      {"halfclose", 0, PIT_E_WORKER_CRASH},
+    } rows[] = {{"exit", 3, PIT_E_WORKER_CRASH},      {"exit", 0, PIT_E_WORKER_CRASH},  {"die", SIGSEGV, PIT_E_WORKER_CRASH},
+                {"die", SIGABRT, PIT_E_WORKER_CRASH}, {"close", 0, PIT_E_WORKER_CRASH}, {"halfclose", 0, PIT_E_WORKER_CRASH},
                 {"garbage", 0, PIT_E_PROTOCOL_ERROR}};
     static const char *const channels[] = {"ring", "socket"};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -307,7 +310,8 @@ static void test_misbehaviour(void **state)
             int rc = j < 2 ? kit_call(p, rows[i].command, rows[i].n, PIT_INFINITE, NULL)
                            : kit_outcome(kit_submit(p, rows[i].command, rows[i].n, NULL), NULL);
             if (rc != rows[i].rc)
-                fail_msg("%s on a %s, %s: %s", rows[i].command, k.channel, j < 2 ? "blocking" : "as a future", pit_error_code_name(rc));
+                fail_msg("%s on a %s, %s: %s", rows[i].command, k.channel, j < 2 ? "blocking" : "as a future",
+                         pit_error_code_name(rc));
             assert_int_equal(kit_call(p, "echo", 1, 0, NULL), 0);
             settle(p, before, rows[i].command);
         }

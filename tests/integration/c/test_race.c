@@ -8,7 +8,10 @@
 
 enum event { REPLY, DEATH, DEADLINE, CANCEL, EVENTS };
 
-enum { ROUNDS_DEFAULT = 1200, ROUNDS_A_PIT = 48 /* then a fresh one: the back-off of those that died often would hold it up */ };
+enum {
+    ROUNDS_DEFAULT = 1200,
+    ROUNDS_A_PIT = 48 /* then a fresh one: the back-off of those that died often would hold it up */
+};
 
 static int rounds = ROUNDS_DEFAULT;
 
@@ -85,11 +88,13 @@ static pid_t busy_worker(pit *p)
 
 static bool explained(int rc)
 {
-    return rc == 0 || rc == PIT_E_WORKER_CRASH || rc == PIT_E_DEADLINE_EXCEEDED || rc == PIT_E_CANCELLED || rc == PIT_E_WORKER_KILLED;
+    return rc == 0 || rc == PIT_E_WORKER_CRASH || rc == PIT_E_DEADLINE_EXCEEDED || rc == PIT_E_CANCELLED ||
+           rc == PIT_E_WORKER_KILLED;
 }
 
 /* Fires the events. The deadline fires by itself at the time at which it stands in the order. */
-static void fire(struct scene *s, const enum event order[EVENTS], pid_t worker, uint64_t start_ns, uint64_t step_ns, pit_future *f)
+static void fire(struct scene *s, const enum event order[EVENTS], pid_t worker, uint64_t start_ns, uint64_t step_ns,
+                 pit_future *f)
 {
     for (int i = 0; i < EVENTS; i++) {
         while (pit_now_ns() < start_ns + (uint64_t)i * step_ns)
@@ -113,7 +118,8 @@ static int deadline_place(const enum event order[EVENTS])
     return i;
 }
 
-static void play_future(struct scene *s, const pit_call_options *o, const enum event order[EVENTS], uint64_t start, uint64_t step)
+static void play_future(struct scene *s, const pit_call_options *o, const enum event order[EVENTS], uint64_t start,
+                        uint64_t step)
 {
     pit_future *f = NULL;
     int refused = pit_submit(s->p, "gate", NULL, o, &f, NULL);
@@ -132,7 +138,8 @@ static void play_future(struct scene *s, const pit_call_options *o, const enum e
     KIT_AWAIT(atomic_load(&s->done) == 1);
 }
 
-static void play_blocking(struct scene *s, const pit_call_options *o, const enum event order[EVENTS], uint64_t start, uint64_t step)
+static void play_blocking(struct scene *s, const pit_call_options *o, const enum event order[EVENTS], uint64_t start,
+                          uint64_t step)
 {
     pthread_t thread;
     struct caller caller = {.p = s->p, .options = *o};
@@ -184,7 +191,8 @@ static void race(const char *channel, bool async)
             play(&s, i++);
         while (i < rounds && i % ROUNDS_A_PIT != 0);
         pit_stats st = kit_stats(s.p);
-        assert_in_range(st.requests, s.requests, s.requests + (async ? 0 : ROUNDS_A_PIT)); /* a blocking one may have come too late */
+        assert_in_range(st.requests, s.requests,
+                        s.requests + (async ? 0 : ROUNDS_A_PIT)); /* a blocking one may have come too late */
         assert_int_equal(st.requests, st.succeeded + st.errors);
         assert_int_equal(st.queued, 0);
         answered += st.succeeded;
@@ -192,8 +200,8 @@ static void race(const char *channel, bool async)
         assert_int_equal(pit_close(s.p), 0);
         kit_clean(before, "race");
     }
-    print_message("%s, %s: %d rounds, %d answered, %d workers replaced\n", channel, async ? "futures" : "blocking", rounds, (int)answered,
-                  (int)replaced);
+    print_message("%s, %s: %d rounds, %d answered, %d workers replaced\n", channel, async ? "futures" : "blocking", rounds,
+                  (int)answered, (int)replaced);
     kit_reset_stage();
 }
 

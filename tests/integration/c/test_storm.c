@@ -30,8 +30,8 @@ static void judge(struct caller *c, int id, int rc, int64_t got)
     unsigned runs = atomic_load(&stage->runs[id]);
     c->outcomes++;
     c->ok += rc == 0;
-    bool fine = rc == 0 || rc == PIT_E_CANCELLED || rc == PIT_E_DEADLINE_EXCEEDED || rc == PIT_E_WORKER_CRASH || rc == PIT_E_WORKER_KILLED ||
-                rc == PIT_E_GUARD_LOST;
+    bool fine = rc == 0 || rc == PIT_E_CANCELLED || rc == PIT_E_DEADLINE_EXCEEDED || rc == PIT_E_WORKER_CRASH ||
+                rc == PIT_E_WORKER_KILLED || rc == PIT_E_GUARD_LOST;
     if (!fine || (rc == 0 && (got != id || runs != 1))) {
         c->bad++;
         c->last_bad = rc;
@@ -136,7 +136,8 @@ static void storm(const char *channel, int drive)
     struct killer killer = {.p = kit_open(&k)};
     assert_int_equal(pthread_create(&killing, NULL, kill_on, &killer), 0);
     for (int i = 0; i < THREADS; i++) {
-        c[i] = (struct caller){.p = killer.p, .first = i * CALLS, .seed = (uint64_t)i + (uint64_t)getpid(), .blocking = i % 2 != 0};
+        c[i] = (struct caller){
+            .p = killer.p, .first = i * CALLS, .seed = (uint64_t)i + (uint64_t)getpid(), .blocking = i % 2 != 0};
         assert_int_equal(pthread_create(&threads[i], NULL, c[i].blocking ? block_on : submit_on, &c[i]), 0);
     }
     for (int i = 0; i < THREADS; i++)
@@ -145,7 +146,8 @@ static void storm(const char *channel, int drive)
     pthread_join(killing, NULL);
     for (int i = 0; i < THREADS; i++) {
         if (c[i].bad != 0)
-            fail_msg("%s calls: %d bad outcomes, the last %s", c[i].blocking ? "blocking" : "submitted", c[i].bad, pit_error_code_name(c[i].last_bad));
+            fail_msg("%s calls: %d bad outcomes, the last %s", c[i].blocking ? "blocking" : "submitted", c[i].bad,
+                     pit_error_code_name(c[i].last_bad));
         assert_int_equal(c[i].outcomes, CALLS);
         total += c[i].outcomes;
         ok += c[i].ok;
@@ -156,8 +158,8 @@ static void storm(const char *channel, int drive)
     assert_int_equal(s.requests, s.succeeded + s.errors);
     assert_int_equal(s.succeeded, ok);
     assert_int_equal(s.queued, 0);
-    print_message("%s, %s: %d calls, %d succeeded, %d workers replaced\n", channel, drive == PIT_DRIVE_HOST ? "driven" : "threaded", total, ok,
-                  (int)s.restarts);
+    print_message("%s, %s: %d calls, %d succeeded, %d workers replaced\n", channel,
+                  drive == PIT_DRIVE_HOST ? "driven" : "threaded", total, ok, (int)s.restarts);
     assert_int_equal(pit_close(killer.p), 0);
     for (int i = 0; i < THREADS; i++)
         assert_int_equal(atomic_load(&c[i].done), CALLS);

@@ -75,7 +75,8 @@ static void *greet_on(void *arg)
         pit_value *v = NULL;
         snprintf(name, sizeof name, "%d.%d", c->id, i);
         snprintf(wanted, sizeof wanted, "Hello, %s", name);
-        c->errors += pit_callf(c->p, "greet", NULL, &v, NULL, "{s:s}", "name", name) != 0 || strcmp(pit_value_str_or(v, ""), wanted) != 0;
+        c->errors += pit_callf(c->p, "greet", NULL, &v, NULL, "{s:s}", "name", name) != 0 ||
+                     strcmp(pit_value_str_or(v, ""), wanted) != 0;
         pit_value_free(v);
     }
     return NULL;

@@ -204,9 +204,9 @@ static bool take(struct channel *c, struct channel_frame *in)
 
 static void say_hello(bool ring, bool marks)
 {
-    send_map_take(FRAME_HELLO, pit_pack("{s:i,s:i,s:i,s:y,s:[s],s:b}", "protocol_min", PROTOCOL_MIN, "protocol_max", PROTOCOL_MAX, "pid",
-                                        (int)getpid(), "secret", header->secret, (size_t)SEGMENT_SECRET, "channels",
-                                        ring ? "ring" : "socket", "marks", (int)marks));
+    send_map_take(FRAME_HELLO, pit_pack("{s:i,s:i,s:i,s:y,s:[s],s:b}", "protocol_min", PROTOCOL_MIN, "protocol_max",
+                                        PROTOCOL_MAX, "pid", (int)getpid(), "secret", header->secret, (size_t)SEGMENT_SECRET,
+                                        "channels", ring ? "ring" : "socket", "marks", (int)marks));
 }
 
 static void become_ready(void)
