@@ -9,7 +9,7 @@
 enum event { REPLY, DEATH, DEADLINE, CANCEL, EVENTS };
 
 enum {
-    ROUNDS_DEFAULT = 1200,
+    ROUNDS_DEFAULT = 480,
     ROUNDS_A_PIT = 48 /* then a fresh one: the back-off of those that died often would hold it up */
 };
 
