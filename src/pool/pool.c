@@ -362,8 +362,8 @@ static void on_gone(struct worker *w)
     async_deliver(p, &done);
     replace(p, w);
     report_end(p, w, crash);
-    log_line(p->env->log, crash ? PIT_LOG_WARNING : PIT_LOG_INFO, "worker %s (pid %d) %s", w->id, (int)w->pid,
-             w->end_text != NULL ? w->end_text : exit_text(w->exit_class, w->how, text));
+    log_line(p->env->log, crash ? PIT_LOG_WARNING : PIT_LOG_INFO, "worker %s (pid %d)%s %s", w->id, (int)w->pid,
+             w->end_text != NULL ? ":" : "", w->end_text != NULL ? w->end_text : exit_text(w->exit_class, w->how, text));
     if (w->ready_ns == 0 && !is_ending(p) && w->end_code != PIT_E_GUARD_LOST)
         start_ended_badly(p, w);
     host_changed(p->host);

@@ -255,7 +255,7 @@ void worker_stop(struct worker *w)
     if (!asked)
         signal_group(w, SIGTERM);
     loop_timer_set(w->env->loop, &w->stop_timer, worker_deadline(w, w->config->graceful_ms / 2));
-    worker_fail(w, PIT_E_SHUTTING_DOWN, "the worker was told to end", NULL);
+    worker_fail(w, PIT_E_SHUTTING_DOWN, "it was told to end", NULL);
 }
 
 void worker_describe_end(struct worker *w, pit_error *e)

@@ -205,8 +205,10 @@ def test_what_the_worker_prints_is_not_the_result(snakepit, adapter):
 def test_verbose_shows_what_happens_when(snakepit, adapter):
     done = snakepit("call", "echo", "--adapter", adapter(ECHO), "-v")
     assert (done.returncode, json.loads(done.stdout)) == (0, {"args": [], "kwargs": {}})
-    lines = [line.split(None, 2) for line in done.stderr.splitlines()]
-    assert all(unit == "ms" for _time, unit, _event in lines)
+    said = [line.split(None, 2) for line in done.stderr.splitlines()]
+    lines = [line for line in said if line[1] == "ms"]
+    assert [line[0] for line in said if line[1] != "ms"] == ["info:"]
+    assert "it was told to end" in done.stderr
     names = [json.loads(event)["name"] for _time, _unit, event in lines]
     wanted = ["snakepit.call.start", "snakepit.pool.worker.spawned", "snakepit.call.stop", "snakepit.pool.worker.terminated"]
     assert [name for name in names if name in wanted] == wanted
