@@ -164,7 +164,8 @@ static void carry(pit *p, struct pool *pool, struct call *c)
         return;
     }
     c->done = done_blocking;
-    pit_error *e = pool_submit(pool, c);
+    bool queued;
+    pit_error *e = pool_submit(pool, c, &queued);
     if (e != NULL) {
         c->outcome = (struct outcome){.rc = pit_error_code(e), .error = e};
         return;
@@ -332,11 +333,12 @@ static pit_error *submit(pit *p, pit_future *f, const char *command, const pit_v
     if (e != NULL)
         return e;
     f->call.done = future_done;
-    e = pool_submit(f->pool, &f->call);
+    bool queued;
+    e = pool_submit(f->pool, &f->call, &queued);
     if (e != NULL && f->call.observed) {
         f->call.outcome = (struct outcome){.rc = pit_error_code(e), .error = error_ref(e)};
         report_call(f->pool, &f->call);
-    } else if (f->call.observed && f->call.was_queued) {
+    } else if (queued && f->call.observed) {
         report_queued(f->pool, &f->call);
     }
     return e;

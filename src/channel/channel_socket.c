@@ -91,9 +91,13 @@ static int fill(struct socket_channel *s, size_t *budget)
 /* Finds the next frame's beginning in the buffer and sets size. 0, CHANNEL_AGAIN or PIT_E_*. */
 static int begin_frame(struct socket_channel *s, size_t *budget)
 {
+    enum { BELLS_MAX = 1024 }; /* a worker rings once each time it was asked to */
+    size_t bells = 0;
     for (;;) {
-        while (s->at < s->end && s->buffer[s->at] == 0)
-            s->at++; /* a bell */
+        for (; s->at < s->end && s->buffer[s->at] == 0; s->at++)
+            bells++;
+        if (bells > BELLS_MAX)
+            return channel_break(&s->base, PIT_E_PROTOCOL_ERROR);
         if (s->end - s->at >= FRAME_HEADER)
             break;
         int rc = fill(s, budget);

@@ -7,6 +7,7 @@
 #ifndef PIT_GUARD_CLIENT_H
 #define PIT_GUARD_CLIENT_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -31,6 +32,9 @@ struct guard_spawn {
     int fd_control, fd_segment, fd_stdout, fd_stderr; /* become 3, 4, 1, 2 in the child; borrowed until guard_spawn returns */
 };
 
+/* The errno of a spawn request that was still open when the guard was lost. */
+#define GUARD_GONE ECONNRESET
+
 struct guard_callbacks {
     /* error 0: the process runs (its own session and group, pgid = pid); *pidfd is the callee's. Else a positive errno of fork or exec
      * and which call failed ("fork", "exec", "chdir", ...). */
@@ -48,6 +52,8 @@ int guard_start(const struct os_ops *os, struct loop *loop, const char *path, co
 int guard_spawn(struct guard_client *g, const struct guard_spawn *request);
 /* SIGKILL (or sig) to the group of a process that this guard started, through the guard (it knows whether the pid is still ours). */
 int guard_kill(struct guard_client *g, pid_t pid, int sig);
+/* It does not do its work (it is stopped, say): it counts as lost, and `lost` runs in a later turn of the loop. */
+void guard_give_up(struct guard_client *g, const char *why /* static */);
 pid_t guard_pid(const struct guard_client *g);
 /* Ends the guard and everything it has: asks, waits until it is gone or the deadline, kills it. The number of processes that were
  * still alive then. Blocks. */

@@ -225,13 +225,29 @@ void guard_lose(struct guard_client *g, const char *why)
     if (g->lost)
         return;
     g->lost = true;
+    loop_timer_stop(g->loop, &g->give_up);
     loop_remove(g->loop, &g->control);
     loop_remove(g->loop, &g->death);
     kill_everything(g);
-    fail_list(g, &g->asked, ECONNRESET);
-    fail_list(g, &g->queued, ECONNRESET);
+    fail_list(g, &g->asked, GUARD_GONE);
+    fail_list(g, &g->queued, GUARD_GONE);
     free_running(g);
     g->cb.lost(g->user, why);
+}
+
+static void on_give_up(struct loop_timer *t)
+{
+    struct guard_client *g = LIST_ENTRY(t, struct guard_client, give_up);
+    guard_lose(g, g->give_up_why);
+}
+
+void guard_give_up(struct guard_client *g, const char *why)
+{
+    if (g->lost || loop_timer_armed(&g->give_up))
+        return;
+    g->give_up_why = why;
+    g->give_up.fn = on_give_up;
+    loop_timer_set(g->loop, &g->give_up, g->os->now_ns());
 }
 
 /* Asks the guard to end everything; true when it has. */
@@ -251,6 +267,7 @@ int guard_destroy(struct guard_client *g, uint64_t deadline_ns)
     if (g == NULL)
         return 0;
     int alive = 0;
+    loop_timer_stop(g->loop, &g->give_up);
     if (!g->lost) {
         loop_remove(g->loop, &g->control);
         loop_remove(g->loop, &g->death);

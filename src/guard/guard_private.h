@@ -32,6 +32,8 @@ struct guard_client {
     pid_t pid;
     struct loop_source control, death; /* the socket; the pidfd */
     bool lost;
+    struct loop_timer give_up;
+    const char *give_up_why;
     uint64_t serial;
     struct list queued, asked, running;
     int asked_n;

@@ -43,7 +43,7 @@ void async_expire_at(struct pool *p, struct call *c, uint64_t due_ns)
 
 static bool lane_has_room(const struct lane *l, bool is_short)
 {
-    if (l->worker->dead || l->sending != NULL || l->unsent.len != 0 || l->grace_wanted || loop_timer_armed(&l->grace))
+    if (l->worker->dead || l->sending != NULL || l->unsent.len != 0 || l->given_up != 0)
         return false;
     return l->count == 0 || (is_short && l->windowed && l->worker->is_ring && l->count < WINDOW);
 }
@@ -132,8 +132,9 @@ static void refill(struct pool *p, struct lane *l)
     }
 }
 
-pit_error *pool_submit(struct pool *p, struct call *c)
+pit_error *pool_submit(struct pool *p, struct call *c, bool *ret_queued)
 {
+    *ret_queued = false;
     pool_lock(p);
     c->state = CALL_NEW;
     p->requests++;
@@ -149,6 +150,7 @@ pit_error *pool_submit(struct pool *p, struct call *c)
                            p->set.name);
         } else if ((e = sched_enqueue(p, c)) == NULL) {
             async_expire_at(p, c, c->queue_deadline_ns);
+            *ret_queued = true;
         }
     }
     if (e != NULL) {
@@ -161,6 +163,21 @@ pit_error *pool_submit(struct pool *p, struct call *c)
 
 /* ---- giving up ---- */
 
+/* The rest of the frame stays with the lane: a big one moves there, what is on its caller's stack is copied. */
+static void keep_rest(struct lane *l, struct call *c)
+{
+    if (c->frame.borrowed) {
+        buf_append(&l->unsent, c->frame.data + c->sent, c->frame.len - c->sent);
+        l->unsent_done = 0;
+        return;
+    }
+    size_t n = c->frame.len;
+    l->unsent = c->frame;
+    l->unsent_done = c->sent;
+    buf_init_fixed(&c->frame, NULL, 0);
+    c->frame.len = c->sent = n; /* its size is still told */
+}
+
 void async_abandon(struct pool *p, struct lane *l, struct flight *f)
 {
     struct call *c = f->call;
@@ -171,10 +188,9 @@ void async_abandon(struct pool *p, struct lane *l, struct flight *f)
     }
     f->call = NULL;
     if (c->sent < c->frame.len) { /* the worker must get the rest, or the ring is useless */
-        buf_append(&l->unsent, c->frame.data + c->sent, c->frame.len - c->sent);
+        keep_rest(l, c);
         if (l->unsent.failed)
             sched_condemn(p, l->worker, PIT_E_WORKER_KILLED, "it was killed: memory ran out in the middle of a message to it");
-        l->unsent_done = 0;
         if (l->sending == c)
             l->sending = NULL;
     }
@@ -184,7 +200,7 @@ void async_abandon(struct pool *p, struct lane *l, struct flight *f)
         lane_move(l, LANE_LOOP);
         list_push_back(&p->loop_lanes, &l->node);
     }
-    l->grace_wanted = true;
+    l->given_up++;
     post_attend(p, l);
 }
 
@@ -328,16 +344,24 @@ static int receive(struct lane *l, struct batch *b)
     return rc;
 }
 
+/* Is part of the call's frame still to be sent? Whatever comes then is no answer to it. */
+static bool still_sending(const struct lane *l, const struct flight *f)
+{
+    return f->call != NULL ? f->call->sent < f->call->frame.len : l->unsent.len != 0 && l->count == 1;
+}
+
 /* Gives the answers to their calls: lock. false: an answer to no call. */
 static bool settle(struct pool *p, struct lane *l, struct batch *b, struct list *done)
 {
     bool good = true;
     for (unsigned i = 0; i < b->n; i++) {
         struct flight *f = lane_head(l);
-        good = good && f != NULL && f->sequence == b->got[i].id;
+        good = good && f != NULL && f->sequence == b->got[i].id && !still_sending(l, f);
         struct call *c = good ? f->call : NULL;
-        if (good)
+        if (good) {
+            l->given_up -= c == NULL;
             lane_pop(l);
+        }
         if (c == NULL) {
             outcome_free(&b->got[i].outcome);
             continue;
@@ -378,16 +402,21 @@ static void watch_room(struct lane *l)
     bool wanted = l->sending != NULL || l->unsent.len != 0;
     uint32_t events = EPOLLIN | (wanted ? (uint32_t)EPOLLOUT : 0);
     if (!w->is_ring && w->control_open && w->control_source.events != events)
-        loop_modify(w->env->loop, &w->control_source, events);
+        sched_watch(w, events);
 }
 
-/* Is there no call on the lane that its caller has given up? */
-static bool nobody_left(const struct lane *l)
+/* The first call of the lane was given up by its caller: its worker has cancel_grace_ms to react. lock; loop. */
+static void watch_grace(struct pool *p, struct lane *l)
 {
-    for (unsigned i = 0; i < l->count; i++)
-        if (l->flights[(l->first + i) % SEGMENT_SLOTS].call == NULL)
-            return false;
-    return true;
+    struct flight *head = lane_head(l);
+    bool given_up = head != NULL && head->call == NULL && !l->worker->dead;
+    if (given_up && l->graced == head->sequence)
+        return;
+    l->graced = given_up ? head->sequence : 0;
+    if (given_up)
+        loop_timer_set(p->env->loop, &l->grace, pool_now(p) + (uint64_t)p->set.cancel_grace_ms * MS);
+    else
+        loop_timer_stop(p->env->loop, &l->grace);
 }
 
 static bool turn_lane(struct pool *p, struct lane *l, struct list *done)
@@ -402,8 +431,7 @@ static bool turn_lane(struct pool *p, struct lane *l, struct list *done)
         sched_condemn(p, l->worker, rc, worker_fault(rc));
     if (!dead && rc == PIT_E_WORKER_LOST)
         sched_lost(p, l->worker);
-    if (nobody_left(l))
-        loop_timer_stop(p->env->loop, &l->grace);
+    watch_grace(p, l);
     if (l->owner == LANE_LOOP && !dead) {
         send_rest(p, l);
         refill(p, l);
@@ -550,9 +578,7 @@ static void on_attend(struct loop_work *w)
     struct pool *p = worker->pool;
     pool_lock(p);
     l->attended = false;
-    if (!worker->dead && l->grace_wanted && !loop_timer_armed(&l->grace) && !nobody_left(l))
-        loop_timer_set(p->env->loop, &l->grace, pool_now(p) + (uint64_t)p->set.cancel_grace_ms * MS);
-    l->grace_wanted = false;
+    watch_grace(p, l);
     if (!worker->dead && l->stalled == 0)
         watch_head(p, l);
     bool last = worker_unref(worker);

@@ -11,6 +11,8 @@
 
 enum step { STEP_DONE, STEP_AGAIN /* in the queue */, STEP_FRAME, STEP_ROOM, STEP_LANE, STEP_EXIT };
 
+enum { LONG_DECODE = 1 << 20 }; /* bytes from which on decoding takes time that matters */
+
 static struct outcome failed(pit_error *e)
 {
     return (struct outcome){.rc = pit_error_code(e), .error = e};
@@ -94,13 +96,17 @@ static enum step take_frame(struct pool *p, struct call *c, const struct channel
     struct frame f;
     int rc = frame_parse(in->data, in->n, &f);
     bool answer = rc == 0 && (f.kind == FRAME_RESULT || f.kind == FRAME_ERROR);
-    if (answer && f.id == c->sequence) {
+    if (answer && f.id == c->sequence && c->sent == c->frame.len) {
         c->bytes_out = in->n;
         c->python_ns = f.stamp;
         uint64_t began = c->observed ? pool_now(p) : 0;
         struct outcome o = call_decode(&f);
         if (c->observed)
             c->deserialize_ns = pool_now(p) - began;
+        if (in->n > LONG_DECODE && pool_now(p) >= c->deadline_ns) {
+            outcome_free(&o);
+            o = failed(expired_error(p, c, false));
+        }
         if (o.error != NULL) {
             error_worker(o.error, c->lane->worker->id);
             error_pool(o.error, p->set.name);
@@ -122,7 +128,7 @@ static enum step take_frame(struct pool *p, struct call *c, const struct channel
 static enum step step_on_lane(struct pool *p, struct call *c, struct channel_frame *in)
 {
     struct channel *ch = c->lane->channel;
-    bool ended = __atomic_load_n(&c->lane->dead, __ATOMIC_ACQUIRE); /* before looking for answers: they come first */
+    bool ended = __atomic_load_n(&c->lane->dead, __ATOMIC_SEQ_CST); /* before looking for answers: they come first */
     int rc = 0;
     if (c->sent < c->frame.len) {
         rc = ch->ops->send(ch, c->frame.data, c->frame.len, &c->sent);
@@ -166,7 +172,7 @@ static bool ride(struct pool *p, struct call *c)
     enum step what;
     channel_frame_init(&in);
     for (bool waited = false;; waited = true) {
-        __atomic_store_n(&c->wake, 0, __ATOMIC_RELEASE);
+        __atomic_store_n(&c->wake, 0, __ATOMIC_SEQ_CST);
         what = step_on_lane(p, c, &in);
         if (what == STEP_DONE || what == STEP_AGAIN)
             break;

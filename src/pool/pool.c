@@ -278,18 +278,29 @@ static void on_dead(struct worker *w)
         replace(p, w); /* its end may take long: memory is torn down at 68 ms per GB */
 }
 
-static void start_ended_badly(struct pool *p, struct worker *w)
+/* Why it did not become ready: what it said, what we killed it for, or how it ended. */
+static pit_error *start_error(struct pool *p, struct worker *w)
 {
-    struct slot *s = &p->slots[w->slot];
     pit_error *e = w->failure;
     char text[EXIT_TEXT_SIZE];
     w->failure = NULL;
+    if (w->end_code == PIT_E_WORKER_CRASH)
+        w->end_code = PIT_E_START_FAILED; /* it never was a worker */
+    if (e == NULL && w->end_code != 0)
+        return worker_end_error(w);
     if (e == NULL)
-        e = error_worker(error_pool(error_new(PIT_E_START_FAILED, "worker %s %s before it was ready", w->id,
-                                              exit_text(w->exit_class, w->how, text)),
-                                    p->set.name), w->id);
+        e = error_new(PIT_E_START_FAILED, "worker %s %s before it was ready", w->id, exit_text(w->exit_class, w->how, text));
+    error_worker(e, w->id);
+    error_pool(e, p->set.name);
     if (w->how.code != 0)
         worker_describe_end(w, e);
+    return e;
+}
+
+static void start_ended_badly(struct pool *p, struct worker *w)
+{
+    struct slot *s = &p->slots[w->slot];
+    pit_error *e = start_error(p, w);
     log_line(p->env->log, PIT_LOG_ERROR, "worker %s did not start: %s", w->id, pit_error_message(e));
     if (telemetry_wants(p->env->telemetry, EVENT_POOL_WORKER_SPAWN_FAILED)) {
         struct event_common common = worker_common(w);
@@ -315,7 +326,7 @@ static void judge_lanes(struct pool *p, struct worker *w, struct list *done)
 {
     for (uint32_t i = 0; w->lanes != NULL && i < p->config.lanes; i++) {
         struct lane *l = &w->lanes[i];
-        __atomic_store_n(&l->dead, true, __ATOMIC_RELEASE);
+        __atomic_store_n(&l->dead, true, __ATOMIC_SEQ_CST);
         loop_timer_stop(p->env->loop, &l->grace);
         loop_timer_stop(p->env->loop, &l->stall);
         if (l->owner == LANE_LOOP) {
@@ -356,8 +367,10 @@ static void on_gone(struct worker *w)
     bool crash = w->exit_class != EXIT_NORMAL && w->ready_ns != 0;
     pool_lock(p);
     judge_lanes(p, w, &done);
+    sched_spread(p); /* what had not started runs on the lanes that are idle now */
     p->crashes += crash;
-    list_remove(&w->node);
+    if (w->exited || !w->spawned) /* else the guard may still speak of it, or be lost */
+        list_remove(&w->node);
     pool_unlock(p);
     async_deliver(p, &done);
     replace(p, w);
@@ -470,7 +483,9 @@ void pool_stop_workers(struct pool *p, bool at_once)
 bool pool_has_workers(struct pool *p)
 {
     pool_lock(p);
-    bool has = !list_empty(&p->workers);
+    bool has = false;
+    LIST_EACH(node, &p->workers)
+        has = has || LIST_ENTRY(node, struct worker, node)->state != PIT_WORKER_GONE;
     if (!has)
         sm_move(&table, &p->state, POOL_STOPPED);
     pool_unlock(p);

@@ -113,7 +113,7 @@ unsigned pool_ready_workers(struct pool *p);         /* any thread */
 /* Carries a call to its outcome on this thread. Blocks. */
 void pool_call(struct pool *p, struct call *c);
 /* Takes a call that the loop carries on: c->done runs when it has its outcome. An error (owned): refused, done does not run. */
-pit_error *pool_submit(struct pool *p, struct call *c);
+pit_error *pool_submit(struct pool *p, struct call *c, bool *ret_queued);
 void pool_cancel(struct pool *p, struct call *c, const char *reason);
 
 /* ---- the loop's part ---- */

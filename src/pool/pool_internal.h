@@ -38,6 +38,7 @@ void sched_finish(struct pool *p, struct call *c, struct outcome o); /* lock: th
 void sched_wake(struct pool *p, struct call *c);               /* lock: the waiting thread looks again */
 void sched_condemn(struct pool *p, struct worker *w, int code, const char *text); /* lock: any thread: the loop kills it */
 void sched_lost(struct pool *p, struct worker *w);             /* lock: any thread: its channel has ended, the loop sees to it */
+void sched_watch(struct worker *w, uint32_t events);           /* lock: of its control socket */
 void sched_hold_socket(struct lane *l, bool by_caller);        /* lock: who reads the control socket */
 
 /* ---- async.c ---- */
@@ -56,7 +57,7 @@ pit_error *expired_error(struct pool *p, struct call *c, bool in_queue);
 void report_call(struct pool *p, struct call *c);              /* no lock: call.stop and its like */
 void report_start(struct pool *p, struct call *c);
 void report_queued(struct pool *p, struct call *c);
-void report_cancelled(struct pool *p, struct call *c, int rung, const char *reason); /* any lock */
+void report_cancelled(struct pool *p, struct call *c, int rung, const char *reason); /* no lock */
 const char *pool_correlation(struct pool *p, struct call *c);
 
 #endif

@@ -60,12 +60,13 @@ void pool_list(struct pool *p, struct worker_rows *rows)
     } else {
         rows->items = items;
         LIST_EACH(node, &p->workers)
-            fill(&items[rows->n++], p, LIST_ENTRY(node, struct worker, node));
+            if (LIST_ENTRY(node, struct worker, node)->state != PIT_WORKER_GONE)
+                fill(&items[rows->n++], p, LIST_ENTRY(node, struct worker, node));
     }
     pool_unlock(p);
     if (items == NULL)
         return;
-    qsort(items + first, n, sizeof *items, by_slot);
+    qsort(items + first, rows->n - first, sizeof *items, by_slot);
     for (size_t i = 0; i < rows->n; i++) {
         items[i].info.id = items[i].id;
         items[i].info.pool = items[i].pool;

@@ -27,12 +27,18 @@ struct lane *sched_take(struct pool *p)
     return node != NULL ? LIST_ENTRY(node, struct lane, node) : NULL;
 }
 
+void sched_watch(struct worker *w, uint32_t events)
+{
+    if (loop_modify(w->env->loop, &w->control_source, events) != 0)
+        sched_condemn(w->pool, w, PIT_E_SYSTEM_ERROR, "it was killed: its control socket could not be watched");
+}
+
 /* A worker without rings talks on its control socket: while a caller holds the lane, it reads there, not the loop. */
 void sched_hold_socket(struct lane *l, bool by_caller)
 {
     struct worker *w = l->worker;
     if (!w->is_ring && w->control_open)
-        loop_modify(w->env->loop, &w->control_source, by_caller ? 0 : EPOLLIN);
+        sched_watch(w, by_caller ? 0 : EPOLLIN);
 }
 
 static void worker_busy(struct worker *w)

@@ -12,6 +12,7 @@
 
 #define CODEC_MAX_DEPTH 128
 #define CODEC_MAX_BIGINT_BITS (1u << 20)
+#define CODEC_MAX_ENTRIES (1u << 20) /* of all maps of a value: each costs a comparison sort its share */
 #define CODEC_PATH 256
 
 struct codec_error {

@@ -30,6 +30,7 @@ struct level {
 
 struct measure {
     const uint8_t *begin, *p;
+    size_t entries; /* of maps */
     size_t nodes, words, bytes; /* words: of 8 bytes, for bigints */
     struct level stack[2 * MP_MAX_DEPTH + 2];
     unsigned top;
@@ -61,6 +62,9 @@ static bool open_level(struct measure *m, uint32_t count, bool map, const uint8_
     if (depth > MP_MAX_DEPTH)
         return refuse(m, PIT_E_LIMIT_EXCEEDED, "more than 128 levels of containers");
     m->nodes += count + (map ? index_nodes(count / 2) : 0);
+    m->entries += map ? count / 2 : 0;
+    if (m->entries > CODEC_MAX_ENTRIES)
+        return refuse(m, PIT_E_LIMIT_EXCEEDED, "more than 2^20 entries in maps");
     m->stack[++m->top] = (struct level){.end = end,
                                         .left = count,
                                         .depth = (uint16_t)depth,
@@ -168,6 +172,7 @@ static bool measure_value(struct measure *m, const uint8_t *p, size_t n, size_t 
 {
     m->begin = m->p = p;
     m->nodes = 1;
+    m->entries = 0;
     m->words = m->bytes = 0;
     m->top = 0;
     m->ext = 0;

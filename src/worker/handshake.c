@@ -10,8 +10,10 @@
 
 static pit_value *decode_map(const struct frame *f)
 {
+    static const struct codec_limits small = {.max_bytes = 16 << 20};
+    enum { CONTROL_MAX = 1 << 20 }; /* the loop decodes these: nobody may keep it long */
     pit_value *v = NULL;
-    if (codec_decode(f->payload, f->payload_n, NULL, &v, NULL, NULL) != 0)
+    if (f->payload_n > CONTROL_MAX || codec_decode(f->payload, f->payload_n, &small, &v, NULL, NULL) != 0)
         return NULL;
     if (pit_value_kind(v) == PIT_KIND_MAP)
         return v;
@@ -122,7 +124,7 @@ static int make_lanes(struct worker *w)
 
 void handshake_announce(struct worker *w)
 {
-    if (w->ready == NULL || w->pidfd < 0 || w->dead)
+    if (!w->said_ready || w->pidfd < 0 || w->dead)
         return;
     loop_timer_stop(w->env->loop, &w->ready_timer);
     w->ready_ns = w->env->os->now_ns();
@@ -133,10 +135,10 @@ void handshake_announce(struct worker *w)
         w->events->ready(w);
 }
 
-static int on_ready(struct worker *w, pit_value *ready)
+static int on_ready(struct worker *w)
 {
-    w->ready = ready;
     int rc = make_lanes(w);
+    w->said_ready = rc == 0;
     if (rc == 0)
         handshake_announce(w);
     return rc;
@@ -187,9 +189,11 @@ int handshake_frame(struct worker *w, const struct frame *f)
         pit_value_free(hello);
         return rc;
     }
-    if (f->kind == FRAME_READY && starting && w->hello && w->ready == NULL) {
-        pit_value *ready = decode_map(f);
-        return ready != NULL ? on_ready(w, ready) : PIT_E_PROTOCOL_ERROR;
+    if (f->kind == FRAME_READY && starting && w->hello && !w->said_ready) {
+        pit_value *ready = decode_map(f); /* tools and capabilities: nothing here needs them yet, but they must be readable */
+        int rc = ready != NULL ? on_ready(w) : PIT_E_PROTOCOL_ERROR;
+        pit_value_free(ready);
+        return rc;
     }
     if (f->kind == FRAME_FAILED && starting) {
         on_failed(w, f);

@@ -52,7 +52,8 @@ struct lane {
     unsigned first, count;
     struct flight flights[SEGMENT_SLOTS];
     bool windowed;              /* a LOOP lane: all its calls are short, more may be written ahead */
-    bool grace_wanted;
+    unsigned given_up;          /* flights without a call */
+    uint64_t graced;            /* the sequence of the flight that `grace` runs for; 0: it does not */
     bool attended;              /* `attend` is posted */
     uint64_t stalled;           /* the first call's sequence when `stall` was set */
     struct loop_timer grace;    /* runs out: the worker is killed */

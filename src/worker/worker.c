@@ -75,7 +75,6 @@ void worker_free(struct worker *w)
     capture_finish(&w->out);
     capture_finish(&w->err);
     pit_error_free(w->failure);
-    pit_value_free(w->ready);
     mem_free(w->lanes);
     mem_free(w);
 }
@@ -197,6 +196,7 @@ static void on_exited(struct guard_child *c, struct guard_exit how)
     w->how = how;
     worker_finish(w);
     poollock_acquire(w->config->lock);
+    list_remove(&w->node);
     bool last = worker_unref(w);
     poollock_release(w->config->lock);
     if (last)
@@ -296,6 +296,19 @@ void worker_lost(struct worker *w)
     worker_fail(w, 0, NULL, NULL);
 }
 
+/* Without rings the lane's owner reads the same socket: the lock is held so that nobody takes the lane meanwhile. */
+static int receive(struct worker *w, struct channel_frame *in, bool *ret_mine)
+{
+    *ret_mine = true;
+    if (w->lanes == NULL || w->is_ring)
+        return w->control->ops->recv(w->control, in);
+    poollock_acquire(w->config->lock);
+    *ret_mine = w->lanes[0].owner == LANE_IDLE || w->lanes[0].owner == LANE_CLOSED;
+    int rc = *ret_mine ? w->control->ops->recv(w->control, in) : CHANNEL_AGAIN;
+    poollock_release(w->config->lock);
+    return rc;
+}
+
 /* Frames that are no answers: everything before READY, log lines later. A worker on the socket whose lane is in use is read by the
  * lane's owner. */
 static void on_control(struct loop_source *s, uint32_t events)
@@ -304,10 +317,8 @@ static void on_control(struct loop_source *s, uint32_t events)
     struct channel_frame in;
     channel_frame_init(&in);
     for (int turns = 0; turns < 64 && w->control_open; turns++) {
-        poollock_acquire(w->config->lock);
-        bool mine = w->lanes == NULL || w->is_ring || w->lanes[0].owner == LANE_IDLE || w->lanes[0].owner == LANE_CLOSED;
-        int rc = mine ? w->control->ops->recv(w->control, &in) : CHANNEL_AGAIN;
-        poollock_release(w->config->lock);
+        bool mine;
+        int rc = receive(w, &in, &mine);
         if (rc == CHANNEL_AGAIN) {
             if (!mine && (events & (EPOLLHUP | EPOLLERR)) != 0)
                 worker_lost(w);
@@ -331,6 +342,10 @@ static void on_control(struct loop_source *s, uint32_t events)
 static void on_ready_timeout(struct loop_timer *t)
 {
     struct worker *w = LIST_ENTRY(t, struct worker, ready_timer);
+    if (w->pid == 0 && w->env->guard != NULL) { /* it has not even been spawned: the guard is stuck, and every start with it */
+        guard_give_up(w->env->guard, "it does not answer");
+        return;
+    }
     pit_error *e = error_new(PIT_E_START_TIMEOUT, "worker %s was not ready after %lld ms", w->id, (long long)w->config->ready_timeout_ms);
     error_suggest(e, "a slow import? raise worker_ready_timeout_ms");
     w->failure = w->failure != NULL ? (pit_error_free(e), w->failure) : e;
@@ -359,6 +374,11 @@ static void on_err_dropped(struct capture *c)
 
 static void spawn_failed(struct worker *w, int error, const char *call)
 {
+    if (error == GUARD_GONE) {
+        worker_fail(w, PIT_E_GUARD_LOST, "the guard process died", NULL);
+        on_exited(&w->child, (struct guard_exit){0});
+        return;
+    }
     const char *cwd = w->config->cwd;
     const char *what = strcmp(call, "chdir") == 0 && cwd != NULL ? cwd : w->config->argv[0]; /* what the call was about */
     pit_error *e = error_new(error == ENOENT || error == EACCES || error == ENOEXEC ? PIT_E_START_FAILED : PIT_E_SYSTEM_ERROR,

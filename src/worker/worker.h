@@ -9,7 +9,8 @@
  *  3. `expected` is set before any signal or STOP of ours. `dead` means: no call may be given to it any more. GONE comes last: the
  *     process has ended and its exit status is known, or will never be.
  *  4. on_dead comes once (it can serve no longer: replace it); on_gone comes once, after on_dead; then nothing more.
- *  5. A worker lives until it is GONE and its last reference (the pool's, one for each lane that a caller holds) is dropped.
+ *  5. A worker lives until it is GONE and its last reference is dropped: the pool's, the guard's (until its exit is told), one for each lane
+ *     that a caller holds, one for each lane that the loop has been asked to attend to.
  *
  * Failure modes: whatever the worker sends, or does not, ends it alone. Its exit status may be lost with the guard. */
 #ifndef PIT_WORKER_WORKER_H
@@ -97,12 +98,11 @@ struct worker {
     struct loop_source control_source, pidfd_source;
     struct loop_timer ready_timer, stop_timer, status_timer;
     struct capture out, err;
-    bool spawned, hello, exited, control_open, is_ring, term_sent;
+    bool spawned, hello, said_ready, exited, control_open, is_ring, term_sent;
     uint64_t started_ns, ready_ns;
     struct guard_exit how;
     enum exit_class exit_class;
     pit_error *failure;    /* why it did not become ready */
-    pit_value *ready;      /* the READY frame's map: tools and capabilities */
     bool replace; /* the pool's: a successor is still to be started */
 };
 
