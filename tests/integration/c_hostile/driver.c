@@ -6,6 +6,7 @@
  *   {"op": "wait" | "join", "index"}         the outcome of the index-th submitted call, or of the call on the index-th thread
  *   {"op": "cancel", "index", "reason"}
  *   {"op": "echo", "kind", "size"}           sends a large value to the command "echo" and compares what comes back
+ *   {"op": "discard", "command", "argument"} a call whose result is thrown away
  *   {"op": "stats"}  {"op": "workers"}  {"op": "close"}
  *
  * An answer has "rc", and "result" (JSON text) or "error" (pit_error_json) and "text" (pit_error_string). */
@@ -234,6 +235,17 @@ static pit_value *echo(const pit_value *request)
     return answer;
 }
 
+/* A call whose result nobody wants: what it costs to read it is the library's alone. */
+static pit_value *discard(const pit_value *request)
+{
+    pit_value *args = pit_pack("[s]", text_of(request, "argument"));
+    pit_call_options o = options_of(request);
+    pit_error *err = NULL;
+    int rc = pit_call(host, text_of(request, "command"), args, &o, NULL, &err);
+    pit_value_free(args);
+    return outcome(rc, err);
+}
+
 static pit_value *stats(void)
 {
     pit_stats s = PIT_STATS_INIT;
@@ -294,6 +306,8 @@ static pit_value *handle(const pit_value *request)
         return outcome(pit_future_cancel(futures[number_of(request, "index")], text_of(request, "reason")), NULL);
     if (strcmp(op, "echo") == 0)
         return echo(request);
+    if (strcmp(op, "discard") == 0)
+        return discard(request);
     if (strcmp(op, "stats") == 0)
         return stats();
     if (strcmp(op, "workers") == 0)
