@@ -297,25 +297,6 @@ static pit_error *start_error(struct pool *p, struct worker *w)
     return e;
 }
 
-/* Why it did not become ready: what it said, what we killed it for, or how it ended. */
-static pit_error *start_error(struct pool *p, struct worker *w)
-{
-    pit_error *e = w->failure;
-    char text[EXIT_TEXT_SIZE];
-    w->failure = NULL;
-    if (w->end_code == PIT_E_WORKER_CRASH)
-        w->end_code = PIT_E_START_FAILED; /* it never was a worker */
-    if (e == NULL && w->end_code != 0)
-        return worker_end_error(w);
-    if (e == NULL)
-        e = error_new(PIT_E_START_FAILED, "worker %s %s before it was ready", w->id, exit_text(w->exit_class, w->how, text));
-    error_worker(e, w->id);
-    error_pool(e, p->set.name);
-    if (w->how.code != 0)
-        worker_describe_end(w, e);
-    return e;
-}
-
 static void start_ended_badly(struct pool *p, struct worker *w)
 {
     struct slot *s = &p->slots[w->slot];
