@@ -137,7 +137,8 @@ PIT_API void pit_value_free(pit_value *v);
 enum { PIT_JSON_PRETTY = 1, PIT_JSON_ASCII = 2 };
 /* deserialization_failed with line and column in the message and the details. */
 PIT_API int pit_value_parse_json(const char *text, size_t n, pit_value **ret, pit_error **reterr);
-/* One block, freed with pit_free(); NULL when v is failed or from pit_args(), or memory ran out. */
+/* One block, freed with pit_free(); NULL when v is failed or from pit_args(), holds more than two integers of the largest size (2^20 bits:
+ * digits take time with the square of it), or memory ran out. */
 PIT_API char *pit_value_to_json(const pit_value *v, int flags);
 
 #ifdef __cplusplus

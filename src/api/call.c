@@ -5,6 +5,7 @@
 #include "api/api.h"
 #include "base/alloc.h"
 #include "pool/pool_internal.h"
+#include "wire/json.h"
 #include "wire/mp.h"
 
 enum { COMMAND_MAX = 256, ID_MAX = 256 };
@@ -224,8 +225,13 @@ int pit_call_json(pit *p, const char *command, const char *json, size_t n, const
     pit_value_free(args);
     if (rc != 0)
         return rc;
-    char *text = pit_value_to_json(result, 0);
+    struct buf b = {0};
+    rc = json_write(&b, result, 0);
+    char *text = rc == 0 ? buf_take_str(&b) : NULL;
+    buf_finish(&b);
     pit_value_free(result);
+    if (rc == PIT_E_LIMIT_EXCEEDED)
+        return error_set(reterr, rc, "the result has too many digits in huge integers to be written as JSON");
     if (text == NULL)
         return error_set(reterr, PIT_E_ALLOCATION_FAILED, "out of memory while the result was written as JSON");
     if (ret_n != NULL)

@@ -85,6 +85,8 @@ static void collect(pid_t pid)
         ;
 }
 
+#define EXEC_WAIT_NS UINT64_C(2000000000)
+
 int linux_spawn(const char *path, char *const argv[], char *const envp[], const int *fds, int n_fds, pid_t *ret_pid,
                 int *ret_pidfd)
 {
@@ -101,7 +103,10 @@ int linux_spawn(const char *path, char *const argv[], char *const envp[], const 
     int error = pid < 0 ? errno : 0;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     linux_close(report[1]);
-    if (pid > 0 && LINUX_RETRY(read(report[0], &error, sizeof error)) == (long long)sizeof error)
+    /* The child has exec'd or failed by now. Waiting has an end all the same: where vfork is fork it may take a moment, and another thread
+     * that forks without exec has a copy of the pipe's other end. */
+    if (pid > 0 && linux_poll_one(report[0], false, linux_now_ns() + EXEC_WAIT_NS) > 0 &&
+        LINUX_RETRY(read(report[0], &error, sizeof error)) == (long long)sizeof error)
         collect(pid);
     linux_close(report[0]);
     if (error != 0)

@@ -15,7 +15,11 @@ struct writer {
     struct buf *b;
     int flags;
     unsigned indent;
+    uint64_t big_work; /* squares of the sizes of big integers so far */
 };
+
+/* Turning an integer into decimal digits takes time with the square of its size: two of the largest ones (2^17 bytes) in a document. */
+#define BIG_WORK_MAX (UINT64_C(2) << 34)
 
 static int write_value(struct writer *w, const pit_value *v);
 
@@ -103,6 +107,9 @@ static int put_int(struct writer *w, const pit_value *v)
             buf_printf(w->b, "%lld", (long long)v->i);
         return 0;
     }
+    w->big_work += (uint64_t)v->big->n * v->big->n;
+    if (w->big_work > BIG_WORK_MAX)
+        return PIT_E_LIMIT_EXCEEDED;
     const char *text = pit_value_text(v);
     if (text == NULL)
         return PIT_E_ALLOCATION_FAILED;
