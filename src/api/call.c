@@ -38,7 +38,8 @@ static pit_error *check_options(const pit_call_options *o)
     if (o->fail_fast < PIT_OFF || o->fail_fast > PIT_ON)
         return error_new(PIT_E_INVALID_PARAMETER, "fail_fast is PIT_ON, PIT_OFF or 0");
     if (o->timeout_ms < 0 && o->timeout_ms != PIT_INFINITE)
-        return error_new(PIT_E_INVALID_TIMEOUT, "timeout_ms: %lld; a call needs a positive number of milliseconds, or PIT_INFINITE",
+        return error_new(PIT_E_INVALID_TIMEOUT,
+                         "timeout_ms: %lld; a call needs a positive number of milliseconds, or PIT_INFINITE",
                          (long long)o->timeout_ms);
     return NULL;
 }
@@ -76,8 +77,8 @@ static void observe(struct call *c, struct host *h)
 }
 
 /* Fills a call, encodes it. *ret_pool; NULL or an error (owned). */
-static pit_error *begin(pit *p, struct call *c, const char *command, const struct call_args *args, const pit_call_options *given,
-                        struct pool **ret_pool)
+static pit_error *begin(pit *p, struct call *c, const char *command, const struct call_args *args,
+                        const pit_call_options *given, struct pool **ret_pool)
 {
     pit_call_options o = PIT_CALL_OPTIONS_INIT;
     pit_error *e = check_command(command);
@@ -200,7 +201,8 @@ int pit_callfv(pit *p, const char *command, const pit_call_options *o, pit_value
     return rc;
 }
 
-int pit_callf(pit *p, const char *command, const pit_call_options *o, pit_value **ret, pit_error **reterr, const char *format, ...)
+int pit_callf(pit *p, const char *command, const pit_call_options *o, pit_value **ret, pit_error **reterr, const char *format,
+              ...)
 {
     va_list ap;
     va_start(ap, format);
@@ -209,8 +211,8 @@ int pit_callf(pit *p, const char *command, const pit_call_options *o, pit_value 
     return rc;
 }
 
-int pit_call_json(pit *p, const char *command, const char *json, size_t n, const pit_call_options *o, char **ret_json, size_t *ret_n,
-                  pit_error **reterr)
+int pit_call_json(pit *p, const char *command, const char *json, size_t n, const pit_call_options *o, char **ret_json,
+                  size_t *ret_n, pit_error **reterr)
 {
     pit_value *args = NULL, *result = NULL;
     int rc = json != NULL ? pit_value_parse_json(json, n, &args, reterr) : 0;
@@ -251,12 +253,12 @@ struct pit_future {
     pit *pit;
     struct pool *pool;
     const struct os_ops *os;
-    uint32_t refs;   /* atomic */
-    uint32_t guard;  /* a small lock for on_done: 0 free, 1 held */
+    uint32_t refs;  /* atomic */
+    uint32_t guard; /* a small lock for on_done: 0 free, 1 held */
     void (*fn)(pit_future *f, void *user);
     void *user;
-    bool told;       /* under guard: fn has run, or there was none when it was time */
-    char *texts;     /* command, session id, correlation id: the call borrows them */
+    bool told;   /* under guard: fn has run, or there was none when it was time */
+    char *texts; /* command, session id, correlation id: the call borrows them */
 };
 
 static void future_unref(pit_future *f)
@@ -350,7 +352,8 @@ static pit_error *submit(pit *p, pit_future *f, const char *command, const pit_v
     return e;
 }
 
-int pit_submit(pit *p, const char *command, const pit_value *args, const pit_call_options *o, pit_future **ret, pit_error **reterr)
+int pit_submit(pit *p, const char *command, const pit_value *args, const pit_call_options *o, pit_future **ret,
+               pit_error **reterr)
 {
     int rc = api_enter(p);
     if (rc != 0)

@@ -55,7 +55,8 @@ static int await_ready(pit *p, const char *name, bool all, int64_t timeout_ms, p
     if (e == NULL && timeout_ms < PIT_NOW)
         e = error_new(PIT_E_INVALID_TIMEOUT, "timeout_ms: %lld", (long long)timeout_ms);
     if (e == NULL)
-        e = host_await(p->host, pool, all, timeout_ms == PIT_NOW ? 1 : host_deadline(p->host, timeout_ms), PIT_E_POOL_NOT_INITIALIZED);
+        e = host_await(p->host, pool, all, timeout_ms == PIT_NOW ? 1 : host_deadline(p->host, timeout_ms),
+                       PIT_E_POOL_NOT_INITIALIZED);
     rc = error_give(reterr, e);
     api_leave(p);
     return rc;

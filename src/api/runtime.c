@@ -60,9 +60,12 @@ int api_enter_blocking(pit *p)
 int api_refused(pit_error **reterr, int rc)
 {
     switch (rc) {
-    case PIT_E_WRONG_THREAD: return error_set(reterr, rc, "a function that blocks was called from a callback");
-    case PIT_E_INVALID_REQUEST: return error_set(reterr, rc, "the handle is NULL");
-    default: return error_set(reterr, rc, "%s", pit_strerror(rc));
+    case PIT_E_WRONG_THREAD:
+        return error_set(reterr, rc, "a function that blocks was called from a callback");
+    case PIT_E_INVALID_REQUEST:
+        return error_set(reterr, rc, "the handle is NULL");
+    default:
+        return error_set(reterr, rc, "%s", pit_strerror(rc));
     }
 }
 

@@ -13,8 +13,9 @@ enum { MAX_WORKERS = 150, RING_BYTES = 64 * 1024, RING_MIN = 4096, RING_MAX = 64
 
 /* X(name, timeout_ms, queue_timeout_ms) */
 #define TIMEOUT_PROFILE_LIST(X)                                                                                                \
-    X(balanced, 300000, 10000) X(production, 300000, 10000) X(production_strict, 60000, 5000) X(development, 900000, 60000)    \
-    X(ml_inference, 900000, 60000) X(batch, 3600000, 300000)
+    X(balanced, 300000, 10000)                                                                                                 \
+    X(production, 300000, 10000) X(production_strict, 60000, 5000) X(development, 900000, 60000)                               \
+        X(ml_inference, 900000, 60000) X(batch, 3600000, 300000)
 
 static const struct profile {
     const char *name;
@@ -46,7 +47,8 @@ static char *sanitised(const char *name)
 {
     char *copy = mem_strdup(name), *to = copy;
     for (char *from = copy; copy != NULL && *from != '\0'; from++)
-        if ((*from >= 'a' && *from <= 'z') || (*from >= 'A' && *from <= 'Z') || (*from >= '0' && *from <= '9') || *from == '_' || *from == '-')
+        if ((*from >= 'a' && *from <= 'z') || (*from >= 'A' && *from <= 'Z') || (*from >= '0' && *from <= '9') ||
+            *from == '_' || *from == '-')
             *to++ = *from;
     if (copy != NULL)
         *to = '\0';
@@ -83,8 +85,10 @@ pit_error *host_settings_read(const struct os_ops *os, const pit_options *o, str
     struct env env = {0};
     struct host_settings s = {.drive = o->drive != 0 ? o->drive : PIT_DRIVE_THREAD,
                               .max_workers = o->max_workers != 0 ? o->max_workers : MAX_WORKERS};
-    if (!duration_read(o->shutdown_timeout_ms, 15000, &s.shutdown_timeout_ms) || !duration_read(o->drain_timeout_ms, 30000, &s.drain_timeout_ms))
-        return error_new(PIT_E_INVALID_TIMEOUT, "shutdown_timeout_ms and drain_timeout_ms are milliseconds, PIT_NOW or PIT_INFINITE");
+    if (!duration_read(o->shutdown_timeout_ms, 15000, &s.shutdown_timeout_ms) ||
+        !duration_read(o->drain_timeout_ms, 30000, &s.drain_timeout_ms))
+        return error_new(PIT_E_INVALID_TIMEOUT,
+                         "shutdown_timeout_ms and drain_timeout_ms are milliseconds, PIT_NOW or PIT_INFINITE");
     env_put_all(&env, (const char *const *)environ);
     env_put_all(&env, o->env);
     s.environ = env_take(&env);
@@ -136,7 +140,8 @@ static pit_error *read_adapter(const struct os_ops *os, const char *adapter, cha
     int rc = os->real_path(file, path);
     mem_free(file);
     if (rc != 0) {
-        pit_error *e = error_new(PIT_E_ADAPTER_INVALID, "the adapter %.*s cannot be read: %s", (int)(suffix - adapter) + 3, adapter, strerror(-rc));
+        pit_error *e = error_new(PIT_E_ADAPTER_INVALID, "the adapter %.*s cannot be read: %s", (int)(suffix - adapter) + 3,
+                                 adapter, strerror(-rc));
         return error_suggest(e, "give the path of a .py file, relative to the working directory of the program");
     }
     struct buf b = {0};
@@ -195,14 +200,16 @@ static pit_error *read_durations(const pit_pool_options *o, struct pool_settings
 static pit_error *read_numbers(const struct os_ops *os, const pit_pool_options *o, struct pool_settings *s)
 {
     if (o->workers < 0 || o->workers > MAX_POOL_WORKERS)
-        return error_new(PIT_E_INVALID_POOL_SIZE, "pool %s: %d workers; it needs 1 to %d", o->name, o->workers, MAX_POOL_WORKERS);
+        return error_new(PIT_E_INVALID_POOL_SIZE, "pool %s: %d workers; it needs 1 to %d", o->name, o->workers,
+                         MAX_POOL_WORKERS);
     if (o->max_queue_size < PIT_NONE || o->startup_batch_size < 0)
         return error_new(PIT_E_INVALID_PARAMETER, "pool %s: max_queue_size and startup_batch_size are not negative", o->name);
     if (o->channel < 0 || o->channel > PIT_CHANNEL_SOCKET)
         return error_new(PIT_E_INVALID_PARAMETER, "pool %s: channel: %d is no PIT_CHANNEL_", o->name, o->channel);
     size_t ring = o->ring_bytes != 0 ? o->ring_bytes : RING_BYTES;
     if (ring < RING_MIN || ring > RING_MAX || (ring & (ring - 1)) != 0)
-        return error_new(PIT_E_INVALID_PARAMETER, "pool %s: ring_bytes is a power of two from %d to %d", o->name, RING_MIN, RING_MAX);
+        return error_new(PIT_E_INVALID_PARAMETER, "pool %s: ring_bytes is a power of two from %d to %d", o->name, RING_MIN,
+                         RING_MAX);
     size_t frame = o->max_frame_bytes != 0 ? o->max_frame_bytes : FRAME_MAX_DEFAULT;
     if (frame < 4096 || frame > INT32_MAX)
         return error_new(PIT_E_INVALID_PARAMETER, "pool %s: max_frame_bytes is 4096 to %d", o->name, INT32_MAX);
@@ -226,7 +233,8 @@ static pit_error *read_texts(const struct os_ops *os, const pit_pool_options *o,
     s->adapter_args = mem_strv_dup(o->adapter_args, &ok[1]);
     s->env = mem_strv_dup(o->env, &ok[2]);
     s->python_path = mem_strv_dup(o->python_path, &ok[3]);
-    if (s->name == NULL || (o->python != NULL && s->python == NULL) || (o->cwd != NULL && s->cwd == NULL) || !ok[0] || !ok[1] || !ok[2] || !ok[3])
+    if (s->name == NULL || (o->python != NULL && s->python == NULL) || (o->cwd != NULL && s->cwd == NULL) || !ok[0] || !ok[1] ||
+        !ok[2] || !ok[3])
         return no_memory();
     return o->adapter != NULL ? read_adapter(os, o->adapter, &s->adapter) : NULL;
 }
@@ -243,7 +251,8 @@ pit_error *pool_settings_read(const struct os_ops *os, const pit_pool_options *g
     if (!name_is_good(o.name))
         return error_new(PIT_E_INVALID_POOL_NAME, "%s", pit_strerror(PIT_E_INVALID_POOL_NAME));
     if ((o.adapter == NULL) == (o.command == NULL || o.command[0] == NULL))
-        return error_new(o.adapter == NULL ? PIT_E_MISSING_KEY : PIT_E_CONFIG_CONFLICT, "pool %s needs an adapter or a command, not both", o.name);
+        return error_new(o.adapter == NULL ? PIT_E_MISSING_KEY : PIT_E_CONFIG_CONFLICT,
+                         "pool %s needs an adapter or a command, not both", o.name);
     if (o.adapter != NULL && o.adapter[0] == '\0')
         return error_new(PIT_E_ADAPTER_INVALID, "pool %s: the adapter's name is empty", o.name);
     pit_error *e = read_numbers(os, &o, &s);

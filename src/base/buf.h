@@ -18,7 +18,7 @@ struct buf {
 
 void buf_init_fixed(struct buf *b, void *data, size_t cap);
 void buf_init_on(struct buf *b, void *data, size_t cap); /* begins in the caller's memory, goes on in the heap */
-void buf_finish(struct buf *b); /* frees; b is empty and usable again */
+void buf_finish(struct buf *b);                          /* frees; b is empty and usable again */
 /* Room for n more bytes at data + len (the caller then adds to len); NULL when failed. */
 uint8_t *buf_reserve(struct buf *b, size_t n);
 void buf_append(struct buf *b, const void *data, size_t n);

@@ -71,11 +71,11 @@ struct os_ops {
     /* events: struct epoll_event *; count; deadline 0: does not wait */
     int (*epoll_wait)(int ep, void *events, int max, uint64_t deadline_ns);
     int (*eventfd)(void);
-    int (*cpu)(void); /* of this thread */
+    int (*cpu)(void);          /* of this thread */
     int (*cpus_allowed)(void); /* how many this thread may use, at least 1 */
     pid_t (*getpid)(void);
-    int (*access)(const char *path, int mode);        /* of access(2) */
-    int (*real_path)(const char *path, char ret[]);   /* absolute, without links; ret: PATH_MAX bytes */
+    int (*access)(const char *path, int mode);      /* of access(2) */
+    int (*real_path)(const char *path, char ret[]); /* absolute, without links; ret: PATH_MAX bytes */
     /* a thread in which every signal is blocked, so that the program's handlers never run there */
     int (*thread_start)(pthread_t *ret, void *(*fn)(void *), void *arg);
     /* a page that holds 1, and 0 in a forked child; NULL: no memory */

@@ -53,7 +53,8 @@ struct lane *async_lane(struct pool *p, struct call *c)
     struct lane *best = sched_take(p);
     if (best != NULL || !c->is_short || p->queue.depth != 0)
         return best;
-    LIST_EACH(node, &p->loop_lanes) {
+    LIST_EACH(node, &p->loop_lanes)
+    {
         struct lane *l = LIST_ENTRY(node, struct lane, node);
         if (lane_has_room(l, true) && (best == NULL || l->count < best->count))
             best = l;
@@ -146,8 +147,9 @@ pit_error *pool_submit(struct pool *p, struct call *c, bool *ret_queued)
         if (l != NULL) {
             async_dispatch(p, l, c);
         } else if (c->fail_fast) {
-            e = error_pool(error_new(PIT_E_NO_WORKERS_AVAILABLE, "no worker of pool %s is free, and the call must not wait", p->set.name),
-                           p->set.name);
+            e = error_pool(
+                error_new(PIT_E_NO_WORKERS_AVAILABLE, "no worker of pool %s is free, and the call must not wait", p->set.name),
+                p->set.name);
         } else if ((e = sched_enqueue(p, c)) == NULL) {
             async_expire_at(p, c, c->queue_deadline_ns);
             *ret_queued = true;
@@ -451,7 +453,7 @@ bool pool_turn(struct pool *p)
     pool_lock(p);
     size_t n = 0;
     LIST_EACH(node, &p->loop_lanes)
-        n++;
+    n++;
     struct list *node = list_first(&p->loop_lanes);
     for (; n > 0 && node != NULL && node != &p->loop_lanes; n--) {
         struct list *next = node->next; /* only this thread takes lanes out of the list */
@@ -470,7 +472,8 @@ bool pool_arm(struct pool *p)
 {
     bool quiet = true;
     pool_lock(p);
-    LIST_EACH(node, &p->loop_lanes) {
+    LIST_EACH(node, &p->loop_lanes)
+    {
         struct lane *l = LIST_ENTRY(node, struct lane, node);
         if (l->dead)
             continue;
@@ -487,7 +490,8 @@ bool pool_arm(struct pool *p)
 void pool_disarm(struct pool *p)
 {
     pool_lock(p);
-    LIST_EACH(node, &p->loop_lanes) {
+    LIST_EACH(node, &p->loop_lanes)
+    {
         struct lane *l = LIST_ENTRY(node, struct lane, node);
         if (l->armed && !l->dead)
             l->channel->ops->disarm(l->channel);

@@ -130,11 +130,11 @@ static bool before_sleep(void *user)
     struct host *h = user;
     bool quiet = true;
     LIST_EACH(node, &h->pools)
-        if (pool_turn(LIST_ENTRY(node, struct pool, node)))
-            quiet = false;
+    if (pool_turn(LIST_ENTRY(node, struct pool, node)))
+        quiet = false;
     LIST_EACH(node, &h->pools)
-        if (!pool_arm(LIST_ENTRY(node, struct pool, node)))
-            quiet = false;
+    if (!pool_arm(LIST_ENTRY(node, struct pool, node)))
+        quiet = false;
     return quiet;
 }
 
@@ -144,7 +144,7 @@ static void after_sleep(void *user)
     if (h->set.drive == PIT_DRIVE_HOST)
         return; /* the foreign loop sleeps when pit_dispatch has returned: the lanes stay armed */
     LIST_EACH(node, &h->pools)
-        pool_disarm(LIST_ENTRY(node, struct pool, node));
+    pool_disarm(LIST_ENTRY(node, struct pool, node));
 }
 
 static void *loop_thread(void *arg)
@@ -217,7 +217,7 @@ static void on_lost(void *user, const char *why)
     h->lost_guard = h->env.guard;
     h->env.guard = NULL;
     LIST_EACH(node, &h->pools)
-        pool_guard_lost(LIST_ENTRY(node, struct pool, node));
+    pool_guard_lost(LIST_ENTRY(node, struct pool, node));
     interpreters_guard_lost(h);
     loop_post(h->loop, &h->guard_work);
 }
@@ -227,7 +227,8 @@ static pit_error *start_guard(struct host *h)
     static const struct guard_callbacks callbacks = {on_spawned, on_exited, on_lost};
     int error = 0;
     const char *call = "";
-    int rc = guard_start(h->os, h->loop, h->set.guard_path, h->run_id, GUARD_START_MS, &callbacks, h, &h->env.guard, &error, &call);
+    int rc =
+        guard_start(h->os, h->loop, h->set.guard_path, h->run_id, GUARD_START_MS, &callbacks, h, &h->env.guard, &error, &call);
     if (rc == 0)
         return NULL;
     h->env.guard = NULL;
@@ -239,8 +240,10 @@ static pit_error *start_guard(struct host *h)
     if (error == EAGAIN)
         return error_suggest(e, "the limit on processes is reached: see ulimit -u and the cgroup's pids.max");
     if (error == ENOSYS)
-        return error_suggest(e, "the kernel, or the container's profile of system calls, is in the way: Linux 5.10 or newer is needed");
-    return error_suggest(e, "is this snakepit-guard, and of the library's version? See the option guard_path, or SNAKEPIT_GUARD");
+        return error_suggest(
+            e, "the kernel, or the container's profile of system calls, is in the way: Linux 5.10 or newer is needed");
+    return error_suggest(e,
+                         "is this snakepit-guard, and of the library's version? See the option guard_path, or SNAKEPIT_GUARD");
 }
 
 static void on_guard_work(struct loop_work *w)
@@ -260,7 +263,7 @@ static void on_guard_work(struct loop_work *w)
         return;
     }
     LIST_EACH(node, &h->pools)
-        pool_guard_back(LIST_ENTRY(node, struct pool, node));
+    pool_guard_back(LIST_ENTRY(node, struct pool, node));
 }
 
 static void on_guard_timer(struct loop_timer *t)
@@ -304,11 +307,11 @@ static int make_ids(struct host *h)
 static void free_host(struct host *h)
 {
     LIST_EACH_SAFE(node, next, &h->interpreters)
-        interpreter_free(LIST_ENTRY(node, struct interpreter, node));
+    interpreter_free(LIST_ENTRY(node, struct interpreter, node));
     struct list *lists[] = {&h->pools, &h->stopped};
     for (int i = 0; i < 2; i++)
         LIST_EACH_SAFE(node, next, lists[i])
-            pool_destroy(LIST_ENTRY(node, struct pool, node));
+    pool_destroy(LIST_ENTRY(node, struct pool, node));
     if (h->telemetry != NULL)
         telemetry_destroy(h->telemetry);
     loop_destroy(h->loop);
@@ -356,7 +359,8 @@ static pit_error *start_loop(struct host *h)
     if (rc == -ENOMEM || (rc == 0 && h->telemetry == NULL))
         return error_new(PIT_E_ALLOCATION_FAILED, "out of memory while the host was opened");
     if (rc != 0)
-        return error_detail_take(error_new(PIT_E_SYSTEM_ERROR, "the event loop could not be made: %s", strerror(-rc)), "errno", pit_int(-rc));
+        return error_detail_take(error_new(PIT_E_SYSTEM_ERROR, "the event loop could not be made: %s", strerror(-rc)), "errno",
+                                 pit_int(-rc));
     telemetry_set_warn(h->telemetry, warn, h);
     loop_set_hooks(h->loop, before_sleep, after_sleep, h);
     h->env = (struct worker_env){.os = h->os, .loop = h->loop, .telemetry = h->telemetry, .log = &h->log, .run_id = h->run_id};
@@ -399,7 +403,7 @@ static bool all_idle(struct host *h)
     bool idle = true;
     pthread_mutex_lock(&h->lock);
     LIST_EACH(node, &h->pools)
-        idle = pool_is_idle(LIST_ENTRY(node, struct pool, node)) && idle;
+    idle = pool_is_idle(LIST_ENTRY(node, struct pool, node)) && idle;
     pthread_mutex_unlock(&h->lock);
     return idle;
 }
@@ -409,7 +413,7 @@ static bool all_gone(struct host *h)
     bool gone = true;
     pthread_mutex_lock(&h->lock);
     LIST_EACH(node, &h->pools)
-        gone = !pool_has_workers(LIST_ENTRY(node, struct pool, node)) && gone;
+    gone = !pool_has_workers(LIST_ENTRY(node, struct pool, node)) && gone;
     pthread_mutex_unlock(&h->lock);
     return gone;
 }
@@ -429,20 +433,20 @@ static void end_all_calls(struct host *h, void *arg)
 {
     (void)arg;
     LIST_EACH(node, &h->pools)
-        pool_end_calls(LIST_ENTRY(node, struct pool, node));
+    pool_end_calls(LIST_ENTRY(node, struct pool, node));
 }
 
 static void stop_all(struct host *h, void *arg)
 {
     LIST_EACH(node, &h->pools)
-        pool_stop_workers(LIST_ENTRY(node, struct pool, node), arg != NULL);
+    pool_stop_workers(LIST_ENTRY(node, struct pool, node), arg != NULL);
 }
 
 static void shut_all(struct host *h, void *arg)
 {
     (void)arg;
     LIST_EACH(node, &h->pools)
-        pool_shut(LIST_ENTRY(node, struct pool, node));
+    pool_shut(LIST_ENTRY(node, struct pool, node));
 }
 
 static uint64_t earlier(uint64_t a, uint64_t b)
@@ -494,7 +498,7 @@ int host_destroy(struct host *h)
     struct list *lists[] = {&h->pools, &h->stopped};
     for (int i = 0; i < 2; i++)
         LIST_EACH(node, lists[i])
-            pool_guard_lost(LIST_ENTRY(node, struct pool, node));
+    pool_guard_lost(LIST_ENTRY(node, struct pool, node));
     interpreters_guard_lost(h);
     on_done_work(&h->done_work); /* what ended last is still told */
     report_cleanup(h, survivors == 0 ? EVENT_CLEANUP_SUCCESS : EVENT_CLEANUP_TIMEOUT, began, survivors);

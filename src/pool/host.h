@@ -15,7 +15,7 @@
 #include "pool/interpreter.h"
 #include "pool/pool.h"
 
-struct host_settings { /* strings owned */
+struct host_settings {                                        /* strings owned */
     char *guard_path, *package_path, *instance_name, *python; /* python: NULL = look it up */
     char *path, *virtual_env;                                 /* of the environment, for the look-up */
     char **environ;                                           /* of the host, with the option `env` applied */
@@ -33,26 +33,26 @@ struct host {
     struct worker_env env;
     char run_id[8];
     pthread_mutex_t lock;
-    struct list pools;   /* lock; in order of their start */
-    struct list stopped; /* lock */
-    struct pool *first;  /* atomic: the default pool */
-    struct list done;    /* lock: calls whose end is still to be told on the loop thread */
-    struct list interpreters; /* loop: what has been probed */
-    int total_workers;   /* lock */
-    bool closing;        /* lock */
+    struct list pools;               /* lock; in order of their start */
+    struct list stopped;             /* lock */
+    struct pool *first;              /* atomic: the default pool */
+    struct list done;                /* lock: calls whose end is still to be told on the loop thread */
+    struct list interpreters;        /* loop: what has been probed */
+    int total_workers;               /* lock */
+    bool closing;                    /* lock */
     struct guard_client *lost_guard; /* loop */
     pthread_t thread;
     bool has_thread;
-    bool stop;           /* atomic: the loop thread ends */
-    uint32_t change;     /* futex word: counts what waiters may wait for */
+    bool stop;       /* atomic: the loop thread ends */
+    uint32_t change; /* futex word: counts what waiters may wait for */
     uint32_t sleepers;
     pthread_mutex_t drive_lock; /* PIT_DRIVE_HOST: held by who runs the loop */
     uint32_t baton, followers;  /* futex word: counts the times that somebody stopped driving */
     struct loop_work done_work, guard_work;
     struct loop_timer guard_timer;
-    uint32_t prefix;         /* loop: of the last worker */
-    uint32_t call_prefix;    /* of calls that get their id before they have a worker */
-    uint64_t call_counter;   /* atomic */
+    uint32_t prefix;       /* loop: of the last worker */
+    uint32_t call_prefix;  /* of calls that get their id before they have a worker */
+    uint64_t call_counter; /* atomic */
     uint64_t close_deadline_ns;
 };
 
@@ -81,9 +81,9 @@ bool host_wait_call(struct host *h, struct call *c, uint64_t deadline_ns);
 void host_changed(struct host *h);
 /* Tells the ends of calls on the loop thread. */
 void host_deliver(struct host *h, struct pool *p, struct list *done);
-void host_dispatch(struct host *h); /* PIT_DRIVE_HOST */
-bool host_may_block(struct host *h); /* false: this thread runs a callback */
-uint32_t host_next_prefix(struct host *h); /* loop */
+void host_dispatch(struct host *h);                 /* PIT_DRIVE_HOST */
+bool host_may_block(struct host *h);                /* false: this thread runs a callback */
+uint32_t host_next_prefix(struct host *h);          /* loop */
 uint64_t host_deadline(struct host *h, int64_t ms); /* PIT_INFINITE: UINT64_MAX */
 /* Runs fn on the loop and waits for it. Any thread that may block. */
 void host_run(struct host *h, void (*fn)(struct host *h, void *arg), void *arg);

@@ -57,7 +57,8 @@ static void ask_interpreter(struct pool *p)
         interpreter_forget_failures(h);
         interpreter_ask(h, path, &o->wait);
     } else {
-        pool_fail(p, e != NULL ? e : error_new(PIT_E_ALLOCATION_FAILED, "out of memory while pool %s was started", p->set.name));
+        pool_fail(p,
+                  e != NULL ? e : error_new(PIT_E_ALLOCATION_FAILED, "out of memory while pool %s was started", p->set.name));
     }
     mem_free(path);
 }
@@ -65,8 +66,8 @@ static void ask_interpreter(struct pool *p)
 static bool name_taken(struct host *h, const char *name)
 {
     LIST_EACH(node, &h->pools)
-        if (strcmp(LIST_ENTRY(node, struct pool, node)->set.name, name) == 0)
-            return true;
+    if (strcmp(LIST_ENTRY(node, struct pool, node)->set.name, name) == 0)
+        return true;
     return false;
 }
 
@@ -134,7 +135,8 @@ struct pool *host_find(struct host *h, const char *name, pit_error **ret_error)
         found = __atomic_load_n(&h->first, __ATOMIC_ACQUIRE);
     } else {
         pthread_mutex_lock(&h->lock);
-        LIST_EACH(node, &h->pools) {
+        LIST_EACH(node, &h->pools)
+        {
             struct pool *p = LIST_ENTRY(node, struct pool, node);
             if (strcmp(p->set.name, name) == 0)
                 found = p;
@@ -169,8 +171,9 @@ static pit_error *failure(struct pool *p, pit_error *cause, bool hopeless, int c
 {
     if (hopeless && cause != NULL)
         return cause;
-    pit_error *e = __atomic_load_n(&p->ending, __ATOMIC_ACQUIRE) ? error_new(PIT_E_SHUTTING_DOWN, "pool %s is being closed", p->set.name)
-                                             : error_new(code, "no worker of pool %s could be started", p->set.name);
+    pit_error *e = __atomic_load_n(&p->ending, __ATOMIC_ACQUIRE)
+                       ? error_new(PIT_E_SHUTTING_DOWN, "pool %s is being closed", p->set.name)
+                       : error_new(code, "no worker of pool %s could be started", p->set.name);
     error_pool(e, p->set.name);
     return cause != NULL ? error_cause_take(e, cause) : e;
 }
@@ -201,8 +204,8 @@ static pit_error *await_pool(struct host *h, struct pool *p, bool all_workers, u
 static bool is_listed(struct host *h, const struct pool *p)
 {
     LIST_EACH(node, &h->pools)
-        if (node == &p->node)
-            return true;
+    if (node == &p->node)
+        return true;
     return false;
 }
 
@@ -256,7 +259,8 @@ static void unlink_pool(struct host *h, void *arg)
         h->total_workers -= p->set.workers;
     }
     if (h->first == p)
-        __atomic_store_n(&h->first, list_empty(&h->pools) ? NULL : LIST_ENTRY(h->pools.next, struct pool, node), __ATOMIC_RELEASE);
+        __atomic_store_n(&h->first, list_empty(&h->pools) ? NULL : LIST_ENTRY(h->pools.next, struct pool, node),
+                         __ATOMIC_RELEASE);
     pthread_mutex_unlock(&h->lock);
 }
 

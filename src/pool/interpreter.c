@@ -17,9 +17,10 @@
 enum { PROBE_TIMEOUT_MS = 20000, OUTPUT = 4096, OLDEST_MINOR = 9 };
 
 /* Runs on anything from Python 2.7 on, so that an old one can say how old it is. */
-static const char probe_code[] = "import sys\n"
-                                 "v = sys.version_info\n"
-                                 "sys.stdout.write('%s\\n%d.%d.%d\\n%s\\n' % (sys.executable, v[0], v[1], v[2], sys.platform))\n";
+static const char probe_code[] =
+    "import sys\n"
+    "v = sys.version_info\n"
+    "sys.stdout.write('%s\\n%d.%d.%d\\n%s\\n' % (sys.executable, v[0], v[1], v[2], sys.platform))\n";
 
 /* ---- finding ---- */
 
@@ -60,7 +61,8 @@ static char *not_usable(const struct os_ops *os, const char *python, pit_error *
     return NULL;
 }
 
-char *interpreter_find(const struct os_ops *os, const char *python, const char *virtual_env, const char *path, pit_error **ret_error)
+char *interpreter_find(const struct os_ops *os, const char *python, const char *virtual_env, const char *path,
+                       pit_error **ret_error)
 {
     *ret_error = NULL;
     if (python != NULL && strchr(python, '/') != NULL)
@@ -243,8 +245,8 @@ void interpreter_ask(struct host *h, const char *path, struct interpreter_wait *
 {
     struct interpreter *i = NULL;
     LIST_EACH(node, &h->interpreters)
-        if (strcmp(LIST_ENTRY(node, struct interpreter, node)->asked, path) == 0)
-            i = LIST_ENTRY(node, struct interpreter, node);
+    if (strcmp(LIST_ENTRY(node, struct interpreter, node)->asked, path) == 0)
+        i = LIST_ENTRY(node, struct interpreter, node);
     bool fresh = i == NULL;
     if (fresh)
         i = make(h, path);
@@ -264,7 +266,8 @@ void interpreter_ask(struct host *h, const char *path, struct interpreter_wait *
 
 void interpreter_forget_failures(struct host *h)
 {
-    LIST_EACH_SAFE(node, next, &h->interpreters) {
+    LIST_EACH_SAFE(node, next, &h->interpreters)
+    {
         struct interpreter *i = LIST_ENTRY(node, struct interpreter, node);
         if (i->known && i->error != NULL && !i->running) {
             list_remove(&i->node);
@@ -275,7 +278,8 @@ void interpreter_forget_failures(struct host *h)
 
 void interpreters_guard_lost(struct host *h)
 {
-    LIST_EACH(node, &h->interpreters) {
+    LIST_EACH(node, &h->interpreters)
+    {
         struct interpreter *i = LIST_ENTRY(node, struct interpreter, node);
         if (i->running)
             on_exited(&i->child, (struct guard_exit){0});

@@ -33,7 +33,8 @@ struct interpreter_wait {
 
 /* Where Python is: `python` itself, else $VIRTUAL_ENV/bin/python, python3 or python on the PATH. A path (owned by the
  * caller) or NULL and an error. */
-char *interpreter_find(const struct os_ops *os, const char *python, const char *virtual_env, const char *path, pit_error **ret_error);
+char *interpreter_find(const struct os_ops *os, const char *python, const char *virtual_env, const char *path,
+                       pit_error **ret_error);
 /* Calls w->fn when all is known, at once if it is (NULL: out of memory). */
 void interpreter_ask(struct host *h, const char *path, struct interpreter_wait *w);
 /* An interpreter that could not be used may have been mended: it is asked again next time. */

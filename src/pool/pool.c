@@ -8,10 +8,9 @@
 #include "base/sm.h"
 #include "pool/pool_internal.h"
 
-static const struct sm_state states[] = {
-    {NULL, 0},
+static const struct sm_state states[] = {{NULL, 0},
 #define POOL_STATE_ROW(constant, name, edges) {#name, edges},
-    POOL_STATE_LIST(POOL_STATE_ROW)
+                                         POOL_STATE_LIST(POOL_STATE_ROW)
 #undef POOL_STATE_ROW
 };
 static const struct sm_table table = {"pool", states, POOL_STATE_COUNT};
@@ -164,7 +163,8 @@ void pool_fail(struct pool *p, pit_error *e)
 static unsigned count_ready(struct pool *p)
 {
     unsigned n = 0;
-    LIST_EACH(node, &p->workers) {
+    LIST_EACH(node, &p->workers)
+    {
         struct worker *w = LIST_ENTRY(node, struct worker, node);
         n += !w->dead && (w->state == PIT_WORKER_READY || w->state == PIT_WORKER_BUSY);
     }
@@ -210,7 +210,8 @@ static void on_ready(struct worker *w)
     if (telemetry_wants(p->env->telemetry, EVENT_POOL_WORKER_READY))
         telemetry_emit(p->env->telemetry, EVENT_POOL_WORKER_READY, &common, (const double[]){ready}, NULL);
     if (w->generation > 1 && telemetry_wants(p->env->telemetry, EVENT_POOL_WORKER_RESTARTED))
-        telemetry_emit(p->env->telemetry, EVENT_POOL_WORKER_RESTARTED, &common, (const double[]){(double)(w->generation - 1)}, NULL);
+        telemetry_emit(p->env->telemetry, EVENT_POOL_WORKER_RESTARTED, &common, (const double[]){(double)(w->generation - 1)},
+                       NULL);
     if (first && telemetry_wants(p->env->telemetry, EVENT_POOL_INITIALIZED)) {
         const double numbers[] = {(double)(pool_now(p) - p->opened_ns) / 1e6, ready};
         common = pool_common(p);
@@ -353,7 +354,8 @@ static void report_end(struct pool *p, struct worker *w, bool crash)
     }
     if (crash && telemetry_wants(p->env->telemetry, EVENT_WORKER_CRASH)) {
         const double numbers[] = {1};
-        const char *texts[] = {w->end_text != NULL ? w->end_text : exit_class_text(w->exit_class), code, exit_class_name(w->exit_class)};
+        const char *texts[] = {w->end_text != NULL ? w->end_text : exit_class_text(w->exit_class), code,
+                               exit_class_name(w->exit_class)};
         telemetry_emit(p->env->telemetry, EVENT_WORKER_CRASH, &common, numbers, texts);
     }
 }
@@ -393,7 +395,8 @@ static void on_kill_work(struct loop_work *work)
     for (;;) {
         struct worker *found = NULL;
         pool_lock(p);
-        LIST_EACH(node, &p->workers) {
+        LIST_EACH(node, &p->workers)
+        {
             struct worker *w = LIST_ENTRY(node, struct worker, node);
             if ((w->condemned != 0 || w->lost) && !w->dead)
                 found = w;
@@ -415,7 +418,8 @@ void pool_guard_lost(struct pool *p)
     struct worker *w;
     do {
         w = NULL;
-        LIST_EACH(node, &p->workers) {
+        LIST_EACH(node, &p->workers)
+        {
             struct worker *next = LIST_ENTRY(node, struct worker, node);
             if (!next->exited && next->spawned)
                 w = next;
@@ -457,7 +461,8 @@ void pool_end_calls(struct pool *p)
     list_init(&done);
     pool_lock(p);
     end_queued(p, &done);
-    LIST_EACH(node, &p->workers) {
+    LIST_EACH(node, &p->workers)
+    {
         struct worker *w = LIST_ENTRY(node, struct worker, node);
         if (w->busy_lanes != 0)
             sched_condemn(p, w, PIT_E_SHUTTING_DOWN, "the pool was closed while the call ran");
@@ -471,7 +476,8 @@ void pool_stop_workers(struct pool *p, bool at_once)
     for (int i = 0; i < p->set.workers; i++)
         loop_timer_stop(p->env->loop, &p->slots[i].timer);
     loop_timer_stop(p->env->loop, &p->batch_timer);
-    LIST_EACH_SAFE(node, next, &p->workers) {
+    LIST_EACH_SAFE(node, next, &p->workers)
+    {
         struct worker *w = LIST_ENTRY(node, struct worker, node);
         if (at_once)
             worker_kill(w, PIT_E_SHUTTING_DOWN, "it was killed while the pool was closed");
@@ -485,7 +491,7 @@ bool pool_has_workers(struct pool *p)
     pool_lock(p);
     bool has = false;
     LIST_EACH(node, &p->workers)
-        has = has || LIST_ENTRY(node, struct worker, node)->state != PIT_WORKER_GONE;
+    has = has || LIST_ENTRY(node, struct worker, node)->state != PIT_WORKER_GONE;
     if (!has)
         sm_move(&table, &p->state, POOL_STOPPED);
     pool_unlock(p);
@@ -569,7 +575,8 @@ void pool_get_stats(struct pool *p, pit_stats *add)
         add->max_queue_ms = p->max_queue_ms;
     if (p->avg_queue_ms > add->avg_queue_ms)
         add->avg_queue_ms = p->avg_queue_ms;
-    LIST_EACH(node, &p->workers) {
+    LIST_EACH(node, &p->workers)
+    {
         struct worker *w = LIST_ENTRY(node, struct worker, node);
         add->workers += !w->dead;
         add->available += !w->dead && w->state == PIT_WORKER_READY;

@@ -78,13 +78,13 @@ struct pool {
     bool ending; /* atomic: STOPPING or STOPPED; somebody waits for the calls to end */
     struct list idle, loop_lanes, workers;
     struct queue queue;
-    struct wheel expiry;     /* calls that the loop carries */
-    uint64_t expiry_due_ns;  /* when the loop looks next; UINT64_MAX: not at all */
+    struct wheel expiry;    /* calls that the loop carries */
+    uint64_t expiry_due_ns; /* when the loop looks next; UINT64_MAX: not at all */
     struct commands commands;
     struct slot *slots;
-    size_t active;           /* calls that have entered and not left */
-    pit_error *start_error;  /* the last start that failed; owned */
-    bool hopeless;           /* no start can succeed: the reason shows before a worker is started */
+    size_t active;          /* calls that have entered and not left */
+    pit_error *start_error; /* the last start that failed; owned */
+    bool hopeless;          /* no start can succeed: the reason shows before a worker is started */
     uint64_t requests, succeeded, errors, queued_total, queue_timeouts, saturated, cancelled, crashes, restarts;
     double avg_queue_ms, max_queue_ms;
     /* loop thread */
@@ -97,16 +97,16 @@ struct pool {
 /* ---- life: loop thread ---- */
 struct pool *pool_create(struct host *h, struct worker_env *env, struct pool_settings *set /* its content is taken */);
 void pool_start(struct pool *p, char **argv, char **env); /* begins to start workers; takes both */
-void pool_fail(struct pool *p, pit_error *e);        /* taken: it cannot even begin */
-void pool_shut(struct pool *p);                      /* lock free: no new calls from now on; any thread */
-void pool_end_calls(struct pool *p);                 /* waiting and running calls get shutting_down */
+void pool_fail(struct pool *p, pit_error *e);             /* taken: it cannot even begin */
+void pool_shut(struct pool *p);                           /* lock free: no new calls from now on; any thread */
+void pool_end_calls(struct pool *p);                      /* waiting and running calls get shutting_down */
 void pool_stop_workers(struct pool *p, bool at_once);
 void pool_guard_lost(struct pool *p);
 void pool_guard_back(struct pool *p);
-bool pool_has_workers(struct pool *p);               /* false: it is STOPPED */
-void pool_destroy(struct pool *p);                   /* every worker is gone */
+bool pool_has_workers(struct pool *p); /* false: it is STOPPED */
+void pool_destroy(struct pool *p);     /* every worker is gone */
 void pool_settings_free(struct pool_settings *s);
-unsigned pool_ready_workers(struct pool *p);         /* any thread */
+unsigned pool_ready_workers(struct pool *p); /* any thread */
 
 /* ---- calls: any thread ---- */
 

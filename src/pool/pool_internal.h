@@ -24,37 +24,37 @@ static inline void pool_unlock(struct pool *p)
 }
 
 /* ---- scheduler.c ---- */
-pit_error *sched_admit(struct pool *p, struct call *c);        /* lock: may it enter at all? */
-struct lane *sched_take(struct pool *p);                       /* lock: the most recently used idle lane, out of the list; or NULL */
+pit_error *sched_admit(struct pool *p, struct call *c); /* lock: may it enter at all? */
+struct lane *sched_take(struct pool *p);                /* lock: the most recently used idle lane, out of the list; or NULL */
 void sched_assign(struct pool *p, struct lane *l, struct call *c, int owner); /* lock: NEW or QUEUED -> SENT */
-pit_error *sched_enqueue(struct pool *p, struct call *c);      /* lock: or pool_saturated */
-void sched_unqueue(struct pool *p, struct call *c);            /* lock: it leaves the queue, for whatever reason */
-void sched_requeue(struct pool *p, struct call *c);            /* lock: its worker died before it had started */
-void sched_spread(struct pool *p);                             /* lock: waiting calls onto the lanes that are idle */
-bool sched_try(struct pool *p, struct call *c);                 /* lock: a lane for a waiting call of this thread */
-void sched_release(struct pool *p, struct lane *l);            /* lock: the lane has no call of its owner any more */
-void sched_free_lane(struct pool *p, struct lane *l);          /* lock: a new lane, or one that comes back */
+pit_error *sched_enqueue(struct pool *p, struct call *c);                     /* lock: or pool_saturated */
+void sched_unqueue(struct pool *p, struct call *c);                  /* lock: it leaves the queue, for whatever reason */
+void sched_requeue(struct pool *p, struct call *c);                  /* lock: its worker died before it had started */
+void sched_spread(struct pool *p);                                   /* lock: waiting calls onto the lanes that are idle */
+bool sched_try(struct pool *p, struct call *c);                      /* lock: a lane for a waiting call of this thread */
+void sched_release(struct pool *p, struct lane *l);                  /* lock: the lane has no call of its owner any more */
+void sched_free_lane(struct pool *p, struct lane *l);                /* lock: a new lane, or one that comes back */
 void sched_finish(struct pool *p, struct call *c, struct outcome o); /* lock: the outcome, and the counters */
-void sched_wake(struct pool *p, struct call *c);               /* lock: the waiting thread looks again */
+void sched_wake(struct pool *p, struct call *c);                     /* lock: the waiting thread looks again */
 void sched_condemn(struct pool *p, struct worker *w, int code, const char *text); /* lock: any thread: the loop kills it */
-void sched_lost(struct pool *p, struct worker *w);             /* lock: any thread: its channel has ended, the loop sees to it */
-void sched_watch(struct worker *w, uint32_t events);           /* lock: of its control socket */
-void sched_hold_socket(struct lane *l, bool by_caller);        /* lock: who reads the control socket */
+void sched_lost(struct pool *p, struct worker *w);      /* lock: any thread: its channel has ended, the loop sees to it */
+void sched_watch(struct worker *w, uint32_t events);    /* lock: of its control socket */
+void sched_hold_socket(struct lane *l, bool by_caller); /* lock: who reads the control socket */
 
 /* ---- async.c ---- */
 void async_complete(struct pool *p, struct call *c, struct outcome o, struct list *done); /* lock */
-void async_dispatch(struct pool *p, struct lane *l, struct call *c); /* lock: onto a lane of the loop, which has room */
-struct lane *async_lane(struct pool *p, struct call *c);       /* lock: a lane that may take it, or NULL */
-void async_expire_at(struct pool *p, struct call *c, uint64_t due_ns); /* lock */
-void async_deliver(struct pool *p, struct list *done);         /* no lock; loop thread */
-void async_abandon(struct pool *p, struct lane *l, struct flight *f);  /* lock: nobody waits for this answer any more */
+void async_dispatch(struct pool *p, struct lane *l, struct call *c);     /* lock: onto a lane of the loop, which has room */
+struct lane *async_lane(struct pool *p, struct call *c);                 /* lock: a lane that may take it, or NULL */
+void async_expire_at(struct pool *p, struct call *c, uint64_t due_ns);   /* lock */
+void async_deliver(struct pool *p, struct list *done);                   /* no lock; loop thread */
+void async_abandon(struct pool *p, struct lane *l, struct flight *f);    /* lock: nobody waits for this answer any more */
 void async_lane_gone(struct pool *p, struct lane *l, struct list *done); /* lock: judges its flights after the worker's end */
 void async_init(struct pool *p);
 void lane_init_hooks(struct lane *l);
 
 /* ---- outcomes ---- */
 pit_error *expired_error(struct pool *p, struct call *c, bool in_queue);
-void report_call(struct pool *p, struct call *c);              /* no lock: call.stop and its like */
+void report_call(struct pool *p, struct call *c); /* no lock: call.stop and its like */
 void report_start(struct pool *p, struct call *c);
 void report_queued(struct pool *p, struct call *c);
 void report_cancelled(struct pool *p, struct call *c, int rung, const char *reason); /* no lock */

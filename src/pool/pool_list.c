@@ -53,15 +53,15 @@ void pool_list(struct pool *p, struct worker_rows *rows)
     pool_lock(p);
     size_t n = 0, first = rows->n;
     LIST_EACH(node, &p->workers)
-        n++;
+    n++;
     struct worker_row *items = rows->failed ? NULL : mem_realloc(rows->items, (rows->n + n) * sizeof *items);
     if (items == NULL) {
         rows->failed = true;
     } else {
         rows->items = items;
         LIST_EACH(node, &p->workers)
-            if (LIST_ENTRY(node, struct worker, node)->state != PIT_WORKER_GONE)
-                fill(&items[rows->n++], p, LIST_ENTRY(node, struct worker, node));
+        if (LIST_ENTRY(node, struct worker, node)->state != PIT_WORKER_GONE)
+            fill(&items[rows->n++], p, LIST_ENTRY(node, struct worker, node));
     }
     pool_unlock(p);
     if (items == NULL)
@@ -77,6 +77,6 @@ void host_each_pool(struct host *h, void (*fn)(struct pool *p, void *arg), void 
 {
     pthread_mutex_lock(&h->lock);
     LIST_EACH(node, &h->pools)
-        fn(LIST_ENTRY(node, struct pool, node), arg);
+    fn(LIST_ENTRY(node, struct pool, node), arg);
     pthread_mutex_unlock(&h->lock);
 }

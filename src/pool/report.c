@@ -18,7 +18,8 @@ const char *pool_correlation(struct pool *p, struct call *c)
 /* Under the pool's lock. */
 static bool any_ready(struct pool *p)
 {
-    LIST_EACH(node, &p->workers) {
+    LIST_EACH(node, &p->workers)
+    {
         struct worker *w = LIST_ENTRY(node, struct worker, node);
         if (!w->dead && (w->state == PIT_WORKER_READY || w->state == PIT_WORKER_BUSY))
             return true;
@@ -46,7 +47,8 @@ pit_error *expired_error(struct pool *p, struct call *c, bool in_queue)
     error_detail_take(e, "phase", pit_str(in_queue ? "queue" : "worker"));
     error_detail_take(e, "rung", pit_int(in_queue ? 1 : 2));
     if (in_queue && !any_ready(p))
-        return error_suggest(e, "no worker of the pool is ready: does it start slowly? Wait with pit_await_ready, or allow more time");
+        return error_suggest(
+            e, "no worker of the pool is ready: does it start slowly? Wait with pit_await_ready, or allow more time");
     if (in_queue)
         return error_suggest(e, queue_only ? "more workers, or a longer queue_timeout_ms; pit_get_stats shows the queue"
                                            : "more workers, or a longer timeout_ms; pit_get_stats shows the queue");
@@ -83,7 +85,13 @@ void report_cancelled(struct pool *p, struct call *c, int rung, const char *reas
 static void report_stop(struct pool *p, struct call *c, const struct event_common *common, double ms, const char *code)
 {
     if (c->outcome.rc == 0) {
-        const double numbers[] = {ms, (double)c->queue_ns / 1e6, (double)c->serialize_ns / 1e3, (double)c->python_ns / 1e3, (double)c->deserialize_ns / 1e3, (double)c->frame.len, (double)c->bytes_out};
+        const double numbers[] = {ms,
+                                  (double)c->queue_ns / 1e6,
+                                  (double)c->serialize_ns / 1e3,
+                                  (double)c->python_ns / 1e3,
+                                  (double)c->deserialize_ns / 1e3,
+                                  (double)c->frame.len,
+                                  (double)c->bytes_out};
         const char *texts[] = {c->command, "ok"};
         telemetry_emit(p->env->telemetry, EVENT_CALL_STOP, common, numbers, texts);
     } else {
@@ -134,7 +142,11 @@ void report_call(struct pool *p, struct call *c)
     report_stop(p, c, &common, ms, code);
     bool aborted = c->outcome.rc == PIT_E_CANCELLED || c->outcome.rc == PIT_E_SHUTTING_DOWN;
     const double numbers[] = {ms * 1e3};
-    const char *texts[] = {c->command, c->outcome.rc == 0 ? "true" : "false", c->was_queued ? "true" : "false",
-                           aborted ? "true" : "false", aborted ? code : NULL, code};
+    const char *texts[] = {c->command,
+                           c->outcome.rc == 0 ? "true" : "false",
+                           c->was_queued ? "true" : "false",
+                           aborted ? "true" : "false",
+                           aborted ? code : NULL,
+                           code};
     telemetry_emit(p->env->telemetry, EVENT_REQUEST_EXECUTED, &common, numbers, texts);
 }

@@ -79,7 +79,8 @@ pit_error *sched_enqueue(struct pool *p, struct call *c)
 {
     if (p->queue.depth >= (size_t)p->set.max_queue_size) {
         p->saturated++;
-        pit_error *e = error_new(PIT_E_POOL_SATURATED, "the queue of pool %s is full: %d calls wait", p->set.name, p->set.max_queue_size);
+        pit_error *e =
+            error_new(PIT_E_POOL_SATURATED, "the queue of pool %s is full: %d calls wait", p->set.name, p->set.max_queue_size);
         error_pool(e, p->set.name);
         error_detail_take(e, "max_queue_size", pit_int(p->set.max_queue_size));
         return error_suggest(e, "more workers, a larger max_queue_size, or fewer calls at a time");

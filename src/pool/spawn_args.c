@@ -37,8 +37,8 @@ char **spawn_argv(const struct host *h, const struct pool_settings *s, const cha
 }
 
 /* One thread for each numeric library: a process worker runs one call at a time, and there are as many workers as CPUs. */
-static const char *const defaults[] = {"PYTHONUNBUFFERED=1",      "PYTHONNOUSERSITE=1",  "OPENBLAS_NUM_THREADS=1",
-                                       "MKL_NUM_THREADS=1",       "OMP_NUM_THREADS=1",   "NUMEXPR_NUM_THREADS=1",
+static const char *const defaults[] = {"PYTHONUNBUFFERED=1",       "PYTHONNOUSERSITE=1",      "OPENBLAS_NUM_THREADS=1",
+                                       "MKL_NUM_THREADS=1",        "OMP_NUM_THREADS=1",       "NUMEXPR_NUM_THREADS=1",
                                        "VECLIB_MAXIMUM_THREADS=1", "GRPC_POLL_STRATEGY=poll", "GRPC_VERBOSITY=ERROR"};
 
 static void put_python_path(struct env *e, const struct host *h, const struct pool_settings *s)

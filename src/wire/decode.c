@@ -30,7 +30,7 @@ struct level {
 
 struct measure {
     const uint8_t *begin, *p;
-    size_t entries; /* of maps */
+    size_t entries;             /* of maps */
     size_t nodes, words, bytes; /* words: of 8 bytes, for bigints */
     struct level stack[2 * MP_MAX_DEPTH + 2];
     unsigned top;

@@ -56,8 +56,9 @@ static pit_value *checked(struct reader *r, pit_value *v, const char *where)
 
 static pit_value *checked_integer(struct reader *r, pit_value *v, const char *where)
 {
-    return pit_value_error(v) == PIT_E_LIMIT_EXCEEDED ? refuse(r, PIT_E_LIMIT_EXCEEDED, "an integer of more than 2^20 bits", where)
-                                                      : checked(r, v, where);
+    return pit_value_error(v) == PIT_E_LIMIT_EXCEEDED
+               ? refuse(r, PIT_E_LIMIT_EXCEEDED, "an integer of more than 2^20 bits", where)
+               : checked(r, v, where);
 }
 
 static void skip_space(struct reader *r)

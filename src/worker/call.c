@@ -6,10 +6,9 @@
 #include "base/alloc.h"
 #include "wire/mp.h"
 
-static const struct sm_state states[] = {
-    {NULL, 0},
+static const struct sm_state states[] = {{NULL, 0},
 #define CALL_STATE_ROW(constant, name, edges) {#name, edges},
-    CALL_STATE_LIST(CALL_STATE_ROW)
+                                         CALL_STATE_LIST(CALL_STATE_ROW)
 #undef CALL_STATE_ROW
 };
 static const struct sm_table table = {"call", states, CALL_STATE_COUNT};
@@ -54,7 +53,8 @@ static pit_error *encode_failed(const struct codec_error *why)
 {
     if (why->code == PIT_E_ALLOCATION_FAILED)
         return error_new(why->code, "out of memory while the arguments were encoded");
-    pit_error *e = error_new(why->code, "the arguments cannot be sent: %s%s%s", why->text, why->path[0] != '\0' ? " at " : "", why->path);
+    pit_error *e =
+        error_new(why->code, "the arguments cannot be sent: %s%s%s", why->text, why->path[0] != '\0' ? " at " : "", why->path);
     error_detail_take(e, "key", pit_str(why->path));
     return error_detail_take(e, "reason", pit_str("encode_failed"));
 }
@@ -75,7 +75,8 @@ pit_error *call_encode(struct call *c, const struct call_args *args, size_t max_
     if (rc != 0)
         return encode_failed(&why);
     if (b->len > max_frame) {
-        pit_error *e = error_new(PIT_E_LIMIT_EXCEEDED, "the call takes %zu bytes, more than max_frame_bytes (%zu)", b->len, max_frame);
+        pit_error *e =
+            error_new(PIT_E_LIMIT_EXCEEDED, "the call takes %zu bytes, more than max_frame_bytes (%zu)", b->len, max_frame);
         return error_suggest(e, "raise max_frame_bytes of the pool, or send the data in parts");
     }
     unsigned flags = (fields ? FRAME_FIELDS : 0u) | (c->observed ? FRAME_TIMED : 0u);

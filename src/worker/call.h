@@ -55,25 +55,25 @@ struct call {
     int64_t timeout_ms;         /* as asked for, for messages */
     int priority;               /* PIT_PRIORITY_* */
     bool fail_fast;
-    bool waited_for;            /* a thread blocks in it; else the loop carries it */
-    bool observed;              /* somebody listens to its events */
+    bool waited_for; /* a thread blocks in it; else the loop carries it */
+    bool observed;   /* somebody listens to its events */
     struct buf frame;
-    size_t sent;                /* bytes of the frame that are out */
+    size_t sent; /* bytes of the frame that are out */
     /* the pool's lock */
     int state;
-    struct list node;           /* in the queue */
-    struct lane *lane;          /* SENT; or QUEUED and just handed a lane */
+    struct list node;  /* in the queue */
+    struct lane *lane; /* SENT; or QUEUED and just handed a lane */
     uint64_t sequence;
-    uint32_t prefix;            /* of the worker that has it, for the correlation id */
+    uint32_t prefix; /* of the worker that has it, for the correlation id */
     uint64_t queued_ns, sent_ns, queue_ns;
-    bool notified;              /* woken to try for a lane, has not run since */
+    bool notified; /* woken to try for a lane, has not run since */
     bool was_queued;
-    size_t queue_depth;         /* of the queue when it entered, itself included */
+    size_t queue_depth; /* of the queue when it entered, itself included */
     struct outcome outcome;
     size_t bytes_out;
     uint64_t serialize_ns, python_ns, deserialize_ns; /* of observed calls */
-    uint32_t wake;              /* futex word: 1 = look again (a blocking call), it has its outcome (others) */
-    uint32_t sleepers;          /* atomic: threads that wait on it */
+    uint32_t wake;     /* futex word: 1 = look again (a blocking call), it has its outcome (others) */
+    uint32_t sleepers; /* atomic: threads that wait on it */
     /* of calls that the loop carries */
     bool is_short;   /* its command is known to be */
     bool taken_back; /* it has stood behind a long one once */
@@ -81,11 +81,11 @@ struct call {
     void (*done)(struct call *c); /* on the loop thread, without a lock */
     uint32_t delivered;           /* futex word of who made it: done has run */
     struct list done_node;
-    char id[CALL_ID];           /* the correlation id, when it was generated */
+    char id[CALL_ID]; /* the correlation id, when it was generated */
     uint8_t small[CALL_INLINE];
 };
 
-struct call_args { /* what to encode: one of the two */
+struct call_args {          /* what to encode: one of the two */
     const pit_value *value; /* NULL = none */
     const char *format;     /* not NULL: with *ap */
     va_list *ap;

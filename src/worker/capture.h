@@ -16,17 +16,17 @@ struct capture {
     struct loop *loop;
     struct loop_source source;
     bool open;
-    char *ring; /* CAPTURE_TAIL bytes, allocated at the first output */
+    char *ring;       /* CAPTURE_TAIL bytes, allocated at the first output */
     uint64_t total;   /* bytes so far; the ring holds the last of them */
     uint64_t dropped; /* atomic */
     uint64_t window_start_ns, window_bytes;
-    bool dropping; /* in this second */
+    bool dropping;                      /* in this second */
     void (*on_drop)(struct capture *c); /* once in a second in which something is dropped; may be NULL */
 };
 
 int capture_open(struct capture *c, const struct os_ops *os, struct loop *loop, int fd); /* takes fd, also on failure */
-void capture_drain(struct capture *c); /* reads what is there now */
-void capture_close(struct capture *c); /* keeps the tail */
+void capture_drain(struct capture *c);                                                   /* reads what is there now */
+void capture_close(struct capture *c);                                                   /* keeps the tail */
 void capture_finish(struct capture *c);
 /* Copies the last at most n bytes in order; returns how many. */
 size_t capture_tail(const struct capture *c, char *to, size_t n);

@@ -19,14 +19,22 @@ enum exit_class exit_classify(struct guard_exit how, bool expected)
         return how.status == 1 ? EXIT_PYTHON_ERROR : EXIT_EXIT_CODE;
     }
     switch (how.status) {
-    case SIGSEGV: return EXIT_SEGFAULT;
-    case SIGBUS: return EXIT_BUS_ERROR;
-    case SIGABRT: return EXIT_ABORT;
-    case SIGFPE: return EXIT_FPE;
-    case SIGILL: return EXIT_ILLEGAL_INSTRUCTION;
-    case SIGKILL: return expected ? EXIT_NORMAL : EXIT_KILLED;
-    case SIGTERM: return expected ? EXIT_NORMAL : EXIT_SIGNAL;
-    default: return EXIT_SIGNAL;
+    case SIGSEGV:
+        return EXIT_SEGFAULT;
+    case SIGBUS:
+        return EXIT_BUS_ERROR;
+    case SIGABRT:
+        return EXIT_ABORT;
+    case SIGFPE:
+        return EXIT_FPE;
+    case SIGILL:
+        return EXIT_ILLEGAL_INSTRUCTION;
+    case SIGKILL:
+        return expected ? EXIT_NORMAL : EXIT_KILLED;
+    case SIGTERM:
+        return expected ? EXIT_NORMAL : EXIT_SIGNAL;
+    default:
+        return EXIT_SIGNAL;
     }
 }
 

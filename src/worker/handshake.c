@@ -34,8 +34,8 @@ static bool offers(const pit_value *hello, const char *name)
 
 static int mismatch(struct worker *w, int64_t min, int64_t max)
 {
-    pit_error *e = error_new(PIT_E_PROTOCOL_MISMATCH, "worker %s speaks protocol versions %lld to %lld, this library %d to %d", w->id,
-                             (long long)min, (long long)max, PROTOCOL_MIN, PROTOCOL_MAX);
+    pit_error *e = error_new(PIT_E_PROTOCOL_MISMATCH, "worker %s speaks protocol versions %lld to %lld, this library %d to %d",
+                             w->id, (long long)min, (long long)max, PROTOCOL_MIN, PROTOCOL_MAX);
     error_detail_take(e, "worker_min", pit_int(min));
     error_detail_take(e, "worker_max", pit_int(max));
     error_detail_take(e, "host_min", pit_int(PROTOCOL_MIN));
@@ -76,7 +76,8 @@ static bool secret_matches(const struct worker *w, const pit_value *hello)
 static int on_hello(struct worker *w, const pit_value *hello)
 {
     int64_t min = 0, max = 0;
-    if (!pit_value_get_int(pit_value_get(hello, "protocol_min"), &min) || !pit_value_get_int(pit_value_get(hello, "protocol_max"), &max))
+    if (!pit_value_get_int(pit_value_get(hello, "protocol_min"), &min) ||
+        !pit_value_get_int(pit_value_get(hello, "protocol_max"), &max))
         return PIT_E_PROTOCOL_ERROR;
     if (min > PROTOCOL_MAX || max < PROTOCOL_MIN)
         return mismatch(w, min, max);
@@ -84,7 +85,8 @@ static int on_hello(struct worker *w, const pit_value *hello)
         return PIT_E_PROTOCOL_ERROR;
     bool ring = offers(hello, "ring");
     if (!ring && w->config->channel == PIT_CHANNEL_RING) {
-        pit_error *e = error_new(PIT_E_START_FAILED, "worker %s cannot use rings: the extension of snakepit_bridge is not there", w->id);
+        pit_error *e =
+            error_new(PIT_E_START_FAILED, "worker %s cannot use rings: the extension of snakepit_bridge is not there", w->id);
         worker_fail(w, PIT_E_START_FAILED, "it cannot use rings", e);
         return PIT_E_START_FAILED;
     }
@@ -112,7 +114,8 @@ static int make_lanes(struct worker *w)
         l->owner = LANE_IDLE;
         l->sequence = (uint64_t)i << 48;
         l->status = w->marks ? channel_ring_status(w->segment, i, w->config->ring_bytes) : NULL;
-        l->channel = w->is_ring ? channel_ring_create(w->env->os, w->segment, i, w->config->ring_bytes, w->config->max_frame) : w->control;
+        l->channel = w->is_ring ? channel_ring_create(w->env->os, w->segment, i, w->config->ring_bytes, w->config->max_frame)
+                                : w->control;
         if (l->channel == NULL)
             rc = PIT_E_ALLOCATION_FAILED;
     }

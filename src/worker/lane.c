@@ -3,10 +3,9 @@
 
 #include "base/sm.h"
 
-static const struct sm_state owners[] = {
-    {NULL, 0},
+static const struct sm_state owners[] = {{NULL, 0},
 #define LANE_OWNER_ROW(constant, name, edges) {#name, edges},
-    LANE_OWNER_LIST(LANE_OWNER_ROW)
+                                         LANE_OWNER_LIST(LANE_OWNER_ROW)
 #undef LANE_OWNER_ROW
 };
 static const struct sm_table table = {"lane", owners, LANE_OWNER_COUNT};

@@ -44,33 +44,33 @@ struct lane {
     struct worker *worker;
     unsigned index;
     int owner;
-    bool dead; /* atomic: the worker has ended; who waits on the lane shall look */
+    bool dead;  /* atomic: the worker has ended; who waits on the lane shall look */
     bool armed; /* a LOOP lane: the worker rings the control socket */
     struct channel *channel;
     struct lane_status *status; /* NULL: the worker keeps no marks */
     uint64_t sequence;          /* of the last call */
     unsigned first, count;
     struct flight flights[SEGMENT_SLOTS];
-    bool windowed;              /* a LOOP lane: all its calls are short, more may be written ahead */
-    unsigned given_up;          /* flights without a call */
-    uint64_t graced;            /* the sequence of the flight that `grace` runs for; 0: it does not */
-    bool attended;              /* `attend` is posted */
-    uint64_t stalled;           /* the first call's sequence when `stall` was set */
-    struct loop_timer grace;    /* runs out: the worker is killed */
-    struct loop_timer stall;    /* runs out: what waits behind the first call is taken back */
-    struct loop_work attend;    /* asks the loop to look at the lane */
-    struct buf unsent;          /* the rest of a frame whose caller has gone */
+    bool windowed;           /* a LOOP lane: all its calls are short, more may be written ahead */
+    unsigned given_up;       /* flights without a call */
+    uint64_t graced;         /* the sequence of the flight that `grace` runs for; 0: it does not */
+    bool attended;           /* `attend` is posted */
+    uint64_t stalled;        /* the first call's sequence when `stall` was set */
+    struct loop_timer grace; /* runs out: the worker is killed */
+    struct loop_timer stall; /* runs out: what waits behind the first call is taken back */
+    struct loop_work attend; /* asks the loop to look at the lane */
+    struct buf unsent;       /* the rest of a frame whose caller has gone */
     size_t unsent_done;
-    struct call *sending;       /* a LOOP lane: the call whose frame is partly out */
-    uint64_t finished;          /* calls, for statistics */
+    struct call *sending; /* a LOOP lane: the call whose frame is partly out */
+    uint64_t finished;    /* calls, for statistics */
 };
 
-bool lane_move(struct lane *l, int owner); /* the one function that changes the owner; pool's lock */
+bool lane_move(struct lane *l, int owner);          /* the one function that changes the owner; pool's lock */
 uint64_t lane_push(struct lane *l, struct call *c); /* its sequence; there must be room */
 struct flight *lane_head(struct lane *l);           /* NULL: none */
 struct flight *lane_at(struct lane *l, unsigned i); /* i-th oldest */
 void lane_pop(struct lane *l);
-void lane_drop(struct lane *l, unsigned i);         /* takes out the i-th */
+void lane_drop(struct lane *l, unsigned i); /* takes out the i-th */
 /* Has the worker begun to run this call? Without marks: true (a call runs at most once). */
 bool lane_started(const struct lane *l, uint64_t sequence);
 /* Takes a call back that has not been started: true when it will never run. */

@@ -346,7 +346,8 @@ static void on_ready_timeout(struct loop_timer *t)
         guard_give_up(w->env->guard, "it does not answer");
         return;
     }
-    pit_error *e = error_new(PIT_E_START_TIMEOUT, "worker %s was not ready after %lld ms", w->id, (long long)w->config->ready_timeout_ms);
+    pit_error *e =
+        error_new(PIT_E_START_TIMEOUT, "worker %s was not ready after %lld ms", w->id, (long long)w->config->ready_timeout_ms);
     error_suggest(e, "a slow import? raise worker_ready_timeout_ms");
     w->failure = w->failure != NULL ? (pit_error_free(e), w->failure) : e;
     worker_kill(w, PIT_E_START_TIMEOUT, "it was not ready in time");
@@ -382,7 +383,8 @@ static void spawn_failed(struct worker *w, int error, const char *call)
     const char *cwd = w->config->cwd;
     const char *what = strcmp(call, "chdir") == 0 && cwd != NULL ? cwd : w->config->argv[0]; /* what the call was about */
     pit_error *e = error_new(error == ENOENT || error == EACCES || error == ENOEXEC ? PIT_E_START_FAILED : PIT_E_SYSTEM_ERROR,
-                             "worker %s could not be started: %s: %s%s%s", w->id, call, strerror(error), what[0] != '\0' ? ": " : "", what);
+                             "worker %s could not be started: %s: %s%s%s", w->id, call, strerror(error),
+                             what[0] != '\0' ? ": " : "", what);
     error_detail_take(e, "errno", pit_int(error));
     error_detail_take(e, "call", pit_str(call));
     if (error == EAGAIN)

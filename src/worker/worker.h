@@ -41,22 +41,22 @@ struct worker_env {
 
 /* What all workers of a pool share. */
 struct worker_config {
-    const char *pool;         /* its name */
-    char **argv, **env;       /* env without SNAKEPIT_WORKER_ID */
+    const char *pool;   /* its name */
+    char **argv, **env; /* env without SNAKEPIT_WORKER_ID */
     const char *cwd;
     uint32_t lanes, ring_bytes;
     size_t max_frame;
-    int channel;              /* PIT_CHANNEL_* */
+    int channel; /* PIT_CHANNEL_* */
     int64_t ready_timeout_ms, graceful_ms;
-    struct poollock *lock;    /* the pool's */
+    struct poollock *lock; /* the pool's */
 };
 
 struct worker;
 
 struct worker_events {
-    void (*ready)(struct worker *w);                       /* its lanes may be used */
-    void (*dead)(struct worker *w);                        /* can serve no longer; its exit is not known yet */
-    void (*gone)(struct worker *w);                        /* it has ended; w->exit_class, w->how, w->failure are final */
+    void (*ready)(struct worker *w); /* its lanes may be used */
+    void (*dead)(struct worker *w);  /* can serve no longer; its exit is not known yet */
+    void (*gone)(struct worker *w);  /* it has ended; w->exit_class, w->how, w->failure are final */
 };
 
 /* What a process started by the guard is known by: its address is the token. */
@@ -78,14 +78,14 @@ struct worker {
     /* pool's lock */
     int state, refs;
     bool dead, expected;
-    bool lost;             /* the owner of a lane has met the end of its channel: the loop looks */
+    bool lost; /* the owner of a lane has met the end of its channel: the loop looks */
     unsigned busy_lanes;
-    int condemned;         /* a caller's thread found it guilty of this: the loop kills it */
+    int condemned; /* a caller's thread found it guilty of this: the loop kills it */
     const char *condemned_text;
-    int end_code;          /* what its calls get: PIT_E_WORKER_CRASH, or why we ended it */
-    const char *end_text;  /* static: what happened, when it is not just the exit */
-    struct list node;      /* in the pool's list of all workers */
-    struct lane *lanes;    /* config->lanes of them once it is READY */
+    int end_code;         /* what its calls get: PIT_E_WORKER_CRASH, or why we ended it */
+    const char *end_text; /* static: what happened, when it is not just the exit */
+    struct list node;     /* in the pool's list of all workers */
+    struct lane *lanes;   /* config->lanes of them once it is READY */
     bool marks;
     /* loop thread */
     pid_t pid; /* written once, read under the pool's lock */
@@ -102,13 +102,13 @@ struct worker {
     uint64_t started_ns, ready_ns;
     struct guard_exit how;
     enum exit_class exit_class;
-    pit_error *failure;    /* why it did not become ready */
-    bool replace; /* the pool's: a successor is still to be started */
+    pit_error *failure; /* why it did not become ready */
+    bool replace;       /* the pool's: a successor is still to be started */
 };
 
 /* Takes nothing; NULL: out of memory. One reference: the pool's. */
-struct worker *worker_create(const struct worker_env *env, const struct worker_config *config, const struct worker_events *events,
-                             void *pool, int slot, uint64_t generation);
+struct worker *worker_create(const struct worker_env *env, const struct worker_config *config,
+                             const struct worker_events *events, void *pool, int slot, uint64_t generation);
 /* Spawns it. What fails is told by dead and gone, also when it fails at once. */
 void worker_start(struct worker *w, uint32_t prefix);
 /* Asks it to end: STOP, half of the grace later SIGTERM, at its end SIGKILL. Harmless when it is ending already. */
@@ -132,7 +132,7 @@ void worker_free(struct worker *w);
 /* The error for a call that ran when the worker ended: end_code, or worker_crash with class, status and stderr. After `gone`. */
 pit_error *worker_end_error(struct worker *w);
 void worker_describe_end(struct worker *w, pit_error *e); /* adds the exit and what it printed to e */
-uint64_t worker_calls(const struct worker *w);             /* finished ones */
+uint64_t worker_calls(const struct worker *w);            /* finished ones */
 struct event_common worker_common(const struct worker *w);
 
 #endif

@@ -7,8 +7,8 @@
 #include "base/alloc.h"
 #include "worker/worker_internal.h"
 
-struct worker *worker_create(const struct worker_env *env, const struct worker_config *config, const struct worker_events *events,
-                             void *pool, int slot, uint64_t generation)
+struct worker *worker_create(const struct worker_env *env, const struct worker_config *config,
+                             const struct worker_events *events, void *pool, int slot, uint64_t generation)
 {
     struct worker *w = mem_zalloc(sizeof *w);
     if (w == NULL)
@@ -139,7 +139,8 @@ static pit_error *no_resources(const struct worker *w, int error, const char *wh
     error_detail_take(e, "errno", pit_int(-error));
     error_detail_take(e, "call", pit_str(what));
     if (error == -EMFILE || error == -ENFILE)
-        error_suggest(e, "the limit on open files (RLIMIT_NOFILE) is reached: a worker takes 4 descriptors; raise it with ulimit -n");
+        error_suggest(
+            e, "the limit on open files (RLIMIT_NOFILE) is reached: a worker takes 4 descriptors; raise it with ulimit -n");
     return e;
 }
 

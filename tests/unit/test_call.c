@@ -45,7 +45,10 @@ static void test_frame_says_what_was_asked(void **state)
     assert_memory_equal(text, "s1", n);
     assert_true(frame_field(&f, FIELD_CORRELATION, &text, &n));
     assert_memory_equal(text, "req-7", n);
-    assert_memory_equal(f.payload, "\xa3" "add", 4);
+    assert_memory_equal(f.payload,
+                        "\xa3"
+                        "add",
+                        4);
     pit_value_free(args);
     call_clear(&c);
 }

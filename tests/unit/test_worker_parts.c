@@ -25,15 +25,24 @@ static void test_every_exit_has_its_class(void **state)
         bool expected;
         const char *name;
     } rows[] = {
-        {{CLD_EXITED, 0}, true, "normal"},           {{CLD_KILLED, SIGTERM}, true, "normal"},
-        {{CLD_KILLED, SIGKILL}, true, "normal"},     {{CLD_EXITED, 0}, false, "unexpected_exit"},
-        {{CLD_EXITED, 1}, false, "python_error"},    {{CLD_EXITED, 3}, false, "exit_code"},
-        {{CLD_EXITED, 255}, true, "exit_code"},      {{CLD_KILLED, SIGSEGV}, false, "segfault"},
-        {{CLD_DUMPED, SIGSEGV}, true, "segfault"},   {{CLD_DUMPED, SIGBUS}, false, "bus_error"},
-        {{CLD_DUMPED, SIGABRT}, false, "abort"},     {{CLD_KILLED, SIGFPE}, false, "fpe"},
-        {{CLD_KILLED, SIGILL}, false, "illegal_instruction"}, {{CLD_KILLED, SIGKILL}, false, "killed"},
-        {{CLD_KILLED, SIGTERM}, false, "signal"},    {{CLD_KILLED, SIGUSR1}, false, "signal"},
-        {{0, 0}, false, "unknown"},                  {{0, 0}, true, "unknown"},
+        {{CLD_EXITED, 0}, true, "normal"},
+        {{CLD_KILLED, SIGTERM}, true, "normal"},
+        {{CLD_KILLED, SIGKILL}, true, "normal"},
+        {{CLD_EXITED, 0}, false, "unexpected_exit"},
+        {{CLD_EXITED, 1}, false, "python_error"},
+        {{CLD_EXITED, 3}, false, "exit_code"},
+        {{CLD_EXITED, 255}, true, "exit_code"},
+        {{CLD_KILLED, SIGSEGV}, false, "segfault"},
+        {{CLD_DUMPED, SIGSEGV}, true, "segfault"},
+        {{CLD_DUMPED, SIGBUS}, false, "bus_error"},
+        {{CLD_DUMPED, SIGABRT}, false, "abort"},
+        {{CLD_KILLED, SIGFPE}, false, "fpe"},
+        {{CLD_KILLED, SIGILL}, false, "illegal_instruction"},
+        {{CLD_KILLED, SIGKILL}, false, "killed"},
+        {{CLD_KILLED, SIGTERM}, false, "signal"},
+        {{CLD_KILLED, SIGUSR1}, false, "signal"},
+        {{0, 0}, false, "unknown"},
+        {{0, 0}, true, "unknown"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         assert_string_equal(exit_class_name(exit_classify(rows[i].how, rows[i].expected)), rows[i].name);
@@ -49,7 +58,8 @@ static void test_the_text_of_an_exit_has_its_number(void **state)
     assert_string_equal(exit_text(EXIT_EXIT_CODE, (struct guard_exit){CLD_EXITED, 7}, text), "exited with status 7");
     assert_string_equal(exit_text(EXIT_SIGNAL, (struct guard_exit){CLD_KILLED, SIGTERM}, text), "died of SIGTERM");
     assert_string_equal(exit_text(EXIT_SIGNAL, (struct guard_exit){CLD_KILLED, 40}, text), "died of signal 40");
-    assert_string_equal(exit_text(EXIT_SEGFAULT, (struct guard_exit){CLD_DUMPED, SIGSEGV}, text), exit_class_text(EXIT_SEGFAULT));
+    assert_string_equal(exit_text(EXIT_SEGFAULT, (struct guard_exit){CLD_DUMPED, SIGSEGV}, text),
+                        exit_class_text(EXIT_SEGFAULT));
     assert_string_equal(exit_text(EXIT_UNKNOWN, (struct guard_exit){0, 0}, text), exit_class_text(EXIT_UNKNOWN));
 }
 
@@ -62,7 +72,8 @@ static void test_an_end_is_described_with_clean_text(void **state)
     const pit_value *d = pit_error_details(e);
     assert_string_equal(pit_value_str(pit_value_get(d, "exit_class")), "segfault");
     assert_string_equal(pit_value_str(pit_value_get(d, "signal")), "SIGSEGV");
-    assert_string_equal(pit_value_str(pit_value_get(d, "stderr")), "caf\xc3\xa9 \xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd end");
+    assert_string_equal(pit_value_str(pit_value_get(d, "stderr")),
+                        "caf\xc3\xa9 \xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd end");
     pit_error_free(e);
 }
 
@@ -128,8 +139,11 @@ static void test_queue_serves_the_highest_priority_first(void **state)
 {
     (void)state;
     struct queue q;
-    struct call c[5] = {{.priority = PIT_PRIORITY_NORMAL}, {.priority = PIT_PRIORITY_BACKGROUND}, {.priority = PIT_PRIORITY_URGENT},
-                        {.priority = PIT_PRIORITY_NORMAL}, {.priority = PIT_PRIORITY_NORMAL}};
+    struct call c[5] = {{.priority = PIT_PRIORITY_NORMAL},
+                        {.priority = PIT_PRIORITY_BACKGROUND},
+                        {.priority = PIT_PRIORITY_URGENT},
+                        {.priority = PIT_PRIORITY_NORMAL},
+                        {.priority = PIT_PRIORITY_NORMAL}};
     static const int order[] = {2, 4, 0, 3, 1};
     queue_init(&q);
     assert_null(queue_head(&q));
