@@ -11,7 +11,10 @@
 #include "base/sm.h"
 #include "worker/worker_internal.h"
 
-enum { STATUS_WAIT_MS = 40, EOF_WAIT_MS = 20, STDERR_TAIL = 64 * 1024 };
+/* How long a dead worker's status, and the end of one that has closed its socket, may take on a machine under load (a core dump, gigabytes
+ * to tear down); a lost guard does not take that long to be noticed. */
+enum { STATUS_WAIT_MS = 1000, EOF_WAIT_MS = 250, STDERR_TAIL = 64 * 1024 };
+static const char went_on[] = "it closed its control socket but went on running, and was killed";
 
 #define TO_END SM_TO(PIT_WORKER_STOPPING) | SM_TO(PIT_WORKER_GONE)
 static const struct sm_state states[] = {
@@ -158,6 +161,8 @@ void worker_finish(struct worker *w)
     loop_timer_stop(w->env->loop, &w->status_timer);
     w->exit_class = exit_classify(w->how, w->expected);
     poollock_acquire(w->config->lock);
+    if (w->end_text == went_on && w->how.code != 0 && exit_signal(w->how) != SIGKILL)
+        w->end_text = NULL; /* it was ending by itself, slowly */
     worker_move(w, PIT_WORKER_GONE);
     poollock_release(w->config->lock);
     w->events->gone(w);
@@ -173,7 +178,7 @@ static void on_status_missing(struct loop_timer *t)
     poollock_acquire(w->config->lock);
     if (w->end_code == 0) { /* it was dead to us already, without a reason to tell */
         w->end_code = PIT_E_WORKER_CRASH;
-        w->end_text = "it closed its control socket but went on running, and was killed";
+        w->end_text = went_on;
     }
     poollock_release(w->config->lock);
     worker_kill(w, PIT_E_WORKER_CRASH, NULL);

@@ -226,8 +226,8 @@ class TestValues:
 
     def test_depth_both_ways(self, host):
         # 127 levels in the list of arguments are 128 in all
-        assert host.call_json("echo", "[%s]" % nested(127)) is not None
-        failed = failure(host.call_json, "echo", "[%s]" % nested(128))
+        assert host.call_json("echo", f"[{nested(127)}]") is not None
+        failed = failure(host.call_json, "echo", f"[{nested(128)}]")
         assert failed.code == "limit_exceeded" and "128" in failed.message
         assert json.dumps(host.call("value", "deep")).count("[") == 128
 

@@ -164,7 +164,7 @@ class Hostile:
         raise RAISED[name]()
 
     async def athrow(self, name):
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # allow-sleep: a turn of the loop
         raise RAISED[name]()
 
     def chained(self):
@@ -177,7 +177,7 @@ class Hostile:
         return self.endless()
 
     async def later(self, x):
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # allow-sleep: a turn of the loop
         return x
 
     def stream(self):

@@ -12,9 +12,10 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import re
 import subprocess
 import uuid
-from typing import Any, Optional
+from typing import Any
 
 from programs import LIMIT_S, is_alive, wait_for
 
@@ -57,7 +58,7 @@ class Pending:
     def fails(self) -> Failed:
         return failure(self.result)
 
-    def cancel(self, reason: Optional[str] = None) -> None:
+    def cancel(self, reason: str | None = None) -> None:
         self._host.outcome(self._host.ask("cancel", index=self._index, reason=reason))
 
 
@@ -140,14 +141,14 @@ class Host:
     # ---- calls ----
 
     @staticmethod
-    def arguments(args: tuple, kwargs: dict[str, Any]) -> Optional[str]:
+    def arguments(args: tuple, kwargs: dict[str, Any]) -> str | None:
         assert not (args and kwargs)
         return json.dumps(kwargs or list(args)) if args or kwargs else None
 
     def call(self, command: str, *args: Any, **kwargs: Any) -> Any:
         return self.call_json(command, self.arguments(args, kwargs))
 
-    def call_json(self, command: Optional[str], text: Optional[str], **options: Any) -> Any:
+    def call_json(self, command: str | None, text: str | None, **options: Any) -> Any:
         return self.outcome(self.ask("call", command=command, json=text, **options))
 
     def fails(self, command: str, *args: Any, **kwargs: Any) -> Failed:
@@ -180,7 +181,13 @@ class Host:
     def descriptors(self) -> int:
         return len(os.listdir(f"/proc/{self.driver.pid}/fd"))
 
-    def peak_kib(self) -> int:
+    def peak_is_below(self, kib: int) -> bool:
+        """Of resident memory, so far. A sanitizer keeps what was freed: then there is nothing to say."""
+        if re.search(r"lib[at]san\.so", pathlib.Path(f"/proc/{self.driver.pid}/maps").read_text()):
+            return True
+        return self._peak_kib() < kib
+
+    def _peak_kib(self) -> int:
         for line in pathlib.Path(f"/proc/{self.driver.pid}/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1])

@@ -61,7 +61,7 @@ class Segment:
             if self.get(self.request) == self.seen:
                 if not parts:
                     return None
-                time.sleep(0.0002)
+                time.sleep(0.0002)  # allow-sleep: it polls
                 continue
             at = self.seen % self.ring_bytes
             if self.ring_bytes - at < 8:
@@ -98,7 +98,7 @@ class Segment:
     def record(self, data, flags, pad=0, length=None):
         size = pad or (8 + len(data) + 7) & ~7
         while self.ring_bytes - (self.head - self.get(self.reply + 64)) < size:
-            time.sleep(0.0002)
+            time.sleep(0.0002)  # allow-sleep: it polls
         at = self.reply + 256 + self.head % self.ring_bytes
         n = pad - 8 if pad else len(data) if length is None else length
         struct.pack_into("<II", self.map, at, n, flags)
@@ -180,7 +180,7 @@ class Worker:
             got = self.segment.read()
             if got is not None:
                 return got
-            time.sleep(0.0005)
+            time.sleep(0.0005)  # allow-sleep: it polls
 
     def answer(self, data):
         if self.is_ring:
@@ -191,7 +191,7 @@ class Worker:
     def serve(self):
         while True:
             got = self.next_call()
-            _, kind, flags, _, call, _ = HEADER.unpack_from(got)
+            _, _, flags, _, call, _ = HEADER.unpack_from(got)
             at = HEADER.size + (4 + struct.unpack_from("<I", got, HEADER.size)[0] if flags & 1 else 0)
             command, argument = self.arguments(got[at:])
             self.segment.mark(call, 1)
@@ -690,11 +690,11 @@ class Start:
         """A byte now and then, for ever."""
         for byte in self.worker.hello():
             os.write(CONTROL, bytes([byte]))
-            time.sleep(0.05)
+            time.sleep(0.05)  # allow-sleep: slowness is the misdeed
         time.sleep(3600)
 
     def bells(self):
-        """Zero bytes between frames mean nothing, however many there are."""
+        """A zero byte between frames is a bell; nobody asked for a million."""
         while True:
             os.write(CONTROL, bytes(65536))
 
