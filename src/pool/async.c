@@ -314,7 +314,7 @@ void pool_cancel(struct pool *p, struct call *c, const char *reason)
 struct batch {
     unsigned n;
     struct {
-        uint64_t id, stamp;
+        uint64_t id, stamp, decode_ns;
         size_t bytes;
         struct outcome outcome;
     } got[BATCH];
@@ -323,6 +323,8 @@ struct batch {
 /* Takes the answers that are there. 0, CHANNEL_AGAIN when there are no more, or why the worker must go. */
 static int receive(struct lane *l, struct batch *b)
 {
+    const struct os_ops *os = l->worker->env->os;
+    bool timed = telemetry_wants_calls(l->worker->env->telemetry);
     struct channel_frame in;
     channel_frame_init(&in);
     int rc = 0;
@@ -337,7 +339,9 @@ static int receive(struct lane *l, struct batch *b)
             b->got[b->n].id = f.id;
             b->got[b->n].stamp = f.stamp;
             b->got[b->n].bytes = in.n;
-            b->got[b->n++].outcome = call_decode(&f);
+            uint64_t began = timed ? os->now_ns() : 0;
+            b->got[b->n].outcome = call_decode(&f);
+            b->got[b->n++].decode_ns = timed ? os->now_ns() - began : 0;
         }
         if (rc != 0)
             break;
@@ -376,6 +380,7 @@ static bool settle(struct pool *p, struct lane *l, struct batch *b, struct list 
         if (b->got[i].stamp != 0)
             commands_measured(&p->commands, c->command, b->got[i].stamp);
         c->bytes_out = b->got[i].bytes;
+        c->deserialize_ns = b->got[i].decode_ns;
         c->python_ns = b->got[i].stamp;
         c->lane = NULL;
         l->finished++;

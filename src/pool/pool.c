@@ -206,6 +206,7 @@ static void on_ready(struct worker *w)
     unsigned ready = count_ready(p);
     pool_unlock(p);
     host_changed(p->host);
+    log_line(p->env->log, PIT_LOG_INFO, "worker %s (pid %d) is ready", w->id, (int)w->pid);
     struct event_common common = worker_common(w);
     if (telemetry_wants(p->env->telemetry, EVENT_POOL_WORKER_READY))
         telemetry_emit(p->env->telemetry, EVENT_POOL_WORKER_READY, &common, (const double[]){ready}, NULL);
@@ -251,10 +252,13 @@ static void replace(struct pool *p, struct worker *w)
     p->restarts++;
     pool_unlock(p);
     uint64_t now = pool_now(p), delay = restart_delay(s, w, now);
-    if (delay == 0)
+    if (delay == 0) {
         start_slot(s);
-    else
-        loop_timer_set(p->env->loop, &s->timer, now + delay);
+        return;
+    }
+    log_line(p->env->log, PIT_LOG_WARNING, "pool %s: slot %d dies too often; its next start is in %llu ms", p->set.name, w->slot,
+             (unsigned long long)(delay / MS));
+    loop_timer_set(p->env->loop, &s->timer, now + delay);
 }
 
 static void on_dead(struct worker *w)

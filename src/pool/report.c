@@ -120,7 +120,7 @@ void report_queued(struct pool *p, struct call *c)
 void report_call(struct pool *p, struct call *c)
 {
     const char *code = pit_error_code_name(c->outcome.rc);
-    struct event_common common = common_of(p, c, pit_error_worker(c->outcome.error));
+    struct event_common common = common_of(p, c, c->sent_ns != 0 ? c->worker_id : NULL);
     double ms = (double)(pool_now(p) - c->entered_ns) / 1e6;
     if (c->was_queued)
         report_queue(p, c, &common);

@@ -72,6 +72,8 @@ void sched_assign(struct pool *p, struct lane *l, struct call *c, int owner)
     c->sent_ns = c->was_queued ? pool_now(p) : c->entered_ns;
     c->lane = l;
     c->prefix = l->worker->prefix;
+    if (c->observed)
+        memcpy(c->worker_id, l->worker->id, sizeof c->worker_id);
     call_seal(c, lane_push(l, c), c->sent_ns);
 }
 

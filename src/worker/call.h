@@ -38,7 +38,7 @@ enum call_state {
         CALL_STATE_COUNT
 };
 
-enum { CALL_INLINE = 512, CALL_ID = 28 /* "sp-" + 24 hex digits + NUL */ };
+enum { WORKER_ID = 96, CALL_INLINE = 512, CALL_ID = 28 /* "sp-" + 24 hex digits + NUL */ };
 
 struct outcome {
     int rc;
@@ -82,7 +82,8 @@ struct call {
     uint32_t delivered;           /* futex word of who made it: done has run */
     struct list done_node;
     char id[CALL_ID]; /* the correlation id, when it was generated */
-    uint8_t small[CALL_INLINE];
+    uint8_t small[CALL_INLINE]; /* from here on nothing is cleared */
+    char worker_id[WORKER_ID];  /* of an observed call that was sent */
 };
 
 struct call_args {          /* what to encode: one of the two */

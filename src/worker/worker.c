@@ -146,11 +146,15 @@ void worker_fail(struct worker *w, int code, const char *text, pit_error *failur
         w->events->dead(w);
 }
 
+static void on_control(struct loop_source *s, uint32_t events);
+
 void worker_finish(struct worker *w)
 {
     if (w->state == PIT_WORKER_GONE)
         return;
     worker_fail(w, 0, NULL, NULL);
+    if (w->control_open && w->state == PIT_WORKER_STARTING)
+        on_control(&w->control_source, 0); /* its last word may be why it did not start */
     capture_drain(&w->out);
     capture_drain(&w->err);
     capture_close(&w->out);
@@ -245,6 +249,10 @@ static void nudge_lanes(struct worker *w)
 
 void worker_stop(struct worker *w)
 {
+    if (w->state == PIT_WORKER_STARTING) { /* it has nothing to clean up, and may not listen yet */
+        worker_kill(w, PIT_E_SHUTTING_DOWN, "the worker was told to end");
+        return;
+    }
     poollock_acquire(w->config->lock);
     bool go = worker_move(w, PIT_WORKER_STOPPING);
     w->expected = true;

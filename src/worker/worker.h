@@ -23,6 +23,7 @@
 #include "os/loop.h"
 #include "telemetry/event.h"
 #include "wire/frame.h"
+#include "worker/call.h"
 #include "worker/capture.h"
 #include "worker/exit.h"
 #include "worker/lane.h"
@@ -71,7 +72,7 @@ struct worker {
     const struct worker_config *config;
     const struct worker_events *events;
     void *pool;
-    char id[96]; /* "<pool>/<slot>.<generation>" */
+    char id[WORKER_ID]; /* "<pool>/<slot>.<generation>" */
     int slot;
     uint64_t generation;
     uint32_t prefix;
