@@ -55,7 +55,10 @@ static int ring_channel_send(struct channel *c, const uint8_t *frame, size_t n, 
     int broken = channel_broken(c);
     if (broken != 0)
         return broken;
+    size_t had = *done;
     int rc = ring_write(&r->out, frame, n, done);
+    if (*done != had)
+        r->futile = 0;
     ring_socket(r, ring_publish(&r->out));
     if (rc == RING_BROKEN)
         return channel_break(c, PIT_E_PROTOCOL_ERROR);
@@ -74,7 +77,8 @@ static int ring_channel_recv(struct channel *c, struct channel_frame *f)
     if (broken != 0)
         return broken;
     size_t n;
-    bool resume = r->in.got != 0;
+    uint64_t had = r->in.got;
+    bool resume = had != 0;
     struct channel_frame *into = resume ? &r->partial : f;
     if (!resume)
         frame_clear(f);
@@ -89,6 +93,8 @@ static int ring_channel_recv(struct channel *c, struct channel_frame *f)
     case RING_AGAIN:
     case RING_NO_MEMORY:
         ring_socket(r, ring_take_socket_bell(&r->in));
+        if (r->in.got != had) /* a late bell of the fragment before is no offence */
+            r->futile = 0;
         if (!resume && r->in.got != 0)
             frame_move(&r->partial, f);
         return rc == RING_AGAIN ? CHANNEL_AGAIN : PIT_E_ALLOCATION_FAILED;
