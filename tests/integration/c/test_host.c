@@ -176,28 +176,13 @@ static void test_host_killed(void **state)
     kit_reset_stage();
 }
 
-/* The one child of this process; 0 while there is none. */
-static pid_t guard_of(void)
-{
-    pid_t found = 0;
-    DIR *d = opendir("/proc");
-    for (struct dirent *e; (e = readdir(d)) != NULL;) {
-        struct os_proc info;
-        pid_t pid = (pid_t)strtol(e->d_name, NULL, 10);
-        if (pid > 0 && os_linux.proc_info(pid, &info) == 0 && info.ppid == getpid() && info.state != 'Z')
-            found = pid;
-    }
-    closedir(d);
-    return found;
-}
-
 /* One call runs, one waits behind it: the first gets guard_lost, the second runs once the pool is back. */
 static void guard_ends(int sig, bool async)
 {
     struct kit_before before = kit_before();
     struct kit k = KIT_INIT;
     pit *p = kit_open(&k);
-    pid_t guard = guard_of(), worker = kit_worker(p, 0);
+    pid_t guard = kit_guard(), worker = kit_worker(p, 0);
     pit_future *started = kit_submit(p, "gate", 1, NULL), *queued = NULL;
     KIT_AWAIT(atomic_load(&stage->arrived) == 1);
     if (async)
@@ -258,7 +243,7 @@ static void test_guard_killed_in_traffic(void **state)
         assert_int_equal(pthread_create(&threads[i], NULL, call_on, p), 0);
     for (int i = 0; i < 5; i++) {
         assert_int_equal(pit_await_ready(p, NULL, KIT_LIMIT_MS, NULL), 0);
-        pid_t guard = guard_of();
+        pid_t guard = kit_guard();
         if (guard != 0)
             kill(guard, SIGKILL);
         poll(NULL, 0, 30); /* allow-sleep: between two deaths */

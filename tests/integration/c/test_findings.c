@@ -1,0 +1,351 @@
+/* Hostile workers and lost guards: what one of them does costs its own call and nobody else's. Each test is a way in which it once did not.
+ *
+ * KIT_LIMIT_MS bounds every wait: what is awaited here used to come late or never, so a bound far above what is usual is what is asserted. */
+#include "integration/c/kit.h"
+
+static const char *const channels[] = {"ring", "socket"};
+
+static void settle(pit *p, struct kit_before before, const char *what)
+{
+    kit_open_gate();
+    assert_int_equal(pit_close(p), 0);
+    kit_clean(before, what);
+    kit_reset_stage();
+}
+
+static void check(int rc, int expected, const char *channel, bool async)
+{
+    if (rc != expected)
+        fail_msg("on a %s, %s: %s instead of %s", channel, async ? "as a future" : "blocking",
+                 rc == 0 ? "ok" : pit_error_code_name(rc), expected == 0 ? "ok" : pit_error_code_name(expected));
+}
+
+/* ---- a call on a thread or as a future ---- */
+
+struct rider {
+    pit *p;
+    const char *command;
+    int rc;
+    pthread_t thread;
+    pit_future *future;
+};
+
+static void *ride(void *arg)
+{
+    struct rider *r = arg;
+    r->rc = kit_call(r->p, r->command, 1, PIT_INFINITE, NULL);
+    return NULL;
+}
+
+static void rider_start(struct rider *r, pit *p, const char *command, bool async)
+{
+    *r = (struct rider){.p = p, .command = command};
+    if (async)
+        r->future = kit_submit(p, command, 1, NULL);
+    else
+        assert_int_equal(pthread_create(&r->thread, NULL, ride, r), 0);
+}
+
+static void join(pthread_t thread, const char *what)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += KIT_LIMIT_MS / 1000;
+    if (pthread_timedjoin_np(thread, NULL, &until) != 0)
+        fail_msg("%s did not return", what);
+}
+
+static int rider_end(struct rider *r)
+{
+    if (r->future != NULL)
+        return kit_outcome(r->future, NULL);
+    join(r->thread, r->command);
+    return r->rc;
+}
+
+/* How many workers are in this state; *ret_pid is the last one's. */
+static int in_state(pit *p, int state, pid_t *ret_pid)
+{
+    pit_worker_list *l = NULL;
+    int n = 0;
+    assert_int_equal(pit_list_workers(p, NULL, &l, NULL), 0);
+    for (size_t i = 0; i < pit_worker_list_len(l); i++) {
+        const pit_worker_info *w = pit_worker_list_at(l, i);
+        if (w->state == state) {
+            *ret_pid = w->pid;
+            n++;
+        }
+    }
+    pit_worker_list_free(l);
+    return n;
+}
+
+/* ---- workers ---- */
+
+/* An answer while the call is still being sent: both sides would use the call's memory. It costs the call and the worker. A blocking
+ * caller sleeps until there is room, and does not look: its deadline does the same. */
+static void answered_early(const char *channel, bool async)
+{
+    enum { BIG = 8 << 20 };
+    static char bytes[BIG];
+    struct kit_before before = kit_before();
+    struct kit k = KIT_INIT;
+    k.channel = channel;
+    atomic_store(&stage->early, 1);
+    pit *p = kit_open(&k);
+    KIT_AWAIT(atomic_load(&stage->early) == 0);
+    pid_t pid = kit_worker(p, 0);
+    int rc;
+    if (async) {
+        pit_value *v = pit_bytes(bytes, sizeof bytes);
+        pit_future *f = NULL;
+        assert_int_equal(pit_submit(p, "blob", v, NULL, &f, NULL), 0);
+        pit_value_free(v);
+        rc = kit_outcome(f, NULL);
+    } else {
+        pit_call_options o = PIT_CALL_OPTIONS_INIT;
+        o.timeout_ms = 100;
+        rc = pit_callf(p, "blob", &o, NULL, NULL, "[y]", bytes, sizeof bytes);
+    }
+    check(rc, async ? PIT_E_PROTOCOL_ERROR : PIT_E_DEADLINE_EXCEEDED, channel, async);
+    int64_t n = 0;
+    assert_int_equal(kit_call(p, "pid", 0, KIT_LIMIT_MS, &n), 0);
+    assert_true(n != pid);
+    pit_stats s = kit_stats(p);
+    assert_int_equal(s.restarts, 1);
+    assert_int_equal(s.requests, s.succeeded + s.errors);
+    settle(p, before, "answered early");
+}
+
+static void test_answered_early(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 4; i++)
+        answered_early(channels[i / 2], i % 2);
+}
+
+/* A worker dies with a call that it has not started, and its successor takes for ever: the call runs on the worker that is idle. */
+static void spread(const char *channel, bool async)
+{
+    struct kit_before before = kit_before();
+    struct kit k = KIT_INIT;
+    struct rider r;
+    pid_t pids[2], busy = 0;
+    k.workers = 2;
+    k.channel = channel;
+    k.pool.graceful_shutdown_timeout_ms = 100; /* the successor does not listen */
+    pit *p = kit_open(&k);
+    for (int i = 0; i < 2; i++) {
+        pids[i] = kit_worker(p, (size_t)i);
+        assert_int_equal(kill(pids[i], SIGSTOP), 0);
+    }
+    rider_start(&r, p, "run", async);
+    KIT_AWAIT(in_state(p, PIT_WORKER_BUSY, &busy) == 1);
+    atomic_store(&stage->mute, 1);
+    assert_int_equal(kill(busy, SIGKILL), 0);
+    assert_int_equal(kill(busy == pids[0] ? pids[1] : pids[0], SIGCONT), 0);
+    check(rider_end(&r), 0, channel, async);
+    assert_int_equal(atomic_load(&stage->runs[1]), 1);
+    assert_int_equal(in_state(p, PIT_WORKER_READY, &busy), 1);
+    settle(p, before, "spread");
+}
+
+static void test_spread(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 4; i++)
+        spread(channels[i / 2], i % 2);
+}
+
+/* A call that is given up behind a running one is not the running one's fault: the grace begins when its turn comes. */
+static void test_cancelled_behind(void **state)
+{
+    (void)state;
+    enum { BIG = 8 << 20, GRACE_MS = 100 };
+    struct kit_before before = kit_before();
+    struct kit k = KIT_INIT;
+    k.pool.cancel_grace_ms = GRACE_MS;
+    pit *p = kit_open(&k);
+    kit_open_gate();
+    for (int i = 0; i < 200; i++) /* now "gate" counts as short, and is written ahead */
+        assert_int_equal(kit_outcome(kit_submit(p, "gate", 0, NULL), NULL), 0);
+    atomic_store(&stage->go, 0);
+    atomic_store(&stage->arrived, 0);
+    char *bytes = calloc(1, BIG);
+    pit_value *v = pit_bytes(bytes, BIG);
+    free(bytes);
+    pid_t pid = kit_worker(p, 0);
+    pit_future *running = kit_submit(p, "gate", 1, NULL), *behind = NULL;
+    assert_int_equal(pit_submit(p, "gate", v, NULL, &behind, NULL), 0);
+    pit_value_free(v);
+    KIT_AWAIT(atomic_load(&stage->arrived) == 1);
+    assert_int_equal(kit_stats(p).queued, 0); /* its beginning is in the ring, so that it cannot be taken back */
+    assert_int_equal(pit_future_cancel(behind, "no longer wanted"), 0);
+    assert_int_equal(kit_outcome(behind, NULL), PIT_E_CANCELLED);
+    assert_int_equal(pit_future_wait(running, 5 * GRACE_MS), PIT_E_PENDING);
+    assert_int_equal(kit_worker(p, 0), pid);
+    assert_int_equal(kit_stats(p).restarts, 0);
+    kit_open_gate();
+    assert_int_equal(kit_outcome(running, NULL), 0);
+    settle(p, before, "cancelled behind");
+}
+
+/* ---- guards ---- */
+
+/* The guard dies while a start is open: that is no failed start, and who waits for the worker goes on waiting. */
+static void guard_dies(bool async)
+{
+    struct kit_before before = kit_before();
+    struct kit k = KIT_INIT;
+    struct rider r;
+    pid_t none;
+    pit *p = kit_open(&k);
+    pid_t guard = kit_guard(), worker = kit_worker(p, 0);
+    assert_int_equal(kill(guard, SIGSTOP), 0);
+    assert_int_equal(kill(worker, SIGKILL), 0);
+    KIT_AWAIT(in_state(p, PIT_WORKER_STARTING, &none) == 1);
+    rider_start(&r, p, "run", async);
+    KIT_AWAIT(kit_stats(p).queued == 1);
+    assert_int_equal(kill(guard, SIGKILL), 0);
+    check(rider_end(&r), 0, k.channel, async);
+    assert_int_equal(atomic_load(&stage->runs[1]), 1);
+    settle(p, before, "guard dies");
+}
+
+static void test_guard_dies_with_open_starts(void **state)
+{
+    (void)state;
+    guard_dies(false);
+    guard_dies(true);
+}
+
+struct starter {
+    pit *p;
+    const pit_pool_options *pool;
+    int rc;
+};
+
+static void *start_pool(void *arg)
+{
+    struct starter *s = arg;
+    s->rc = pit_pool_start(s->p, s->pool, NULL);
+    return NULL;
+}
+
+/* Nothing can be started through a guard that is stopped: the start's time limit ends it, and a new one does the work. */
+static void test_guard_stopped_in_start(void **state)
+{
+    (void)state;
+    struct kit_before before = kit_before();
+    const char *command[5], *env[2];
+    struct kit k = KIT_INIT;
+    pit_pool_options pool;
+    pthread_t thread;
+    pit *p = kit_open(&k);
+    kit_pool(&k, "second", command, env, &pool);
+    pool.worker_ready_timeout_ms = 1000;
+    struct starter s = {.p = p, .pool = &pool};
+    pid_t guard = kit_guard();
+    assert_int_equal(kill(guard, SIGSTOP), 0);
+    assert_int_equal(pthread_create(&thread, NULL, start_pool, &s), 0);
+    join(thread, "pit_pool_start");
+    check(s.rc, 0, k.channel, false);
+    pit_call_options o = PIT_CALL_OPTIONS_INIT;
+    for (int i = 0; i < 2; i++) {
+        o.pool = i == 0 ? "second" : "c";
+        assert_int_equal(kit_outcome(kit_submit(p, "echo", 1, &o), NULL), 0);
+    }
+    assert_true(kit_guard() != guard);
+    settle(p, before, "guard stopped in a start");
+}
+
+static int segments(void)
+{
+    char line[512];
+    int n = 0;
+    FILE *f = fopen("/proc/self/maps", "r");
+    assert_non_null(f);
+    while (fgets(line, sizeof line, f) != NULL)
+        n += strstr(line, "memfd:snakepit") != NULL;
+    fclose(f);
+    return n;
+}
+
+/* Workers whose exit status the guard did not live to tell leave nothing behind. */
+static void test_no_leak_without_status(void **state)
+{
+    (void)state;
+    enum { WORKERS = 3, ROUNDS = 3 };
+    struct kit_before before = kit_before();
+    struct kit k = KIT_INIT;
+    k.workers = WORKERS;
+    pit *p = kit_open(&k);
+    int fds = kit_fds(), mapped = segments();
+    for (int round = 1; round <= ROUNDS; round++) {
+        pid_t guard = kit_guard();
+        uint64_t crashes = kit_stats(p).crashes;
+        assert_int_equal(kill(guard, SIGSTOP), 0);
+        pid_t pids[WORKERS];
+        for (int i = 0; i < WORKERS; i++)
+            pids[i] = kit_worker(p, (size_t)i);
+        for (int i = 0; i < WORKERS; i++)
+            assert_int_equal(kill(pids[i], SIGKILL), 0);
+        KIT_AWAIT(kit_stats(p).crashes == crashes + WORKERS);
+        assert_int_equal(kill(guard, SIGKILL), 0);
+        KIT_AWAIT(kit_guard() != guard);
+        assert_int_equal(pit_await_all_ready(p, NULL, KIT_LIMIT_MS, NULL), 0);
+        KIT_AWAIT(segments() == mapped);
+        KIT_AWAIT(kit_fds() == fds);
+    }
+    settle(p, before, "no leak without a status");
+}
+
+/* ---- floods ---- */
+
+/* Bells that nobody asked for, without end: the worker is ended. A few are nothing. */
+static void test_bells(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        struct kit_before before = kit_before();
+        struct kit k = KIT_INIT;
+        k.channel = channels[i / 2];
+        pit *p = kit_open(&k);
+        pid_t pid = kit_worker(p, 0);
+        int64_t n = 0;
+        assert_int_equal(kit_call(p, "bells", 100, 0, NULL), 0);
+        assert_int_equal(kit_call(p, "pid", 0, 0, &n), 0);
+        assert_int_equal(n, pid);
+        bool async = i % 2;
+        check(async ? kit_outcome(kit_submit(p, "bells", 1 << 28, NULL), NULL)
+                    : kit_call(p, "bells", 1 << 28, KIT_LIMIT_MS, NULL),
+              PIT_E_PROTOCOL_ERROR, k.channel, async);
+        assert_int_equal(kit_call(p, "pid", 0, 0, &n), 0);
+        assert_true(n != pid);
+        settle(p, before, "bells");
+    }
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    kit_reset_stage();
+    return 0;
+}
+
+#define TEST(name) cmocka_unit_test_setup(name, setup)
+
+int main(int argc, char **argv)
+{
+    kit_init(argc, argv);
+    const struct CMUnitTest tests[] = {
+        TEST(test_answered_early),
+        TEST(test_spread),
+        TEST(test_cancelled_behind),
+        TEST(test_guard_dies_with_open_starts),
+        TEST(test_guard_stopped_in_start),
+        TEST(test_no_leak_without_status),
+        TEST(test_bells),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
