@@ -326,6 +326,76 @@ static void test_bells(void **state)
     }
 }
 
+/* What the loop has to read is small, and what sorting costs is bounded: who sends more gets it refused. */
+static void test_large_things_refused(void **state)
+{
+    (void)state;
+    enum { ALLOWED = 1 << 20, LOG = 200000 /* entries of 10 bytes */ };
+    for (int i = 0; i < 4; i++) {
+        struct kit_before before = kit_before();
+        struct kit k = KIT_INIT;
+        struct rider r;
+        bool async = i % 2;
+        k.channel = channels[i / 2];
+        pit *p = kit_open(&k);
+        check(kit_outcome(kit_submit(p, "entries", ALLOWED / 8, NULL), NULL), 0, k.channel, true);
+        int64_t n = ALLOWED + 1;
+        check(async ? kit_outcome(kit_submit(p, "entries", n, NULL), NULL) : kit_call(p, "entries", n, KIT_LIMIT_MS, NULL),
+              PIT_E_LIMIT_EXCEEDED, k.channel, async);
+        check(async ? kit_outcome(kit_submit(p, "log", LOG, NULL), NULL) : kit_call(p, "log", LOG, KIT_LIMIT_MS, NULL),
+              PIT_E_PROTOCOL_ERROR, k.channel, async);
+        rider_start(&r, p, "echo", async);
+        check(rider_end(&r), 0, k.channel, async);
+        settle(p, before, "large things refused");
+    }
+}
+
+static void test_large_ready_refused(void **state)
+{
+    (void)state;
+    struct kit_before before = kit_before();
+    for (int i = 0; i < 2; i++) {
+        struct kit k = KIT_INIT;
+        pit *p = NULL;
+        pit_error *e = NULL;
+        k.channel = channels[i];
+        atomic_store(&stage->fat, 1);
+        assert_int_equal(kit_open_os(&os_linux, &k, &p, &e), PIT_E_NO_WORKERS_STARTED);
+        assert_int_equal(pit_error_code(pit_error_cause(e)), PIT_E_PROTOCOL_ERROR);
+        pit_error_free(e);
+    }
+    kit_clean(before, "large READY refused");
+}
+
+/* While one pool's worker sends the largest maps that fit a frame, the deadline of another pool's call holds. It took 10 s and more. */
+static void test_others_are_not_held_up(void **state)
+{
+    (void)state;
+    enum { ENTRIES = 6000000, LATE_MS = 3000 };
+    static const char *const commands[] = {"log", "entries"};
+    for (int i = 0; i < 2; i++) {
+        struct kit_before before = kit_before();
+        const char *command[5], *env[2];
+        struct kit k = KIT_INIT;
+        pit_pool_options pool;
+        k.pool.graceful_shutdown_timeout_ms = 100;
+        pit *p = kit_open(&k);
+        kit_pool(&k, "second", command, env, &pool);
+        assert_int_equal(pit_pool_start(p, &pool, NULL), 0);
+        pit_future *evil = kit_submit(p, commands[i], ENTRIES, NULL);
+        pit_call_options o = PIT_CALL_OPTIONS_INIT;
+        o.pool = "second";
+        o.timeout_ms = 50;
+        do {
+            uint64_t began = pit_now_ns();
+            assert_int_equal(kit_outcome(kit_submit(p, "gate", 1, &o), NULL), PIT_E_DEADLINE_EXCEEDED);
+            assert_true(pit_now_ns() - began < UINT64_C(1000000) * LATE_MS);
+        } while (pit_future_wait(evil, 0) == PIT_E_PENDING);
+        assert_int_equal(kit_outcome(evil, NULL), i == 0 ? PIT_E_PROTOCOL_ERROR : PIT_E_LIMIT_EXCEEDED);
+        settle(p, before, "others are not held up");
+    }
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -346,6 +416,9 @@ int main(int argc, char **argv)
         TEST(test_guard_stopped_in_start),
         TEST(test_no_leak_without_status),
         TEST(test_bells),
+        TEST(test_large_things_refused),
+        TEST(test_large_ready_refused),
+        TEST(test_others_are_not_held_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
