@@ -16,6 +16,10 @@ add_library(snakepit_core OBJECT ${core_sources})
 snakepit_internal(snakepit_core)
 # The last place where the library looks for the guard and the Python package, after option, environment and its own folder.
 target_compile_definitions(snakepit_core PRIVATE SNAKEPIT_INSTALL_DIR="${CMAKE_INSTALL_FULL_LIBDIR}/snakepit" SNAKEPIT_VERSION="${PROJECT_VERSION}")
+if(SNAKEPIT_COVERAGE)
+    # gcc's own execve writes the counts out; in a child of vfork it would mark those of the host as written, and they would be lost at its end.
+    target_compile_options(snakepit_core PRIVATE -fno-builtin-execve)
+endif()
 set(core_objects $<TARGET_OBJECTS:snakepit_core>)
 
 add_library(snakepit_shared SHARED ${core_objects})
