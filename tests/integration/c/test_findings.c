@@ -367,7 +367,8 @@ static void test_large_ready_refused(void **state)
     kit_clean(before, "large READY refused");
 }
 
-/* While one pool's worker sends the largest maps that fit a frame, the deadline of another pool's call holds. It took 10 s and more. */
+/* While one pool's worker sends the largest maps that fit a frame, the deadline of another pool's call holds. It once took longer than LATE_MS, which
+ * is far above what it takes. */
 static void test_others_are_not_held_up(void **state)
 {
     (void)state;
