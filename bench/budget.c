@@ -288,7 +288,7 @@ static double time_function(struct bench *b)
 #define PART_LIST(X)                                                                                                           \
     X(CLOCK, "clock: one reading, for the deadline")                                                                           \
     X(PACK, "call: arguments packed straight into the frame")                                                                  \
-    X(LEASE, "pool: admitted, lane taken and given back, counted (two turns of the lock)")                                   \
+    X(LEASE, "pool: admitted, lane taken and given back, counted (two turns of the lock)")                                     \
     X(WAY, "ring: frame published, seen by the other CPU, answer published, seen, copied out")                                 \
     X(FUNCTION, "worker: command looked up, arguments decoded, the function run")                                              \
     X(REST, "the rest: worker's marks and encoding; caches colder than here")                                                  \

@@ -14,8 +14,8 @@ enum { MAX_WORKERS = 150, RING_BYTES = 64 * 1024, RING_MIN = 4096, RING_MAX = 64
 /* X(name, timeout_ms, queue_timeout_ms) */
 #define TIMEOUT_PROFILE_LIST(X)                                                                                                \
     X(balanced, 300000, 10000)                                                                                                 \
-    X(production, 300000, 10000) X(production_strict, 60000, 5000) X(development, 900000, 60000)                               \
-        X(ml_inference, 900000, 60000) X(batch, 3600000, 300000)
+    X(production, 300000, 10000)                                                                                               \
+    X(production_strict, 60000, 5000) X(development, 900000, 60000) X(ml_inference, 900000, 60000) X(batch, 3600000, 300000)
 
 static const struct profile {
     const char *name;

@@ -256,8 +256,8 @@ static void replace(struct pool *p, struct worker *w)
         start_slot(s);
         return;
     }
-    log_line(p->env->log, PIT_LOG_WARNING, "pool %s: slot %d dies too often; its next start is in %llu ms", p->set.name, w->slot,
-             (unsigned long long)(delay / MS));
+    log_line(p->env->log, PIT_LOG_WARNING, "pool %s: slot %d dies too often; its next start is in %llu ms", p->set.name,
+             w->slot, (unsigned long long)(delay / MS));
     loop_timer_set(p->env->loop, &s->timer, now + delay);
 }
 

@@ -81,7 +81,7 @@ struct call {
     void (*done)(struct call *c); /* on the loop thread, without a lock */
     uint32_t delivered;           /* futex word of who made it: done has run */
     struct list done_node;
-    char id[CALL_ID]; /* the correlation id, when it was generated */
+    char id[CALL_ID];           /* the correlation id, when it was generated */
     uint8_t small[CALL_INLINE]; /* from here on nothing is cleared */
     char worker_id[WORKER_ID];  /* of an observed call that was sent */
 };
