@@ -2,7 +2,9 @@
 #ifndef TESTS_GUARD_KIT_H
 #define TESTS_GUARD_KIT_H
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <snakepit/codes.h>
 #include <stdio.h>
@@ -11,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/envscan.h"
 #include "guard/guard_client.h"
 #include "os/loop.h"
 #include "os/os.h"
@@ -163,6 +166,40 @@ KIT_UNUSED static int kit_stop(struct kit *k, uint64_t within_ms)
         k->os->close(k->procs[i].pidfd);
     loop_destroy(k->loop);
     return alive;
+}
+
+/* Does the process carry this run id in its environment? */
+KIT_UNUSED static bool kit_carries(pid_t pid, const char *run)
+{
+    char path[48], piece[4096];
+    snprintf(path, sizeof path, "/proc/%d/environ", (int)pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    struct envscan_entry e = {.name = "SNAKEPIT_RUN_ID"};
+    struct envscan scan;
+    envscan_init(&scan, &e, 1);
+    for (ssize_t n; (n = read(fd, piece, sizeof piece)) > 0;)
+        envscan_feed(&scan, piece, (size_t)n);
+    close(fd);
+    return e.found && strcmp(e.value, run) == 0;
+}
+
+/* How many processes of this run live; zombies do not. */
+KIT_UNUSED static int kit_alive(const char *run)
+{
+    int n = 0;
+    DIR *d = opendir("/proc");
+    if (d == NULL)
+        return -1;
+    for (struct dirent *e; (e = readdir(d)) != NULL;) {
+        struct os_proc info;
+        pid_t pid = (pid_t)atoi(e->d_name);
+        if (pid > 0 && kit_carries(pid, run) && os_linux.proc_info(pid, &info) == 0)
+            n += info.state != 'Z' && info.state != 'X';
+    }
+    closedir(d);
+    return n;
 }
 
 #endif

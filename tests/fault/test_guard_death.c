@@ -26,22 +26,6 @@ struct scene {
 
 static uint64_t worst_ns; /* from the event to nobody alive, over all rows */
 
-static bool carries(pid_t pid, const char *run)
-{
-    char path[48], piece[4096];
-    snprintf(path, sizeof path, "/proc/%d/environ", (int)pid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return false;
-    struct envscan_entry e = {.name = "SNAKEPIT_RUN_ID"};
-    struct envscan scan;
-    envscan_init(&scan, &e, 1);
-    for (ssize_t n; (n = read(fd, piece, sizeof piece)) > 0;)
-        envscan_feed(&scan, piece, (size_t)n);
-    close(fd);
-    return e.found && strcmp(e.value, run) == 0;
-}
-
 static bool is_settled(pid_t pid)
 {
     char path[48], name[32] = "";
@@ -63,7 +47,7 @@ static int count_alive(const char *run, bool *ret_settled)
     for (struct dirent *e; (e = readdir(d)) != NULL;) {
         struct os_proc info;
         pid_t pid = (pid_t)atoi(e->d_name);
-        if (!isdigit((unsigned char)e->d_name[0]) || !carries(pid, run) || os_linux.proc_info(pid, &info) != 0)
+        if (!isdigit((unsigned char)e->d_name[0]) || !kit_carries(pid, run) || os_linux.proc_info(pid, &info) != 0)
             continue;
         n += info.state != 'Z' && info.state != 'X';
         if (ret_settled != NULL && is_settled(pid))
