@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import textwrap
@@ -12,6 +13,11 @@ import pytest
 from programs import LIMIT_S
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+# Whoever runs the tests in the background may have had these ignored, and programs inherit that: here they are what a terminal gives.
+for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
