@@ -42,7 +42,7 @@ struct channel_ops {
     /* 0: *f holds one whole frame. CHANNEL_AGAIN; PIT_E_PROTOCOL_ERROR, PIT_E_LIMIT_EXCEEDED, PIT_E_ALLOCATION_FAILED,
      * PIT_E_WORKER_LOST (end of stream; everything that had arrived before has been delivered first). */
     int (*recv)(struct channel *c, struct channel_frame *f);
-    /* Blocks the calling thread until a frame or room (one of the two) may be there, interrupt(), or the deadline (ns, UINT64_MAX:
+    /* Blocks the calling thread until a frame or room (either or both) may be there, interrupt(), or the deadline (ns, UINT64_MAX:
      * none). CPU-aware: spins at most spin_ns and only while the worker last ran on another CPU, then sleeps. Spurious returns are
      * allowed; a worker that causes them without end breaks the channel. Returns 0, or CHANNEL_AGAIN at the deadline. */
     int (*wait)(struct channel *c, int what, uint64_t deadline_ns, uint64_t spin_ns);

@@ -14,6 +14,7 @@
 
 enum { FUTILE_WAKES = 1000 };
 #define FUTILE_WINDOW_NS UINT64_C(100000000)
+#define BOTH_SLICE_NS UINT64_C(10000000)
 
 struct ring_channel {
     struct channel base;
@@ -117,13 +118,25 @@ static void count_futile(struct ring_channel *r)
     r->futile = 0;
 }
 
+/* A thread sleeps on one word, and room and frames have one each. Who waits for both sleeps on that of the room, which is what a peer in
+ * order makes within microseconds, and looks for frames in between. */
+static int wait_for_both(struct ring_channel *r, uint64_t deadline_ns, uint64_t spin_ns)
+{
+    if (ring_has_data(&r->in))
+        return RING_OK;
+    uint64_t slice = r->sys.now_ns() + BOTH_SLICE_NS;
+    int rc = ring_wait_room(&r->out, slice < deadline_ns ? slice : deadline_ns, spin_ns);
+    return rc == RING_AGAIN && slice < deadline_ns ? RING_OK : rc;
+}
+
 static int ring_channel_wait(struct channel *c, int what, uint64_t deadline_ns, uint64_t spin_ns)
 {
     struct ring_channel *r = of(c);
     if (channel_broken(c) != 0 || interrupted(r))
         return 0;
-    int rc = (what & CHANNEL_FOR_ROOM) != 0 ? ring_wait_room(&r->out, deadline_ns, spin_ns)
-                                            : ring_wait_data(&r->in, deadline_ns, spin_ns);
+    int rc = what == CHANNEL_FOR_FRAME  ? ring_wait_data(&r->in, deadline_ns, spin_ns)
+             : what == CHANNEL_FOR_ROOM ? ring_wait_room(&r->out, deadline_ns, spin_ns)
+                                        : wait_for_both(r, deadline_ns, spin_ns);
     if (rc == RING_SPURIOUS)
         count_futile(r);
     return rc == RING_AGAIN ? CHANNEL_AGAIN : 0;

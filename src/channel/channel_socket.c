@@ -169,10 +169,12 @@ static int socket_wait(struct channel *c, int what, uint64_t deadline_ns, uint64
 {
     (void)spin_ns; /* a peer on a socket sleeps in the kernel: there is nothing to spin on */
     struct socket_channel *s = of(c);
-    bool for_room = (what & CHANNEL_FOR_ROOM) != 0;
-    if (channel_broken(c) != 0 || __atomic_load_n(&s->interrupted, __ATOMIC_SEQ_CST) != 0 || (for_room ? s->lost : s->more))
+    bool for_room = (what & CHANNEL_FOR_ROOM) != 0, for_frame = (what & CHANNEL_FOR_FRAME) != 0;
+    if (channel_broken(c) != 0 || __atomic_load_n(&s->interrupted, __ATOMIC_SEQ_CST) != 0 || (for_room && s->lost) ||
+        (for_frame && s->more))
         return 0;
-    return c->os->poll_one(s->fd, for_room, deadline_ns) == 0 ? CHANNEL_AGAIN : 0;
+    enum os_wait wait = !for_room ? OS_READABLE : for_frame ? OS_EITHER : OS_WRITABLE;
+    return c->os->poll_one(s->fd, wait, deadline_ns) == 0 ? CHANNEL_AGAIN : 0;
 }
 
 static bool socket_arm(struct channel *c, int what)

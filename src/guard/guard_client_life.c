@@ -38,7 +38,7 @@ static bool reap_guard(struct guard_client *g)
 static void kill_guard(struct guard_client *g, uint64_t wait_ns)
 {
     g->os->pidfd_kill(g->death.fd, SIGKILL);
-    g->os->poll_one(g->death.fd, false, g->os->now_ns() + wait_ns);
+    g->os->poll_one(g->death.fd, OS_READABLE, g->os->now_ns() + wait_ns);
     reap_guard(g);
 }
 
@@ -108,7 +108,7 @@ static int shake_hands(struct guard_client *g, uint64_t deadline_ns, const char 
 {
     struct guard_msg m;
     *ret_call = "handshake";
-    int rc = g->os->poll_one(g->control.fd, false, deadline_ns);
+    int rc = g->os->poll_one(g->control.fd, OS_READABLE, deadline_ns);
     if (rc <= 0)
         return rc < 0 ? rc : -ETIMEDOUT;
     ssize_t n = g->os->recv(g->control.fd, &m, sizeof m);
@@ -257,7 +257,7 @@ static bool quit(struct guard_client *g, uint64_t deadline_ns)
     bool asked = g->os->send(g->control.fd, &m, sizeof m) == (ssize_t)sizeof m;
     if (!asked) /* its socket is full, it must be stuck or stopped; the end of the socket says the same */
         g->os->shutdown(g->control.fd);
-    bool gone = g->os->poll_one(g->death.fd, false, deadline_ns) == 1;
+    bool gone = g->os->poll_one(g->death.fd, OS_READABLE, deadline_ns) == 1;
     guard_receive_all(g, LAST_WORDS);
     return gone;
 }

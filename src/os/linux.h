@@ -46,7 +46,7 @@ ssize_t linux_write(int fd, const void *data, size_t n);
 int linux_shutdown(int fd);
 int linux_dup(int fd);
 void linux_close(int fd);
-int linux_poll_one(int fd, bool for_write, uint64_t deadline_ns);
+int linux_poll_one(int fd, enum os_wait what, uint64_t deadline_ns);
 int linux_epoll_create(void);
 int linux_epoll_ctl(int ep, int op, int fd, uint32_t events, void *data);
 int linux_epoll_wait(int ep, void *events, int max, uint64_t deadline_ns);

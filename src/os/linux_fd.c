@@ -143,10 +143,11 @@ void linux_close(int fd)
         close(fd);
 }
 
-int linux_poll_one(int fd, bool for_write, uint64_t deadline_ns)
+int linux_poll_one(int fd, enum os_wait what, uint64_t deadline_ns)
 {
+    static const short events[] = {[OS_READABLE] = POLLIN, [OS_WRITABLE] = POLLOUT, [OS_EITHER] = POLLIN | POLLOUT};
     for (;;) {
-        struct pollfd p = {.fd = fd, .events = for_write ? POLLOUT : POLLIN};
+        struct pollfd p = {.fd = fd, .events = events[what]};
         uint64_t now = deadline_ns == UINT64_MAX ? 0 : linux_now_ns();
         struct timespec left = linux_timespec(deadline_ns > now ? deadline_ns - now : 0);
         int rc = ppoll(&p, 1, deadline_ns == UINT64_MAX ? NULL : &left, NULL);

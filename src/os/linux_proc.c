@@ -27,6 +27,37 @@ static int open_proc(pid_t pid, const char *what)
     return fd;
 }
 
+enum stat_field { STATE = 3, PPID, PGID, SESSION, FLAGS = 9, THREADS = 20, START = 22, EXIT_CODE = 52, STAT_FIELDS };
+
+/* The fields from STATE on, as proc(5) counts them. false: not all of them are there. */
+static bool read_fields(const char *text, long long fields[STAT_FIELDS])
+{
+    /* the name in brackets may itself hold brackets and blanks: the fields begin after the last one */
+    const char *at = strrchr(text, ')');
+    if (at == NULL || at[1] != ' ' || at[2] == '\0')
+        return false;
+    fields[STATE] = at[2];
+    at += 3;
+    for (int i = PPID; i < STAT_FIELDS; i++) {
+        char *end;
+        fields[i] = strtoll(at, &end, 10);
+        if (end == at)
+            return false;
+        at = end;
+    }
+    return true;
+}
+
+/* While a thread is stopped by a debugger or by a signal, the exit code shows that signal: what counts is the flag of one that is
+ * ending. A signal that ends one thread ends all; an exit status may be that of the first thread alone, while the others go on. */
+static int final_status(const long long *fields)
+{
+    enum { EXITING = 0x4 /* PF_EXITING of the kernel */, SIGNAL = 0x7f };
+    bool ending = fields[STATE] == 'Z' || fields[STATE] == 'X' || (fields[FLAGS] & EXITING) != 0;
+    bool whole = (fields[EXIT_CODE] & SIGNAL) != 0 || fields[THREADS] <= 1;
+    return ending && whole ? (int)fields[EXIT_CODE] : 0;
+}
+
 int linux_proc_info(pid_t pid, struct os_proc *ret)
 {
     int fd = open_proc(pid, "stat");
@@ -38,15 +69,15 @@ int linux_proc_info(pid_t pid, struct os_proc *ret)
     if (n < 0)
         return (int)n;
     text[n] = '\0';
-    /* the name in brackets may itself hold brackets and blanks: the fields begin after the last one */
-    char *rest = strrchr(text, ')');
-    int ppid, pgid, session;
-    char state;
-    unsigned long long start;
-    if (rest == NULL || sscanf(rest + 1, " %c %d %d %d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
-                               &state, &ppid, &pgid, &session, &start) != 5)
+    long long fields[STAT_FIELDS];
+    if (!read_fields(text, fields))
         return -EIO;
-    *ret = (struct os_proc){.ppid = ppid, .pgid = pgid, .session = session, .state = state, .start = start};
+    *ret = (struct os_proc){.ppid = (pid_t)fields[PPID],
+                            .pgid = (pid_t)fields[PGID],
+                            .session = (pid_t)fields[SESSION],
+                            .state = (char)fields[STATE],
+                            .start = (uint64_t)fields[START],
+                            .wait_status = final_status(fields)};
     return 0;
 }
 
@@ -77,7 +108,7 @@ static bool kill_if(pid_t pid, struct envscan_entry *wanted, const char *value)
     if (pidfd < 0)
         return false;
     bool ours = has_entry(pid, wanted, value) && linux_pidfd_kill(pidfd, SIGKILL) == 0;
-    if (ours && linux_poll_one(pidfd, false, linux_now_ns() + 200000000u) == 1) {
+    if (ours && linux_poll_one(pidfd, OS_READABLE, linux_now_ns() + 200000000u) == 1) {
         int code, status;
         linux_reap(pidfd, &code, &status);
     }

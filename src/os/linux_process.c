@@ -105,7 +105,7 @@ int linux_spawn(const char *path, char *const argv[], char *const envp[], const 
     linux_close(report[1]);
     /* The child has exec'd or failed by now. Waiting has an end all the same: where vfork is fork it may take a moment, and another thread
      * that forks without exec has a copy of the pipe's other end. */
-    if (pid > 0 && linux_poll_one(report[0], false, linux_now_ns() + EXEC_WAIT_NS) > 0 &&
+    if (pid > 0 && linux_poll_one(report[0], OS_READABLE, linux_now_ns() + EXEC_WAIT_NS) > 0 &&
         LINUX_RETRY(read(report[0], &error, sizeof error)) == (long long)sizeof error)
         collect(pid);
     linux_close(report[0]);

@@ -19,7 +19,12 @@ struct os_proc {
     pid_t ppid, pgid, session;
     char state;     /* R S D T Z X ... */
     uint64_t start; /* clock ticks since boot */
+    /* Not 0: its end has begun and cannot be undone, and this is how waitpid will report it. Often known long before the pidfd is
+     * readable: between the two the kernel takes its memory down. 0: alive, or ended with status 0, or not to be seen by this user. */
+    int wait_status;
 };
+
+enum os_wait { OS_READABLE, OS_WRITABLE, OS_EITHER };
 
 struct os_ops {
     /* time and randomness */
@@ -44,8 +49,8 @@ struct os_ops {
     int (*shutdown)(int fd);                              /* both directions: wakes who polls it */
     int (*dup)(int fd);
     void (*close)(int fd);
-    /* waits until fd is readable (or writable), hung up, or the deadline (UINT64_MAX: none): 1, 0 at the deadline, -errno */
-    int (*poll_one)(int fd, bool for_write, uint64_t deadline_ns);
+    /* waits until fd is what is asked for, hung up, or the deadline (UINT64_MAX: none): 1, 0 at the deadline, -errno */
+    int (*poll_one)(int fd, enum os_wait what, uint64_t deadline_ns);
     /* futex on a shared word: 0 woken (or spurious), -EAGAIN when *word != expected, -ETIMEDOUT */
     int (*futex_wait)(const uint32_t *word, uint32_t expected, uint64_t deadline_ns);
     int (*futex_wake)(const uint32_t *word, int n);

@@ -9,7 +9,7 @@
  * pool's lock, in a fixed order: the answers that were published, then the marks, then the rest. */
 #include "pool/pool_internal.h"
 
-enum step { STEP_DONE, STEP_AGAIN /* in the queue */, STEP_FRAME, STEP_ROOM, STEP_LANE, STEP_EXIT };
+enum step { STEP_DONE, STEP_AGAIN /* in the queue */, STEP_FRAME, STEP_ROOM /* or a frame */, STEP_LANE, STEP_EXIT };
 
 enum { LONG_DECODE = 1 << 20 }; /* bytes from which on decoding takes time that matters */
 
@@ -96,7 +96,8 @@ static enum step take_frame(struct pool *p, struct call *c, const struct channel
     struct frame f;
     int rc = frame_parse(in->data, in->n, &f);
     bool answer = rc == 0 && (f.kind == FRAME_RESULT || f.kind == FRAME_ERROR);
-    if (answer && f.id == c->sequence && c->sent == c->frame.len) {
+    bool sent = c->sent == c->frame.len;
+    if (answer && f.id == c->sequence && sent) {
         c->bytes_out = in->n;
         c->python_ns = f.stamp;
         uint64_t began = c->observed ? pool_now(p) : 0;
@@ -119,8 +120,10 @@ static enum step take_frame(struct pool *p, struct call *c, const struct channel
     else
         rc = PIT_E_PROTOCOL_ERROR;
     if (rc == 0)
-        return STEP_FRAME;
-    accuse(p, c, PIT_E_PROTOCOL_ERROR, "it sent something that is no answer to its call, and was killed");
+        return sent ? STEP_FRAME : STEP_ROOM;
+    accuse(p, c, PIT_E_PROTOCOL_ERROR,
+           answer && !sent ? "it answered a call before it had read all of it, and was killed"
+                           : "it sent something that is no answer to its call, and was killed");
     return STEP_DONE;
 }
 
@@ -130,12 +133,9 @@ static enum step step_on_lane(struct pool *p, struct call *c, struct channel_fra
     struct channel *ch = c->lane->channel;
     bool ended = __atomic_load_n(&c->lane->dead, __ATOMIC_SEQ_CST); /* before looking for answers: they come first */
     int rc = 0;
-    if (c->sent < c->frame.len) {
+    if (c->sent < c->frame.len)
         rc = ch->ops->send(ch, c->frame.data, c->frame.len, &c->sent);
-        if (rc == CHANNEL_AGAIN && !ended)
-            return STEP_ROOM;
-    }
-    bool cut = rc == PIT_E_WORKER_LOST; /* the frame will never be whole */
+    bool cut = rc == PIT_E_WORKER_LOST, full = rc == CHANNEL_AGAIN; /* cut: the frame will never be whole */
     if (rc == 0 || rc == CHANNEL_AGAIN || cut)
         rc = ch->ops->recv(ch, in);
     if (rc == CHANNEL_AGAIN && cut)
@@ -145,7 +145,7 @@ static enum step step_on_lane(struct pool *p, struct call *c, struct channel_fra
     if (ended)
         return judge_death(p, c) ? STEP_DONE : STEP_AGAIN;
     if (rc == CHANNEL_AGAIN)
-        return STEP_FRAME;
+        return full ? STEP_ROOM : STEP_FRAME;
     if (rc == PIT_E_WORKER_LOST) { /* mostly its end; but a worker may live on after it has closed its side */
         pool_lock(p);
         sched_lost(p, c->lane->worker);
@@ -160,7 +160,8 @@ static void wait_for(struct pool *p, struct call *c, enum step what, uint64_t de
 {
     struct channel *ch = c->lane != NULL ? c->lane->channel : NULL;
     if (what == STEP_FRAME || what == STEP_ROOM)
-        ch->ops->wait(ch, what == STEP_FRAME ? CHANNEL_FOR_FRAME : CHANNEL_FOR_ROOM, deadline_ns, p->set.spin_ns);
+        ch->ops->wait(ch, what == STEP_FRAME ? CHANNEL_FOR_FRAME : CHANNEL_FOR_ROOM | CHANNEL_FOR_FRAME, deadline_ns,
+                      p->set.spin_ns);
     else
         call_sleep(c, p->env->os, deadline_ns);
 }

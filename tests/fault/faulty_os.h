@@ -39,7 +39,7 @@ static bool faulty_now(const char *name)
     X(ssize_t, recv_fds, ENOMEM, (int fd, void *data, size_t n, int *fds, int *n_fds), (fd, data, n, fds, n_fds))              \
     X(ssize_t, read, EIO, (int fd, void *data, size_t n), (fd, data, n))                                                       \
     X(int, dup, EMFILE, (int fd), (fd))                                                                                        \
-    X(int, poll_one, ENOMEM, (int fd, bool for_write, uint64_t deadline_ns), (fd, for_write, deadline_ns))                     \
+    X(int, poll_one, ENOMEM, (int fd, enum os_wait what, uint64_t deadline_ns), (fd, what, deadline_ns))                       \
     X(int, spawn, EAGAIN,                                                                                                      \
       (const char *path, char *const argv[], char *const envp[], const int *fds, int n_fds, pid_t *ret_pid, int *ret_pidfd),   \
       (path, argv, envp, fds, n_fds, ret_pid, ret_pidfd))                                                                      \

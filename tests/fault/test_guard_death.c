@@ -86,7 +86,7 @@ static void read_line(struct scene *s, char *text, size_t room)
 {
     size_t n = 0;
     while (n + 1 < room) {
-        assert_int_equal(os_linux.poll_one(s->from, false, os_linux.now_ns() + KIT_LIMIT_NS), 1);
+        assert_int_equal(os_linux.poll_one(s->from, OS_READABLE, os_linux.now_ns() + KIT_LIMIT_NS), 1);
         ssize_t got = read(s->from, text + n, 1);
         assert_int_equal(got, 1);
         if (text[n] == '\n')
@@ -170,7 +170,7 @@ static void expect_nothing_alive(struct scene *s)
     uint64_t begun = os_linux.now_ns(), limit = begun + (uint64_t)GONE_WITHIN_MS * 1000000u;
     assert_true(await_alive(s->run, 0, (uint64_t)GONE_WITHIN_MS * 1000000u));
     if (s->guard_fd >= 0)
-        assert_int_equal(os_linux.poll_one(s->guard_fd, false, limit), 1);
+        assert_int_equal(os_linux.poll_one(s->guard_fd, OS_READABLE, limit), 1);
     uint64_t took = os_linux.now_ns() - begun;
     worst_ns = took > worst_ns ? took : worst_ns;
 }
@@ -226,7 +226,7 @@ static int fork_host(struct scene *s)
 /* The copy is somebody else's business: it lives. */
 static void end_copy(int copy)
 {
-    assert_int_equal(os_linux.poll_one(copy, false, 0), 0);
+    assert_int_equal(os_linux.poll_one(copy, OS_READABLE, 0), 0);
     assert_int_equal(os_linux.pidfd_kill(copy, SIGKILL), 0);
     close(copy);
 }
@@ -298,7 +298,7 @@ static void guard_and_host_killed(struct scene *s)
     kill(s->host, SIGKILL);
     kill(s->guard, SIGKILL);
     kill_host(s);
-    assert_int_equal(os_linux.poll_one(worker, false, os_linux.now_ns() + (uint64_t)GONE_WITHIN_MS * 1000000u), 1);
+    assert_int_equal(os_linux.poll_one(worker, OS_READABLE, os_linux.now_ns() + (uint64_t)GONE_WITHIN_MS * 1000000u), 1);
     close(worker);
     guard_sweep(&os_linux, s->run);
     expect_nothing_alive(s);

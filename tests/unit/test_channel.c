@@ -213,6 +213,41 @@ static void test_deadline(void **state)
     assert_int_equal(pair.host->ops->wait(pair.host, CHANNEL_FOR_FRAME, 0, 1000), CHANNEL_AGAIN);
 }
 
+static void *answer(void *user)
+{
+    uint8_t frame[100];
+    size_t done = 0;
+    make_frame(frame, sizeof frame, 3);
+    struct channel *c = user;
+    return c->ops->send(c, frame, sizeof frame, &done) == 0 ? NULL : user;
+}
+
+/* Who waits for room with a frame half out is woken by a frame that comes the other way: there will be no room. */
+static void test_frame_instead_of_room(void **state)
+{
+    (void)state;
+    struct channel_frame f;
+    pthread_t worker;
+    void *failed;
+    size_t done = 0;
+    uint8_t *frame = calloc(1, BIG);
+    assert_non_null(frame);
+    channel_frame_init(&f);
+    make_frame(frame, BIG, 1);
+    assert_int_equal(pair.host->ops->send(pair.host, frame, BIG, &done), CHANNEL_AGAIN);
+    assert_int_equal(pair.host->ops->wait(pair.host, CHANNEL_FOR_FRAME | CHANNEL_FOR_ROOM, os_linux.now_ns() + 1000000, 0),
+                     CHANNEL_AGAIN);
+    assert_int_equal(pthread_create(&worker, NULL, answer, pair.worker), 0);
+    uint64_t deadline = os_linux.now_ns() + UINT64_C(20000000000);
+    while (pair.host->ops->recv(pair.host, &f) == CHANNEL_AGAIN)
+        assert_int_equal(pair.host->ops->wait(pair.host, CHANNEL_FOR_FRAME | CHANNEL_FOR_ROOM, deadline, 0), 0);
+    pthread_join(worker, &failed);
+    assert_null(failed);
+    assert_frame(&f, 100, 3);
+    channel_frame_finish(&f);
+    free(frame);
+}
+
 /* ---- interrupt, nudge, arm ---- */
 
 static void *interrupt(void *user)
@@ -317,7 +352,7 @@ int main(void)
 #define ALL(kind)                                                                                                              \
     TEST(every_size, kind), TEST(several_in_order, kind), TEST(back_pressure, kind), TEST(another_goes_on, kind),              \
         TEST(limit, kind), TEST(no_memory_is_not_final, kind), TEST(deadline, kind), TEST(interrupt, kind),                    \
-        TEST(last_words, kind), TEST(arm_sees_what_is_there, kind), TEST(names, kind)
+        TEST(frame_instead_of_room, kind), TEST(last_words, kind), TEST(arm_sees_what_is_there, kind), TEST(names, kind)
     const struct CMUnitTest tests[] = {ALL(rings), ALL(socket), ALL(memory), cmocka_unit_test(test_opening_without_memory)};
     use_test_allocator();
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

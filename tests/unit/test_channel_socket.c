@@ -202,10 +202,10 @@ static ssize_t broken_send(int fd, const void *data, size_t n)
     return -ENOBUFS;
 }
 
-static int broken_poll(int fd, bool for_write, uint64_t deadline_ns)
+static int broken_poll(int fd, enum os_wait what, uint64_t deadline_ns)
 {
     (void)fd;
-    (void)for_write;
+    (void)what;
     (void)deadline_ns;
     return -ENOMEM;
 }

@@ -180,7 +180,7 @@ static void test_no_descriptor_leaks(void **state)
     close(out[1]);
     assert_true(kit_await(&k, &a->exited) && kit_await(&k, &b->spawned));
     char c;
-    assert_int_equal(os_linux.poll_one(out[0], false, os_linux.now_ns() + KIT_LIMIT_NS), 1);
+    assert_int_equal(os_linux.poll_one(out[0], OS_READABLE, os_linux.now_ns() + KIT_LIMIT_NS), 1);
     assert_int_equal(read(out[0], &c, 1), 0);
     close(out[0]);
     assert_false(b->exited);
@@ -206,7 +206,7 @@ static void test_kill_a_group(void **state)
     assert_int_equal(guard_kill(k.guard, p->pid, SIGKILL), 0);
     assert_true(kit_await(&k, &p->exited));
     assert_int_equal(p->how.status, SIGKILL);
-    assert_int_equal(os_linux.poll_one(out[0], false, os_linux.now_ns() + KIT_LIMIT_NS), 1);
+    assert_int_equal(os_linux.poll_one(out[0], OS_READABLE, os_linux.now_ns() + KIT_LIMIT_NS), 1);
     assert_int_equal(read(out[0], text, sizeof text), 0);
     close(out[0]);
     stop();
@@ -233,14 +233,14 @@ static void leave_daemons(const char *first_id, const char *second_id)
     close(control[0]); /* the first worker reads the end of its socket and exits */
     assert_true(kit_await(&k, &p[0]->exited));
     assert_int_equal(p[0]->how.code, CLD_EXITED);
-    assert_int_equal(os_linux.poll_one(out[0][0], false, os_linux.now_ns() + KIT_LIMIT_NS), 1);
+    assert_int_equal(os_linux.poll_one(out[0][0], OS_READABLE, os_linux.now_ns() + KIT_LIMIT_NS), 1);
     assert_int_equal(read(out[0][0], &c, 1), 0);
     /* the second's are alive: its pipe is quiet */
-    assert_int_equal(os_linux.poll_one(out[1][0], false, 0), 0);
+    assert_int_equal(os_linux.poll_one(out[1][0], OS_READABLE, 0), 0);
     assert_false(p[1]->exited);
     close(control[1]);
     stop();
-    assert_int_equal(os_linux.poll_one(out[1][0], false, os_linux.now_ns() + KIT_LIMIT_NS), 1);
+    assert_int_equal(os_linux.poll_one(out[1][0], OS_READABLE, os_linux.now_ns() + KIT_LIMIT_NS), 1);
     assert_int_equal(read(out[1][0], &c, 1), 0);
     close(out[0][0]);
     close(out[1][0]);
@@ -277,7 +277,7 @@ static struct kit_proc *start_cleared(int *ret_pipe, int *ret_control)
 static void expect_end_of_pipe(int fd)
 {
     char c;
-    assert_int_equal(os_linux.poll_one(fd, false, os_linux.now_ns() + KIT_LIMIT_NS), 1);
+    assert_int_equal(os_linux.poll_one(fd, OS_READABLE, os_linux.now_ns() + KIT_LIMIT_NS), 1);
     assert_int_equal(read(fd, &c, 1), 0);
     close(fd);
 }
@@ -311,7 +311,7 @@ static void test_nameless_go_with_the_guard(void **state)
     assert_int_equal(read(out[0], c, 2), 2);
     close(control);
     assert_true(kit_await(&k, &p->exited));
-    assert_int_equal(os_linux.poll_one(out[0], false, 0), 0);
+    assert_int_equal(os_linux.poll_one(out[0], OS_READABLE, 0), 0);
     stop();
     expect_end_of_pipe(out[0]);
 }
@@ -432,7 +432,7 @@ static void test_lost(void **state)
         assert_true(waiting[i]->spawned);
         assert_int_equal(waiting[i]->error, ECONNRESET);
     }
-    assert_int_equal(os_linux.poll_one(out[0], false, os_linux.now_ns() + KIT_LIMIT_NS), 1);
+    assert_int_equal(os_linux.poll_one(out[0], OS_READABLE, os_linux.now_ns() + KIT_LIMIT_NS), 1);
     assert_int_equal(read(out[0], &c, 1), 0);
     close(out[0]);
     assert_null(kit_spawn(&k, argv, "w", NULL, -1, NULL));
@@ -455,7 +455,7 @@ static void test_destroy_a_stopped_guard(void **state)
     assert_true(kit_await(&k, &p->spawned));
     kill(guard_pid(k.guard), SIGSTOP);
     assert_true(kit_stop(&k, 20) > 0);
-    assert_int_equal(os_linux.poll_one(out[0], false, os_linux.now_ns() + KIT_LIMIT_NS), 1);
+    assert_int_equal(os_linux.poll_one(out[0], OS_READABLE, os_linux.now_ns() + KIT_LIMIT_NS), 1);
     assert_int_equal(read(out[0], &c, 1), 0);
     close(out[0]);
 }

@@ -104,19 +104,21 @@ static void test_socket_conventions(void **state)
     static char much[1 << 20];
     assert_int_equal(os->socketpair(s), 0);
     assert_int_equal(os->recv(s[1], text, sizeof text), -EAGAIN); /* though that end blocks */
-    assert_int_equal(os->poll_one(s[1], false, 0), 0);
+    assert_int_equal(os->poll_one(s[1], OS_READABLE, 0), 0);
     assert_int_equal(os->send(s[0], "abc", 3), 3);
-    assert_int_equal(os->poll_one(s[1], false, UINT64_MAX), 1);
+    assert_int_equal(os->poll_one(s[1], OS_READABLE, UINT64_MAX), 1);
     assert_int_equal(os->recv(s[1], text, sizeof text), 3);
     ssize_t n;
     while ((n = os->send(s[1], much, sizeof much)) > 0)
         ;
     assert_int_equal(n, -EAGAIN);
-    assert_int_equal(os->poll_one(s[1], true, 0), 0);
+    assert_int_equal(os->poll_one(s[1], OS_WRITABLE, 0), 0);
+    assert_int_equal(os->poll_one(s[1], OS_EITHER, 0), 0);
+    assert_int_equal(os->poll_one(s[0], OS_EITHER, 0), 1);
     os->close(s[0]);
     assert_int_equal(os->send(s[1], "x", 1), -EPIPE); /* and no signal */
-    assert_int_equal(os->poll_one(s[1], false, UINT64_MAX), 1);
-    assert_int_equal(os->poll_one(1000, false, UINT64_MAX), -EBADF);
+    assert_int_equal(os->poll_one(s[1], OS_READABLE, UINT64_MAX), 1);
+    assert_int_equal(os->poll_one(1000, OS_READABLE, UINT64_MAX), -EBADF);
     os->close(s[1]);
     assert_int_equal(os->socketpair(s), 0);
     assert_int_equal(os->shutdown(s[0]), 0);
@@ -193,7 +195,7 @@ static void test_interrupted_waits(void **state)
     main_thread = pthread_self();
     assert_int_equal(pthread_create(&t, NULL, disturb, &stop), 0);
     uint64_t until = os->now_ns() + 20000000;
-    assert_int_equal(os->poll_one(s[0], false, until), 0);
+    assert_int_equal(os->poll_one(s[0], OS_READABLE, until), 0);
     assert_true(os->now_ns() >= until);
     until = os->now_ns() + 20000000;
     assert_int_equal(os->epoll_wait(ep, event, 4, until), 0);
@@ -259,7 +261,7 @@ static int spawn_shell(const char *script, const int *fds, int n_fds, pid_t *pid
 static int await_status(int pidfd)
 {
     int code, status, rc;
-    assert_int_equal(os->poll_one(pidfd, false, os->now_ns() + LIMIT_NS), 1);
+    assert_int_equal(os->poll_one(pidfd, OS_READABLE, os->now_ns() + LIMIT_NS), 1);
     assert_int_equal(rc = os->reap(pidfd, &code, &status), 0);
     assert_int_equal(code, CLD_EXITED);
     os->close(pidfd);
@@ -391,7 +393,7 @@ static void test_kill_and_reap(void **state)
     assert_int_equal(os->group_kill(1, SIGKILL), -EINVAL);
     assert_int_equal(os->group_kill(0, 0), -EINVAL);
     assert_int_equal(os->group_kill(pid, SIGTERM), 0);
-    assert_int_equal(os->poll_one(pidfd, false, os->now_ns() + LIMIT_NS), 1);
+    assert_int_equal(os->poll_one(pidfd, OS_READABLE, os->now_ns() + LIMIT_NS), 1);
     assert_int_equal(os->proc_info(pid, &info), 0);
     assert_int_equal(info.state, 'Z');
     assert_int_equal(os->reap(pidfd, &code, &status), 0);
