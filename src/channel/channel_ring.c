@@ -3,8 +3,8 @@
  * Invariants
  *  1. `out` belongs to the sending side, `in` and `partial` to the receiving side; they share nothing but `interrupted` and `broken`.
  *  2. A frame of which only a part has come stays in `partial`: the next recv(), by whoever holds the lane then, goes on with it.
- *  3. Nothing that the peer does makes a call loop: every call handles at most one ringful, and a peer that wakes its waiter FUTILE_WAKES
- *     times within FUTILE_WINDOW_NS for nothing has broken the protocol.
+ *  3. Nothing that the peer does makes a call loop: every call handles at most one ringful; a peer that wakes its waiter FUTILE_WAKES
+ *     times within FUTILE_WINDOW_NS for nothing has broken the protocol, and so has one that takes back the position which woke it.
  *
  * Failure: the codes of channel.h; broken rings stay broken. */
 #include <snakepit/codes.h>
@@ -122,7 +122,7 @@ static void count_futile(struct ring_channel *r)
  * order makes within microseconds, and looks for frames in between. */
 static int wait_for_both(struct ring_channel *r, uint64_t deadline_ns, uint64_t spin_ns)
 {
-    if (ring_has_data(&r->in))
+    if (ring_wait_data(&r->in, 0, 0) == RING_OK)
         return RING_OK;
     uint64_t slice = r->sys.now_ns() + BOTH_SLICE_NS;
     int rc = ring_wait_room(&r->out, slice < deadline_ns ? slice : deadline_ns, spin_ns);

@@ -46,14 +46,18 @@ static uint64_t room(const struct ring_writer *w)
     return w->bytes - (w->head - w->tail);
 }
 
-/* Looks at the consumer's position. It may only have moved forward, and not beyond what it was told of. */
-static void see_tail(struct ring_writer *w)
+/* The consumer's position. It may only have moved forward, and not beyond what it was told of. */
+static void take_tail(struct ring_writer *w, uint64_t tail)
 {
-    uint64_t tail = __atomic_load_n(&w->shared->tail, __ATOMIC_ACQUIRE);
     if (tail - w->tail > w->published - w->tail || tail % RING_ALIGN != 0)
         w->broken = true;
     else
         w->tail = tail;
+}
+
+static void see_tail(struct ring_writer *w)
+{
+    take_tail(w, __atomic_load_n(&w->shared->tail, __ATOMIC_ACQUIRE));
 }
 
 uint8_t *ring_reserve(struct ring_writer *w, size_t n)
@@ -159,12 +163,20 @@ int ring_wait_room(struct ring_writer *w, uint64_t deadline_ns, uint64_t spin_ns
 {
     if (w->broken)
         return RING_OK; /* the next ring_write says so */
-    return wait_for_change(&w->waiter, &w->shared->tail, w->tail, &w->shared->room_bell, deadline_ns, spin_ns);
+    int rc = wait_for_change(&w->waiter, &w->shared->tail, w->tail, &w->shared->room_bell, deadline_ns, spin_ns);
+    if (rc == RING_OK)
+        take_tail(w, w->waiter.found);
+    return rc;
 }
 
 bool ring_arm_room(struct ring_writer *w)
 {
-    return !w->broken && wait_arm(&w->shared->tail, w->tail, &w->shared->room_bell);
+    if (w->broken)
+        return false;
+    if (wait_arm(&w->waiter, &w->shared->tail, w->tail, &w->shared->room_bell))
+        return true;
+    take_tail(w, w->waiter.found);
+    return false;
 }
 
 void ring_disarm_room(struct ring_writer *w)
@@ -174,17 +186,21 @@ void ring_disarm_room(struct ring_writer *w)
 
 /* ---- consumer ---- */
 
-/* Looks at the producer's position if everything seen has been read. It may only have moved forward, by no more than the ring holds.
- * Once per call of the public functions, so that a producer who goes on and on cannot keep one of them busy. */
-static void see_head(struct ring_reader *r)
+/* The producer's position. It may only have moved forward, by no more than the ring holds. */
+static void take_head(struct ring_reader *r, uint64_t head)
 {
-    if (r->next != r->head || r->broken != 0)
-        return;
-    uint64_t head = __atomic_load_n(&r->shared->head, __ATOMIC_ACQUIRE);
     if (head - r->tail > r->bytes || head - r->tail < r->head - r->tail || head % RING_ALIGN != 0)
         r->broken = RING_BROKEN;
     else
         r->head = head;
+}
+
+/* Looks at it if everything seen has been read. Once per call of the public functions, so that a producer who goes on and on cannot keep
+ * one of them busy. */
+static void see_head(struct ring_reader *r)
+{
+    if (r->next == r->head && r->broken == 0)
+        take_head(r, __atomic_load_n(&r->shared->head, __ATOMIC_ACQUIRE));
 }
 
 struct record {
@@ -303,7 +319,10 @@ int ring_wait_data(struct ring_reader *r, uint64_t deadline_ns, uint64_t spin_ns
 {
     if (r->broken != 0 || r->next != r->head)
         return RING_OK; /* there is something, if only bad news */
-    return wait_for_change(&r->waiter, &r->shared->head, r->next, &r->shared->data_bell, deadline_ns, spin_ns);
+    int rc = wait_for_change(&r->waiter, &r->shared->head, r->next, &r->shared->data_bell, deadline_ns, spin_ns);
+    if (rc == RING_OK)
+        take_head(r, r->waiter.found);
+    return rc;
 }
 
 bool ring_has_data(const struct ring_reader *r)
@@ -313,7 +332,12 @@ bool ring_has_data(const struct ring_reader *r)
 
 bool ring_arm_data(struct ring_reader *r)
 {
-    return r->broken == 0 && r->next == r->head && wait_arm(&r->shared->head, r->next, &r->shared->data_bell);
+    if (r->broken != 0 || r->next != r->head)
+        return false;
+    if (wait_arm(&r->waiter, &r->shared->head, r->next, &r->shared->data_bell))
+        return true;
+    take_head(r, r->waiter.found);
+    return false;
 }
 
 void ring_disarm_data(struct ring_reader *r)

@@ -10,6 +10,7 @@
  *  5. No lost wake-up: who sleeps exchanges the bell, then looks once more, then sleeps on the bell itself; who publishes exchanges the
  *     bell afterwards. Exchanges of one word have an order: either the publisher sees the sleeper, or the sleeper sees what was published.
  *  6. One call does a bounded amount of work whatever the peer does meanwhile: positions of the peer are loaded once per call.
+ *  7. A position that has ended a wait counts as published: a peer that takes it back has broken the format, and wakes nobody for nothing.
  *
  * Failure: RING_BROKEN (the peer broke the format), RING_LIMIT, RING_NO_MEMORY. Thread: writer and reader belong to one thread at a time
  * each, and do not meet; ring_nudge() any. This layer makes no system call: struct ring_sys has them. */
@@ -53,6 +54,7 @@ struct ring_waiter {
     /* Called once before each sleep, when the peer already knows that it must ring: true = do not sleep after all. May be NULL. */
     bool (*stop)(void *user);
     void *user;
+    uint64_t found;    /* the position as the last wait, or attempt to arm, saw it move to */
     uint64_t usual_ns; /* moving average of how long waits take */
     uint64_t sleeps;   /* how often it slept */
     uint64_t spun_ns;  /* time spent spinning, roughly */

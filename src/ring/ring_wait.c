@@ -33,15 +33,19 @@ bool wait_ring(const struct ring_sys *sys, uint32_t *bell)
     return found == RING_SOCKET;
 }
 
-static bool changed(const uint64_t *position, uint64_t seen)
+static bool changed(struct ring_waiter *w, const uint64_t *position, uint64_t seen)
 {
-    return __atomic_load_n(position, __ATOMIC_ACQUIRE) != seen;
+    uint64_t now = __atomic_load_n(position, __ATOMIC_ACQUIRE);
+    if (now == seen)
+        return false;
+    w->found = now;
+    return true;
 }
 
-bool wait_arm(const uint64_t *position, uint64_t seen, uint32_t *bell)
+bool wait_arm(struct ring_waiter *w, const uint64_t *position, uint64_t seen, uint32_t *bell)
 {
     __atomic_exchange_n(bell, RING_SOCKET, __ATOMIC_SEQ_CST);
-    if (!changed(position, seen))
+    if (!changed(w, position, seen))
         return true;
     __atomic_exchange_n(bell, RING_AWAKE, __ATOMIC_SEQ_CST);
     return false;
@@ -85,7 +89,7 @@ static int spin(struct ring_waiter *w, const uint64_t *position, uint64_t seen, 
     do {
         for (int i = 0; i < SPIN_BATCH; i++) {
             cpu_pause();
-            if (changed(position, seen)) {
+            if (changed(w, position, seen)) {
                 learn(w, now - *start, spin_ns);
                 w->spun_ns += now - *start;
                 return RING_OK;
@@ -102,7 +106,7 @@ static int spin(struct ring_waiter *w, const uint64_t *position, uint64_t seen, 
 int wait_for_change(struct ring_waiter *w, const uint64_t *position, uint64_t seen, uint32_t *bell, uint64_t deadline_ns,
                     uint64_t spin_ns)
 {
-    if (changed(position, seen))
+    if (changed(w, position, seen))
         return RING_OK;
     uint64_t start = 0;
     if (spin_ns != 0 && w->usual_ns <= SPIN_USUAL_FACTOR * spin_ns && worth_spinning(w, false) &&
@@ -115,12 +119,12 @@ int wait_for_change(struct ring_waiter *w, const uint64_t *position, uint64_t se
         __atomic_exchange_n(bell, RING_FUTEX, __ATOMIC_SEQ_CST);
         int rc = 0;
         bool stop = false;
-        if (!changed(position, seen) && !(stop = w->stop != NULL && w->stop(w->user))) {
+        if (!changed(w, position, seen) && !(stop = w->stop != NULL && w->stop(w->user))) {
             w->sleeps++;
             rc = w->sys->futex_wait(bell, RING_FUTEX, deadline_ns - now > SLEEP_SLICE_NS ? now + SLEEP_SLICE_NS : deadline_ns);
         }
         __atomic_exchange_n(bell, RING_AWAKE, __ATOMIC_SEQ_CST);
-        bool news = changed(position, seen);
+        bool news = changed(w, position, seen);
         if (stop && !news)
             return RING_SPURIOUS;
         now = w->sys->now_ns();

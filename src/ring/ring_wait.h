@@ -7,13 +7,13 @@
 
 #include "ring/ring.h"
 
-/* Waits until *position differs from `seen`; RING_OK, RING_AGAIN (deadline), RING_SPURIOUS. */
+/* Waits until *position differs from `seen`; RING_OK (w->found: what it was then), RING_AGAIN (deadline), RING_SPURIOUS. */
 int wait_for_change(struct ring_waiter *w, const uint64_t *position, uint64_t seen, uint32_t *bell, uint64_t deadline_ns,
                     uint64_t spin_ns);
 /* Wakes a sleeper; true: it asks for a byte on the socket. */
 bool wait_ring(const struct ring_sys *sys, uint32_t *bell);
-/* Asks for a byte on the socket; false, and not asked: *position differs from `seen`. */
-bool wait_arm(const uint64_t *position, uint64_t seen, uint32_t *bell);
+/* Asks for a byte on the socket; false, and not asked: *position differs from `seen`, w->found is what it was. */
+bool wait_arm(struct ring_waiter *w, const uint64_t *position, uint64_t seen, uint32_t *bell);
 uint32_t wait_cpu(const struct ring_sys *sys);
 
 #endif

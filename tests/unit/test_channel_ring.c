@@ -226,6 +226,66 @@ static void test_futile_wakes(void **state)
     assert_int_equal(waits_until_broken(1000000), 20000);  /* a profiler's timer interrupts no faster than that */
 }
 
+/* ---- a peer that moves its position to wake its waiter, and takes it back before the waiter can use it ---- */
+
+static uint64_t *flipped;
+
+static int flip(const uint32_t *word, uint32_t expected, uint64_t deadline_ns)
+{
+    (void)word;
+    (void)expected;
+    (void)deadline_ns;
+    *flipped += RING_ALIGN;
+    return 0;
+}
+
+enum flip_way { WAIT_FRAME, WAIT_ROOM, WAIT_BOTH, ARM_FRAME, ARM_ROOM };
+
+/* One wait, or attempt to arm, that the peer makes vain; then a look, as who waits takes one. 0: nothing was there. */
+static int look_in_vain(enum flip_way way, const uint8_t *frame, size_t n, size_t *done, struct channel_frame *f)
+{
+    static const int what[] = {[WAIT_FRAME] = CHANNEL_FOR_FRAME,
+                               [WAIT_ROOM] = CHANNEL_FOR_ROOM,
+                               [WAIT_BOTH] = CHANNEL_FOR_FRAME | CHANNEL_FOR_ROOM,
+                               [ARM_FRAME] = CHANNEL_FOR_FRAME,
+                               [ARM_ROOM] = CHANNEL_FOR_ROOM};
+    uint64_t before = *flipped;
+    if (way >= ARM_FRAME) {
+        *flipped += RING_ALIGN;
+        pair.host->ops->arm(pair.host, what[way]);
+    } else {
+        assert_int_equal(pair.host->ops->wait(pair.host, what[way], UINT64_MAX, 0), 0);
+    }
+    *flipped = before;
+    int sent = n != 0 ? pair.host->ops->send(pair.host, frame, n, done) : 0;
+    int received = pair.host->ops->recv(pair.host, f);
+    return sent < 0 ? sent : received < 0 ? received : 0;
+}
+
+static void test_positions_taken_back(void **state)
+{
+    (void)state;
+    for (int way = WAIT_FRAME; way <= ARM_ROOM; way++) {
+        struct os_ops os = os_linux;
+        struct channel_frame f;
+        uint8_t frame[3 * PAIR_RING];
+        size_t done = 0, n = way == WAIT_FRAME || way == ARM_FRAME ? 0 : sizeof frame;
+        os.futex_wait = flip;
+        channel_frame_init(&f);
+        pair_close(&pair);
+        assert_int_equal(pair_open(&pair, &os, PAIR_RINGS), 0);
+        make_frame(frame, sizeof frame, 1);
+        if (n != 0)
+            assert_int_equal(pair.host->ops->send(pair.host, frame, n, &done), CHANNEL_AGAIN);
+        flipped = n != 0 ? &request_ring()->tail : &reply_ring()->head;
+        int rc = 0;
+        for (int i = 0; i < 3 && rc == 0; i++)
+            rc = look_in_vain((enum flip_way)way, frame, n, &done, &f);
+        assert_int_equal(rc, PIT_E_PROTOCOL_ERROR);
+        channel_frame_finish(&f);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -238,6 +298,7 @@ int main(void)
         TEST(test_rubbish_in_the_request_ring),
         TEST(test_memory_follows_the_bytes),
         cmocka_unit_test(test_futile_wakes),
+        TEST(test_positions_taken_back),
     };
     use_test_allocator();
     return cmocka_run_group_tests(tests, NULL, NULL);
