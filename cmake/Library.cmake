@@ -14,8 +14,11 @@ endfunction()
 
 add_library(snakepit_core OBJECT ${core_sources})
 snakepit_internal(snakepit_core)
-# The last place where the library looks for the guard and the Python package, after option, environment and its own folder.
-target_compile_definitions(snakepit_core PRIVATE SNAKEPIT_INSTALL_DIR="${CMAKE_INSTALL_FULL_LIBDIR}/snakepit" SNAKEPIT_VERSION="${PROJECT_VERSION}")
+# Where the library looks for the guard and the Python package after option, environment and its own folder: from the folder of a program that
+# holds it, and last in the compiled prefix.
+file(RELATIVE_PATH bin_to_lib "${CMAKE_INSTALL_FULL_BINDIR}" "${CMAKE_INSTALL_FULL_LIBDIR}")
+target_compile_definitions(snakepit_core PRIVATE SNAKEPIT_FROM_BIN="${bin_to_lib}/snakepit" SNAKEPIT_INSTALL_DIR="${CMAKE_INSTALL_FULL_LIBDIR}/snakepit"
+    SNAKEPIT_VERSION="${PROJECT_VERSION}")
 if(SNAKEPIT_COVERAGE)
     # gcc's own execve writes the counts out; in a child of vfork it would mark those of the host as written, and they would be lost at its end.
     target_compile_options(snakepit_core PRIVATE -fno-builtin-execve)
@@ -30,7 +33,8 @@ if(NOT SNAKEPIT_SANITIZE AND NOT SNAKEPIT_FUZZ)
     target_link_options(snakepit_shared PRIVATE LINKER:-z,defs)
 endif()
 target_link_libraries(snakepit_shared PRIVATE Threads::Threads)
-target_include_directories(snakepit_shared INTERFACE "${CMAKE_SOURCE_DIR}/include")
+target_include_directories(snakepit_shared INTERFACE "$<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}/include>" "$<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>")
+set_target_properties(snakepit_shared PROPERTIES EXPORT_NAME snakepit)
 
 # A static archive has no visibility of its own: link the objects into one, then make every other symbol local, so that two libraries in one
 # program never meet in a name like buf_put.

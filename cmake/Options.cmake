@@ -3,6 +3,11 @@ set(SNAKEPIT_SANITIZE "" CACHE STRING "Sanitizers for everything that is built: 
 option(SNAKEPIT_FUZZ "Build the libFuzzer targets (clang)" OFF)
 option(SNAKEPIT_COVERAGE "Build for a coverage report" OFF)
 option(SNAKEPIT_WERROR "Warnings are errors" ON)
+option(SNAKEPIT_EXAMPLES "Build the examples" ON)
+option(SNAKEPIT_BENCH "Build the bench" ON)
+# For those who make packages:
+set(SNAKEPIT_PYTHON_SITE "" CACHE STRING "Folder below the prefix for snakepit_bridge, as lib/python3/dist-packages; empty: a private one beside the library")
+set(SNAKEPIT_ZSH_FOLDER "site-functions" CACHE STRING "Folder below share/zsh for the completion; Debian's is vendor-completions")
 
 set(default_python "python3")
 if(EXISTS "${CMAKE_SOURCE_DIR}/.venv/bin/python")

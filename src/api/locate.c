@@ -42,14 +42,14 @@ static char *locate(const struct os_ops *os, const char *option, const char *con
 char *locate_guard(const struct os_ops *os, const char *option)
 {
     static const char *const places[] = {"snakepit-guard", "snakepit/snakepit-guard", "../snakepit-guard",
-                                         "../lib/snakepit/snakepit-guard", NULL};
+                                         SNAKEPIT_FROM_BIN "/snakepit-guard", NULL};
     return locate(os, option, places, SNAKEPIT_INSTALL_DIR "/snakepit-guard", X_OK);
 }
 
 char *locate_package(const struct os_ops *os, const char *option)
 {
     static const char *const places[] = {"python/snakepit_bridge", "snakepit/python/snakepit_bridge",
-                                         "../python/snakepit_bridge", "../lib/snakepit/python/snakepit_bridge", NULL};
+                                         "../python/snakepit_bridge", SNAKEPIT_FROM_BIN "/python/snakepit_bridge", NULL};
     char *path = locate(os, option, places, SNAKEPIT_INSTALL_DIR "/python/snakepit_bridge", R_OK);
     char *tail = path != NULL && option == NULL ? strrchr(path, '/') : NULL;
     if (tail != NULL) /* what goes onto PYTHONPATH is the folder that holds the package */

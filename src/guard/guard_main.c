@@ -242,6 +242,8 @@ static bool nobody_left(const struct guard *g)
 int main(int argc, char **argv)
 {
     struct guard *g = &the_guard;
+    if (argc == 2 && strcmp(argv[1], "--version") == 0)
+        return printf("snakepit-guard %s\n", SNAKEPIT_VERSION) < 0 || fflush(stdout) != 0;
     if (fcntl(GUARD_FD_CONTROL, F_GETFD) < 0 || fcntl(GUARD_FD_HOST, F_GETFD) < 0) {
         fprintf(stderr, "%s: started by libsnakepit, not by hand\n", argc > 0 ? argv[0] : "snakepit-guard");
         return 2;
