@@ -58,7 +58,8 @@ PIT_API int pit_future_wait(pit_future *f, int64_t timeout_ms);
  * number of times. */
 PIT_API int pit_future_result(pit_future *f, pit_value **ret, pit_error **reterr);
 /* fn runs once on the loop thread when the call has its outcome, before pit_close returns; at once (on this thread) when it has it
- * already. Setting it again before it ran replaces it; fn NULL removes it. fn may free f. */
+ * already. Functions that block are refused in it either way. Setting it again before it ran replaces it; fn NULL removes it. fn may
+ * free f. */
 PIT_API int pit_future_on_done(pit_future *f, void (*fn)(pit_future *f, void *user), void *user);
 /* Ends the call: dropped when it still waits; a running one gets cancel_grace_ms to react, then its worker is killed and replaced.
  * The future has its outcome (cancelled) at once. Again or after the end: 0, no effect. reason (may be NULL) is in the error. */

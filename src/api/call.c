@@ -425,8 +425,11 @@ int pit_future_on_done(pit_future *f, void (*fn)(pit_future *f, void *user), voi
     f->fn = fn;
     f->user = user;
     future_unlock(f);
-    if (told && fn != NULL)
+    if (told && fn != NULL) {
+        host_callback_begins();
         fn(f, user);
+        host_callback_ended();
+    }
     return 0;
 }
 

@@ -18,9 +18,21 @@ uint64_t host_deadline(struct host *h, int64_t ms)
     return ms < 0 ? UINT64_MAX : h->os->now_ns() + (uint64_t)ms * MS;
 }
 
+static _Thread_local unsigned in_callback; /* that run on this thread and came neither from the loop nor from an event */
+
 bool host_may_block(struct host *h)
 {
-    return !loop_is_current(h->loop) && !telemetry_in_handler();
+    return !loop_is_current(h->loop) && !telemetry_in_handler() && in_callback == 0;
+}
+
+void host_callback_begins(void)
+{
+    in_callback++;
+}
+
+void host_callback_ended(void)
+{
+    in_callback--;
 }
 
 void host_changed(struct host *h)

@@ -85,6 +85,9 @@ void host_dispatch(struct host *h);                 /* PIT_DRIVE_HOST */
 bool host_may_block(struct host *h);                /* false: this thread runs a callback */
 uint32_t host_next_prefix(struct host *h);          /* loop */
 uint64_t host_deadline(struct host *h, int64_t ms); /* PIT_INFINITE: UINT64_MAX */
+/* Around a callback that the library makes on its caller's own thread. */
+void host_callback_begins(void);
+void host_callback_ended(void);
 /* Runs fn on the loop and waits for it. Any thread that may block. */
 void host_run(struct host *h, void (*fn)(struct host *h, void *arg), void *arg);
 
