@@ -86,7 +86,7 @@ static int bad_frame(struct lane *l, const char *why, int kind)
 static int serve_one(struct lane *l)
 {
     const uint8_t *data;
-    size_t n;
+    size_t n = 0;
     struct frame f;
     int rc = lane_next(l, &data, &n);
     if (rc <= 0)
@@ -108,10 +108,12 @@ static PyObject *lane_serve(PyObject *self, PyObject *unused)
         return NULL;
     }
     l->serving = true;
+    lane_prepare_farewell(l);
     int rc;
     do {
         rc = serve_one(l);
     } while (rc > 0);
+    lane_forget_farewell(l);
     l->serving = false;
     return rc < 0 ? NULL : PyBool_FromLong(l->stopped);
 }
@@ -120,6 +122,7 @@ static PyObject *lane_abandon(PyObject *self, PyObject *unused)
 {
     (void)unused;
     ((struct lane *)(void *)self)->forked = true;
+    lane_forget_farewell((struct lane *)(void *)self); /* the end of this child is not the worker's */
     Py_RETURN_NONE;
 }
 

@@ -42,7 +42,9 @@ struct lane {
     bool forked; /* this is the child of a call that forked: it must not answer */
     bool eof;
     bool stopped;
-    uint64_t attention; /* status->attention as last seen */
+    uint64_t attention;      /* status->attention as last seen */
+    const void **farewell;   /* where the kernel looks for this thread's pending robust futex; NULL: nowhere */
+    const void *farewell_at; /* what stands there while the lane is served */
     size_t control_n;
     uint8_t control[CONTROL_BYTES]; /* read without the GIL, not yet handed on */
     uint8_t *block;                 /* for frames in fragments; PyMem_RawMalloc */
@@ -67,6 +69,14 @@ void lane_release(struct lane *l);
 int lane_send(struct lane *l, const uint8_t *frame, size_t n);
 /* Tells the host of what ring_commit has added. */
 void lane_publish(struct lane *l);
+/* From here on the death of the calling thread rings the host's bell; until lane_forget_farewell, by the same thread or in its fork. */
+void lane_prepare_farewell(struct lane *l);
+void lane_forget_farewell(struct lane *l);
+static inline void lane_renew_farewell(struct lane *l)
+{
+    if (l->farewell != NULL && *l->farewell == NULL)
+        *l->farewell = l->farewell_at;
+}
 uint64_t lane_now_ns(void);
 /* Has this moment (of lane_now_ns) passed? Cheap while it is some milliseconds away. */
 bool lane_is_past(uint64_t stamp);

@@ -172,6 +172,7 @@ static bool poll_briefly(struct lane *l)
 static int wait_for_frame(struct lane *l)
 {
     int rc;
+    lane_renew_farewell(l);
     if (poll_briefly(l))
         return 1;
     Py_BEGIN_ALLOW_THREADS rc = ring_wait_data(&l->in, UINT64_MAX, l->spin_ns);

@@ -127,8 +127,17 @@ static enum step take_frame(struct pool *p, struct call *c, const struct channel
     return STEP_DONE;
 }
 
-/* One attempt to send and to receive. */
-static enum step step_on_lane(struct pool *p, struct call *c, struct channel_frame *in)
+/* The end of the channel, or of the worker: the loop finds out, and wakes us when all is known. */
+static enum step lost(struct pool *p, struct call *c)
+{
+    pool_lock(p);
+    sched_lost(p, c->lane->worker);
+    pool_unlock(p);
+    return STEP_EXIT;
+}
+
+/* One attempt to send and to receive. woken: from a wait on the channel, so there should be something. */
+static enum step step_on_lane(struct pool *p, struct call *c, struct channel_frame *in, bool woken)
 {
     struct channel *ch = c->lane->channel;
     bool ended = __atomic_load_n(&c->lane->dead, __ATOMIC_SEQ_CST); /* before looking for answers: they come first */
@@ -144,14 +153,12 @@ static enum step step_on_lane(struct pool *p, struct call *c, struct channel_fra
         return take_frame(p, c, in);
     if (ended)
         return judge_death(p, c) ? STEP_DONE : STEP_AGAIN;
+    if (rc == CHANNEL_AGAIN && woken && worker_is_ending(c->lane->worker)) /* so does the kernel ring when it dies */
+        rc = PIT_E_WORKER_LOST;
     if (rc == CHANNEL_AGAIN)
         return full ? STEP_ROOM : STEP_FRAME;
-    if (rc == PIT_E_WORKER_LOST) { /* mostly its end; but a worker may live on after it has closed its side */
-        pool_lock(p);
-        sched_lost(p, c->lane->worker);
-        pool_unlock(p);
-        return STEP_EXIT;
-    }
+    if (rc == PIT_E_WORKER_LOST) /* mostly its end; but a worker may live on after it has closed its side */
+        return lost(p, c);
     accuse(p, c, rc, worker_fault(rc));
     return STEP_DONE;
 }
@@ -172,9 +179,9 @@ static bool ride(struct pool *p, struct call *c)
     struct channel_frame in;
     enum step what;
     channel_frame_init(&in);
-    for (bool waited = false;; waited = true) {
+    for (bool waited = false, woken = false;; waited = true) {
         __atomic_store_n(&c->wake, 0, __ATOMIC_SEQ_CST);
-        what = step_on_lane(p, c, &in);
+        what = step_on_lane(p, c, &in, woken);
         if (what == STEP_DONE || what == STEP_AGAIN)
             break;
         if (waited && c->deadline_ns != UINT64_MAX && pool_now(p) >= c->deadline_ns) {
@@ -183,6 +190,7 @@ static bool ride(struct pool *p, struct call *c)
             break;
         }
         wait_for(p, c, what, c->deadline_ns);
+        woken = what == STEP_FRAME || what == STEP_ROOM;
     }
     channel_frame_finish(&in);
     return what == STEP_DONE;

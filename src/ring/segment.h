@@ -66,7 +66,13 @@ struct ring_shared {
 
 /* Values of the bells. The bell is the futex word itself: who waits sets it and waits while it holds that value; who rings
  * exchanges it with RING_AWAKE and acts on what it found. */
-enum { RING_AWAKE = 0, RING_FUTEX = 1, RING_SOCKET = 2 /* one zero byte on the control socket */ };
+enum {
+    RING_AWAKE = 0,
+    /* The bits under the mask FUTEX_TID_MASK are zero: so the kernel rings a bell that a dying worker has left as its pending robust
+     * futex (python/src/_snakepit_farewell.c). */
+    RING_FUTEX = 0x40000000,
+    RING_SOCKET = 2 /* one zero byte on the control socket */
+};
 
 /* A lane: struct lane_status, then struct ring_shared + data of the request ring (host to worker), then of the reply ring. */
 #define LANE_STATUS_OFFSET 0u

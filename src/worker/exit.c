@@ -38,6 +38,13 @@ enum exit_class exit_classify(struct guard_exit how, bool expected)
     }
 }
 
+struct guard_exit exit_from_wait(int status)
+{
+    if (WIFEXITED(status))
+        return (struct guard_exit){.code = CLD_EXITED, .status = WEXITSTATUS(status)};
+    return (struct guard_exit){.code = WCOREDUMP(status) ? CLD_DUMPED : CLD_KILLED, .status = WTERMSIG(status)};
+}
+
 static const struct {
     const char *name, *text;
 } classes[] = {

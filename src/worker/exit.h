@@ -28,6 +28,7 @@ enum exit_class {
 #undef EXIT_CLASS_ENUM
 };
 
+struct guard_exit exit_from_wait(int status); /* of waitpid */
 /* expected: a stop or a kill of ours was under way. */
 enum exit_class exit_classify(struct guard_exit how, bool expected);
 const char *exit_class_name(enum exit_class c);

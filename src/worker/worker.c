@@ -172,6 +172,24 @@ void worker_finish(struct worker *w)
     w->events->gone(w);
 }
 
+bool worker_is_ending(const struct worker *w)
+{
+    struct os_proc p;
+    return w->env->os->proc_info(w->pid, &p) == 0 && p.wait_status != 0;
+}
+
+/* How it ends, from the kernel, which knows that before it takes the memory down and long before the guard can reap. The process still
+ * has its number when the pidfd takes a signal after the look: so what was seen was it. */
+static bool take_status(struct worker *w)
+{
+    struct os_proc p;
+    if (w->pidfd < 0 || w->exited || w->env->os->proc_info(w->pid, &p) != 0 || p.wait_status == 0 ||
+        w->env->os->pidfd_kill(w->pidfd, 0) != 0)
+        return false;
+    w->how = exit_from_wait(p.wait_status);
+    return true;
+}
+
 static void on_status_missing(struct loop_timer *t)
 {
     struct worker *w = LIST_ENTRY(t, struct worker, status_timer);
@@ -188,11 +206,15 @@ static void on_status_missing(struct loop_timer *t)
     worker_kill(w, PIT_E_WORKER_CRASH, NULL);
 }
 
-/* The process has ended; the guard will say how, in a moment. */
+/* The process has ended; where the kernel does not tell us how, the guard will, in a moment. */
 static void on_pidfd(struct loop_source *s, uint32_t events)
 {
     (void)events;
     struct worker *w = LIST_ENTRY(s, struct worker, pidfd_source);
+    if (take_status(w)) {
+        worker_finish(w);
+        return;
+    }
     close_pidfd(w);
     loop_timer_set(w->env->loop, &w->status_timer, worker_deadline(w, STATUS_WAIT_MS));
     worker_fail(w, 0, NULL, NULL);
@@ -202,7 +224,8 @@ static void on_exited(struct guard_child *c, struct guard_exit how)
 {
     struct worker *w = LIST_ENTRY(c, struct worker, child);
     w->exited = true;
-    w->how = how;
+    if (w->state != PIT_WORKER_GONE) /* else callers read what was known first */
+        w->how = how;
     worker_finish(w);
     poollock_acquire(w->config->lock);
     list_remove(&w->node);
@@ -304,6 +327,10 @@ uint64_t worker_calls(const struct worker *w)
 void worker_lost(struct worker *w)
 {
     close_control(w);
+    if (!w->dead && take_status(w)) {
+        worker_finish(w);
+        return;
+    }
     if (w->pidfd >= 0)
         loop_timer_set(w->env->loop, &w->status_timer, worker_deadline(w, EOF_WAIT_MS));
     worker_fail(w, 0, NULL, NULL);

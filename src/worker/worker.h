@@ -120,6 +120,8 @@ void worker_kill(struct worker *w, int code, const char *text);
 const char *worker_fault(int code);
 /* Its control socket has ended: it is dying, or it is made to. */
 void worker_lost(struct worker *w);
+/* Its end has begun, as the kernel tells: whoever meets that says so with sched_lost. Some microseconds. Any thread that holds a lane of it. */
+bool worker_is_ending(const struct worker *w);
 /* The guard is lost: the process has ended or will, and nobody will tell its status. */
 void worker_guard_lost(struct worker *w);
 /* A frame that is no answer to a call (a log line); PIT_E_PROTOCOL_ERROR when it may not come now. Any thread. */
