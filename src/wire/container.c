@@ -279,11 +279,9 @@ static bool is_keywords(const pit_value *keywords)
 
 pit_value *pit_args(const pit_value *positional, const pit_value *keywords)
 {
-    int rc = pit_value_error(positional);
-    if (rc == 0)
-        rc = pit_value_error(keywords);
-    if (rc != 0)
-        return value_failed(rc);
+    const pit_value *failed = pit_value_error(positional) != 0 ? positional : pit_value_error(keywords) != 0 ? keywords : NULL;
+    if (failed != NULL)
+        return failed->kind == PIT_KIND_FAILED ? pit_value_ref(failed) : value_failed(pit_value_error(failed));
     int kind = pit_value_kind(positional);
     if ((positional != NULL && kind != PIT_KIND_LIST && kind != PIT_KIND_TUPLE) || (keywords != NULL && !is_keywords(keywords)))
         return value_failed(PIT_E_INVALID_PARAMETER);

@@ -16,6 +16,7 @@
 struct encoder {
     struct buf *out;
     const char *why;
+    const pit_value *failed;                   /* the part that was no value; NULL: something else went wrong */
     const pit_value *inside[MP_MAX_DEPTH + 2]; /* the containers around the current value */
     uint32_t at[MP_MAX_DEPTH + 2];             /* and which item of each it is */
     unsigned depth;
@@ -178,7 +179,8 @@ static int encode_value(struct encoder *e, const pit_value *v)
     case PIT_KIND_ARGS:
         return encode_args(e, v); /* only the root: containers refuse it */
     case PIT_KIND_FAILED:
-        e->why = v->text;
+        e->why = value_failed_why(v);
+        e->failed = v;
         return pit_value_error(v);
     default:
         break;
@@ -205,6 +207,8 @@ static void describe(const struct encoder *e, struct codec_error *err)
         else if (v->kind != PIT_KIND_ARGS)
             path_add_index(err->path, CODEC_PATH, at);
     }
+    if (e->failed != NULL)
+        path_add_path(err->path, CODEC_PATH, value_failed_path(e->failed));
 }
 
 int codec_encode(struct buf *out, const pit_value *v, struct codec_error *err)
@@ -212,6 +216,7 @@ int codec_encode(struct buf *out, const pit_value *v, struct codec_error *err)
     struct encoder e; /* the stack is filled as far as it is used */
     e.out = out;
     e.why = NULL;
+    e.failed = NULL;
     e.depth = 0;
     size_t before = out->len;
     int rc = out->failed ? PIT_E_ALLOCATION_FAILED : encode_value(&e, v != NULL ? v : pit_nil());

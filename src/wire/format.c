@@ -24,6 +24,7 @@ struct walker {
     const struct format_ops *ops;
     void *user;
     const char *why;
+    const pit_value *failed; /* the argument that was no value */
     bool bad_format;
     unsigned depth;
     struct format_level levels[MP_MAX_DEPTH + 1];
@@ -118,14 +119,17 @@ static int walk_item(struct walker *w, char letter, va_list *ap)
     struct format_level *level = &w->levels[w->depth];
     struct format_item item;
     item.key = at_key(level);
-    level->text = NULL;
+    if (item.key)
+        level->text = NULL;
     int rc = take_argument(w, letter, ap, &item);
     if (rc == 0 && item.key && item.kind == PIT_KIND_STR) {
         level->text = item.data;
         level->text_n = item.n;
     }
-    if (rc != 0 && item.kind == PIT_KIND_NONE && item.value != NULL)
-        w->why = pit_value_error_text(item.value);
+    if (rc != 0 && item.kind == PIT_KIND_NONE && item.value != NULL) {
+        w->failed = item.value->kind == PIT_KIND_FAILED ? item.value : NULL;
+        w->why = w->failed != NULL ? value_failed_why(w->failed) : pit_value_error_text(item.value);
+    }
     if (rc == 0)
         rc = w->ops->item(w->user, &item, &w->why);
     if (rc == 0)
@@ -138,6 +142,8 @@ static int walk_open(struct walker *w, int kind, size_t closing)
     bool key = at_key(&w->levels[w->depth]);
     if (w->depth == MP_MAX_DEPTH)
         return PIT_E_LIMIT_EXCEEDED;
+    if (key)
+        w->levels[w->depth].text = NULL;
     int rc = w->ops->open(w->user, kind, key, &w->why);
     if (rc == 0)
         w->levels[++w->depth] = (struct format_level){.closing = closing, .key = key};
@@ -217,6 +223,8 @@ static void describe(const struct walker *w, int rc, struct codec_error *err)
         else
             path_add_index(err->path, CODEC_PATH, level->count / 2);
     }
+    if (w->failed != NULL)
+        path_add_path(err->path, CODEC_PATH, value_failed_path(w->failed));
     const char *why = w->why != NULL ? w->why : value_failed(rc)->text;
     if (w->bad_format)
         snprintf(err->text, sizeof err->text, "bad format, column %zu: %s", (size_t)(w->at - w->format) + 1, why);
@@ -231,6 +239,7 @@ int format_walk(const char *format, va_list ap, const struct format_ops *ops, vo
     w.ops = ops;
     w.user = user;
     w.why = NULL;
+    w.failed = NULL;
     w.bad_format = false;
     w.depth = 0;
     w.levels[0] = (struct format_level){0};

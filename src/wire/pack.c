@@ -120,9 +120,7 @@ pit_value *pit_packv(const char *format, va_list ap)
     int rc = build(format, ap, &v, &err);
     if (rc == 0)
         return v;
-    char text[CODEC_PATH + sizeof err.text + 8];
-    snprintf(text, sizeof text, "%s%s%s", err.path, err.path[0] != '\0' ? ": " : "", err.text);
-    return value_failed_text(rc, text);
+    return value_failed_text(rc, err.path, err.text);
 }
 
 pit_value *pit_pack(const char *format, ...)

@@ -21,6 +21,11 @@ static void add(char *path, size_t cap, const char *text)
     memcpy(path + used, text, n + 1);
 }
 
+void path_add_path(char *path, size_t cap, const char *more)
+{
+    add(path, cap, more);
+}
+
 void path_add_index(char *path, size_t cap, size_t index)
 {
     char text[32];

@@ -9,6 +9,8 @@
 void path_begin(char *path);
 void path_add_index(char *path, size_t cap, size_t index);
 void path_add_text(char *path, size_t cap, const char *text, size_t n);
+/* Another path behind this one. */
+void path_add_path(char *path, size_t cap, const char *more);
 void path_add_key(char *path, size_t cap, const pit_value *key);
 
 #endif

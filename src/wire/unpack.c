@@ -16,6 +16,7 @@
 
 struct unpacker {
     const char *format, *at;
+    const char *fault; /* where the format and the value do not fit: the innermost letter; NULL: not known yet */
     va_list ap;
     bool commit;
     unsigned depth;
@@ -31,9 +32,17 @@ static bool refuse(struct unpacker *u, const char *why)
     return false;
 }
 
+/* The same, of the closing bracket just taken. */
+static bool refuse_here(struct unpacker *u, const char *why)
+{
+    u->fault = u->at - 1;
+    return refuse(u, why);
+}
+
 static bool bad(struct unpacker *u, const char *why)
 {
     u->bad_format = true;
+    u->fault = u->at;
     return refuse(u, why);
 }
 
@@ -202,8 +211,10 @@ static bool unpack_items(struct unpacker *u, int kind, char closing, const pit_v
         if (*u->at == '\0')
             break;
         path_add_index(u->path, sizeof u->path, n);
-        if (!skip && n >= v->n)
+        if (!skip && n >= v->n) {
+            u->fault = u->at;
             return expected(u, "an item", NULL);
+        }
         if (!unpack_any(u, skip ? NULL : pit_value_at(v, n), skip))
             return false;
         memcpy(u->path, before, sizeof before);
@@ -211,7 +222,7 @@ static bool unpack_items(struct unpacker *u, int kind, char closing, const pit_v
     if (peek(u) != closing)
         return bad(u, "a closing bracket is missing");
     u->at++;
-    return skip || more || n == v->n || refuse(u, "more items than the format takes");
+    return skip || more || n == v->n || refuse_here(u, "more items than the format takes");
 }
 
 /* The key that the format names, as a value on the stack. */
@@ -297,16 +308,12 @@ static bool unpack_map(struct unpacker *u, const pit_value *v, bool skip)
         return bad(u, "a closing bracket is missing");
     u->at++;
     /* A key that the format names twice is taken twice: the map is then longer than what it holds, which is found here too. */
-    return skip || more || taken == v->n || refuse(u, "more entries than the format takes");
+    return skip || more || taken == v->n || refuse_here(u, "more entries than the format takes");
 }
 
-static bool unpack_any(struct unpacker *u, const pit_value *v, bool skip)
+static bool unpack_container(struct unpacker *u, char letter, const pit_value *v, bool skip)
 {
     bool good;
-    char letter = peek(u);
-    u->at++;
-    if (letter != '[' && letter != '(' && letter != '{')
-        return unpack_scalar(u, letter, v, skip);
     if (u->depth == MP_MAX_DEPTH)
         return bad(u, "more than 128 levels");
     u->depth++;
@@ -320,11 +327,23 @@ static bool unpack_any(struct unpacker *u, const pit_value *v, bool skip)
     return good;
 }
 
+static bool unpack_any(struct unpacker *u, const pit_value *v, bool skip)
+{
+    char letter = peek(u);
+    const char *here = u->at++;
+    bool good = letter == '[' || letter == '(' || letter == '{' ? unpack_container(u, letter, v, skip)
+                                                                : unpack_scalar(u, letter, v, skip);
+    if (!good && u->fault == NULL)
+        u->fault = here;
+    return good;
+}
+
 static bool walk(struct unpacker *u, const pit_value *v, const char *format, bool commit)
 {
     u->format = u->at = format;
     u->commit = commit;
     u->depth = 0;
+    u->fault = NULL;
     u->bad_format = false;
     path_begin(u->path);
     if (peek(u) == '\0')
@@ -334,7 +353,7 @@ static bool walk(struct unpacker *u, const pit_value *v, const char *format, boo
 
 static int report(const struct unpacker *u, pit_error **reterr)
 {
-    size_t column = (size_t)(u->at - u->format) + 1;
+    size_t column = (size_t)((u->fault != NULL ? u->fault : u->at) - u->format) + 1;
     pit_error *e;
     if (u->bad_format)
         e = error_new(PIT_E_INVALID_PARAMETER, "bad format, column %zu: %s", column, u->why);

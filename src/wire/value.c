@@ -3,6 +3,7 @@
  * Failure: constructors return static failed values; readers say no. Thread: as value.h. */
 #include "wire/value.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -35,6 +36,8 @@ static const pit_value static_failed[] = {
     FAILED_VALUE(PIT_E_DUPLICATE_KEY, "a key stands twice in one map"),
 };
 
+static const pit_value null_with_size = FAILED_VALUE(PIT_E_INVALID_PARAMETER, "a NULL pointer with a size");
+
 /* Static values are handed out like any other; nothing ever writes to a value without a tree. */
 static pit_value *handle(const pit_value *v)
 {
@@ -50,16 +53,31 @@ pit_value *value_failed(int code)
     return handle(&static_failed[0]);
 }
 
-pit_value *value_failed_text(int code, const char *text)
+/* Behind the node: "path: text", or "text", and the path once more. */
+pit_value *value_failed_text(int code, const char *path, const char *text)
 {
-    size_t n = strlen(text) + 1;
-    pit_value *v = value_new(PIT_KIND_FAILED, n);
+    size_t path_n = strlen(path), n = (path_n != 0 ? path_n + 2 : 0) + strlen(text) + 1;
+    pit_value *v = value_new(PIT_KIND_FAILED, n + path_n + 1);
     if (v == NULL)
         return value_failed(code);
+    char *block = (char *)(v + 1);
+    snprintf(block, n, "%s%s%s", path, path_n != 0 ? ": " : "", text);
+    memcpy(block + n, path, path_n + 1);
     v->n = (uint32_t)-code;
-    v->text = memcpy(v + 1, text, n);
+    v->text = block;
     v->flags = VALUE_FROZEN;
     return v;
+}
+
+const char *value_failed_path(const pit_value *v)
+{
+    return v->tree != NULL ? v->text + strlen(v->text) + 1 : "";
+}
+
+const char *value_failed_why(const pit_value *v)
+{
+    size_t n = strlen(value_failed_path(v));
+    return v->text + (n != 0 ? n + 2 : 0);
 }
 
 /* ---- trees ---- */
@@ -158,13 +176,14 @@ pit_value *pit_uint(uint64_t n)
 
 pit_value *pit_bigint(const char *decimal)
 {
+    static const pit_value no_number = FAILED_VALUE(PIT_E_INVALID_PARAMETER, "pit_bigint takes a decimal integer as text");
     if (decimal == NULL)
-        return value_failed(PIT_E_INVALID_PARAMETER);
+        return handle(&no_number);
     bool negative = *decimal == '-';
     const char *digits = decimal + (*decimal == '-' || *decimal == '+');
     size_t n = strspn(digits, "0123456789");
     if (n == 0 || digits[n] != '\0')
-        return value_failed(PIT_E_INVALID_PARAMETER);
+        return handle(&no_number);
     return value_int_from_digits(digits, n, negative);
 }
 
@@ -192,7 +211,7 @@ pit_value *value_new_data(int kind, size_t n, char **ret_data)
 pit_value *pit_strn(const char *text, size_t n)
 {
     if (text == NULL && n != 0)
-        return value_failed(PIT_E_INVALID_PARAMETER);
+        return handle(&null_with_size);
     if (!mp_utf8_valid((const uint8_t *)text, n, NULL))
         return value_failed(PIT_E_INVALID_UTF8);
     char *data;
@@ -210,7 +229,7 @@ pit_value *pit_str(const char *text)
 pit_value *pit_bytes(const void *bytes, size_t n)
 {
     if (bytes == NULL && n != 0)
-        return value_failed(PIT_E_INVALID_PARAMETER);
+        return handle(&null_with_size);
     char *data;
     pit_value *v = value_new_data(PIT_KIND_BYTES, n, &data);
     if (v->kind == PIT_KIND_BYTES && n != 0)

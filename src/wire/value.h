@@ -92,8 +92,12 @@ static inline const pit_value *value_item(const pit_value *v, size_t i)
 pit_value *value_new(int kind, size_t extra);
 /* A static failed value; code is one of those that constructors give. */
 pit_value *value_failed(int code);
-/* A failed value with a text of its own (copied); the static one when memory ran out. */
-pit_value *value_failed_text(int code, const char *text);
+/* A failed value with a text of its own, and the path to what failed ("" if it is the whole); both copied. The static one when memory ran
+ * out. */
+pit_value *value_failed_text(int code, const char *path, const char *text);
+/* Of a FAILED value: the two parts of pit_value_error_text(). */
+const char *value_failed_path(const pit_value *v);
+const char *value_failed_why(const pit_value *v);
 /* Immutable from now on: what sending does. NULL is fine. */
 void value_freeze(const pit_value *v);
 /* Marks a mutable container as failed; the first mark stays. Returns code. */

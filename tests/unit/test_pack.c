@@ -139,6 +139,41 @@ static void refused(void **state)
     pit_value_free(args);
 }
 
+/* The path is that of the argument, also where the failed part was packed by itself before. */
+static void failures_name_the_path(void **state)
+{
+    (void)state;
+    struct codec_error err;
+    assert_int_equal(pack_both(&err, "{s:y}", "image", NULL, (size_t)1), PIT_E_INVALID_PARAMETER);
+    assert_string_equal(err.path, "[\"image\"]");
+    assert_int_equal(pack_both(&err, "{s:i,s:[i,S]}", "a", 1, "b", 2, NULL, (size_t)1), PIT_E_INVALID_PARAMETER);
+    assert_string_equal(err.path, "[\"b\"][1]");
+    assert_int_equal(pack_both(&err, "{s:i,(v):i}", "a", 1, NULL, 2), PIT_E_INVALID_PARAMETER);
+    assert_string_equal(err.path, "[1][0]"); /* the key of the entry before it is not its own */
+
+    pit_value *part = pit_pack("{s:y}", "image", NULL, (size_t)1);
+    assert_int_equal(pit_value_error(part), PIT_E_INVALID_PARAMETER);
+    assert_string_equal(pit_value_error_text(part), "[\"image\"]: a NULL pointer with a size");
+    assert_int_equal(pack_both(&err, "[v]", part), PIT_E_INVALID_PARAMETER);
+    assert_string_equal(err.path, "[0][\"image\"]");
+    assert_string_equal(err.text, "a NULL pointer with a size");
+
+    pit_value *list = pit_list(), *args = pit_args(list, part);
+    assert_string_equal(pit_value_error_text(args), pit_value_error_text(part));
+    pit_list_append_take(list, pit_value_ref(part));
+    const pit_value *wholes[] = {part, args, list};
+    for (int i = 0; i < 3; i++) {
+        struct buf out = {0};
+        assert_int_equal(codec_encode(&out, wholes[i], &err), PIT_E_INVALID_PARAMETER);
+        assert_string_equal(err.path, i < 2 ? "[\"image\"]" : "[0][\"image\"]");
+        assert_string_equal(err.text, "a NULL pointer with a size");
+        buf_finish(&out);
+    }
+    pit_value_free(part);
+    pit_value_free(list);
+    pit_value_free(args);
+}
+
 static void bad_formats_name_the_column(void **state)
 {
     (void)state;
@@ -341,6 +376,28 @@ static void bad_formats_of_unpack(void **state)
     pit_value_free(map);
 }
 
+/* The column is that of the letter which does not fit. */
+static void wrong_kinds_name_the_column(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *format;
+        int column;
+    } cases[] = {{"s", 1},       {"[ i ]", 1},     {"{s:i}", 4},     {"{s:[i]}", 4}, {"{s:(ii)}", 6},
+                 {"{s:(i)}", 6}, {"{s:(ifi)}", 7}, {"{?s:(i*)}", 9}, {"{s:(ff)}", 8}};
+    pit_value *v = pit_pack("{s:(if),s:i}", "pair", 1, 0.5, "more", 1);
+    for (size_t k = 0; k < sizeof cases / sizeof cases[0]; k++) {
+        pit_error *e = NULL;
+        int64_t column = 0;
+        assert_int_equal(pit_unpack(v, &e, cases[k].format, "pair", &column, &column, &column), PIT_E_INVALID_PARAMETER);
+        pit_value_get_int(pit_value_get(pit_error_details(e), "column"), &column);
+        if (column != cases[k].column)
+            fail_msg("\"%s\": %s", cases[k].format, pit_error_message(e));
+        pit_error_free(e);
+    }
+    pit_value_free(v);
+}
+
 static int pack_and_unpack(void *user)
 {
     (void)user;
@@ -379,12 +436,14 @@ int main(void)
         WIRE_TEST(bytes_are_those_of_the_value),
         WIRE_TEST(many_keys),
         WIRE_TEST(refused),
+        WIRE_TEST(failures_name_the_path),
         WIRE_TEST(bad_formats_name_the_column),
         WIRE_TEST(unpack_optional_and_more),
         WIRE_TEST(unpack_keys),
         WIRE_TEST(on_failure_no_variable_changes),
         WIRE_TEST(unpack_does_not_lose),
         WIRE_TEST(bad_formats_of_unpack),
+        WIRE_TEST(wrong_kinds_name_the_column),
         WIRE_TEST(memory_runs_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

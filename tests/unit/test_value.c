@@ -342,6 +342,7 @@ static void large_integers(void **state)
     static const char *const bad[] = {"", "-", "+", "1.0", "1e5", " 1", "1 ", "0x10", "--1", "12a"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         assert_int_equal(pit_value_error(pit_bigint(bad[i])), PIT_E_INVALID_PARAMETER);
+    assert_string_equal(pit_value_error_text(pit_bigint("12x")), "pit_bigint takes a decimal integer as text");
     assert_int_equal(pit_value_error(pit_bigint(NULL)), PIT_E_INVALID_PARAMETER);
     static char digits[315700];
     memset(digits, '9', 315653); /* more than 2^20 bits */
