@@ -1,7 +1,8 @@
 /* The ring channel: frames through the rings of one lane. See channel.h for the contract, ring/ring.h for how the rings work.
  *
  * Invariants
- *  1. `out` belongs to the sending side, `in` and `partial` to the receiving side; they share nothing but `interrupted` and `broken`.
+ *  1. `out` belongs to the sending side, `in` and `partial` to the receiving side; they share nothing but `interrupted`, `broken` and
+ *     `futile`, which either sets to zero.
  *  2. A frame of which only a part has come stays in `partial`: the next recv(), by whoever holds the lane then, goes on with it.
  *  3. Nothing that the peer does makes a call loop: every call handles at most one ringful; a peer that wakes its waiter FUTILE_WAKES
  *     times within FUTILE_WINDOW_NS for nothing has broken the protocol, and so has one that takes back the position which woke it.
@@ -24,7 +25,7 @@ struct ring_channel {
     struct lane_status *status;
     struct channel_frame partial;
     uint32_t interrupted; /* atomic */
-    unsigned futile;      /* wakes for nothing since futile_since_ns, or since something came */
+    uint32_t futile;      /* atomic: wakes for nothing since futile_since_ns, or since something came */
     uint64_t futile_since_ns;
     int bell_fd; /* -1: the peer is not rung by the socket */
     void (*let_go)(void *memory);
@@ -40,6 +41,12 @@ static bool interrupted(void *user)
 {
     const struct ring_channel *r = user;
     return __atomic_load_n(&r->interrupted, __ATOMIC_SEQ_CST) != 0;
+}
+
+/* The peer has made progress: its wakes for nothing are forgiven. */
+static void came_on(struct ring_channel *r)
+{
+    __atomic_store_n(&r->futile, 0, __ATOMIC_RELAXED);
 }
 
 /* One zero byte. If there is no room for it the peer's socket is readable already. */
@@ -59,7 +66,7 @@ static int ring_channel_send(struct channel *c, const uint8_t *frame, size_t n, 
     size_t had = *done;
     int rc = ring_write(&r->out, frame, n, done);
     if (*done != had)
-        r->futile = 0;
+        came_on(r);
     ring_socket(r, ring_publish(&r->out));
     if (rc == RING_BROKEN)
         return channel_break(c, PIT_E_PROTOCOL_ERROR);
@@ -87,7 +94,7 @@ static int ring_channel_recv(struct channel *c, struct channel_frame *f)
     switch (rc) {
     case RING_OK:
         ring_socket(r, ring_done(&r->in));
-        r->futile = 0;
+        came_on(r);
         if (resume)
             frame_move(f, &r->partial);
         return 0;
@@ -95,7 +102,7 @@ static int ring_channel_recv(struct channel *c, struct channel_frame *f)
     case RING_NO_MEMORY:
         ring_socket(r, ring_take_socket_bell(&r->in));
         if (r->in.got != had) /* a late bell of the fragment before is no offence */
-            r->futile = 0;
+            came_on(r);
         if (!resume && r->in.got != 0)
             frame_move(&r->partial, f);
         return rc == RING_AGAIN ? CHANNEL_AGAIN : PIT_E_ALLOCATION_FAILED;
@@ -109,13 +116,14 @@ static void count_futile(struct ring_channel *r)
 {
     if (interrupted(r))
         return;
-    if (r->futile++ == 0)
+    uint32_t before = __atomic_fetch_add(&r->futile, 1, __ATOMIC_RELAXED);
+    if (before == 0)
         r->futile_since_ns = r->sys.now_ns();
-    if (r->futile < FUTILE_WAKES)
+    if (before + 1 < FUTILE_WAKES)
         return;
     if (r->sys.now_ns() - r->futile_since_ns < FUTILE_WINDOW_NS)
         channel_break(&r->base, PIT_E_PROTOCOL_ERROR);
-    r->futile = 0;
+    came_on(r);
 }
 
 /* A thread sleeps on one word, and room and frames have one each. Who waits for both sleeps on that of the room, which is what a peer in
