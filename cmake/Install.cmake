@@ -42,6 +42,8 @@ install(FILES "${CMAKE_BINARY_DIR}/cmake/snakepitConfig.cmake" "${CMAKE_BINARY_D
     DESTINATION "${package_dir}" COMPONENT devel)
 install(EXPORT snakepit NAMESPACE snakepit:: FILE snakepitTargets.cmake DESTINATION "${package_dir}" COMPONENT devel)
 
+install(DIRECTORY "${CMAKE_BINARY_DIR}/man/man3" DESTINATION "${CMAKE_INSTALL_MANDIR}" COMPONENT devel)
+
 # ---- program ----
 if(TARGET snakepit)
     set(completion "${CMAKE_SOURCE_DIR}/cli/completion")

@@ -47,8 +47,18 @@ if(NOT SNAKEPIT_FUZZ)
     endif()
 endif()
 
+# The manual pages of section 3, from the comments of the public headers. Which there are, only the headers know: hence a folder and a stamp.
+file(GLOB public_headers CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/include/snakepit/*.h")
+set(man_stamp "${CMAKE_BINARY_DIR}/CMakeFiles/man3.stamp")
+add_custom_command(OUTPUT "${man_stamp}"
+    COMMAND "${SNAKEPIT_PYTHON}" "${CMAKE_SOURCE_DIR}/tools/make_man" --out "${CMAKE_BINARY_DIR}/man/man3" --release "${PROJECT_VERSION}" "${SNAKEPIT_DATE}"
+    COMMAND "${CMAKE_COMMAND}" -E touch "${man_stamp}"
+    DEPENDS ${public_headers} "${CMAKE_SOURCE_DIR}/tools/make_man" "${CMAKE_SOURCE_DIR}/tools/gatelib.py"
+    VERBATIM COMMENT "Manual pages")
+add_custom_target(snakepit_man ALL DEPENDS "${man_stamp}")
+
 # What `./dev build` makes: everything but the tests.
-add_custom_target(product DEPENDS snakepit_shared snakepit_archive)
+add_custom_target(product DEPENDS snakepit_shared snakepit_archive snakepit_man)
 foreach(target snakepit-guard snakepit_python)
     if(TARGET ${target})
         add_dependencies(product ${target})

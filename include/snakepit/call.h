@@ -1,4 +1,4 @@
-/* Calls: blocking, and as futures. */
+/* Calls: blocking, and as futures. Since 0.1, unless a comment says otherwise. */
 #ifndef SNAKEPIT_CALL_H
 #define SNAKEPIT_CALL_H
 
@@ -48,8 +48,8 @@ PIT_API int pit_call_json(pit *p, const char *command, const char *json, size_t 
 
 typedef struct pit_future pit_future;
 
-/* Starts a call and returns at once; what can be refused at once (unknown pool, full queue, bad arguments) is. Never blocks.
- * Since 0.1. */
+/* Starts a call and returns at once; what can be refused at once is: pool_not_found, pool_saturated, shutting_down, invalid_parameter
+ * (bad arguments). *ret is owned by the caller and freed with pit_future_free(). Never blocks. Since 0.1. */
 PIT_API int pit_submit(pit *p, const char *command, const pit_value *args, const pit_call_options *o, pit_future **ret,
                        pit_error **reterr);
 /* 0 when the call has its outcome, PIT_E_PENDING when the time is over before (0: does not wait; PIT_INFINITE). *Blocks.* */

@@ -2,7 +2,7 @@
  *
  * A function with a pit_error **reterr argument always writes it when it is not NULL: NULL on success, an owned error on failure
  * (out of memory: a static one, which pit_error_free accepts). Any thread may read an error; every function accepts NULL. What is
- * returned lives as long as the error. */
+ * returned lives as long as the error. Since 0.1. */
 #ifndef SNAKEPIT_ERROR_H
 #define SNAKEPIT_ERROR_H
 
@@ -18,6 +18,8 @@ PIT_API const char *pit_strerror(int rc);
 /* "queue_timeout" for PIT_E_QUEUE_TIMEOUT; "ok" for 0, "unknown" for a number that is no code. */
 PIT_API const char *pit_error_code_name(int rc);
 
+/* The PIT_E_* number, its name ("queue_timeout"), its category ("timeout"), and one line on what happened. Never NULL; of no
+ * error: 0, "ok" and empty texts. */
 PIT_API int pit_error_code(const pit_error *e);
 PIT_API const char *pit_error_name(const pit_error *e);
 PIT_API const char *pit_error_category(const pit_error *e);
@@ -38,9 +40,11 @@ PIT_API bool pit_error_retriable(const pit_error *e);
 PIT_API const pit_value *pit_error_details(const pit_error *e);
 /* A list of texts: what to try next. NULL when there are none. */
 PIT_API const pit_value *pit_error_suggestions(const pit_error *e);
+/* The error behind this one; borrowed, NULL when there is none. */
 PIT_API const pit_error *pit_error_cause(const pit_error *e);
 /* The whole error as one JSON document; one block, freed with pit_free(). NULL when memory ran out. */
 PIT_API char *pit_error_json(const pit_error *e);
+/* Frees an error with its causes. NULL and the static error of "out of memory" are fine. */
 PIT_API void pit_error_free(pit_error *e);
 
 #ifdef __cplusplus

@@ -1,4 +1,4 @@
-/* Events: what the library tells about itself while it works. The catalogue is docs/events.md. */
+/* Events: what the library tells about itself while it works. The catalogue is docs/events.md. Since 0.1. */
 #ifndef SNAKEPIT_EVENT_H
 #define SNAKEPIT_EVENT_H
 
@@ -15,12 +15,14 @@ typedef struct pit_event pit_event;
  * Non-zero means "I am broken": the handler is detached after one warning. */
 typedef int (*pit_event_fn)(const pit_event *ev, void *user);
 
-/* pattern: a name ("snakepit.worker.crash") or a glob ("snakepit.pool.*"; '*' also matches dots). Since 0.1. */
+/* Has fn called with every event whose name matches pattern: a name ("snakepit.worker.crash") or a glob ("snakepit.pool.*"; '*' also
+ * matches dots). *ret_id (may be NULL) is for pit_telemetry_detach(). invalid_parameter: no pattern or no fn. */
 PIT_API int pit_telemetry_attach(pit *p, const char *pattern, pit_event_fn fn, void *user, uint64_t *ret_id,
                                  pit_error **reterr);
-/* Returns after a handler that is running on another thread has returned (from within a handler: at once). not_found. */
+/* Ends what pit_telemetry_attach() began. Returns after a handler that is running on another thread has returned (from within a handler: at once). not_found. */
 PIT_API int pit_telemetry_detach(pit *p, uint64_t id);
 
+/* The event's name, and when it happened (pit_now_ns()'s clock). */
 PIT_API const char *pit_event_name(const pit_event *ev);
 PIT_API uint64_t pit_event_timestamp_ns(const pit_event *ev);
 /* A measurement ("duration_ms") as a number; false when the event has none of this name. */

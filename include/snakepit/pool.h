@@ -1,4 +1,4 @@
-/* Pools: named sets of identical workers with one queue. */
+/* Pools: named sets of identical workers with one queue. Since 0.1. */
 #ifndef SNAKEPIT_POOL_H
 #define SNAKEPIT_POOL_H
 
@@ -47,8 +47,8 @@ enum { PIT_CHANNEL_AUTO = 0, PIT_CHANNEL_RING = 1, PIT_CHANNEL_SOCKET = 2 };
 /* Adds a pool. *Blocks* until it has a ready worker. When every start failed: no_workers_started with its cause, as for pit_open, and
  * the pool is not there. duplicate_pool_name, invalid_pool_name, invalid_pool_size, adapter_invalid, ... Since 0.1. */
 PIT_API int pit_pool_start(pit *p, const pit_pool_options *o, pit_error **reterr);
-/* Ends a pool: lets running calls finish for drain_ms (0: not at all; PIT_INFINITE), ends the workers, forgets the name. *Blocks.*
- * Since 0.1. */
+/* Ends a pool: lets running calls finish for drain_ms (0: not at all; PIT_INFINITE), ends the workers, forgets the name.
+ * pool_not_found. *Blocks.* Since 0.1. */
 PIT_API int pit_pool_stop(pit *p, const char *pool, int64_t drain_ms, pit_error **reterr);
 /* Waits until the pool (NULL: every pool) has a ready worker, or every worker is ready. timeout_ms 0: does not wait. not_ready, or
  * pool_not_initialized when every start has failed. *Blocks.* Since 0.1. */
@@ -105,7 +105,8 @@ typedef struct pit_worker_info {
 
 typedef struct pit_worker_list pit_worker_list;
 
-/* A snapshot of the workers of a pool (NULL: of all), in slot order. Freed with pit_worker_list_free. Since 0.1. */
+/* A snapshot of the workers of a pool (NULL: of all), in slot order. Freed with pit_worker_list_free.
+ * pool_not_found. Since 0.1. */
 PIT_API int pit_list_workers(pit *p, const char *pool, pit_worker_list **ret, pit_error **reterr);
 PIT_API size_t pit_worker_list_len(const pit_worker_list *l);
 PIT_API const pit_worker_info *pit_worker_list_at(const pit_worker_list *l, size_t i); /* NULL beyond the end */

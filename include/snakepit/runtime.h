@@ -1,4 +1,4 @@
-/* Opening and closing a host, and driving it from a foreign event loop. */
+/* Opening and closing a host, and driving it from a foreign event loop. Since 0.1. */
 #ifndef SNAKEPIT_RUNTIME_H
 #define SNAKEPIT_RUNTIME_H
 
@@ -69,7 +69,7 @@ PIT_API int pit_fd(pit *p);
 PIT_API int pit_timeout(pit *p);
 PIT_API int pit_dispatch(pit *p);
 
-/* "0.1.0" */
+/* The version of the library that runs: "0.1.0". */
 PIT_API const char *pit_version(void);
 /* CLOCK_MONOTONIC in nanoseconds: the clock of deadline_ns. */
 PIT_API uint64_t pit_now_ns(void);
@@ -82,7 +82,8 @@ typedef struct pit_allocator {
     void *user;
 } pit_allocator;
 
-/* Replaces malloc, realloc and free for the whole library; before its first use, once. NULL restores libc's. */
+/* Replaces malloc, realloc and free for the whole library; before its first use, once. NULL restores
+ * libc's. invalid_parameter: a function is missing. */
 PIT_API int pit_set_allocator(const pit_allocator *a);
 /* Frees what a comment calls "one block". */
 PIT_API void pit_free(void *block);

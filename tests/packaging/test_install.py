@@ -135,4 +135,10 @@ def test_what_is_installed(prefix):
     ).split():
         assert (prefix / path).exists(), path
     assert (prefix / "lib/libsnakepit.so").is_symlink()
+    declared = re.findall(
+        r"\bPIT_API\b[^;]*?\b(pit_\w+)\s*\(", "".join(p.read_text() for p in (prefix / "include/snakepit").iterdir())
+    )
+    assert len(declared) > 50
+    for name in declared:
+        assert (prefix / f"share/man/man3/{name}.3").exists(), name
     assert list(prefix.glob("lib/snakepit/python/snakepit_bridge/__pycache__/worker.*.pyc"))
