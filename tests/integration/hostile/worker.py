@@ -26,6 +26,7 @@ HEADER = struct.Struct("<BBHIQQ")
 CLAIMS, SLOTS = 128, 256
 LIBC = ctypes.CDLL(None, use_errno=True)
 SYS_FUTEX = 202 if os.uname().machine == "x86_64" else 98
+FUTEX, SOCKET = 0x40000000, 2  # values of a bell: src/ring/segment.h
 
 
 def frame(kind, payload=b"", call=0, flags=0, version=1, size=None):
@@ -118,11 +119,11 @@ class Segment:
     def ring_bell(self, at):
         bell = self.halves[at // 4]
         self.put_half(at, 0)
-        if bell == 1:
+        if bell == FUTEX:
             word = ctypes.c_uint32.from_buffer(self.map, at)
             LIBC.syscall(SYS_FUTEX, ctypes.byref(word), 1, 1, None, None, 0)
             del word
-        elif bell == 2:
+        elif bell == SOCKET:
             os.write(CONTROL, b"\0")
 
 
