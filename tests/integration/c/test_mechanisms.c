@@ -223,13 +223,13 @@ static void test_start_timeout(void **state)
 
 static void note(pit_future *f, void *user)
 {
-    static int count;
+    static atomic_int count;
     int64_t n = 0;
     pit_value *v = NULL;
     if (pit_future_result(f, &v, NULL) == 0)
         pit_value_get_int(v, &n);
     pit_value_free(v);
-    ((int64_t *)user)[n] = ++count;
+    atomic_store((atomic_int *)user + n, atomic_fetch_add(&count, 1) + 1);
 }
 
 static void test_priorities(void **state)
@@ -240,7 +240,7 @@ static void test_priorities(void **state)
     struct kit k = KIT_INIT;
     pit *p = kit_open(&k);
     pit_future *first = kit_submit(p, "gate", 9, NULL), *f[4];
-    int64_t order[10] = {0};
+    atomic_int order[10] = {0};
     KIT_AWAIT(atomic_load(&stage->arrived) == 1);
     for (int i = 0; i < 4; i++) {
         pit_call_options o = PIT_CALL_OPTIONS_INIT;
@@ -252,8 +252,10 @@ static void test_priorities(void **state)
     assert_int_equal(kit_outcome(first, NULL), 0);
     for (int i = 0; i < 4; i++)
         assert_int_equal(kit_outcome(f[i], NULL), 0);
-    KIT_AWAIT(order[0] != 0 && order[1] != 0 && order[2] != 0 && order[3] != 0);
-    assert_true(order[3] < order[2] && order[2] < order[1] && order[1] < order[0]);
+    for (int i = 0; i < 4; i++)
+        KIT_AWAIT(atomic_load(&order[i]) != 0);
+    for (int i = 1; i < 4; i++)
+        assert_true(atomic_load(&order[i]) < atomic_load(&order[i - 1]));
     settle(p, before, "priorities");
 }
 
