@@ -6,7 +6,7 @@
  *
  * A constructor never returns NULL. One that fails returns a static "failed value" that carries its code; every function accepts
  * it, and the call that gets it reports that code: one check per call, none per element. NULL is accepted as an absent value.
- * Strings and arrays inside a value live as long as the value. */
+ * Strings and arrays inside a value live as long as the value. Since 0.1. */
 #ifndef SNAKEPIT_VALUE_H
 #define SNAKEPIT_VALUE_H
 
