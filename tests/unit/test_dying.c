@@ -52,6 +52,8 @@ static void check_end(int sig, int exit_status)
         kill(pid, SIGCONT);
         kill(pid, sig);
     }
+    siginfo_t end; /* all of its threads have ended: a sanitizer has one of its own */
+    assert_int_equal(waitid(P_PID, (id_t)pid, &end, WEXITED | WNOWAIT), 0);
     int known = status_in(pid, 'Z');
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_int_equal(known, status);
