@@ -60,8 +60,8 @@ def _load_module(name: str) -> ModuleType:
         raise
 
 
-def _choose(module: ModuleType, where: str) -> type:
-    """The one public class that the module defines; exceptions do not count, and a single BaseAdapter wins."""
+def _classes(module: ModuleType) -> list[type]:
+    """The public classes that the module defines; exceptions do not count."""
     own = [
         value
         for name, value in vars(module).items()
@@ -70,7 +70,12 @@ def _choose(module: ModuleType, where: str) -> type:
         and value.__module__ == module.__name__
         and not issubclass(value, BaseException)
     ]
-    classes = list(dict.fromkeys(own))
+    return list(dict.fromkeys(own))
+
+
+def _choose(module: ModuleType, where: str) -> type:
+    """The one public class; a single BaseAdapter wins."""
+    classes = _classes(module)
     if len(classes) > 1:
         adapters = [c for c in classes if issubclass(c, BaseAdapter)]
         if len(adapters) == 1:
@@ -83,6 +88,16 @@ def _choose(module: ModuleType, where: str) -> type:
     return classes[0]
 
 
+def _no_such_class(module: ModuleType, where: str, name: str) -> SnakepitError:
+    import difflib
+
+    names = [c.__name__ for c in _classes(module)]
+    near = difflib.get_close_matches(name, names, 1, 0.6)
+    listed = ", ".join(names[:10]) if names else "it has none"
+    hints = [f"did you mean {where}:{near[0]}?"] if near else []
+    return _invalid(f"{where} has no class {name!r}; its public classes: {listed}", *hints)
+
+
 def load(text: str) -> type:
     """The class of the adapter; imports its module."""
     where, name = split(text)
@@ -93,5 +108,5 @@ def load(text: str) -> type:
         return _choose(module, where)
     found = getattr(module, name, None)
     if not isinstance(found, type):
-        raise _invalid(f"{where} has no class {name!r}")
+        raise _no_such_class(module, where, name)
     return found

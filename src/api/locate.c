@@ -50,8 +50,11 @@ char *locate_package(const struct os_ops *os, const char *option)
 {
     static const char *const places[] = {"python/snakepit_bridge", "snakepit/python/snakepit_bridge",
                                          "../python/snakepit_bridge", SNAKEPIT_FROM_BIN "/python/snakepit_bridge", NULL};
-    char *path = locate(os, option, places, SNAKEPIT_INSTALL_DIR "/python/snakepit_bridge", R_OK);
-    char *tail = path != NULL && option == NULL ? strrchr(path, '/') : NULL;
+    char absolute[PATH_MAX]; /* workers may have another working directory */
+    if (option != NULL)
+        return mem_strdup(os->real_path(option, absolute) == 0 ? absolute : option);
+    char *path = locate(os, NULL, places, SNAKEPIT_INSTALL_DIR "/python/snakepit_bridge", R_OK);
+    char *tail = path != NULL ? strrchr(path, '/') : NULL;
     if (tail != NULL) /* what goes onto PYTHONPATH is the folder that holds the package */
         *tail = '\0';
     return path;

@@ -60,6 +60,17 @@ static bool is_unset(const char *name)
     return name == NULL || *name == '\0' || strcmp(name, "nil") == 0 || strcmp(name, "null") == 0 || strcmp(name, "none") == 0;
 }
 
+static pit_error *check_env(const char *const *env, const char *of)
+{
+    for (; env != NULL && *env != NULL; env++) {
+        const char *equals = strchr(*env, '=');
+        if (equals == NULL || equals == *env)
+            return error_suggest(error_new(PIT_E_INVALID_PARAMETER, "env of %s: '%.64s' is no NAME=value", of, *env),
+                                 "\"NAME=\" makes a variable empty; one that is not named is inherited");
+    }
+    return NULL;
+}
+
 static pit_error *check_host(const pit_options *o)
 {
     if (o->drive < 0 || o->drive > PIT_DRIVE_HOST)
@@ -72,7 +83,7 @@ static pit_error *check_host(const pit_options *o)
         return error_new(PIT_E_INVALID_PARAMETER, "require_ready is PIT_ON, PIT_OFF or 0");
     if (o->n_pools != 0 && o->pools == NULL)
         return error_new(PIT_E_INVALID_PARAMETER, "n_pools is %zu, but pools is NULL", o->n_pools);
-    return NULL;
+    return check_env(o->env, "pit_options");
 }
 
 pit_error *host_settings_read(const struct os_ops *os, const pit_options *o, struct host_settings *ret)
@@ -93,14 +104,19 @@ pit_error *host_settings_read(const struct os_ops *os, const pit_options *o, str
     env_put_all(&env, o->env);
     s.environ = env_take(&env);
     s.guard_path = locate_guard(os, option_or_env(o->guard_path, "SNAKEPIT_GUARD"));
-    s.package_path = locate_package(os, option_or_env(o->python_package_path, "SNAKEPIT_PYTHON_PACKAGE"));
+    const char *package = option_or_env(o->python_package_path, "SNAKEPIT_PYTHON_PACKAGE");
+    s.package_path = locate_package(os, package);
+    if (package != NULL && s.package_path == NULL)
+        e = no_memory();
+    if (package != NULL)
+        s.package_from = o->python_package_path != NULL ? "the option python_package_path" : "SNAKEPIT_PYTHON_PACKAGE";
     s.python = mem_strdup(python);
     s.path = mem_strdup(path != NULL ? path : "/usr/local/bin:/usr/bin:/bin");
     s.virtual_env = mem_strdup(venv);
     s.instance_name = is_unset(instance) ? NULL : sanitised(instance);
     if (s.environ == NULL || s.path == NULL || (python != NULL && s.python == NULL) || (venv != NULL && s.virtual_env == NULL))
         e = no_memory();
-    else if (s.guard_path == NULL)
+    else if (e == NULL && s.guard_path == NULL)
         e = error_suggest(error_new(PIT_E_GUARD_UNAVAILABLE, "the program snakepit-guard was not found"),
                           "install it beside the library, or set the option guard_path or SNAKEPIT_GUARD");
     if (e != NULL)
@@ -255,7 +271,9 @@ pit_error *pool_settings_read(const struct os_ops *os, const pit_pool_options *g
                          "pool %s needs an adapter or a command, not both", o.name);
     if (o.adapter != NULL && o.adapter[0] == '\0')
         return error_new(PIT_E_ADAPTER_INVALID, "pool %s: the adapter's name is empty", o.name);
-    pit_error *e = read_numbers(os, &o, &s);
+    pit_error *e = check_env(o.env, o.name);
+    if (e == NULL)
+        e = read_numbers(os, &o, &s);
     if (e == NULL)
         e = read_durations(&o, &s);
     if (e == NULL)

@@ -17,8 +17,9 @@
 
 struct host_settings {                                        /* strings owned */
     char *guard_path, *package_path, *instance_name, *python; /* python: NULL = look it up */
-    char *path, *virtual_env;                                 /* of the environment, for the look-up */
-    char **environ;                                           /* of the host, with the option `env` applied */
+    const char *package_from; /* what named package_path; NULL: it was found beside the library */
+    char *path, *virtual_env; /* of the environment, for the look-up */
+    char **environ;           /* of the host, with the option `env` applied */
     int drive;
     int64_t shutdown_timeout_ms, drain_timeout_ms;
     int max_workers;

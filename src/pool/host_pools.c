@@ -1,5 +1,6 @@
 /* See host.h. This file: the pools of a host, from their opening to their stop. */
 #include <string.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "pool/pool_internal.h"
@@ -44,12 +45,35 @@ static void on_interpreter(struct interpreter_wait *w, struct interpreter *i)
         launch(p, i);
 }
 
+/* Whoever names a place for snakepit_bridge means that one, and no other that the interpreter may find. A file (an archive) is Python's
+ * affair. */
+static pit_error *check_package(const struct host *h)
+{
+    const char *folder = h->set.package_path, *from = h->set.package_from;
+    struct buf b = {0};
+    if (folder == NULL || from == NULL)
+        return NULL;
+    buf_printf(&b, "%s/.", folder);
+    bool there = !b.failed && h->os->access(folder, R_OK) == 0, is_folder = there && h->os->access((char *)b.data, R_OK) == 0;
+    b.len = 0;
+    buf_printf(&b, "%s/snakepit_bridge/__init__.py", folder);
+    bool good = b.failed || (there && (!is_folder || h->os->access((char *)b.data, R_OK) == 0));
+    buf_finish(&b);
+    if (good)
+        return NULL;
+    pit_error *e = error_new(PIT_E_PACKAGE_ERROR, "%s is %s, which %s", from, folder,
+                             is_folder ? "does not hold snakepit_bridge" : "cannot be read");
+    return error_suggest(
+        e, "name the folder that holds snakepit_bridge, or leave it unset: then the package is looked for beside the library, "
+           "and where the interpreter looks");
+}
+
 static void ask_interpreter(struct pool *p)
 {
     struct host *h = p->host;
-    pit_error *e = NULL;
+    pit_error *e = check_package(h);
     const char *wanted = p->set.python != NULL ? p->set.python : h->set.python;
-    char *path = interpreter_find(h->os, wanted, h->set.virtual_env, h->set.path, &e);
+    char *path = e == NULL ? interpreter_find(h->os, wanted, h->set.virtual_env, h->set.path, &e) : NULL;
     struct opening *o = path != NULL ? mem_zalloc(sizeof *o) : NULL;
     if (o != NULL) {
         o->wait.fn = on_interpreter;
@@ -128,6 +152,29 @@ pit_error *host_add_pool(struct host *h, struct pool_settings *set, struct pool 
 
 /* ---- finding and awaiting ---- */
 
+static pit_error *no_such_pool(struct host *h, const char *name)
+{
+    enum { LOOKED_AT = 64, LISTED = 10 };
+    const char *names[LOOKED_AT]; /* a stopped pool's name lives on as the pool does */
+    size_t n = 0;
+    pit_value *available = pit_list();
+    pthread_mutex_lock(&h->lock);
+    LIST_EACH(node, &h->pools)
+    if (n < LOOKED_AT)
+        names[n++] = LIST_ENTRY(node, struct pool, node)->set.name;
+    pthread_mutex_unlock(&h->lock);
+    for (size_t i = 0; i < n && i < LISTED; i++)
+        pit_list_append_take(available, pit_str(names[i]));
+    pit_error *e = error_new(PIT_E_POOL_NOT_FOUND, "there is no pool '%.64s'", name);
+    error_detail_take(e, "pool", pit_str(name));
+    error_detail_take(e, "available", available);
+    const char *near = error_nearest(name, names, n);
+    if (near == NULL)
+        return e;
+    error_detail_take(e, "nearest", pit_str(near));
+    return error_suggest(e, "did you mean '%s'?", near);
+}
+
 struct pool *host_find(struct host *h, const char *name, pit_error **ret_error)
 {
     struct pool *found = NULL;
@@ -143,12 +190,10 @@ struct pool *host_find(struct host *h, const char *name, pit_error **ret_error)
         }
         pthread_mutex_unlock(&h->lock);
     }
-    if (found == NULL) {
-        *ret_error = name != NULL ? error_new(PIT_E_POOL_NOT_FOUND, "there is no pool '%s'", name)
+    if (found == NULL)
+        *ret_error = name != NULL ? no_such_pool(h, name)
                                   : error_suggest(error_new(PIT_E_POOL_NOT_FOUND, "there is no pool at all"),
                                                   "set adapter or pools in pit_options, or call pit_pool_start");
-        error_detail_take(*ret_error, "pool", pit_str(name));
-    }
     return found;
 }
 

@@ -16,7 +16,8 @@ pit_error *sched_admit(struct pool *p, struct call *c)
         return NULL;
     if (p->state != POOL_FAILED)
         return error_pool(error_new(PIT_E_SHUTTING_DOWN, "pool %s is being closed", p->set.name), p->set.name);
-    pit_error *e = error_new(PIT_E_POOL_NOT_INITIALIZED, "pool %s has no worker: every start failed", p->set.name);
+    pit_error *e = error_new(PIT_E_POOL_NOT_INITIALIZED, "pool %s has no worker: %s", p->set.name,
+                             p->hopeless ? "none can be started" : "every start failed");
     error_pool(e, p->set.name);
     return p->start_error != NULL ? error_cause_take(e, error_ref(p->start_error)) : e;
 }

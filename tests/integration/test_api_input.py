@@ -451,6 +451,14 @@ class TestAdapters:
         assert {failed.code, failed.cause.get("code")} & codes, failed.text
         assert said.format(tmp=tmp_path) in failed.text
 
+    def test_a_class_that_is_not_there_names_those_that_are(self, build, env, tmp_path):
+        (tmp_path / "good.py").write_text("class Hello:\n    pass\n\nclass Other:\n    pass\n\nclass _Hidden:\n    pass\n")
+        host = Host(build, env, adapter=f"{tmp_path}/good.py:Hallo")
+        failed = failure(host.open)
+        host.end()
+        assert "Hello, Other" in failed.cause["message"] and "_Hidden" not in failed.text
+        assert failed.cause["suggestions"] == [f"did you mean {tmp_path}/good.py:Hello?"]
+
     def test_forms_of_an_adapter(self, build, env, tmp_path):
         (tmp_path / "good.py").write_text("class One:\n    def f(self): return 1\nclass Two:\n    def f(self): return 2\n")
         (tmp_path / "odd-name.v2.py").write_text("class One:\n    def f(self): return 3\n")
@@ -523,7 +531,34 @@ class TestInterpreters:
         assert failed.error["suggestions"]
 
 
+# ---- the Python package ----
+
+
+class TestPackage:
+    @pytest.mark.parametrize("place, said", [("missing", "cannot be read"), ("empty", "does not hold snakepit_bridge")])
+    def test_a_wrong_place(self, build, env, tmp_path, place, said):
+        (tmp_path / "empty").mkdir()
+        host = Host(build, {**env, "SNAKEPIT_PYTHON_PACKAGE": str(tmp_path / place)}, adapter=ADAPTER)
+        failed = failure(host.open)
+        host.end()
+        assert failed.code == "package_error"
+        assert "SNAKEPIT_PYTHON_PACKAGE" in failed.message and str(tmp_path / place) in failed.message and said in failed.message
+        assert failed.error["suggestions"]
+
+    def test_a_place_relative_to_the_program(self, build, env, tmp_path):
+        place = os.path.relpath(build / "python")
+        with Host(build, {**env, "SNAKEPIT_PYTHON_PACKAGE": place}, adapter=ADAPTER, cwd=str(tmp_path)) as host:
+            assert host.call("echo", 1) == 1
+
+
 # ---- pools ----
+
+
+def test_unknown_pool_names_the_nearest(host):
+    failed = failure(host.call_json, "nothing", None, pool="defualt")
+    assert (failed.code, failed.details["nearest"]) == ("pool_not_found", "default")
+    assert failed.details["available"] == ["default"]
+    assert failed.error["suggestions"] == ["did you mean 'default'?"]
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,16 @@ static void test_options_of_the_host(void **state)
     o = base_options();
     o.guard_path = "/nonexistent/guard";
     refuse(&o, PIT_E_GUARD_UNAVAILABLE);
+    static const char *const env[] = {"GOOD=1", "LANG", NULL};
+    o = base_options();
+    o.env = env;
+    refuse(&o, PIT_E_INVALID_PARAMETER);
+    o = base_options();
+    o.adapter = "module:Class";
+    o.python_package_path = "/nonexistent/package";
+    refuse(&o, PIT_E_PACKAGE_ERROR);
+    o.python_package_path = "/usr"; /* a folder, but the wrong one */
+    refuse(&o, PIT_E_PACKAGE_ERROR);
     o = base_options();
     o.adapter = "/nonexistent/adapter.py";
     refuse(&o, PIT_E_ADAPTER_INVALID);
@@ -113,6 +123,9 @@ static void test_options_of_a_pool(void **state)
     REFUSE_POOL(q.max_frame_bytes = 7, PIT_E_INVALID_PARAMETER);
     REFUSE_POOL(q.channel = 9, PIT_E_INVALID_PARAMETER);
     REFUSE_POOL(q.max_queue_size = -5, PIT_E_INVALID_PARAMETER);
+    static const char *const no_equals[] = {"GOOD=1", "EMPTY=", "LANG", NULL}, *const no_name[] = {"=x", NULL};
+    REFUSE_POOL(q.env = no_equals, PIT_E_INVALID_PARAMETER);
+    REFUSE_POOL(q.env = no_name, PIT_E_INVALID_PARAMETER);
     q = good;
     o.n_pools = 2;
     refuse(&o, PIT_E_DUPLICATE_POOL_NAME);

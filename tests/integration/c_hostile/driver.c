@@ -112,6 +112,7 @@ static pit_call_options options_of(const pit_value *request)
 {
     pit_call_options o = PIT_CALL_OPTIONS_INIT;
     o.timeout_ms = number_of(request, "timeout_ms");
+    o.pool = text_of(request, "pool");
     o.session_id = text_of(request, "session_id");
     o.correlation_id = text_of(request, "correlation_id");
     o.fail_fast = (int)number_of(request, "fail_fast");
