@@ -294,7 +294,12 @@ static pit_error *start_error(struct pool *p, struct worker *w)
     if (e == NULL && w->end_code != 0)
         return worker_end_error(w);
     if (e == NULL)
-        e = error_new(PIT_E_START_FAILED, "worker %s %s before it was ready", w->id, exit_text(w->exit_class, w->how, text));
+        e = error_new(PIT_E_START_FAILED, "worker %s ended before it was ready: it %s", w->id,
+                      exit_text(w->exit_class, w->how, text));
+    if (!w->hello && p->set.adapter != NULL && p->host->set.package_path == NULL)
+        error_suggest(e, "the Python package snakepit_bridge was not found beside the library: install it for the pool's "
+                         "interpreter, or name "
+                         "its folder by the option python_package_path or SNAKEPIT_PYTHON_PACKAGE");
     error_worker(e, w->id);
     error_pool(e, p->set.name);
     if (w->how.code != 0)

@@ -125,10 +125,12 @@ const char *exit_text(enum exit_class c, struct guard_exit how, char text[EXIT_T
 
 pit_error *exit_describe(pit_error *e, enum exit_class c, struct guard_exit how, const char *tail, size_t n)
 {
-    error_detail_take(e, "exit_class", pit_str(exit_class_name(c)));
-    if (how.code != 0)
+    bool ours = c == EXIT_NORMAL; /* then the error says why we ended it; the signal we chose is no news of the worker */
+    if (!ours)
+        error_detail_take(e, "exit_class", pit_str(exit_class_name(c)));
+    if (!ours && how.code != 0)
         error_detail_take(e, "exit_code", pit_int(exit_shell_code(how)));
-    int sig = exit_signal(how);
+    int sig = ours ? 0 : exit_signal(how);
     if (sig != 0) {
         const char *name = signal_name(sig);
         error_detail_take(e, "signal", name != NULL ? pit_str(name) : pit_int(sig));

@@ -15,6 +15,7 @@
  * to tear down); a lost guard does not take that long to be noticed. */
 enum { STATUS_WAIT_MS = 1000, EOF_WAIT_MS = 250, STDERR_TAIL = 64 * 1024 };
 static const char went_on[] = "it closed its control socket but went on running, and was killed";
+static const char guard_silent[] = "it died, and the guard did not tell within a second how: is snakepit-guard stopped?";
 
 #define TO_END SM_TO(PIT_WORKER_STOPPING) | SM_TO(PIT_WORKER_GONE)
 static const struct sm_state states[] = {
@@ -193,17 +194,17 @@ static bool take_status(struct worker *w)
 static void on_status_missing(struct loop_timer *t)
 {
     struct worker *w = LIST_ENTRY(t, struct worker, status_timer);
-    if (w->pidfd < 0) {
-        worker_finish(w);
-        return;
-    }
+    bool ended = w->pidfd < 0;
     poollock_acquire(w->config->lock);
     if (w->end_code == 0) { /* it was dead to us already, without a reason to tell */
         w->end_code = PIT_E_WORKER_CRASH;
-        w->end_text = went_on;
+        w->end_text = ended ? guard_silent : went_on;
     }
     poollock_release(w->config->lock);
-    worker_kill(w, PIT_E_WORKER_CRASH, NULL);
+    if (ended)
+        worker_finish(w);
+    else
+        worker_kill(w, PIT_E_WORKER_CRASH, NULL);
 }
 
 /* The process has ended; where the kernel does not tell us how, the guard will, in a moment. */
@@ -386,8 +387,9 @@ static void on_ready_timeout(struct loop_timer *t)
         guard_give_up(w->env->guard, "it does not answer");
         return;
     }
-    pit_error *e =
-        error_new(PIT_E_START_TIMEOUT, "worker %s was not ready after %lld ms", w->id, (long long)w->config->ready_timeout_ms);
+    pit_error *e = error_new(PIT_E_START_TIMEOUT, "worker %s was not ready after %lld ms, and was killed", w->id,
+                             (long long)w->config->ready_timeout_ms);
+    error_detail_take(e, "timeout_ms", pit_int(w->config->ready_timeout_ms));
     error_suggest(e, "a slow import? raise worker_ready_timeout_ms");
     w->failure = w->failure != NULL ? (pit_error_free(e), w->failure) : e;
     worker_kill(w, PIT_E_START_TIMEOUT, "it was not ready in time");

@@ -365,6 +365,9 @@ def test_start_that_fails(build, env, command, how):
     assert cause["code"] == code, failed.text
     assert said in cause["message"], failed.text
     assert cause["worker_id"] == "default/0.1", failed.text
+    if code == "start_timeout":  # we killed it: its signal says nothing of the worker
+        assert cause["details"]["timeout_ms"] == 400
+        assert not {"exit_class", "exit_code", "signal"} & set(cause["details"]), failed.text
     if exit_class is not None:
         assert cause["details"]["exit_class"] == exit_class
     if how == "exit3":

@@ -75,6 +75,12 @@ static void test_an_end_is_described_with_clean_text(void **state)
     assert_string_equal(pit_value_str(pit_value_get(d, "stderr")),
                         "caf\xc3\xa9 \xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd end");
     pit_error_free(e);
+    e = error_new(PIT_E_WORKER_KILLED, "we did that");
+    exit_describe(e, EXIT_NORMAL, (struct guard_exit){CLD_KILLED, SIGKILL}, printed, 3);
+    d = pit_error_details(e);
+    assert_int_equal(pit_value_len(d), 1);
+    assert_string_equal(pit_value_str(pit_value_get(d, "stderr")), "caf");
+    pit_error_free(e);
 }
 
 static void test_environment(void **state)

@@ -219,6 +219,41 @@ static void test_guard_dies_with_open_starts(void **state)
     guard_dies(true);
 }
 
+/* A kernel that does not say how a process ends, which leaves the guard alone to tell. */
+static int tight_lipped(pid_t pid, struct os_proc *ret)
+{
+    int rc = os_linux.proc_info(pid, ret);
+    ret->wait_status = 0;
+    return rc;
+}
+
+/* A worker's end through a guard that is stopped: the error says who is silent, not only that something was lost. */
+static void test_guard_stopped_at_an_end(void **state)
+{
+    (void)state;
+    struct kit_before before = kit_before();
+    struct kit k = KIT_INIT;
+    struct os_ops os = os_linux;
+    pit *p = NULL;
+    pit_error *e = NULL;
+    os.proc_info = tight_lipped;
+    assert_int_equal(kit_open_os(&os, &k, &p, NULL), 0);
+    pid_t guard = kit_guard();
+    pit_future *f = kit_submit(p, "gate", 1, NULL);
+    KIT_AWAIT(atomic_load(&stage->arrived) == 1);
+    assert_int_equal(kill(guard, SIGSTOP), 0);
+    assert_int_equal(kill(kit_worker(p, 0), SIGKILL), 0);
+    assert_int_equal(pit_future_wait(f, KIT_LIMIT_MS), 0);
+    assert_int_equal(pit_future_result(f, NULL, &e), PIT_E_WORKER_CRASH);
+    pit_future_free(f);
+    if (strstr(pit_error_message(e), "guard") == NULL)
+        fail_msg("%s", pit_error_message(e));
+    assert_string_equal(pit_value_str(pit_value_get(pit_error_details(e), "exit_class")), "unknown");
+    pit_error_free(e);
+    assert_int_equal(kill(guard, SIGCONT), 0);
+    settle(p, before, "guard stopped at an end");
+}
+
 struct starter {
     pit *p;
     const pit_pool_options *pool;
@@ -410,15 +445,11 @@ int main(int argc, char **argv)
 {
     kit_init(argc, argv);
     const struct CMUnitTest tests[] = {
-        TEST(test_answered_early),
-        TEST(test_spread),
-        TEST(test_cancelled_behind),
-        TEST(test_guard_dies_with_open_starts),
-        TEST(test_guard_stopped_in_start),
-        TEST(test_no_leak_without_status),
-        TEST(test_bells),
-        TEST(test_large_things_refused),
-        TEST(test_large_ready_refused),
+        TEST(test_answered_early),          TEST(test_spread),
+        TEST(test_cancelled_behind),        TEST(test_guard_dies_with_open_starts),
+        TEST(test_guard_stopped_at_an_end), TEST(test_guard_stopped_in_start),
+        TEST(test_no_leak_without_status),  TEST(test_bells),
+        TEST(test_large_things_refused),    TEST(test_large_ready_refused),
         TEST(test_others_are_not_held_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
