@@ -29,7 +29,7 @@ typedef struct pit_options {
     const char *cwd;                 /* working directory of the workers (the host's) */
     const char *instance_name;       /* shown in the workers' arguments */
     const char *guard_path;          /* snakepit-guard; else SNAKEPIT_GUARD, beside the library, the compiled prefix */
-    const char *python_package_path; /* the folder that holds snakepit_bridge; else SNAKEPIT_PYTHON_PACKAGE, then as guard_path */
+    const char *python_package_path; /* folder holding snakepit_bridge; else SNAKEPIT_PYTHON_PACKAGE, then as guard_path */
     const char *const *env;          /* "NAME=value", NULL-terminated: over what the host's environment has */
     int max_workers;                 /* most workers of all pools together (150) */
     int drive;                       /* PIT_DRIVE_THREAD (default): a loop thread of its own; PIT_DRIVE_HOST: pit_dispatch() */
@@ -49,8 +49,8 @@ typedef struct pit_options {
 /* Opens a host and its pools. *Blocks* until each pool has a ready worker (unless require_ready is PIT_OFF). When a pool's
  * workers all failed to start: no_workers_started, whose cause is the real error, Python's traceback included. What shows before a
  * worker is started (invalid_python, python_not_found, invalid_pool_size, invalid_pool_name, adapter_invalid, unsupported_option,
- * guard_unavailable, package_error, ...) comes directly. With require_ready PIT_OFF what is wrong with one pool stops no other: its calls get
- * pool_not_initialized, whose cause is that error. Without adapter and pools (also with o NULL) the host has no pool, and calls return
+ * guard_unavailable, package_error, ...) comes directly. With require_ready PIT_OFF what is wrong with one pool stops no other: its
+ * calls get pool_not_initialized, whose cause is that error. Without adapter and pools (also with o NULL) the host has no pool, and calls return
  * pool_not_found until pit_pool_start() has added one. Any thread. Since 0.1. */
 PIT_API int pit_open(const pit_options *o, pit **ret, pit_error **reterr);
 

@@ -542,7 +542,9 @@ class TestPackage:
         failed = failure(host.open)
         host.end()
         assert failed.code == "package_error"
-        assert "SNAKEPIT_PYTHON_PACKAGE" in failed.message and str(tmp_path / place) in failed.message and said in failed.message
+        assert (
+            "SNAKEPIT_PYTHON_PACKAGE" in failed.message and str(tmp_path / place) in failed.message and said in failed.message
+        )
         assert failed.error["suggestions"]
 
     def test_a_place_relative_to_the_program(self, build, env, tmp_path):
