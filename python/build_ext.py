@@ -9,6 +9,7 @@ Without Python's headers the package is pure Python, which is said and is no fai
 from __future__ import annotations
 
 import argparse
+import compileall
 import os
 import shlex
 import shutil
@@ -51,6 +52,8 @@ def copy_package(out: Path) -> None:
     for path in (out / "snakepit_bridge").rglob("*.py"):
         if path not in wanted:
             path.unlink()
+    # Where the environment forbids Python to write bytecode (container images do), every worker would compile the package at its start.
+    compileall.compile_dir(out / "snakepit_bridge", quiet=1)
 
 
 def command(target: Path, sanitize: str) -> list[str]:

@@ -10,18 +10,26 @@ Invariants
 Failure: ``ProtocolError``; the end of the stream is None. Thread: the lane's.
 """
 
+from __future__ import annotations
+
 import os
 from struct import Struct
 from time import monotonic_ns
-from typing import Any, Callable, Optional, Union
 
 from . import _wire
-from ._codec import bad_bytes, decode_call, encode_into, too_large
+from ._codec import Output, decode_call, encode_into
 from ._commands import Commands, failure_payload
 from ._errors import SnakepitError
+from ._kinds import take_cut
+from ._refusals import bad_bytes, too_large
+from ._registry import POLICY_DEFAULT, policy_of_options
 from ._segment import Marks
-from ._wire import CALL, ERROR, FLAG_TIMED, HEADER, HEADER_SIZE, RESULT, STOP, ProtocolError
+from ._wire import CALL, ERROR, FIELD_OPTIONS, FLAG_TIMED, HEADER, HEADER_SIZE, RESULT, STOP, ProtocolError, field
 from .context import SessionContext
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable
 
 _CHUNK = 32 * 1024
 _SIZE = Struct("<I")
@@ -39,7 +47,7 @@ class Control:
         self._data = b""
         self._at = 0
 
-    def next(self) -> Optional[bytes]:
+    def next(self) -> bytes | None:
         """The next frame of what has been read; None when it is not complete."""
         data, at = self._data, self._at
         n = len(data)
@@ -59,7 +67,7 @@ class Control:
         self._data = self._data[self._at :] + data if self._at < len(self._data) else data
         self._at = 0
 
-    def recv(self) -> Optional[bytes]:
+    def recv(self) -> bytes | None:
         """Blocks for the next frame; None at the end of the stream."""
         if self._at == len(self._data):
             # the usual case: nothing is left over, and what comes is one frame
@@ -96,7 +104,7 @@ class Control:
             raise ProtocolError(f"a frame of version {data[at]} and {size} bytes")
         return size
 
-    def _recv_large(self, size: int) -> Optional[bytes]:
+    def _recv_large(self, size: int) -> bytes | None:
         frame = bytearray(size)
         have = len(self._data) - self._at
         frame[:have] = self._data[self._at :]
@@ -112,7 +120,7 @@ class Control:
                 have += n
         return bytes(frame)
 
-    def send(self, frame: Union[bytes, bytearray]) -> None:
+    def send(self, frame: bytes | bytearray) -> None:
         """Blocks until all of it is out. The host gone: ``ConnectionError``."""
         n = _write(self.fd, frame)
         while n < len(frame):
@@ -132,6 +140,7 @@ class SocketLane:
         self._call_id = 0  # of the synchronous call that runs; 0: none
         self._stamp = 0
         self._fields = b""
+        self._cut = False  # an argument of it lost its nanoseconds
         self._begun = 0  # when its function was entered, if the host wants to know how long it takes
         self._forked = False
 
@@ -139,7 +148,7 @@ class SocketLane:
         """After a fork, in the child: what runs there is no worker."""
         self._forked = True
 
-    def make_context(self) -> Optional[SessionContext]:
+    def make_context(self) -> SessionContext | None:
         """The context of the synchronous call that runs."""
         return self._context() if self._call_id else None
 
@@ -170,11 +179,14 @@ class SocketLane:
         if not self._marks.started(call):
             return
         self._stamp, self._fields, self._begun = stamp, fields, 0
-        out = bytearray(HEADER_SIZE)
+        out = Output(HEADER_SIZE)
         kind = RESULT
         try:
             if stamp and _now_ns() >= stamp:
                 raise SnakepitError("deadline_exceeded", "the call's deadline had passed before it started")
+            if fields:
+                options = field(fields, FIELD_OPTIONS)
+                out.policy = POLICY_DEFAULT if options is None else policy_of_options(options)
             result = self._run(data, start, call, flags & FLAG_TIMED)
             took = _now_ns() - self._begun if self._begun else 0
             self._marks.finished(call)
@@ -193,7 +205,9 @@ class SocketLane:
         self._control.send(out)
 
     def _run(self, data: bytes, start: int, call: int, timed: int) -> Any:
+        take_cut()
         name, args, keywords = decode_call(data, start)
+        self._cut = take_cut()
         fn = self._known.get(name)
         if fn is None:
             fn = self._resolve(name)
@@ -209,7 +223,7 @@ class SocketLane:
         return result
 
     def _context(self) -> SessionContext:
-        return SessionContext(self._call_id, self._stamp, self._fields, self._prefix, self._marks.cancelled)
+        return SessionContext(self._call_id, self._stamp, self._fields, self._prefix, self._marks.cancelled, self._cut)
 
     def _resolve(self, name: bytes) -> Callable[..., Any]:
         try:

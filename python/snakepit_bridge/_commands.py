@@ -6,13 +6,19 @@ public methods. ``resolve`` runs once for a command and lane, its answer is cach
 Failure: ``SnakepitError`` tool_not_found, streaming_required. Thread: resolve any; complete: the lane's.
 """
 
+from __future__ import annotations
+
 from types import AsyncGeneratorType, FunctionType, GeneratorType, MethodType
-from typing import Any, Callable, Optional
 
 from ._codec import encode
 from ._errors import MESSAGE_LIMIT, SnakepitError, clean, cut, describe, message_of
+from ._registry import POLICY_MARKER
 from .adapter import BaseAdapter, ToolSpec, find_tools, first_paragraph, spec_of
 from .context import SessionContext, current_context, enter
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable
 
 LISTED = 10
 DEFAULT_LIMIT = 4096
@@ -108,7 +114,7 @@ def _inspected(bound: Any) -> list[dict[str, Any]]:
     return result
 
 
-def _parameter(name: str, required: bool, kind: str, default: Any, fn: Any, has: Optional[bool] = None) -> dict[str, Any]:
+def _parameter(name: str, required: bool, kind: str, default: Any, fn: Any, has: bool | None = None) -> dict[str, Any]:
     entry: dict[str, Any] = {"name": name, "required": required, "kind": kind}
     if has is None:
         has = not required and not kind.startswith("var")
@@ -190,7 +196,7 @@ class Commands:
         names = ", ".join(listed) if listed else "none"
         return SnakepitError("tool_not_found", message, details, [f"the tools are: {names}"])
 
-    def complete(self, result: Any, context: Optional[SessionContext] = None) -> Any:
+    def complete(self, result: Any, context: SessionContext | None = None) -> Any:
         """Waits for what an async method returned; refuses a stream; anything else is the result itself."""
         kind = type(result)
         if kind is AsyncGeneratorType or (kind is GeneratorType and not result.gi_code.co_flags & _CO_ITERABLE_COROUTINE):
@@ -201,7 +207,7 @@ class Commands:
             return result
         return self.run(result, context)
 
-    def run(self, awaitable: Any, context: Optional[SessionContext] = None) -> Any:
+    def run(self, awaitable: Any, context: SessionContext | None = None) -> Any:
         """Runs it on the lane's event loop, which lives as long as the worker."""
         if self._loop is None:
             import asyncio
@@ -229,7 +235,7 @@ class Commands:
         loop.close()
 
 
-async def _guarded(awaitable: Any, context: Optional[SessionContext]) -> tuple[bool, Any]:
+async def _guarded(awaitable: Any, context: SessionContext | None) -> tuple[bool, Any]:
     # SystemExit and the like must not tear the loop down: they come back as values.
     if context is not None:
         enter(context)
@@ -242,6 +248,6 @@ async def _guarded(awaitable: Any, context: Optional[SessionContext]) -> tuple[b
 def failure_payload(exc: BaseException) -> bytes:
     """The payload of the ERROR frame for exc. Never raises an ``Exception``."""
     try:
-        return encode(describe(exc))
+        return encode(describe(exc), POLICY_MARKER)
     except Exception:
         return encode({"code": "python_exception", "message": cut(message_of(exc), MESSAGE_LIMIT)})

@@ -8,16 +8,19 @@ Invariants
 Thread: any; no state.
 """
 
-import traceback as _traceback
+from __future__ import annotations
+
 from os.path import abspath, dirname
-from typing import Any, Optional
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 MESSAGE_LIMIT = 64 * 1024
 TRACEBACK_LIMIT = 256 * 1024
 NOTES_LIMIT = 100
+PLAIN_FRAMES = 1000
 
-# What the runtime needs of the standard library is bound here, once: user code that replaces it later hurts only itself.
-_TracebackException = _traceback.TracebackException
 # What stands at the top of a traceback and is not the user's.
 _OURS = (dirname(abspath(__file__)), "<frozen importlib")
 
@@ -45,8 +48,8 @@ class SnakepitError(Exception):
         self,
         code: str,
         message: str,
-        details: Optional[dict[str, Any]] = None,
-        suggestions: Optional[list[str]] = None,
+        details: dict[str, Any] | None = None,
+        suggestions: list[str] | None = None,
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -62,7 +65,7 @@ class CodecError(SnakepitError, ValueError):
         super().__init__(code, message)
         self.path = ""
 
-    def at(self, key: object) -> "CodecError":
+    def at(self, key: object) -> CodecError:
         """Called by each container on the way out. Returns itself."""
         if len(self.path) < 256:
             self.path = _step(key) + self.path
@@ -87,9 +90,9 @@ class RemoteException(Exception):
         self,
         type: str,
         message: str = "",
-        traceback: Optional[str] = None,
-        notes: Optional[list[str]] = None,
-        cause: Optional[BaseException] = None,
+        traceback: str | None = None,
+        notes: list[str] | None = None,
+        cause: BaseException | None = None,
     ) -> None:
         super().__init__(type, message)
         self.type = type
@@ -173,9 +176,25 @@ def traceback_of(exc: BaseException) -> str:
         tb = exc.__traceback__
         while tb is not None and tb.tb_frame.f_code.co_filename.startswith(_OURS):
             tb = tb.tb_next
-        return "".join(_TracebackException(type(exc), exc, tb).format())
+        try:
+            # Imported by the first exception: it brings ten modules along, a third of what a small worker would consist of.
+            from traceback import TracebackException
+
+            return "".join(TracebackException(type(exc), exc, tb).format())
+        except BaseException:  # no descriptor or memory left for the import, or user code has replaced what is needed
+            return _plain_traceback(exc, tb)
     except BaseException:
         return ""
+
+
+def _plain_traceback(exc: BaseException, tb: Any) -> str:
+    """What can be said without any help: no lines of source, and neither causes nor notes, which travel by themselves."""
+    lines = ["Traceback (most recent call last):\n"] if tb is not None else []
+    while tb is not None and len(lines) < PLAIN_FRAMES:
+        code = tb.tb_frame.f_code
+        lines.append(f'  File "{code.co_filename}", line {tb.tb_lineno}, in {code.co_name}\n')
+        tb = tb.tb_next
+    return "".join([*lines, f"{type_name(type(exc))}: {message_of(exc)}\n"])
 
 
 def code_of(exc: BaseException) -> str:
@@ -220,7 +239,7 @@ def describe(exc: BaseException) -> dict[str, Any]:
     }
 
 
-def exception_fields(exc: BaseException) -> tuple[str, str, Optional[str], list[str], Optional[BaseException]]:
+def exception_fields(exc: BaseException) -> tuple[str, str, str | None, list[str], BaseException | None]:
     """What an exception is as a value: type, message, traceback, notes, cause."""
     if isinstance(exc, RemoteException):
         notes = [clean(n) for n in exc.notes if isinstance(n, str)]

@@ -3,6 +3,8 @@
 Failure: ``SnakepitError`` adapter_invalid for what can be seen without running the module; whatever importing it raises goes through.
 """
 
+from __future__ import annotations
+
 import importlib
 import importlib.util
 import os

@@ -4,10 +4,14 @@ Invariants: one aligned 8-byte store a mark. Without a segment everything here d
 Thread: the lane's; ``cancelled`` any.
 """
 
-import mmap
+from __future__ import annotations
+
 import os
 from struct import Struct
-from typing import Optional
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    pass
 
 SECRET_OFFSET = 40
 SECRET_SIZE = 16
@@ -29,9 +33,11 @@ class Marks:
     """The status words of one lane."""
 
     def __init__(self, fd: int, lane: int = 0) -> None:
-        self._words: Optional[memoryview] = None
+        self._words: memoryview | None = None
         if fd < 0:
             return
+        import mmap
+
         area = mmap.mmap(fd, os.fstat(fd).st_size)
         magic, version, lanes, size, _, offset, stride = _HEADER.unpack_from(area)
         at = offset + lane * stride

@@ -3,8 +3,13 @@
 Thread: any; no state. Failure: ``ProtocolError``, after which the connection is of no use.
 """
 
+from __future__ import annotations
+
 from struct import Struct
-from typing import NamedTuple, Optional
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    pass
 
 VERSION = 1
 PROTOCOL_MIN = 1
@@ -19,7 +24,7 @@ LOG = 56
 FLAG_FIELDS, FLAG_TIMED = 1, 2
 KNOWN_FLAGS = FLAG_FIELDS | FLAG_TIMED
 
-FIELD_SESSION, FIELD_CORRELATION, FIELD_TRACEPARENT, FIELD_METADATA = 1, 2, 3, 4
+FIELD_SESSION, FIELD_CORRELATION, FIELD_TRACEPARENT, FIELD_METADATA, FIELD_OPTIONS = 1, 2, 3, 4, 6
 
 # version, kind, flags, size, id, stamp
 HEADER = Struct("<BBHIQQ")
@@ -31,14 +36,14 @@ class ProtocolError(Exception):
     """The host sent what is no frame, or a frame that has no place here."""
 
 
-class Frame(NamedTuple):
-    kind: int
-    flags: int
-    id: int
-    stamp: int
-    fields: bytes
-    data: bytes  # the whole frame
-    start: int  # where the payload begins in it
+class Frame:
+    """data: the whole frame; start: where the payload begins in it."""
+
+    __slots__ = ("data", "fields", "flags", "id", "kind", "stamp", "start")
+
+    def __init__(self, kind: int, flags: int, id: int, stamp: int, fields: bytes, data: bytes, start: int) -> None:
+        self.kind, self.flags, self.id, self.stamp = kind, flags, id, stamp
+        self.fields, self.data, self.start = fields, data, start
 
 
 def build(kind: int, payload: bytes, id: int = 0, stamp: int = 0) -> bytes:
@@ -61,7 +66,7 @@ def parse(data: bytes) -> Frame:
     return Frame(kind, flags, call, stamp, data[HEADER_SIZE + 4 : start], data, start)
 
 
-def field(fields: bytes, tag: int) -> Optional[bytes]:
+def field(fields: bytes, tag: int) -> bytes | None:
     """The first field with this tag."""
     at = 0
     while at < len(fields):

@@ -3,27 +3,51 @@
 Thread: decorated at import, called by the lane that runs the call.
 """
 
-import re
-from typing import Any, Callable, NamedTuple, Optional, TypeVar, Union, overload
+from __future__ import annotations
 
 from .context import SessionContext, current_context
 
-F = TypeVar("F")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, TypeVar, overload
 
-_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
+    F = TypeVar("F")
+
+NAME_LIMIT = 64
+_NAME = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-")
 _ATTRIBUTE = "__snakepit_tool__"
 
 
-class ToolSpec(NamedTuple):
+class ToolSpec:
     """What ``@tool`` says about a method."""
 
-    name: str
-    description: str = ""
-    supports_streaming: bool = False
-    required_variables: tuple[str, ...] = ()
-    timeout_ms: Optional[int] = None
-    idempotent: bool = False
-    parameters: Optional[tuple[Any, ...]] = None
+    __slots__ = (
+        "description",
+        "idempotent",
+        "name",
+        "parameters",
+        "required_variables",
+        "supports_streaming",
+        "timeout_ms",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        description: str = "",
+        supports_streaming: bool = False,
+        required_variables: tuple[str, ...] = (),
+        timeout_ms: int | None = None,
+        idempotent: bool = False,
+        parameters: tuple[Any, ...] | None = None,
+    ) -> None:
+        self.name = name
+        self.description = description
+        self.supports_streaming = supports_streaming
+        self.required_variables = required_variables
+        self.timeout_ms = timeout_ms
+        self.idempotent = idempotent
+        self.parameters = parameters
 
 
 def first_paragraph(target: Any) -> str:
@@ -32,41 +56,42 @@ def first_paragraph(target: Any) -> str:
     return " ".join(text.strip().split("\n\n")[0].split()) if isinstance(text, str) else ""
 
 
-@overload
-def tool(fn: F) -> F: ...
+if TYPE_CHECKING:
 
+    @overload
+    def tool(fn: F) -> F: ...
 
-@overload
-def tool(
-    fn: None = None,
-    *,
-    name: Optional[str] = None,
-    description: Optional[str] = None,
-    supports_streaming: bool = False,
-    required_variables: Union[list[str], tuple[str, ...]] = (),
-    timeout_ms: Optional[int] = None,
-    idempotent: bool = False,
-    parameters: Optional[list[Any]] = None,
-) -> Callable[[F], F]: ...
+    @overload
+    def tool(
+        fn: None = None,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        supports_streaming: bool = False,
+        required_variables: list[str] | tuple[str, ...] = (),
+        timeout_ms: int | None = None,
+        idempotent: bool = False,
+        parameters: list[Any] | None = None,
+    ) -> Callable[[F], F]: ...
 
 
 def tool(
     fn: Any = None,
     *,
-    name: Optional[str] = None,
-    description: Optional[str] = None,
+    name: str | None = None,
+    description: str | None = None,
     supports_streaming: bool = False,
-    required_variables: Union[list[str], tuple[str, ...]] = (),
-    timeout_ms: Optional[int] = None,
+    required_variables: list[str] | tuple[str, ...] = (),
+    timeout_ms: int | None = None,
     idempotent: bool = False,
-    parameters: Optional[list[Any]] = None,
+    parameters: list[Any] | None = None,
 ) -> Any:
     """Makes a method a tool: ``@tool`` or ``@tool(name=..., description=..., ...)``. Plain and ``async`` methods."""
 
     def mark(method: Any) -> Any:
         target = method.__func__ if isinstance(method, (staticmethod, classmethod)) else method
         called = name if name is not None else getattr(target, "__name__", "")
-        if not isinstance(called, str) or _NAME.match(called) is None:
+        if not isinstance(called, str) or not 0 < len(called) <= NAME_LIMIT or not _NAME.issuperset(called):
             raise ValueError(f"a tool's name is 1 to 64 letters, digits, '_', '.' or '-', not {called!r}")
         if timeout_ms is not None and (isinstance(timeout_ms, bool) or not isinstance(timeout_ms, int) or timeout_ms <= 0):
             raise ValueError(f"timeout_ms of the tool {called!r} is a positive number, not {timeout_ms!r}")
@@ -85,7 +110,7 @@ def tool(
     return mark if fn is None else mark(fn)
 
 
-def spec_of(raw: Any) -> Optional[ToolSpec]:
+def spec_of(raw: Any) -> ToolSpec | None:
     """The mark on an attribute as it stands in its class."""
     target = raw.__func__ if isinstance(raw, (staticmethod, classmethod)) else raw
     try:

@@ -11,13 +11,20 @@ Invariants
 Thread: any; each thread sees its own.
 """
 
+from __future__ import annotations
+
+from _thread import _local as local  # threading.local, without the rest of threading
 from contextvars import ContextVar
-from threading import local
 from time import monotonic_ns
-from typing import Callable, Optional
 
 from ._errors import Cancelled
 from ._wire import FIELD_CORRELATION, FIELD_SESSION, field
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable, Optional
+
+    Maker = Callable[[], Optional["SessionContext"]]
 
 _now_ns = monotonic_ns
 
@@ -25,17 +32,26 @@ _now_ns = monotonic_ns
 class SessionContext:
     """What is known about one call. Usable after the call has ended, too."""
 
-    __slots__ = ("_cancelled", "_deadline_ns", "_fields", "_id", "_prefix")
+    __slots__ = ("_cancelled", "_deadline_ns", "_fields", "_id", "_prefix", "_times_truncated")
 
-    def __init__(self, call_id: int, deadline_ns: int, fields: bytes, prefix: int, cancelled: Callable[[int], bool]) -> None:
+    def __init__(
+        self,
+        call_id: int,
+        deadline_ns: int,
+        fields: bytes,
+        prefix: int,
+        cancelled: Callable[[int], bool],
+        times_truncated: bool = False,
+    ) -> None:
         self._id = call_id
         self._deadline_ns = deadline_ns
         self._fields = fields
         self._prefix = prefix
         self._cancelled = cancelled
+        self._times_truncated = times_truncated
 
     @property
-    def session_id(self) -> Optional[str]:
+    def session_id(self) -> str | None:
         """The caller's session, or None."""
         data = field(self._fields, FIELD_SESSION)
         return None if data is None else data.decode("utf-8", "replace")
@@ -49,9 +65,14 @@ class SessionContext:
         return f"sp-{self._prefix & 0xFFFFFFFF:08x}{self._id:016x}"
 
     @property
-    def deadline(self) -> Optional[float]:
+    def deadline(self) -> float | None:
         """Seconds that are left (negative when it has passed), or None when there is no deadline."""
         return None if self._deadline_ns == 0 else (self._deadline_ns - _now_ns()) / 1e9
+
+    @property
+    def times_truncated(self) -> bool:
+        """Has a time among the arguments lost its nanoseconds? Python's times end with microseconds."""
+        return self._times_truncated
 
     def cancelled(self) -> bool:
         """Shall this call end? Its deadline has passed, or the host has asked for it."""
@@ -70,17 +91,14 @@ class SessionContext:
         return f"<SessionContext {self.correlation_id} session={self.session_id!r} deadline={self.deadline}>"
 
 
-Maker = Callable[[], Optional[SessionContext]]
-
-
 class _Thread(local):
     """make: gives the context of the synchronous call that this thread runs, None when it runs none."""
 
-    make: Optional[Maker] = None
+    make: Maker | None = None
 
 
 _thread = _Thread()
-_current: ContextVar[Optional[SessionContext]] = ContextVar("snakepit_context", default=None)
+_current: ContextVar[SessionContext | None] = ContextVar("snakepit_context", default=None)
 
 
 def current_context() -> SessionContext:
@@ -93,7 +111,7 @@ def current_context() -> SessionContext:
     return context
 
 
-def bind_thread(make: Optional[Maker]) -> None:
+def bind_thread(make: Maker | None) -> None:
     """The calls of this thread are those of the lane whose ``make`` this is."""
     _thread.make = make
 

@@ -11,11 +11,12 @@ Invariants
 Exit status: 0 after STOP or when the host has gone, 1 after FAILED or a broken protocol, 2 when it was not started by a host.
 """
 
+from __future__ import annotations
+
 import os
 import sys
-from typing import Any, Optional
 
-from . import _segment, _wire, context
+from . import _registry, _segment, _wire, context
 from ._channel import Control, SocketLane
 from ._codec import decode, encode
 from ._commands import Commands, describe_tools
@@ -23,12 +24,16 @@ from ._errors import CodecError, SnakepitError, cut, describe, message_of, trace
 from ._loader import load
 from .adapter import BaseAdapter
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 _exit, _register_at_fork, _set_inheritable, _close = os._exit, os.register_at_fork, os.set_inheritable, os.close
 _excepthook = sys.__excepthook__
 _ENV = "SNAKEPIT_FDS"
 
 
-def _load_extension() -> tuple[Any, Optional[str]]:
+def _load_extension() -> tuple[Any, str | None]:
     """The extension, or why there is none."""
     if os.environ.get("SNAKEPIT_NO_EXTENSION", "") not in ("", "0"):
         return None, "switched off by SNAKEPIT_NO_EXTENSION"
@@ -46,7 +51,7 @@ def _gil_enabled() -> bool:
     return True if check is None else bool(check())
 
 
-def _runtime(extension: Any, error: Optional[str]) -> dict[str, Any]:
+def _runtime(extension: Any, error: str | None) -> dict[str, Any]:
     return {
         "language": "python",
         "version": ".".join(str(part) for part in sys.version_info[:3]),
@@ -123,6 +128,10 @@ class Worker:
         if type(welcome) is not dict or welcome.get("channel", "socket") not in ("ring", "socket"):
             raise _wire.ProtocolError("a WELCOME that is none")
         self._welcome = welcome
+        serialization = welcome.get("serialization")
+        if type(serialization) is dict:
+            _registry.SETTINGS.update(serialization)
+        _registry.REPORTERS.append(self._log)
         self._control.max_frame = int(welcome.get("max_frame_bytes", _wire.MAX_FRAME))
         return True
 
@@ -203,7 +212,7 @@ class Worker:
             print(f"snakepit_bridge: cleanup failed\n{traceback_of(exc)}", file=sys.stderr)
 
 
-def _parse(argv: list[str]) -> Optional[tuple[str, list[str]]]:
+def _parse(argv: list[str]) -> tuple[str, list[str]] | None:
     """Adapter and its own arguments: all that stands between it and the first option of ours, seen from the end."""
     if len(argv) < 2 or argv[0] != "--adapter":
         return None
@@ -213,7 +222,7 @@ def _parse(argv: list[str]) -> Optional[tuple[str, list[str]]]:
     return argv[1], rest
 
 
-def _descriptors() -> Optional[tuple[int, int]]:
+def _descriptors() -> tuple[int, int] | None:
     try:
         control, segment = (int(part) for part in os.environ.pop(_ENV, "").split(","))
         for fd in (control, segment):
@@ -224,7 +233,7 @@ def _descriptors() -> Optional[tuple[int, int]]:
     return (control, segment) if control >= 0 else None
 
 
-def main(argv: Optional[list[str]] = None) -> None:
+def main(argv: list[str] | None = None) -> None:
     """Does not return."""
     parsed = _parse(sys.argv[1:] if argv is None else argv)
     fds = _descriptors()
