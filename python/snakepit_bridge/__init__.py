@@ -11,6 +11,7 @@ Example::
 """
 
 from ._errors import Cancelled, CodecError, RemoteException, SnakepitError
+from ._registry import register_codec
 from .adapter import BaseAdapter, tool
 from .context import SessionContext, current_context
 
@@ -24,5 +25,6 @@ __all__ = [
     "SessionContext",
     "SnakepitError",
     "current_context",
+    "register_codec",
     "tool",
 ]

@@ -16,10 +16,17 @@ struct state *state_of_type(PyTypeObject *type)
     return PyType_GetModuleState(type);
 }
 
-static PyObject *module_encode(PyObject *module, PyObject *obj)
+static PyObject *module_encode(PyObject *module, PyObject *const *args, Py_ssize_t n)
 {
     uint8_t small[256];
-    struct writer w = {.st = state_of(module), .base = small, .p = small, .end = small + sizeof small};
+    struct writer w = {.st = state_of(module), .base = small, .p = small, .end = small + sizeof small, .policy = POLICY_ERROR};
+    PyObject *obj = n > 0 ? args[0] : NULL;
+    if (n < 1 || n > 2) {
+        PyErr_SetString(PyExc_TypeError, "encode() takes a value and perhaps a policy");
+        return NULL;
+    }
+    if (n == 2 && (w.policy = (int)PyLong_AsLong(args[1])) == -1 && PyErr_Occurred())
+        return NULL;
     PyObject *bytes = NULL;
     if (value_encode(&w, obj, 0) == 0)
         bytes = PyBytes_FromStringAndSize((const char *)w.base, w.p - w.base);
@@ -92,7 +99,8 @@ static void module_free(void *module)
 }
 
 static PyMethodDef methods[] = {
-    {"encode", module_encode, METH_O, "The encoding of a value."},
+    {"encode", (PyCFunction)(void (*)(void))module_encode, METH_FASTCALL,
+     "encode(value[, policy]): the encoding of a value. The policy for what cannot leave is POLICY_ERROR of _registry."},
     {"decode", module_decode, METH_O, "The one value that the bytes hold."},
     {NULL, NULL, 0, NULL},
 };

@@ -1,7 +1,8 @@
 /* Inside the extension: the module's state, the codec, and what the lane needs of them.
  *
  * Everything is per module instance (interpreter): no static object, no global state. What is rare (errors, big integers, exceptions as
- * values) is done by functions of snakepit_bridge._codec and ._errors, so that both codecs behave alike by construction. */
+ * values, times, tensors, whatever has to be converted) is done by functions of the package, so that both codecs behave alike by
+ * construction. */
 #ifndef SNAKEPIT_BRIDGE_SNAKEPIT_H
 #define SNAKEPIT_BRIDGE_SNAKEPIT_H
 
@@ -10,25 +11,36 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* X(name, module): functions and classes of the package that the extension uses; each a member of struct state. */
+/* X(name, module): functions, classes and tables of the package that the extension uses; each a member of struct state. */
 #define HELPER_LIST(X)                                                                                                         \
     X(CodecError, "snakepit_bridge._errors")                                                                                   \
     X(RemoteException, "snakepit_bridge._errors")                                                                              \
     X(SnakepitError, "snakepit_bridge._errors")                                                                                \
     X(exception_fields, "snakepit_bridge._errors")                                                                             \
-    X(exception_from_fields, "snakepit_bridge._codec")                                                                         \
-    X(bigint_to_bytes, "snakepit_bridge._codec")                                                                               \
-    X(bigint_from_bytes, "snakepit_bridge._codec")                                                                             \
-    X(unserializable, "snakepit_bridge._codec")                                                                                \
-    X(bad_text, "snakepit_bridge._codec")                                                                                      \
-    X(bad_bytes, "snakepit_bridge._codec")                                                                                     \
-    X(bad_key, "snakepit_bridge._codec")                                                                                       \
-    X(repeated_key, "snakepit_bridge._codec")                                                                                  \
-    X(too_deep, "snakepit_bridge._codec")                                                                                      \
-    X(too_long, "snakepit_bridge._codec")                                                                                      \
-    X(too_large, "snakepit_bridge._codec")                                                                                     \
-    X(truncated, "snakepit_bridge._codec")                                                                                     \
-    X(malformed, "snakepit_bridge._codec")                                                                                     \
+    X(exception_from_fields, "snakepit_bridge._kinds")                                                                         \
+    X(bigint_to_bytes, "snakepit_bridge._kinds")                                                                               \
+    X(bigint_from_bytes, "snakepit_bridge._kinds")                                                                             \
+    X(Leaf, "snakepit_bridge._kinds")                                                                                          \
+    X(take_extension, "snakepit_bridge._kinds")                                                                                \
+    X(take_cut, "snakepit_bridge._kinds")                                                                                      \
+    X(check_leaf_key, "snakepit_bridge._kinds")                                                                                \
+    X(may_be_key, "snakepit_bridge._kinds")                                                                                    \
+    X(REGISTERED, "snakepit_bridge._registry")                                                                                 \
+    X(is_registered, "snakepit_bridge._registry")                                                                              \
+    X(simplify, "snakepit_bridge._registry")                                                                                   \
+    X(tensor_of_view, "snakepit_bridge._registry")                                                                             \
+    X(policy_of_options, "snakepit_bridge._registry")                                                                          \
+    X(unserializable, "snakepit_bridge._refusals")                                                                             \
+    X(bad_text, "snakepit_bridge._refusals")                                                                                   \
+    X(bad_bytes, "snakepit_bridge._refusals")                                                                                  \
+    X(bad_key, "snakepit_bridge._refusals")                                                                                    \
+    X(repeated_key, "snakepit_bridge._refusals")                                                                               \
+    X(repeated_item, "snakepit_bridge._refusals")                                                                              \
+    X(too_deep, "snakepit_bridge._refusals")                                                                                   \
+    X(too_long, "snakepit_bridge._refusals")                                                                                   \
+    X(too_large, "snakepit_bridge._refusals")                                                                                  \
+    X(truncated, "snakepit_bridge._refusals")                                                                                  \
+    X(malformed, "snakepit_bridge._refusals")                                                                                  \
     X(ProtocolError, "snakepit_bridge._wire")                                                                                  \
     X(failure_payload, "snakepit_bridge._commands")                                                                            \
     X(SessionContext, "snakepit_bridge.context")
@@ -51,13 +63,17 @@ struct reader {
     struct state *st;
     struct text_cache *cache; /* may be NULL */
     const uint8_t *p, *end;
+    bool times; /* times came by: their nanoseconds may have been cut (take_cut) */
 };
+
+enum { POLICY_DEFAULT = 0, POLICY_MARKER, POLICY_REF, POLICY_ERROR };
 
 /* Where an encoding goes: first into the block it was given, which is not its own; when that is full, into one of its own. */
 struct writer {
     struct state *st;
     uint8_t *base, *p, *end;
     bool heap;  /* base is PyMem_RawMalloc's */
+    int policy; /* for objects that nothing converts: POLICY_* of snakepit_bridge._registry */
     size_t max; /* 0: none; more than that is limit_exceeded */
 };
 
@@ -75,8 +91,29 @@ PyObject *value_decode_dict(struct reader *r, uint32_t n, int depth);
 /* A text of n bytes. */
 PyObject *value_decode_text(struct reader *r, const uint8_t *data, size_t n);
 
+/* 0 when this value, which has been decoded, may be a key or an item of a set; else -1 with an exception. */
+int key_check(struct state *st, PyObject *key);
+
 /* Appends the encoding of obj. 0, or -1 with an exception (and a part of it written). */
 int value_encode(struct writer *w, PyObject *obj, int depth);
+/* The same of a key, or of an item of a set. */
+int value_encode_key(struct writer *w, PyObject *key, int depth);
+/* The same of what has no type of its own here: subclasses, and objects that have to be converted. */
+int value_encode_other(struct writer *w, PyObject *obj, int depth);
+/* Parts that the above share. */
+int put_text(struct writer *w, PyObject *text);
+int put_int(struct writer *w, PyObject *n);
+int put_float(struct writer *w, PyObject *x);
+int put_buffer(struct writer *w, PyObject *object);
+int put_mapping(struct writer *w, PyObject *mapping, int depth);
+int put_list(struct writer *w, PyObject *list, int depth);
+int put_tuple(struct writer *w, PyObject *tuple, int depth);
+int put_set(struct writer *w, PyObject *set, int depth);
+int put_entry(struct writer *w, PyObject *key, PyObject *item, int depth);
+int put_items(struct writer *w, PyObject *items, bool list, int depth);
+/* The beginning of every container: its depth and length are checked, there is room for its heads. */
+int container_enter(struct writer *w, Py_ssize_t n, int depth);
+int length_check(struct writer *w, Py_ssize_t n);
 /* Room for n more bytes at w->p. */
 int writer_grow(struct writer *w, size_t n);
 void writer_finish(struct writer *w);

@@ -299,6 +299,32 @@ static void mark_finished(struct lane *l, uint64_t id)
     __atomic_store_n(&l->status->progress, l->status->progress + 1, __ATOMIC_RELAXED);
 }
 
+/* What the caller has chosen for this call. */
+static int read_options(struct lane *l, const struct frame *f)
+{
+    const uint8_t *data;
+    size_t n;
+    if (!frame_field(f, FIELD_OPTIONS, &data, &n))
+        return 0;
+    PyObject *policy = PyObject_CallFunction(l->st->policy_of_options, "y#", (const char *)data, (Py_ssize_t)n);
+    if (policy == NULL)
+        return -1;
+    l->running.policy = (int)PyLong_AsLong(policy);
+    Py_DECREF(policy);
+    return 0;
+}
+
+/* Were nanoseconds cut off? Asked also after a failure, so that the next call does not hear of it. */
+static void note_cut(struct lane *l)
+{
+    PyObject *type, *error, *traceback;
+    PyErr_Fetch(&type, &error, &traceback);
+    PyObject *cut = PyObject_CallNoArgs(l->st->take_cut);
+    l->running.times_cut = cut == Py_True;
+    Py_XDECREF(cut);
+    PyErr_Restore(type, error, traceback); /* of asking itself none is to be expected: the flag is a hint */
+}
+
 /* Keeps what a context may be asked for: the frame will be gone by then. */
 static int keep_fields(struct lane *l, const struct frame *f)
 {
@@ -317,7 +343,9 @@ static int keep_fields(struct lane *l, const struct frame *f)
     c->fields_n = f->fields_n;
     c->id = f->id;
     c->stamp = f->stamp;
-    return 0;
+    c->times_cut = false;
+    c->policy = POLICY_DEFAULT;
+    return f->fields_n != 0 ? read_options(l, f) : 0;
 }
 
 static bool is_plain(PyObject *result)
@@ -431,6 +459,7 @@ static int answer_result(struct lane *l, PyObject *result, uint64_t id, uint64_t
 {
     struct writer w;
     int rc = start_answer(l, &w);
+    w.policy = l->running.policy;
     if (rc == 0)
         rc = value_encode(&w, result, 0);
     if (rc == 0 && (size_t)(w.p - w.base) > l->max_frame)
@@ -466,6 +495,8 @@ static PyObject *perform(struct lane *l, const struct frame *f, uint64_t *took)
         rc = (fn = find(l, &r)) != NULL ? 0 : -1;
     if (rc == 0)
         rc = decode_arguments(l, &r, &a);
+    if (r.times)
+        note_cut(l);
     if (rc == 0 && r.p != r.end)
         rc = codec_malformed(l->st, "bytes behind the arguments");
     lane_release(l);

@@ -1,4 +1,4 @@
-/* MessagePack to Python objects (docs/wire.md, section 2): the same as snakepit_bridge._codec, in C.
+/* MessagePack to Python objects (docs/wire.md, section 2): the same as snakepit_bridge._decode, in C.
  *
  * Invariants: reads nothing beyond r->end; the depth is bounded, so the recursion is; a container that fails is dropped whole.
  * Failure: CodecError with the path to the leaf, MemoryError. Thread: any that may run Python; a reader belongs to one. */
@@ -136,20 +136,22 @@ PyObject *value_decode_tuple(struct reader *r, uint32_t n, int depth)
     return tuple;
 }
 
-/* 0 when it may be a key: no list, map or exception, nor a tuple with one inside. */
-static int check_key(struct state *st, PyObject *key)
+/* By exact type: all that is decoded is of one. The items of a frozenset were looked at when it was made. */
+int key_check(struct state *st, PyObject *key)
 {
-    if (PyUnicode_CheckExact(key))
+    if (PyUnicode_CheckExact(key) || PyLong_CheckExact(key) || PyFloat_CheckExact(key) || PyBytes_CheckExact(key) ||
+        PyBool_Check(key) || key == Py_None || PyFrozenSet_CheckExact(key))
         return 0;
-    if (PyTuple_Check(key)) {
+    if (PyTuple_CheckExact(key)) {
         for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(key); i++)
-            if (check_key(st, PyTuple_GET_ITEM(key, i)) != 0)
+            if (key_check(st, PyTuple_GET_ITEM(key, i)) != 0)
                 return -1;
         return 0;
     }
-    if (PyDict_Check(key) || PyList_Check(key) || PyExceptionInstance_Check(key))
-        return codec_raise(st->bad_key, key);
-    return 0;
+    PyObject *answer = PyObject_CallFunctionObjArgs(st->check_leaf_key, key, NULL);
+    int may = answer != NULL ? PyObject_IsTrue(answer) : -1;
+    Py_XDECREF(answer);
+    return may > 0 ? 0 : may < 0 ? -1 : codec_raise(st->bad_key, key);
 }
 
 static PyObject *decode_key(struct reader *r, int depth)
@@ -168,7 +170,7 @@ static int decode_entry(struct reader *r, PyObject *dict, PyObject *key, int dep
     if (item == NULL)
         return -1;
     Py_ssize_t before = PyDict_GET_SIZE(dict);
-    int rc = check_key(r->st, key);
+    int rc = key_check(r->st, key);
     if (rc == 0)
         rc = PyDict_SetItem(dict, key, item);
     if (rc == 0 && PyDict_GET_SIZE(dict) == before)
@@ -244,6 +246,46 @@ static PyObject *decode_tuple(struct reader *r, int depth)
     return tuple;
 }
 
+static int decode_set_item(struct reader *r, PyObject *set, int depth)
+{
+    PyObject *item = value_decode(r, depth);
+    if (item == NULL)
+        return -1;
+    Py_ssize_t before = PySet_GET_SIZE(set);
+    int rc = key_check(r->st, item);
+    if (rc == 0)
+        rc = PySet_Add(set, item);
+    if (rc == 0 && PySet_GET_SIZE(set) == before)
+        rc = codec_raise(r->st->repeated_item, item);
+    Py_DECREF(item);
+    return rc;
+}
+
+static PyObject *decode_set(struct reader *r, bool frozen, int depth)
+{
+    uint32_t n;
+    if (!head(r, MP_ARRAY, "a set that holds no array", &n))
+        return NULL;
+    if (depth >= MP_MAX_DEPTH) {
+        codec_raise(r->st->too_deep, NULL);
+        return NULL;
+    }
+    PyObject *set = frozen ? PyFrozenSet_New(NULL) : PySet_New(NULL);
+    if (set == NULL)
+        return NULL;
+    int rc = 0;
+    for (uint32_t i = 0; i < n && rc == 0; i++) {
+        rc = decode_set_item(r, set, depth + 1);
+        if (rc != 0)
+            codec_step(r->st, NULL, (Py_ssize_t)i);
+    }
+    if (rc == 0 && r->p != r->end)
+        rc = codec_malformed(r->st, "a set with bytes behind its items");
+    if (rc != 0)
+        Py_CLEAR(set);
+    return set;
+}
+
 static int decode_exception_entry(struct reader *r, PyObject *entries, int depth)
 {
     PyObject *key = decode_key(r, depth);
@@ -286,6 +328,39 @@ static PyObject *decode_exception(struct reader *r, int depth)
     return exception;
 }
 
+static PyObject *decode_complex(const struct mp_token *t)
+{
+    uint64_t bits[2] = {mp_be64(t->data), mp_be64(t->data + 8)};
+    Py_complex c;
+    memcpy(&c.real, &bits[0], 8);
+    memcpy(&c.imag, &bits[1], 8);
+    return PyComplex_FromCComplex(c);
+}
+
+/* Extensions that are no containers. A tensor is looked at where it stands: its memory is copied once, to where it will stay. */
+static PyObject *take_extension(struct reader *r, const struct mp_token *t)
+{
+    bool view = t->ext == MP_EXT_TENSOR;
+    PyObject *payload = view ? PyMemoryView_FromMemory((char *)(uintptr_t)t->data, (Py_ssize_t)t->n, PyBUF_READ)
+                             : PyBytes_FromStringAndSize((const char *)t->data, (Py_ssize_t)t->n);
+    if (payload == NULL)
+        return NULL;
+    r->times |= t->ext >= MP_EXT_DATETIME && t->ext <= MP_EXT_DURATION;
+    PyObject *value = PyObject_CallFunction(r->st->take_extension, "iO", (int)t->ext, payload);
+    Py_DECREF(payload);
+    if (value == NULL && view) {
+        /* the frames of the traceback hold views of memory that will be gone */
+        PyObject *type, *error, *traceback;
+        PyErr_Fetch(&type, &error, &traceback);
+        PyErr_NormalizeException(&type, &error, &traceback);
+        PyException_SetTraceback(error, Py_None);
+        PyException_SetContext(error, NULL);
+        Py_XDECREF(traceback);
+        PyErr_Restore(type, error, NULL);
+    }
+    return value;
+}
+
 static PyObject *decode_ext(struct reader *r, const struct mp_token *t, int depth)
 {
     const uint8_t *end = r->end, *behind = t->data + t->n;
@@ -301,12 +376,13 @@ static PyObject *decode_ext(struct reader *r, const struct mp_token *t, int dept
     case MP_EXT_EXCEPTION:
         value = decode_exception(r, depth);
         break;
-    default: {
-        char why[64];
-        PyOS_snprintf(why, sizeof why, "extension %d cannot be read here", t->ext);
-        codec_malformed(r->st, why);
+    case MP_EXT_SET:
+    case MP_EXT_FROZENSET:
+        value = decode_set(r, t->ext == MP_EXT_FROZENSET, depth);
         break;
-    }
+    default:
+        value = t->ext == MP_EXT_COMPLEX && t->n == 16 ? decode_complex(t) : take_extension(r, t);
+        break;
     }
     r->p = behind;
     r->end = end;

@@ -1,7 +1,7 @@
-/* Python objects to MessagePack (docs/wire.md, section 2): the same as snakepit_bridge._codec, in C.
+/* Python objects to MessagePack (docs/wire.md, section 2): the same as snakepit_bridge._encode, in C.
  *
- * Invariants: exact types first, subclasses as the kind that they extend; code of the user may run in between (items() of a subclass of
- * dict, __str__ of an exception), so what is walked is held and its size compared at the end.
+ * Invariants: exact types first, the rest in _snakepit_encode_other.c; code of the user may run in between (items() of a subclass of
+ * dict, __str__ of an exception, a converter), so what is walked is held and its size compared at the end.
  * Failure: CodecError with the path to the leaf, MemoryError, or what the user's code raised. Thread: any that may run Python. */
 #include <string.h>
 
@@ -43,14 +43,14 @@ void writer_finish(struct writer *w)
     w->heap = false;
 }
 
-static int check_length(struct writer *w, Py_ssize_t n)
+int length_check(struct writer *w, Py_ssize_t n)
 {
     return (uint64_t)n <= UINT32_MAX ? 0 : codec_raise(w->st->too_long, NULL);
 }
 
 static int put_data(struct writer *w, const void *data, Py_ssize_t n, bool text)
 {
-    if (check_length(w, n) != 0 || writer_room(w, MP_HEAD + (size_t)n) != 0)
+    if (length_check(w, n) != 0 || writer_room(w, MP_HEAD + (size_t)n) != 0)
         return -1;
     w->p = text ? mp_put_str_head(w->p, (uint32_t)n) : mp_put_bin_head(w->p, (uint32_t)n);
     if (n != 0)
@@ -59,7 +59,7 @@ static int put_data(struct writer *w, const void *data, Py_ssize_t n, bool text)
     return 0;
 }
 
-static int put_text(struct writer *w, PyObject *text)
+int put_text(struct writer *w, PyObject *text)
 {
 #if PY_VERSION_HEX < 0x030C0000
     if (PyUnicode_READY(text) != 0)
@@ -77,11 +77,6 @@ static int put_text(struct writer *w, PyObject *text)
     int rc = put_data(w, PyBytes_AS_STRING(bytes), PyBytes_GET_SIZE(bytes), true);
     Py_DECREF(bytes);
     return rc;
-}
-
-static int put_ascii(struct writer *w, const char *text)
-{
-    return put_data(w, text, (Py_ssize_t)strlen(text), true);
 }
 
 static int put_bigint(struct writer *w, PyObject *n)
@@ -104,7 +99,7 @@ static int put_bigint(struct writer *w, PyObject *n)
     return rc;
 }
 
-static int put_int(struct writer *w, PyObject *n)
+int put_int(struct writer *w, PyObject *n)
 {
     int overflow;
     long long small = PyLong_AsLongLongAndOverflow(n, &overflow);
@@ -131,7 +126,7 @@ static int put_int(struct writer *w, PyObject *n)
     return put_bigint(w, n);
 }
 
-static int put_float(struct writer *w, PyObject *x)
+int put_float(struct writer *w, PyObject *x)
 {
     if (writer_room(w, MP_HEAD) != 0)
         return -1;
@@ -147,7 +142,7 @@ static int put_bool_or_nil(struct writer *w, PyObject *x)
     return 0;
 }
 
-static int put_buffer(struct writer *w, PyObject *object)
+int put_buffer(struct writer *w, PyObject *object)
 {
     Py_buffer view;
     if (PyObject_GetBuffer(object, &view, PyBUF_FULL_RO) != 0)
@@ -155,7 +150,7 @@ static int put_buffer(struct writer *w, PyObject *object)
     int rc = -1;
     if (PyBuffer_IsContiguous(&view, 'C')) {
         rc = put_data(w, view.buf, view.len, false);
-    } else if (check_length(w, view.len) == 0 && writer_room(w, MP_HEAD + (size_t)view.len) == 0) {
+    } else if (length_check(w, view.len) == 0 && writer_room(w, MP_HEAD + (size_t)view.len) == 0) {
         w->p = mp_put_bin_head(w->p, (uint32_t)view.len);
         rc = PyBuffer_ToContiguous(w->p, &view, view.len, 'C');
         w->p += view.len;
@@ -166,11 +161,11 @@ static int put_buffer(struct writer *w, PyObject *object)
 
 /* ---- containers ---- */
 
-static int enter(struct writer *w, Py_ssize_t n, int depth)
+int container_enter(struct writer *w, Py_ssize_t n, int depth)
 {
     if (depth >= MP_MAX_DEPTH)
         return codec_raise(w->st->too_deep, NULL);
-    if (check_length(w, n) != 0)
+    if (length_check(w, n) != 0)
         return -1;
     return writer_room(w, MP_EXT_OPEN + MP_HEAD);
 }
@@ -181,7 +176,7 @@ static int changed(const char *what)
     return -1;
 }
 
-static int put_items(struct writer *w, PyObject *items, bool list, int depth)
+int put_items(struct writer *w, PyObject *items, bool list, int depth)
 {
     Py_ssize_t n = Py_SIZE(items);
     w->p = mp_put_array(w->p, (uint32_t)n);
@@ -200,52 +195,37 @@ static int put_items(struct writer *w, PyObject *items, bool list, int depth)
     return Py_SIZE(items) == n ? 0 : changed("list");
 }
 
-static int put_list(struct writer *w, PyObject *list, int depth)
+int put_list(struct writer *w, PyObject *list, int depth)
 {
 #ifdef Py_GIL_DISABLED
     PyObject *snapshot = PyList_AsTuple(list); /* other threads may change it meanwhile */
     if (snapshot == NULL)
         return -1;
-    int rc = enter(w, Py_SIZE(snapshot), depth);
+    int rc = container_enter(w, Py_SIZE(snapshot), depth);
     if (rc == 0)
         rc = put_items(w, snapshot, false, depth + 1);
     Py_DECREF(snapshot);
     return rc;
 #else
-    return enter(w, Py_SIZE(list), depth) != 0 ? -1 : put_items(w, list, true, depth + 1);
+    return container_enter(w, Py_SIZE(list), depth) != 0 ? -1 : put_items(w, list, true, depth + 1);
 #endif
 }
 
-static int put_tuple(struct writer *w, PyObject *tuple, int depth)
+int put_tuple(struct writer *w, PyObject *tuple, int depth)
 {
-    if (enter(w, Py_SIZE(tuple), depth) != 0)
+    if (container_enter(w, Py_SIZE(tuple), depth) != 0)
         return -1;
     w->p = mp_open_ext(w->p, MP_EXT_TUPLE);
     size_t at = (size_t)(w->p - w->base);
     if (put_items(w, tuple, false, depth + 1) != 0)
         return -1;
-    if (check_length(w, w->p - (w->base + at)) != 0)
+    if (length_check(w, w->p - (w->base + at)) != 0)
         return -1;
     mp_close_ext(w->base + at, w->p);
     return 0;
 }
 
-/* No list, map, bytes that can change or exception as a key, nor inside a tuple that is one. */
-static int check_key(struct state *st, PyObject *key)
-{
-    if (PyTuple_Check(key)) {
-        for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(key); i++)
-            if (check_key(st, PyTuple_GET_ITEM(key, i)) != 0)
-                return -1;
-        return 0;
-    }
-    if (PyDict_Check(key) || PyList_Check(key) || PyByteArray_Check(key) || PyMemoryView_Check(key) ||
-        PyExceptionInstance_Check(key))
-        return codec_raise(st->bad_key, key);
-    return 0;
-}
-
-static int put_entry(struct writer *w, PyObject *key, PyObject *item, int depth)
+int put_entry(struct writer *w, PyObject *key, PyObject *item, int depth)
 {
     int rc;
     Py_INCREF(key);
@@ -253,48 +233,13 @@ static int put_entry(struct writer *w, PyObject *key, PyObject *item, int depth)
     if (PyUnicode_CheckExact(key))
         rc = put_text(w, key);
     else
-        rc = check_key(w->st, key) != 0 ? -1 : value_encode(w, key, depth);
+        rc = value_encode_key(w, key, depth);
     if (rc == 0)
         rc = value_encode(w, item, depth);
     if (rc != 0)
         codec_step(w->st, key, 0);
     Py_DECREF(key);
     Py_DECREF(item);
-    return rc;
-}
-
-/* A list of pairs, as items() gives them. */
-static int put_pairs(struct writer *w, PyObject *pairs, int depth)
-{
-    Py_ssize_t n = PyList_GET_SIZE(pairs);
-    if (enter(w, n, depth) != 0)
-        return -1;
-    w->p = mp_put_map(w->p, (uint32_t)n);
-    for (Py_ssize_t i = 0; i < n; i++) {
-        PyObject *pair = PyList_GET_ITEM(pairs, i);
-        if (put_entry(w, PyTuple_GET_ITEM(pair, 0), PyTuple_GET_ITEM(pair, 1), depth + 1) != 0)
-            return -1;
-    }
-    return 0;
-}
-
-/* A subclass of dict: its own order and items (OrderedDict, defaultdict, ...). */
-static int put_mapping(struct writer *w, PyObject *mapping, int depth)
-{
-    PyObject *items = PyObject_CallMethod(mapping, "items", NULL);
-    PyObject *pairs = items != NULL ? PySequence_List(items) : NULL;
-    Py_XDECREF(items);
-    if (pairs == NULL)
-        return -1;
-    int rc = 0;
-    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(pairs) && rc == 0; i++) {
-        PyObject *pair = PyList_GET_ITEM(pairs, i);
-        if (!PyTuple_CheckExact(pair) || PyTuple_GET_SIZE(pair) != 2)
-            rc = codec_raise(w->st->unserializable, mapping);
-    }
-    if (rc == 0)
-        rc = put_pairs(w, pairs, depth);
-    Py_DECREF(pairs);
     return rc;
 }
 
@@ -305,7 +250,7 @@ static int put_dict(struct writer *w, PyObject *dict, int depth)
 #else
     Py_ssize_t n = PyDict_GET_SIZE(dict), at = 0, seen = 0;
     PyObject *key, *item;
-    if (enter(w, n, depth) != 0)
+    if (container_enter(w, n, depth) != 0)
         return -1;
     w->p = mp_put_map(w->p, (uint32_t)n);
     while (PyDict_Next(dict, &at, &key, &item)) {
@@ -318,70 +263,7 @@ static int put_dict(struct writer *w, PyObject *dict, int depth)
 #endif
 }
 
-/* ---- the rest ---- */
-
-static int put_text_or_nil(struct writer *w, const char *name, PyObject *text)
-{
-    if (put_ascii(w, name) != 0)
-        return -1;
-    return text == Py_None ? put_bool_or_nil(w, text) : put_text(w, text);
-}
-
-static int put_exception_fields(struct writer *w, PyObject *fields, int depth)
-{
-    PyObject *kind, *message, *traceback, *notes, *cause;
-    if (!PyArg_ParseTuple(fields, "UUOO!O", &kind, &message, &traceback, &PyList_Type, &notes, &cause))
-        return -1;
-    w->p = mp_put_map(w->p, 5);
-    if (put_text_or_nil(w, "type", kind) != 0 || put_text_or_nil(w, "message", message) != 0 ||
-        put_text_or_nil(w, "traceback", traceback) != 0 || put_ascii(w, "notes") != 0 || writer_room(w, MP_HEAD) != 0 ||
-        put_items(w, notes, true, depth) != 0 || put_ascii(w, "cause") != 0)
-        return -1;
-    if (value_encode(w, cause, depth + 1) == 0)
-        return 0;
-    PyObject *step = PyUnicode_FromString("cause");
-    if (step != NULL)
-        codec_step(w->st, step, 0);
-    Py_XDECREF(step);
-    return -1;
-}
-
-static int put_exception(struct writer *w, PyObject *exception, int depth)
-{
-    if (enter(w, 0, depth) != 0)
-        return -1;
-    PyObject *fields = PyObject_CallFunctionObjArgs(w->st->exception_fields, exception, NULL);
-    if (fields == NULL)
-        return -1;
-    w->p = mp_open_ext(w->p, MP_EXT_EXCEPTION);
-    size_t at = (size_t)(w->p - w->base);
-    int rc = put_exception_fields(w, fields, depth);
-    Py_DECREF(fields);
-    if (rc == 0)
-        mp_close_ext(w->base + at, w->p);
-    return rc;
-}
-
-static int put_subclass(struct writer *w, PyObject *obj, int depth)
-{
-    if (PyUnicode_Check(obj))
-        return put_text(w, obj);
-    if (PyLong_Check(obj))
-        return put_int(w, obj);
-    if (PyFloat_Check(obj))
-        return put_float(w, obj);
-    if (PyDict_Check(obj))
-        return put_mapping(w, obj, depth);
-    if (PyList_Check(obj))
-        return put_list(w, obj, depth);
-    if (PyTuple_Check(obj))
-        return put_tuple(w, obj, depth);
-    if (PyBytes_Check(obj) || PyByteArray_Check(obj) || PyMemoryView_Check(obj))
-        return put_buffer(w, obj);
-    if (PyExceptionInstance_Check(obj))
-        return put_exception(w, obj, depth);
-    return codec_raise(w->st->unserializable, obj);
-}
+/* ---- any object ---- */
 
 int value_encode(struct writer *w, PyObject *obj, int depth)
 {
@@ -402,5 +284,5 @@ int value_encode(struct writer *w, PyObject *obj, int depth)
         return put_tuple(w, obj, depth);
     if (type == &PyBytes_Type)
         return put_data(w, PyBytes_AS_STRING(obj), PyBytes_GET_SIZE(obj), false);
-    return put_subclass(w, obj, depth);
+    return value_encode_other(w, obj, depth);
 }

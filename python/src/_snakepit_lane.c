@@ -145,9 +145,9 @@ static PyObject *lane_make_context(PyObject *self, PyObject *unused)
     PyObject *cancelled = PyObject_GetAttrString(self, "cancelled");
     if (cancelled == NULL)
         return NULL;
-    return PyObject_CallFunction(l->st->SessionContext, "KKy#KN", (unsigned long long)c->id, (unsigned long long)c->stamp,
+    return PyObject_CallFunction(l->st->SessionContext, "KKy#KNO", (unsigned long long)c->id, (unsigned long long)c->stamp,
                                  c->fields != NULL ? (const char *)c->fields : "", (Py_ssize_t)c->fields_n,
-                                 (unsigned long long)l->prefix, cancelled);
+                                 (unsigned long long)l->prefix, cancelled, c->times_cut ? Py_True : Py_False);
 }
 
 /* How often it slept and for how long it span: for tests and for the curious. Read beside the thread that counts: a number may be old. */

@@ -22,7 +22,9 @@ struct running {
     uint64_t id, stamp;
     uint8_t *fields; /* PyMem_RawMalloc */
     size_t fields_n, fields_cap;
-    bool active; /* a synchronous call runs on the lane's thread */
+    bool active;    /* a synchronous call runs on the lane's thread */
+    bool times_cut; /* a time among its arguments lost its nanoseconds */
+    int policy;     /* for what of its result nothing converts */
 };
 
 /* clang-format off */

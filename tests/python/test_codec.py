@@ -2,12 +2,15 @@
 
 import base64
 import collections
+import datetime
 import enum
 import json
 import math
 import random
+import re
 import struct
 import sys
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -16,6 +19,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from snakepit_bridge import _codec
 from snakepit_bridge._errors import CodecError, RemoteException
+from snakepit_bridge.values import ArrowTable, ObjectRef, Tensor, Unserializable
+
+try:
+    import numpy as np
+except ImportError:
+
+    class np:
+        """Nothing is of its kind."""
+
+        class ndarray:
+            pass
+
 
 if hasattr(sys, "set_int_max_str_digits"):
     sys.set_int_max_str_digits(0)
@@ -43,6 +58,14 @@ def same(a, b):
         return struct.pack("d", a) == struct.pack("d", b)
     if isinstance(a, (list, tuple)):
         return len(a) == len(b) and all(map(same, a, b))
+    if isinstance(a, complex):
+        return same([a.real, a.imag], [b.real, b.imag])
+    if isinstance(a, Decimal):
+        return a.as_tuple() == b.as_tuple()
+    if isinstance(a, (datetime.datetime, datetime.time)):
+        return a == b and a.utcoffset() == b.utcoffset() and a.replace(tzinfo=None) == b.replace(tzinfo=None)
+    if isinstance(a, np.ndarray):
+        return (a.dtype, a.shape, a.tobytes()) == (b.dtype, b.shape, b.tobytes())
     if isinstance(a, dict):
         return len(a) == len(b) and all(same(x, y) and same(p, q) for (x, p), (y, q) in zip(a.items(), b.items()))
     return a == b
@@ -56,6 +79,13 @@ def failure(function, *args):
 
 # ---- what there is ----
 
+UTC = datetime.timezone.utc
+
+
+def zone(**offset):
+    return datetime.timezone(datetime.timedelta(**offset))
+
+
 SAMPLES = [
     None, True, False, 0, 1, 127, 128, 255, 256, 65535, 65536, 2**32 - 1, 2**32, 2**63 - 1, 2**63, 2**64 - 1, 2**64,
     -1, -32, -33, -128, -129, -32768, -32769, -(2**31), -(2**31) - 1, -(2**63), -(2**63) - 1, 2**1000, -(2**1000), -(2**127),
@@ -65,6 +95,16 @@ SAMPLES = [
     [], [1], list(range(15)), list(range(16)), list(range(70000)), (), (1,), ((), ((),)), [(), []],
     {}, {"a": 1}, {1: "a", None: 2, (1, "x"): 3, b"k": 4, 1.5: 5, False: 6}, {str(i): i for i in range(20)},
     dict.fromkeys(range(70000)),
+    set(), {1}, {"a", 2, None}, frozenset(), frozenset({(1, frozenset({2}))}), {frozenset({1}): 1, (frozenset(), 1): 2}, set(range(70000)),
+    {Decimal("1.10"): 1, datetime.date(2026, 1, 1): 2, datetime.timedelta(1): 3, 1j: 4, datetime.time(1): 5, datetime.datetime(2026, 1, 1): 6},
+    datetime.datetime(1, 1, 1), datetime.datetime.max, datetime.datetime(1969, 12, 31, 23, 59, 59, 999999),
+    datetime.datetime(2026, 11, 21, 6, 13, 42, 5, UTC), datetime.datetime(1, 1, 1, tzinfo=zone(hours=14)), datetime.datetime.max.replace(tzinfo=zone(hours=-12)),
+    datetime.datetime(2026, 1, 1, tzinfo=zone(hours=-5, minutes=-30, seconds=-7)), datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone(datetime.timedelta(hours=1), "Mine")),
+    datetime.date(1, 1, 1), datetime.date.max, datetime.time(), datetime.time.max, datetime.time(1, 2, 3, 4, UTC), datetime.time(1, tzinfo=zone(hours=-23)),
+    datetime.timedelta(), datetime.timedelta.min, datetime.timedelta.max, datetime.timedelta(microseconds=-500000), datetime.timedelta(1, 2, 3),
+    *map(Decimal, "0 -0 0.00 1.10 -1E+5 1E-300 123456789012345678901234567890.5 Infinity -Infinity NaN -NaN NaN123 sNaN -sNaN7 1E+2147483647 1E-2147483648".split()),
+    Decimal((0, (7,) * 1000, 3)), 1j, complex(-0.0, math.inf), complex(math.nan, 5e-324), ObjectRef("i", "t", "w", None, 2**64 - 1), ObjectRef("", "ä", "w", "s", 0),
+    Unserializable("a.B"), Unserializable("a.B", "<B>"), Tensor("bf16", (2, 1), b"abcd"),
 ]  # fmt: skip
 
 
@@ -138,7 +178,7 @@ Point = collections.namedtuple("Point", "x y")
         (Number(2**70), 2**70),
         (Number(7), 7),
         (type("F", (float,), {})(1.5), 1.5),
-        (Point(1, 2), (1, 2)),
+        (Point(1, 2), {"x": 1, "y": 2}),
         (collections.OrderedDict([("b", 1), ("a", 2)]), {"b": 1, "a": 2}),
         (collections.defaultdict(int, {"a": 1}), {"a": 1}),
         (type("L", (list,), {})([1, 2]), [1, 2]),
@@ -218,11 +258,10 @@ def test_a_malformed_exception(codec, entries):
 @pytest.mark.parametrize(
     ("value", "code", "path"),
     [
-        ({1}, "unserializable", ""),
         (object(), "unserializable", ""),
         (ValueError, "unserializable", ""),
-        (1j, "unserializable", ""),
-        ({"a": [1, {2}]}, "unserializable", '["a"][1]'),
+        ({"a": [1, {object()}]}, "unserializable", '["a"][1][0]'),
+        ({"a": [1, range(2)]}, "unserializable", '["a"][1]'),
         ((1, (2, object())), "unserializable", "[1][1]"),
         ({'a"\\': {None: {1.5: {True: object()}}}}, "unserializable", '["a\\"\\\\"][None][1.5][True]'),
         ({b"x": object()}, "unserializable", "[...]"),
@@ -230,8 +269,11 @@ def test_a_malformed_exception(codec, entries):
         ({"t": "\ud800"}, "invalid_utf8", '["t"]'),
         ({"\ud800": 1}, "invalid_utf8", '["\\\\ud800"]'),
         ({ValueError(): 1}, "invalid_parameter", "[...]"),
-        ({(1, ValueError()): 1}, "invalid_parameter", "[...]"),
+        ({(1, ValueError()): 1}, "invalid_parameter", "[...][1]"),
         ({memoryview(b"a"): 1}, "invalid_parameter", "[...]"),
+        ({(1, frozenset({ValueError()})): 1}, "invalid_parameter", "[...][1][0]"),
+        ([{ValueError()}], "invalid_parameter", "[0][0]"),
+        ([Decimal("1E+3000000000")], "limit_exceeded", "[0]"),
         ([2 ** (2**20)], "limit_exceeded", "[0]"),
         ([-(2 ** (2**20))], "limit_exceeded", "[0]"),
     ],
@@ -348,23 +390,62 @@ def test_a_container_that_changes_under_the_hand(codec):
 # ---- vectors, properties ----
 
 
+def seconds(text):
+    """Whole seconds and microseconds of "12", "-0.5", "-86400.000000001": Python keeps no nanoseconds."""
+    whole, _, fraction = text.lstrip("-").partition(".")
+    ns = int(whole) * 10**9 + int((fraction + "0" * 9)[:9])
+    return datetime.timedelta(microseconds=(-ns if text[0] == "-" else ns) // 1000)
+
+
+def clock(text):
+    """Text without an offset and what replace() takes: microseconds and the zone of "06:13:42.5+02:00"."""
+    head, sign, offset = re.match(r"(.*?)(?:([+-])([0-9:]+))?$", text[-30:] if "T" not in text else text.split("T")[1]).groups()
+    head, _, fraction = head.partition(".")
+    parts = [int(part) for part in (offset or "0").split(":")] + [0, 0]
+    shift = datetime.timedelta(hours=parts[0], minutes=parts[1], seconds=parts[2])
+    where = None if sign is None else datetime.timezone(-shift if sign == "-" else shift)
+    return datetime.time.fromisoformat(head).replace(microsecond=int((fraction + "0" * 6)[:6]), tzinfo=where)
+
+
+def tensor(form):
+    data = base64.b64decode(form["b64"])
+    return _codec.decode(_codec.encode(Tensor(form["dtype"], tuple(form["shape"]), data)))
+
+
+UNTAG = {
+    "bigint": lambda f: int(f["v"]),
+    "float": lambda f: float(f["v"]),
+    "bytes": lambda f: base64.b64decode(f["b64"]),
+    "tuple": lambda f: tuple(untag(f["v"])),
+    "map": lambda f: {untag(key): untag(item) for key, item in f["v"]},
+    "set": lambda f: (frozenset if f["frozen"] else set)(untag(f["v"])),
+    "datetime": lambda f: datetime.datetime.combine(datetime.date.fromisoformat(f["v"].split("T")[0]), clock(f["v"])),
+    "date": lambda f: datetime.date.fromisoformat(f["v"]),
+    "time": lambda f: clock(f["v"]),
+    "duration": lambda f: seconds(f["v"]),
+    "decimal": lambda f: Decimal(f["v"]),
+    "complex": lambda f: complex(*untag(f["v"])),
+    "tensor": tensor,
+    "table": lambda f: ArrowTable(base64.b64decode(f["b64"])),
+    "batch": lambda f: ArrowTable(base64.b64decode(f["b64"]), True),
+    "ref": lambda f: ObjectRef(f["id"], f["type"], f["worker"], f["session"], f["generation"]),
+}
+
+
 def untag(form):
     """What a JSON form (docs/wire.md, section 4) stands for."""
     if isinstance(form, list):
         return [untag(item) for item in form]
-    if not isinstance(form, dict) or "$pit" not in form:
-        return {key: untag(item) for key, item in form.items()} if isinstance(form, dict) else form
-    kind = form["$pit"]
-    if kind == "exception":
+    if not isinstance(form, dict):
+        return form
+    if set(form) <= {"__ffi_unserializable__", "__type__", "__repr__"} and form.get("__ffi_unserializable__") is True:
+        return Unserializable(form["__type__"], form.get("__repr__"))
+    if "$pit" not in form:
+        return {key: untag(item) for key, item in form.items()}
+    if form["$pit"] == "exception":
         cause = None if form["cause"] is None else untag(form["cause"])
         return RemoteException(form["type"], form["message"], form["traceback"], form["notes"], cause)
-    return {
-        "bigint": lambda: int(form["v"]),
-        "float": lambda: float(form["v"]),
-        "bytes": lambda: base64.b64decode(form["b64"]),
-        "tuple": lambda: tuple(untag(form["v"])),
-        "map": lambda: {untag(key): untag(item) for key, item in form["v"]},
-    }[kind]()
+    return UNTAG[form["$pit"]](form)
 
 
 def vectors(name):
@@ -395,14 +476,26 @@ def test_argument_vectors(vector):
     assert same(keywords or {}, untag(vector["keywords"]) or {})
 
 
+ZONES = st.none() | st.timedeltas(-datetime.timedelta(hours=23), datetime.timedelta(hours=23)).map(
+    lambda d: datetime.timezone(datetime.timedelta(seconds=int(d.total_seconds())))
+)
+TIMES = (
+    st.datetimes(timezones=ZONES, allow_imaginary=False)
+    | st.dates()
+    | st.times(timezones=ZONES)
+    | st.timedeltas()
+    | st.decimals(allow_nan=False)
+    | st.complex_numbers(allow_nan=False)
+)
 HASHABLE = st.recursive(
     st.none()
     | st.booleans()
     | st.integers(-(2**70), 2**70)
     | st.floats(allow_nan=False)
     | st.text(max_size=8)
-    | st.binary(max_size=8),
-    lambda inner: st.tuples(inner) | st.tuples(inner, inner),
+    | st.binary(max_size=8)
+    | TIMES,
+    lambda inner: st.tuples(inner) | st.tuples(inner, inner) | st.frozensets(inner, max_size=3),
     max_leaves=4,
 )
 REMOTE = st.builds(
@@ -412,10 +505,34 @@ REMOTE = st.builds(
     st.none() | st.text(max_size=10),
     st.lists(st.text(max_size=5), max_size=2),
 )
+PLACEHOLDERS = st.builds(Unserializable, st.text(max_size=8), st.none() | st.text(max_size=8)) | st.builds(
+    ObjectRef,
+    st.text(max_size=4),
+    st.text(max_size=4),
+    st.text(max_size=4),
+    st.none() | st.text(max_size=4),
+    st.integers(0, 2**64 - 1),
+)
+TENSORS = st.binary(max_size=8).map(lambda data: Tensor("bf16", (len(data) // 2, 1), data[: len(data) // 2 * 2]))
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.integers(-(2**80), 2**80) | st.floats() | st.text() | st.binary() | REMOTE,
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.integers(-(2**80), 2**80)
+    | st.floats()
+    | st.text()
+    | st.binary()
+    | TIMES
+    | st.decimals()
+    | REMOTE
+    | PLACEHOLDERS
+    | TENSORS,
     lambda inner: (
-        st.lists(inner, max_size=20) | st.lists(inner, max_size=5).map(tuple) | st.dictionaries(HASHABLE, inner, max_size=20)
+        st.lists(inner, max_size=20)
+        | st.lists(inner, max_size=5).map(tuple)
+        | st.dictionaries(HASHABLE, inner, max_size=20)
+        | st.sets(HASHABLE, max_size=10)
+        | st.frozensets(HASHABLE, max_size=10)
     ),
     max_leaves=30,
 )

@@ -246,7 +246,7 @@ class C:
         for _ in range(200):
             deep = [deep]
         return {
-            "set": {"a": [1, {2}]}, "surrogate": ["\\ud800"], "deep": deep, "bad": _Bad(), "big": "x" * 2000000,
+            "set": {"a": [1, {object()}]}, "surrogate": ["\\ud800"], "deep": deep, "bad": _Bad(), "big": "x" * 2000000,
             "int": 2 ** (2 ** 21), "exception": ValueError("v"), "class": ValueError,
         }[what]
 
@@ -272,7 +272,7 @@ class C:
 @pytest.mark.parametrize(
     ("what", "code", "key"),
     [
-        ("set", "unserializable", '["a"][1]'),
+        ("set", "unserializable", '["a"][1][0]'),
         ("surrogate", "invalid_utf8", "[0]"),
         ("deep", "limit_exceeded", None),
         ("bad", "unserializable", None),
