@@ -11,6 +11,7 @@
 #define BENCH_BENCH_H
 
 #include <limits.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -63,6 +64,20 @@ struct bench_options {
     int cpus[2]; /* -1: chosen */
 };
 
+/* A thread that polls a pidfd of its own. */
+struct watcher {
+    int pidfd;
+    _Atomic int waiting;
+    uint64_t woken;
+    pthread_t thread;
+};
+
+/* What the kills of one round gave: both series of it are taken from the same deaths. */
+struct deaths {
+    bool taken[2]; /* by series: 0 the error, 1 the pidfd */
+    struct result result[2];
+};
+
 struct ring_floor;
 struct socket_floor;
 struct peer;
@@ -76,6 +91,7 @@ struct bench {
     int n_cpus;      /* 1 or 2 */
     double clock_ns; /* one reading of the clock */
     struct samples samples;
+    struct deaths deaths;
     struct ring_floor *ring;
     struct socket_floor *c_socket, *py_socket[2];
     struct peer *mp, *embed;
@@ -143,6 +159,8 @@ int run_py_socketpair_contended(struct bench *b, int arg, struct result *ret);
 void socket_floor_close(struct bench *b);
 int role_socket(void);
 int run_pidfd(struct bench *b, int python, struct result *ret);
+int watcher_start(struct watcher *w, pid_t pid); /* returns when it sleeps, or nearly; -1: not to be watched */
+void watcher_finish(struct watcher *w);          /* waits for its end; w->woken is when it woke */
 int role_pause(void);
 
 /* ---- peer.c: programs that measure themselves on request ---- */
@@ -158,7 +176,7 @@ int run_call_sparse(struct bench *b, int arg, struct result *ret);
 int run_call_fallback(struct bench *b, int place, struct result *ret);
 int run_call_contended(struct bench *b, int arg, struct result *ret);
 int run_submit(struct bench *b, int arg, struct result *ret);
-int run_crash(struct bench *b, int arg, struct result *ret);
+int run_crash(struct bench *b, int series, struct result *ret);
 int run_idle(struct bench *b, int fresh, struct result *ret);
 void host_close(struct bench *b);
 

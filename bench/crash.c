@@ -1,17 +1,17 @@
-/* crash.error: from kill -9 of the worker that runs a call to the error in the hand of the thread that made the call.
+/* crash.error: from kill -9 of the worker that runs a call to the error in the hand of the thread that made the call. And pidfd.worker, in the
+ * same kills: to the wake-up of a thread that polls a pidfd of its own on that worker.
  *
  * Each crash meets a pool that has just been started: a worker that dies again and again is replaced more and more slowly, by design. The
  * function in the worker says through a shared page that it runs, so that the kill always meets a started call. */
 #include "host.h"
 
-#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { PATIENCE_MS = 10000 };
+enum { PATIENCE_MS = 10000, KILLS = 10, QUICK_KILLS = 3 };
 
 struct victim {
     pit *p;
@@ -56,9 +56,10 @@ static bool await_started(const _Atomic uint8_t *started)
     return false;
 }
 
-static int crash_once(struct bench *b, struct victim *v, _Atomic uint8_t *started, struct result *ret)
+static int crash_once(struct bench *b, struct victim *v, _Atomic uint8_t *started, struct samples *pidfds, struct result *ret)
 {
     pthread_t thread;
+    struct watcher w;
     host_pool_stop(b, POOL_CRASH);
     v->p = host_pool(b, POOL_CRASH, ret);
     if (v->p == NULL)
@@ -67,38 +68,68 @@ static int crash_once(struct bench *b, struct victim *v, _Atomic uint8_t *starte
     if (pid <= 0)
         return result_fail(ret, "no worker came up to be killed");
     atomic_store(started, 0);
-    if (pthread_create(&thread, NULL, victim_main, v) != 0)
-        return result_fail(ret, "no thread");
-    bool ran = await_started(started);
+    if (watcher_start(&w, pid) != 0)
+        return result_fail(ret, "the worker cannot be watched");
+    bool calls = pthread_create(&thread, NULL, victim_main, v) == 0, ran = calls && await_started(started);
     nap_us(1000); /* the caller sleeps by now */
     uint64_t start = clock_now();
     kill(pid, SIGKILL);
-    pthread_join(thread, NULL);
+    if (calls)
+        pthread_join(thread, NULL);
+    watcher_finish(&w);
     if (!ran || v->rc != PIT_E_WORKER_CRASH)
         return result_fail(ret, "the killed call ended with %s: %s", pit_error_code_name(v->rc), v->text);
     samples_add(&b->samples, v->answered - start);
+    samples_add(pidfds, w.woken - start);
     return BENCH_OK;
 }
 
-int run_crash(struct bench *b, int arg, struct result *ret)
+static int kill_them(struct bench *b, _Atomic uint8_t *started, struct victim *v, struct deaths *d)
 {
-    (void)arg;
-    int times = b->o.quick ? 3 : 10, fd = -1;
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    struct victim v = {0};
-    _Atomic uint8_t *started = memory_share(page, &fd);
-    if (started == NULL)
-        return result_fail(ret, "no shared page");
-    snprintf(v.path, sizeof v.path, "/proc/%d/fd/%d", (int)getpid(), fd);
+    uint32_t ns[KILLS];
+    struct samples pidfds = {.ns = ns, .cap = KILLS};
+    int times = b->o.quick ? QUICK_KILLS : KILLS, status = BENCH_OK;
     place_thread(b, PLACE_FREE);
     b->samples.n = 0;
-    for (int i = 0; i < times && ret->status == BENCH_OK; i++)
-        crash_once(b, &v, started, ret);
+    for (int i = 0; i < times && status == BENCH_OK; i++)
+        status = crash_once(b, v, started, &pidfds, &d->result[0]);
+    if (status != BENCH_OK) {
+        d->result[1] = d->result[0];
+        return status;
+    }
+    samples_reduce(&b->samples, b->clock_ns, &d->result[0]);
+    samples_reduce(&pidfds, b->clock_ns, &d->result[1]);
+    (void)only_worker(v->p); /* the replacement's start does not belong to the next series */
+    return BENCH_OK;
+}
+
+static void kill_a_round(struct bench *b, struct deaths *d)
+{
+    int fd = -1;
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    struct victim v = {0};
+    *d = (struct deaths){0};
+    _Atomic uint8_t *started = memory_share(page, &fd);
+    if (started == NULL) {
+        result_fail(&d->result[0], "no shared page");
+        d->result[1] = d->result[0];
+        return;
+    }
+    snprintf(v.path, sizeof v.path, "/proc/%d/fd/%d", (int)getpid(), fd);
+    kill_them(b, started, &v, d);
     munmap(started, page);
     close(fd);
-    if (ret->status != BENCH_OK)
-        return ret->status;
-    samples_reduce(&b->samples, b->clock_ns, ret);
-    (void)only_worker(v.p); /* the replacement's start does not belong to the next series */
-    return BENCH_OK;
+}
+
+/* series: 0 the error, 1 the pidfd. The first of the two in a round kills for both. */
+int run_crash(struct bench *b, int series, struct result *ret)
+{
+    struct deaths *d = &b->deaths;
+    if (d->taken[series] || !d->taken[1 - series])
+        kill_a_round(b, d);
+    d->taken[series] = true;
+    if (d->taken[1 - series])
+        d->taken[0] = d->taken[1] = false;
+    *ret = d->result[series];
+    return ret->status;
 }

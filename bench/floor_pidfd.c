@@ -7,18 +7,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-
-struct watcher {
-    int pidfd;
-    _Atomic int waiting;
-    uint64_t woken;
-};
 
 int role_pause(void)
 {
@@ -38,6 +31,26 @@ static void *watcher_main(void *arg)
         ;
     w->woken = clock_now();
     return NULL;
+}
+
+int watcher_start(struct watcher *w, pid_t pid)
+{
+    *w = (struct watcher){.pidfd = (int)syscall(SYS_pidfd_open, pid, 0)};
+    if (w->pidfd < 0)
+        return -1;
+    if (pthread_create(&w->thread, NULL, watcher_main, w) != 0) {
+        close(w->pidfd);
+        return -1;
+    }
+    while (atomic_load(&w->waiting) == 0)
+        nap_us(50);
+    return 0;
+}
+
+void watcher_finish(struct watcher *w)
+{
+    pthread_join(w->thread, NULL);
+    close(w->pidfd);
 }
 
 static pid_t victim_start(const struct bench *b, bool python)
@@ -60,26 +73,19 @@ static pid_t victim_start(const struct bench *b, bool python)
 
 static int kill_once(struct bench *b, bool python)
 {
-    struct watcher w = {0};
-    pthread_t thread;
+    struct watcher w;
     pid_t pid = victim_start(b, python);
     if (pid <= 0)
         return -1;
-    w.pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-    if (w.pidfd < 0 || pthread_create(&thread, NULL, watcher_main, &w) != 0) {
-        if (w.pidfd >= 0)
-            close(w.pidfd);
+    if (watcher_start(&w, pid) != 0) {
         child_end(pid);
         return -1;
     }
-    while (atomic_load(&w.waiting) == 0)
-        nap_us(50);
     nap_us(1000); /* it sleeps by now */
     uint64_t start = clock_now();
     kill(pid, SIGKILL);
-    pthread_join(thread, NULL);
+    watcher_finish(&w);
     samples_add(&b->samples, w.woken - start);
-    close(w.pidfd);
     child_end(pid);
     return 0;
 }
