@@ -8,9 +8,9 @@ Invariants
 Failure: ``CodecError`` with a code and the path to the leaf. Thread: any; no state.
 """
 
-from collections.abc import Callable
+from __future__ import annotations
+
 from struct import Struct
-from typing import Any
 
 from ._errors import CodecError, RemoteException
 from ._kinds import (
@@ -26,6 +26,12 @@ from ._kinds import (
     take_extension,
 )
 from ._refusals import MAX_DEPTH, bad_bytes, bad_key, malformed, repeated_item, repeated_key, too_deep, truncated
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable
+
+    Reader = Callable[[bytes, int, int, int], tuple[Any, int]]
 
 _F32 = Struct(">f")
 _F64 = Struct(">d")
@@ -232,9 +238,6 @@ def _take_exception(b: bytes, p: int, end: int, depth: int) -> RemoteException:
     if p != end:
         raise malformed("an exception with bytes behind its entries")
     return exception_from_fields(entries)
-
-
-Reader = Callable[[bytes, int, int, int], tuple[Any, int]]
 
 
 def _constant(value: Any) -> Reader:

@@ -9,9 +9,9 @@ Invariants
 Failure: ``CodecError`` with a code and the path to the leaf, or what user code raised. Thread: any; no state.
 """
 
-from collections.abc import Callable
+from __future__ import annotations
+
 from struct import Struct
-from typing import Any
 
 from ._errors import CodecError, exception_fields
 from ._kinds import (
@@ -25,6 +25,12 @@ from ._kinds import (
 from ._refusals import MAX_DEPTH, bad_key, bad_text, too_deep, too_long, unserializable
 from ._registry import POLICY_DEFAULT, POLICY_ERROR, is_namedtuple, is_registered, simplify, tensor_of_view
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable
+
+    Writer = Callable[[Any, bytearray, int], None]
+
 _LEAD_U16 = Struct(">BH")
 _LEAD_U32 = Struct(">BI")
 _LEAD_U64 = Struct(">BQ")
@@ -35,8 +41,6 @@ _LEAD_I64 = Struct(">Bq")
 _LEAD_F64 = Struct(">Bd")
 _U32 = Struct(">I")
 _COMPLEX = Struct(">BBdd")
-
-Writer = Callable[[Any, bytearray, int], None]
 
 
 class Output(bytearray):

@@ -6,13 +6,18 @@ first such value arrives: an object of theirs that leaves can only exist where t
 Failure: ``CodecError``; from ``leaf_of`` also what an object's own methods raise. Thread: any; ``cut`` is per thread.
 """
 
+from __future__ import annotations
+
 import sys
+from _thread import _local
 from struct import Struct
-from threading import local
-from typing import Any, Callable, Optional, Union
 
 from ._errors import CodecError, RemoteException
 from ._refusals import MAX_BIGINT_BITS, MAX_DECIMAL_DIGITS, malformed, too_long, too_many_bits
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable
 
 EXT_BIGINT, EXT_TUPLE, EXT_ARGS, EXT_EXCEPTION, EXT_SET, EXT_FROZENSET = 1, 2, 3, 4, 5, 6
 EXT_DATETIME, EXT_DATE, EXT_TIME, EXT_DURATION, EXT_DECIMAL, EXT_COMPLEX = 7, 8, 9, 10, 11, 12
@@ -43,7 +48,7 @@ class Leaf:
 
     __slots__ = ("body", "code", "head")
 
-    def __init__(self, code: int, head: bytes, body: Union[bytes, memoryview] = b"") -> None:
+    def __init__(self, code: int, head: bytes, body: bytes | memoryview = b"") -> None:
         self.code = code
         self.head = head
         self.body = body
@@ -122,7 +127,7 @@ def _zone_name(zone: Any) -> bytes:
     return data if len(data) < 256 else b""
 
 
-def _offset_of(obj: Any) -> Optional[int]:
+def _offset_of(obj: Any) -> int | None:
     """Seconds east of UTC; None for a naive time."""
     offset = obj.utcoffset()
     if offset is None:
@@ -132,7 +137,7 @@ def _offset_of(obj: Any) -> Optional[int]:
     return int(offset.days * _DAY + offset.seconds)
 
 
-def _datetime_leaf(obj: Any) -> Optional[Leaf]:
+def _datetime_leaf(obj: Any) -> Leaf | None:
     if obj != obj:
         return None  # pandas' NaT, which calls itself a datetime
     second = (obj.toordinal() - _EPOCH) * _DAY + obj.hour * 3600 + obj.minute * 60 + obj.second
@@ -161,7 +166,7 @@ def _duration_leaf(obj: Any) -> Leaf:
     return duration_leaf(obj.days * _DAY + obj.seconds, ns)
 
 
-def moment_leaf(seconds: int, ns: int) -> Optional[Leaf]:
+def moment_leaf(seconds: int, ns: int) -> Leaf | None:
     """A naive datetime; None outside the years that there are."""
     if not 1 <= seconds // _DAY + _EPOCH <= _LAST:
         return None
@@ -194,17 +199,17 @@ def _complex_leaf(obj: Any) -> Leaf:
 
 
 # In the order in which a value is tried: a datetime is a date, too.
-_MAKERS: tuple[tuple[str, str, Callable[[Any], Optional[Leaf]]], ...] = (
+_MAKERS: tuple[tuple[str, str, Callable[[Any], Leaf | None]], ...] = (
     ("datetime", "datetime", _datetime_leaf),
     ("datetime", "date", _date_leaf),
     ("datetime", "time", _time_leaf),
     ("datetime", "timedelta", _duration_leaf),
     ("decimal", "Decimal", _decimal_leaf),
 )
-_known: dict[type, Callable[[Any], Optional[Leaf]]] = {complex: _complex_leaf}
+_known: dict[type, Callable[[Any], Leaf | None]] = {complex: _complex_leaf}
 
 
-def maker_of(kind: type) -> Optional[Callable[[Any], Optional[Leaf]]]:
+def maker_of(kind: type) -> Callable[[Any], Leaf | None] | None:
     """What makes a leaf of the objects of this type, if it is one of the kinds here or extends one."""
     make = _known.get(kind)
     if make is not None:
@@ -221,7 +226,7 @@ def maker_of(kind: type) -> Optional[Callable[[Any], Optional[Leaf]]]:
 # ---- payloads that arrive ----
 
 
-class _Cut(local):
+class _Cut(_local):
     seen = False
 
 

@@ -5,16 +5,21 @@ The converters themselves (``_convert``) are imported with the first such object
 Thread: any; registering is meant for import time.
 """
 
+from __future__ import annotations
+
 import os
 import sys
-from typing import Any, Callable, Optional, TypeVar
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, TypeVar
+
+    Encoder = Callable[[Any], Any]
+    E = TypeVar("E", bound=Encoder)
 
 # What happens to an object that nothing converts.
 POLICY_DEFAULT, POLICY_MARKER, POLICY_REF, POLICY_ERROR = 0, 1, 2, 3
 POLICIES = {"marker": POLICY_MARKER, "ref": POLICY_REF, "error": POLICY_ERROR}
-
-Encoder = Callable[[Any], Any]
-E = TypeVar("E", bound=Encoder)
 
 # type -> (encoder, does it take subclasses, too?)
 REGISTERED: dict[type, tuple[Encoder, bool]] = {}
@@ -28,7 +33,7 @@ _OWN_KINDS = (
 )  # fmt: skip
 
 
-def register_codec(kind: type, encode: Optional[Encoder] = None, *, subclasses: bool = True) -> Any:
+def register_codec(kind: type, encode: Encoder | None = None, *, subclasses: bool = True) -> Any:
     """Says how objects of a type leave: ``encode(obj)`` gives something that can, and comes before every other converter.
 
     ``register_codec(Money, lambda m: {"amount": m.amount, "currency": m.code})``, or as a decorator of the function::
@@ -57,7 +62,7 @@ def register_codec(kind: type, encode: Optional[Encoder] = None, *, subclasses: 
     return encode
 
 
-def registered_for(kind: type) -> Optional[Encoder]:
+def registered_for(kind: type) -> Encoder | None:
     """The encoder of a type: its own, or that of the nearest base that takes subclasses."""
     for base in kind.__mro__:
         entry = REGISTERED.get(base)
@@ -74,7 +79,7 @@ def is_namedtuple(kind: type) -> bool:
     return issubclass(kind, tuple) and hasattr(kind, "_asdict")
 
 
-def setting(name: str, key: str, default: int, most: Optional[int] = None) -> int:
+def setting(name: str, key: str, default: int, most: int | None = None) -> int:
     """A number that the host has set as ``key`` or the environment as ``name``, from 0 to ``most``."""
     value = SETTINGS.get(key)
     if type(value) is not int:
