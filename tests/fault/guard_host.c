@@ -7,9 +7,6 @@
  * stop-guard, kill-guard, children, fork, stop. Everything is answered with a line. */
 #include <dirent.h>
 #include <fcntl.h>
-#include <linux/audit.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stddef.h>
@@ -19,6 +16,7 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
+#include "confine.h"
 #include "fault/guard_kit.h"
 
 static struct kit k;
@@ -117,16 +115,12 @@ static void *open_everything(void *unused)
 /* What old container profiles do to calls that they do not know. */
 static void refuse_new_calls(void)
 {
-    const int refused[] = {SYS_close_range, SYS_clone3, SYS_epoll_pwait2, SYS_openat2, SYS_faccessat2};
-    enum { N = sizeof refused / sizeof *refused };
-    struct sock_filter f[N + 3];
-    f[0] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
-    for (unsigned i = 0; i < N; i++)
-        f[i + 1] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)refused[i], (unsigned char)(N - i), 0);
-    f[N + 1] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
-    f[N + 2] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM);
-    struct sock_fprog program = {N + 3, f};
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+    static const struct refusal r[] = {{SYS_close_range, EPERM, 0},
+                                       {SYS_clone3, EPERM, 0},
+                                       {SYS_epoll_pwait2, EPERM, 0},
+                                       {SYS_openat2, EPERM, 0},
+                                       {SYS_faccessat2, EPERM, 0}};
+    if (confine_refuse(r, sizeof r / sizeof r[0]) != 0)
         skip("seccomp");
     if (syscall(SYS_close_range, 1000, 1000, 0) == 0 || errno != EPERM)
         skip("seccomp filter has no effect");

@@ -2,14 +2,11 @@
  * What changes the process for good happens in a child. */
 #include "integration/c/kit.h"
 
-#include <linux/audit.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 
-enum { CALLERS = 64, NOBODY = 65534 };
+#include "confine.h"
+
+enum { CALLERS = 64 };
 
 /* ---- many ---- */
 
@@ -169,19 +166,13 @@ static void test_few_descriptors(void **state)
     in_a_child(few_descriptors, "few descriptors");
 }
 
-static int become_nobody(void)
-{
-    return geteuid() != 0 || (setgid(NOBODY) == 0 && setuid(NOBODY) == 0) ? 0 : -1;
-}
-
 static int few_processes(void)
 {
     struct rlimit limit = {1, 1};
     struct kit k = KIT_INIT;
     pit *p = NULL;
     pit_error *e = NULL;
-    NEED(become_nobody() == 0);
-    NEED(access(KIT_WORKER, X_OK) == 0);
+    NEED(confine_user(KIT_WORKER) == 0);
     for (rlim_t n = 1; n < 9; n++) {
         limit.rlim_cur = limit.rlim_max = 8;
         limit.rlim_cur = n;
@@ -211,24 +202,10 @@ static void test_few_processes(void **state)
 
 /* ---- a container's profile ---- */
 
-/* From here on these system calls fail with that number, in this process and all that it starts. */
-static int refuse(const int *calls, size_t n, int error)
-{
-    struct sock_filter code[32];
-    size_t at = 0;
-    code[at++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
-    for (size_t i = 0; i < n; i++) {
-        code[at++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)calls[i], 0, 1);
-        code[at++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned)error);
-    }
-    code[at++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
-    struct sock_fprog program = {(unsigned short)at, code};
-    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0 ? 0 : -1;
-}
-
-static int use_all(void)
+static int use_all(int drive)
 {
     struct kit k = KIT_INIT;
+    k.drive = drive;
     pit *p = NULL;
     pit_error *e = NULL;
     k.workers = 2;
@@ -250,28 +227,70 @@ static int use_all(void)
 
 static int refused_nosys(void)
 {
-    static const int calls[] = {SYS_clone3, SYS_close_range, SYS_epoll_pwait2};
-    NEED(refuse(calls, 3, ENOSYS) == 0);
-    return use_all();
+    static const struct refusal r[] = {{SYS_clone3, ENOSYS, 0}, {SYS_close_range, ENOSYS, 0}, {SYS_epoll_pwait2, ENOSYS, 0}};
+    NEED(confine_refuse(r, 3) == 0);
+    return use_all(PIT_DRIVE_THREAD);
 }
 
 static int refused_perm(void)
 {
-    static const int calls[] = {SYS_close_range, SYS_epoll_pwait2};
-    NEED(refuse(calls, 2, EPERM) == 0);
-    return use_all();
+    static const struct refusal r[] = {{SYS_close_range, EPERM, 0}, {SYS_epoll_pwait2, EPERM, 0}};
+    NEED(confine_refuse(r, 2) == 0);
+    return use_all(PIT_DRIVE_THREAD);
 }
 
-/* There is no doing without pidfds: that must be said, not hung over. */
-static int refused_pidfd(void)
+/* The C library starts no thread then: who drives needs none of ours, and who does not is told. */
+static int refused_threads(void)
 {
-    static const int calls[] = {SYS_pidfd_open};
+    static const struct refusal r[] = {{SYS_clone3, EPERM, 0}};
     struct kit k = KIT_INIT;
     pit *p = NULL;
     pit_error *e = NULL;
-    NEED(refuse(calls, 1, EPERM) == 0);
+    pthread_t t;
+    NEED(confine_refuse(r, 1) == 0);
+    NEED(use_all(PIT_DRIVE_HOST) == 0);
+    if (pthread_create(&t, NULL, call_on, NULL) == 0) /* an older C library, which does without */
+        _exit(0);
+    int rc = kit_open_os(&os_linux, &k, &p, &e);
+    NEED(rc != 0 && p == NULL && kit_typed(rc) && strstr(pit_error_string(e), "thread") != NULL);
+    pit_error_free(e);
+    return 0;
+}
+
+/* There is no doing without pidfds: that must be said, not hung over. */
+static int refused_pidfd(int error)
+{
+    const struct refusal r[] = {{SYS_pidfd_open, error, 0}};
+    struct kit k = KIT_INIT;
+    pit *p = NULL;
+    pit_error *e = NULL;
+    NEED(confine_refuse(r, 1) == 0);
     int rc = kit_open_os(&os_linux, &k, &p, &e);
     NEED(rc != 0 && kit_typed(rc) && strstr(pit_error_string(e), "pidfd_open") != NULL);
+    pit_error_free(e);
+    return 0;
+}
+
+static int pidfd_perm(void)
+{
+    return refused_pidfd(EPERM);
+}
+
+static int pidfd_nosys(void)
+{
+    return refused_pidfd(ENOSYS);
+}
+
+/* Nor without the memory that host and worker share. */
+static int refused_memfd(void)
+{
+    static const struct refusal r[] = {{SYS_memfd_create, EPERM, 0}};
+    struct kit k = KIT_INIT;
+    pit *p = NULL;
+    pit_error *e = NULL;
+    NEED(confine_refuse(r, 1) == 0);
+    int rc = kit_open_os(&os_linux, &k, &p, &e);
+    NEED(rc != 0 && kit_typed(rc) && strstr(pit_error_string(e), "shared memory") != NULL);
     pit_error_free(e);
     return 0;
 }
@@ -281,13 +300,16 @@ static void test_refused_calls(void **state)
     (void)state;
     in_a_child(refused_nosys, "ENOSYS");
     in_a_child(refused_perm, "EPERM");
-    in_a_child(refused_pidfd, "no pidfds");
+    in_a_child(refused_threads, "clone3 EPERM");
+    in_a_child(pidfd_perm, "pidfd_open EPERM");
+    in_a_child(pidfd_nosys, "pidfd_open ENOSYS");
+    in_a_child(refused_memfd, "memfd_create EPERM");
 }
 
 static int unprivileged(void)
 {
-    NEED(become_nobody() == 0);
-    return use_all();
+    NEED(confine_user(KIT_WORKER) == 0);
+    return use_all(PIT_DRIVE_THREAD);
 }
 
 static void test_unprivileged(void **state)
