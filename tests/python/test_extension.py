@@ -277,9 +277,17 @@ def test_a_lane_goes_with_what_it_knows(serve):
     s.close = lambda: None
 
 
-def blocks():
-    gc.collect()
-    return sys.getallocatedblocks()
+def growth(work):
+    """By how many blocks of memory: the least of three, for other threads of this process take some now and then, and a leak does always."""
+
+    def once():
+        gc.collect()
+        before = sys.getallocatedblocks()
+        work()
+        gc.collect()
+        return sys.getallocatedblocks() - before
+
+    return min(once() for _ in range(3))
 
 
 def test_nothing_leaks(serve):
@@ -300,9 +308,7 @@ def test_nothing_leaks(serve):
                 s.answer(0)
 
     work(50)
-    before = blocks()
-    work(150)
-    assert blocks() - before < 100
+    assert growth(lambda: work(150)) < 100
 
 
 def test_the_codec_leaks_nothing():
@@ -326,12 +332,12 @@ def test_the_codec_leaks_nothing():
             except ValueError:
                 pass
 
-    for _ in range(20):
-        work()
-    before = blocks()
-    for _ in range(2000):
-        work()
-    assert blocks() - before < 1000
+    def work_long():
+        for _ in range(2000):
+            work()
+
+    work()
+    assert growth(work_long) < 1000
 
 
 def test_in_a_subinterpreter():

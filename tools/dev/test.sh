@@ -1,14 +1,18 @@
-# ./dev test, fuzz, lint. Every suite prints one line and adds to the two sums of the closing line.
+# ./dev test, fuzz, lint. Every suite prints one line and adds to the sums of the closing line. One runs after the other, each on all CPUs: so
+# a line, and what a failure prints, belongs to one suite.
 passed=0
 failed=0
+skipped=0
 
 # suite LABEL LOG COMMAND...: like step, and counts. The numbers come from what ctest, pytest and our gates say at the end.
 suite() {
-    local log=$logs/$2.log rc=0 good bad
+    local log=$logs/$2.log rc=0 good bad left
     step "$@" || rc=$?
-    read -r good bad < <("$venv/bin/python" tools/dev/count "$log" $rc)
+    read -r good bad left < <("$venv/bin/python" tools/dev/count "$log" $rc)
     passed=$((passed + good))
     failed=$((failed + bad))
+    skipped=$((skipped + left))
+    [ "$left" -eq 0 ] || "$venv/bin/python" tools/dev/count --skipped "$log"
     [ "$bad" -eq 0 ] && return 0
     say "--- the end of $log:"
     tail -n 30 "$log" | sed 's/^/    /'
@@ -27,24 +31,46 @@ placed() {
     if [ "$(cat /proc/sys/vm/mmap_rnd_bits 2>/dev/null || echo 28)" -gt 28 ] && setarch -R true 2>/dev/null; then setarch -R "$@"; else "$@"; fi
 }
 
-run_ctest() { placed ctest --test-dir "$1" --output-on-failure -j "$(cpus)" "${@:2}"; }
+# Most of these wait for a death or a deadline most of the time: twice as many as there are CPUs. What was skipped stands in ctest's own log.
+run_ctest() {
+    local rc=0
+    placed ctest --test-dir "$1" --output-on-failure -j $((2 * $(cpus))) "${@:2}" || rc=$?
+    grep -h '^skipped: ' "$1/Testing/Temporary/LastTest.log" || true
+    return $rc
+}
 
-# run_pytest FOLDER [ARGUMENTS]: all Python tests against what was built there.
+# Shared out by file, for what a file sets up is set up once.
+pytest_options() { echo -q -rs -p no:cacheprovider --dist loadfile -n $(($(cpus) + 1)); }
+
+# run_pytest FOLDER [ARGUMENTS]: all Python tests against what was built there; "${under[@]}" runs them.
+under=()
 run_pytest() {
     local folder=$1
     shift
     [ $# -gt 0 ] || set -- tests
+    # shellcheck disable=SC2046
     SNAKEPIT_BUILD="$PWD/$folder" SNAKEPIT_SOURCE="$PWD" SNAKEPIT_PYTHON="$PWD/$venv/bin/python" PYTHONPATH="$PWD/$folder/python" \
-        placed "$venv/bin/python" -m pytest -q -p no:cacheprovider --timeout=300 "$@"
+        placed "${under[@]}" "$venv/bin/python" -m pytest $(pytest_options) --timeout=300 "$@"
 }
 
 # The extension with sanitizers: only an interpreter that has their library loaded first can import it.
 run_pytest_sanitized() {
     local folder=$1 library=$2
     shift 2
+    # shellcheck disable=SC2046
     SNAKEPIT_BUILD="$PWD/$folder" SNAKEPIT_SOURCE="$PWD" SNAKEPIT_PYTHON="$PWD/$venv/bin/python" PYTHONPATH="$PWD/$folder/python-sanitized" \
         PYTHONMALLOC=malloc ASAN_OPTIONS="${ASAN_OPTIONS:-}:detect_leaks=0" LD_PRELOAD="$(gcc -print-file-name="$library")" \
-        placed "$venv/bin/python" -m pytest -q -p no:cacheprovider --timeout=600 "$@"
+        placed "$venv/bin/python" -m pytest $(pytest_options) --timeout=600 "$@"
+}
+
+# The integration tests of a folder under a profile of tests/integration/c/confined.c. Nobody has no home and may write into no tree.
+run_pytest_confined() {
+    local under=("$1/tests/integration/c/confined" "$2") home rc=0
+    home=$(mktemp -d)
+    chmod 777 "$home"
+    HOME=$home TMPDIR=$home PYTHONDONTWRITEBYTECODE=1 run_pytest "$1" tests/integration || rc=$?
+    rm -rf "$home"
+    return $rc
 }
 
 # test_suites PRESET: everything that runs against one build.
@@ -74,11 +100,30 @@ fuzz_one() {
         ".cache/fuzz/$target" $([ -d "$corpus" ] && echo "$corpus")
 }
 
-fuzz_all() { # SECONDS [TARGET...]
-    local seconds=$1 target
+# fuzz_each SECONDS TARGET...: as many at a time as there are CPUs; each has a log of its own.
+fuzz_each() {
+    local seconds=$1 good=0 bad=0 target
     shift
+    printf '%s\n' "$@" | xargs -P "$(cpus)" -I '{}' bash -c '. tools/dev/common.sh; . tools/dev/test.sh
+        fuzz_one {} '"$seconds"' >"$logs/{}.log" 2>&1; echo $? >"$logs/{}.status"'
+    for target in "$@"; do
+        if [ "$(cat "$logs/$target.status")" = 0 ]; then
+            good=$((good + 1))
+            say "$target: $(sed -n 's/^stat::number_of_executed_units: *//p' "$logs/$target.log") inputs"
+        else
+            bad=$((bad + 1))
+            say "$target: failed ($logs/$target.log)"
+            tail -n 25 "$logs/$target.log"
+        fi
+        rm -f "$logs/$target.status"
+    done
+    say "$good passed, $bad failed"
+    [ $bad -eq 0 ]
+}
+
+fuzz_all() { # SECONDS TARGET...
     build_preset fuzz
-    for target in "$@"; do suite "fuzzing $target for $seconds s" "$target" fuzz_one "$target" "$seconds"; done
+    suite "fuzzing, $1 s for each of $(($# - 1)) targets" fuzz fuzz_each "$@"
 }
 
 verb_fuzz() {
@@ -93,7 +138,7 @@ verb_fuzz() {
 }
 
 closing_line() {
-    say "$passed passed, $failed failed"
+    say "$passed passed, $failed failed, $skipped skipped"
     [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
 }
 
@@ -106,7 +151,7 @@ test_named() {
 }
 
 test_everything() { # quick|all
-    local extent=$1 targets seconds=60
+    local extent=$1 targets profile seconds=60
     build_preset release
     test_suites release
     suite "gates, and bad examples that they must reject" gates "$venv/bin/python" tools/gates --build build
@@ -118,6 +163,9 @@ test_everything() { # quick|all
         test_suites clang
         build_preset tsan
         test_suites tsan
+        for profile in container old_kernel unprivileged; do
+            suite "integration tests, $profile" "integration-$profile" run_pytest_confined build "$profile"
+        done
     fi
     targets=$(fuzz_targets)
     if [ -n "$targets" ]; then
