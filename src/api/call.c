@@ -166,8 +166,7 @@ static void carry(pit *p, struct pool *pool, struct call *c)
         return;
     }
     c->done = done_blocking;
-    bool queued;
-    pit_error *e = pool_submit(pool, c, &queued);
+    pit_error *e = pool_submit(pool, c);
     if (e != NULL) {
         c->outcome = (struct outcome){.rc = pit_error_code(e), .error = e};
         return;
@@ -341,13 +340,10 @@ static pit_error *submit(pit *p, pit_future *f, const char *command, const pit_v
     if (e != NULL)
         return e;
     f->call.done = future_done;
-    bool queued;
-    e = pool_submit(f->pool, &f->call, &queued);
+    e = pool_submit(f->pool, &f->call);
     if (e != NULL && f->call.observed) {
         f->call.outcome = (struct outcome){.rc = pit_error_code(e), .error = error_ref(e)};
         report_call(f->pool, &f->call);
-    } else if (queued && f->call.observed) {
-        report_queued(f->pool, &f->call);
     }
     return e;
 }

@@ -133,9 +133,8 @@ static void refill(struct pool *p, struct lane *l)
     }
 }
 
-pit_error *pool_submit(struct pool *p, struct call *c, bool *ret_queued)
+pit_error *pool_submit(struct pool *p, struct call *c)
 {
-    *ret_queued = false;
     pool_lock(p);
     c->state = CALL_NEW;
     p->requests++;
@@ -152,7 +151,6 @@ pit_error *pool_submit(struct pool *p, struct call *c, bool *ret_queued)
                 p->set.name);
         } else if ((e = sched_enqueue(p, c)) == NULL) {
             async_expire_at(p, c, c->queue_deadline_ns);
-            *ret_queued = true;
         }
     }
     if (e != NULL) {
@@ -227,6 +225,8 @@ static void withdraw(struct pool *p, struct call *c)
 void async_complete(struct pool *p, struct call *c, struct outcome o, struct list *done)
 {
     wheel_stop(&p->expiry, &c->expiry);
+    if (c->untold != 0) /* report_call tells of it first */
+        list_remove(&c->untold_node);
     if (o.error != NULL)
         error_correlation(o.error, pool_correlation(p, c));
     sched_finish(p, c, o);
@@ -603,8 +603,27 @@ void lane_init_hooks(struct lane *l)
     l->attend.fn = on_attend;
 }
 
+static void on_tell(struct loop_work *w)
+{
+    struct pool *p = LIST_ENTRY(w, struct pool, tell_work);
+    for (;;) {
+        struct call_way way;
+        pool_lock(p);
+        struct list *node = list_pop_front(&p->untold);
+        struct call *c = node != NULL ? LIST_ENTRY(node, struct call, untold_node) : NULL;
+        if (c != NULL)
+            sched_take_way(c, &way);
+        pool_unlock(p);
+        if (c == NULL)
+            return;
+        report_way(p, c, &way); /* it lives: its end is told on this thread */
+    }
+}
+
 void async_init(struct pool *p)
 {
+    list_init(&p->untold);
+    p->tell_work.fn = on_tell;
     p->expiry_due_ns = UINT64_MAX;
     p->expiry_timer.fn = on_expiry;
     p->look_at_expiry.fn = on_look_at_expiry;

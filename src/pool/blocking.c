@@ -141,6 +141,7 @@ static enum step step_on_lane(struct pool *p, struct call *c, struct channel_fra
 {
     struct channel *ch = c->lane->channel;
     bool ended = __atomic_load_n(&c->lane->dead, __ATOMIC_SEQ_CST); /* before looking for answers: they come first */
+    size_t had = c->sent;
     int rc = 0;
     if (c->sent < c->frame.len)
         rc = ch->ops->send(ch, c->frame.data, c->frame.len, &c->sent);
@@ -153,7 +154,8 @@ static enum step step_on_lane(struct pool *p, struct call *c, struct channel_fra
         return take_frame(p, c, in);
     if (ended)
         return judge_death(p, c) ? STEP_DONE : STEP_AGAIN;
-    if (rc == CHANNEL_AGAIN && woken && worker_is_ending(c->lane->worker)) /* so does the kernel ring when it dies */
+    bool in_vain = rc == CHANNEL_AGAIN && woken && c->sent == had;
+    if (in_vain && worker_is_ending(c->lane->worker)) /* so does the kernel ring when it dies */
         rc = PIT_E_WORKER_LOST;
     if (rc == CHANNEL_AGAIN)
         return full ? STEP_ROOM : STEP_FRAME;
@@ -173,8 +175,9 @@ static void wait_for(struct pool *p, struct call *c, enum step what, uint64_t de
         call_sleep(c, p->env->os, deadline_ns);
 }
 
-/* Rides the lane until the call has its outcome: true; or is back in the queue. */
-static bool ride(struct pool *p, struct call *c)
+/* Rides the lane until the call has its outcome: true; or is back in the queue. Its way is told when the frame is out: the worker works
+ * meanwhile. */
+static bool ride(struct pool *p, struct call *c, struct call_way *way)
 {
     struct channel_frame in;
     enum step what;
@@ -182,6 +185,8 @@ static bool ride(struct pool *p, struct call *c)
     for (bool waited = false, woken = false;; waited = true) {
         __atomic_store_n(&c->wake, 0, __ATOMIC_SEQ_CST);
         what = step_on_lane(p, c, &in, woken);
+        if (way->steps != 0)
+            report_way(p, c, way);
         if (what == STEP_DONE || what == STEP_AGAIN)
             break;
         if (waited && c->deadline_ns != UINT64_MAX && pool_now(p) >= c->deadline_ns) {
@@ -197,9 +202,15 @@ static bool ride(struct pool *p, struct call *c)
 }
 
 /* Waits in the queue until the call has its outcome: true; or a lane. */
-static bool wait_for_lane(struct pool *p, struct call *c)
+static bool wait_for_lane(struct pool *p, struct call *c, struct call_way *way)
 {
     pool_lock(p);
+    sched_take_way(c, way);
+    if (way->steps != 0) {
+        pool_unlock(p);
+        report_way(p, c, way);
+        pool_lock(p);
+    }
     while (c->state == CALL_QUEUED) {
         c->notified = false;
         if (sched_try(p, c))
@@ -215,6 +226,7 @@ static bool wait_for_lane(struct pool *p, struct call *c)
         pool_lock(p);
     }
     bool done = c->state == CALL_DONE;
+    sched_take_way(c, way);
     pool_unlock(p);
     return done;
 }
@@ -245,11 +257,13 @@ void pool_call(struct pool *p, struct call *c)
     if (e != NULL)
         sched_finish(p, c, failed(e));
     bool queued = c->state == CALL_QUEUED, done = c->state == CALL_DONE;
+    struct call_way way;
+    way.steps = 0;
+    if (!queued)
+        sched_take_way(c, &way);
     pool_unlock(p);
-    if (queued && c->observed)
-        report_queued(p, c);
     while (!done) {
-        done = queued ? wait_for_lane(p, c) : ride(p, c);
+        done = queued ? wait_for_lane(p, c, &way) : ride(p, c, &way);
         queued = !queued;
     }
     if (__atomic_load_n(&p->ending, __ATOMIC_ACQUIRE))

@@ -81,6 +81,7 @@ struct pool {
     struct wheel expiry;    /* calls that the loop carries */
     uint64_t expiry_due_ns; /* when the loop looks next; UINT64_MAX: not at all */
     struct commands commands;
+    struct list untold; /* calls that the loop carries, with steps to tell of */
     struct slot *slots;
     size_t active;          /* calls that have entered and not left */
     pit_error *start_error; /* the last start that failed; owned */
@@ -89,7 +90,7 @@ struct pool {
     double avg_queue_ms, max_queue_ms;
     /* loop thread */
     struct loop_timer expiry_timer, batch_timer;
-    struct loop_work look_at_expiry, kill_work;
+    struct loop_work look_at_expiry, kill_work, tell_work;
     unsigned started; /* slots of the first batches */
     uint64_t opened_ns;
 };
@@ -113,7 +114,7 @@ unsigned pool_ready_workers(struct pool *p); /* any thread */
 /* Carries a call to its outcome on this thread. Blocks. */
 void pool_call(struct pool *p, struct call *c);
 /* Takes a call that the loop carries on: c->done runs when it has its outcome. An error (owned): refused, done does not run. */
-pit_error *pool_submit(struct pool *p, struct call *c, bool *ret_queued);
+pit_error *pool_submit(struct pool *p, struct call *c);
 void pool_cancel(struct pool *p, struct call *c, const char *reason);
 
 /* ---- the loop's part ---- */

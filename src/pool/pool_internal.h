@@ -23,6 +23,15 @@ static inline void pool_unlock(struct pool *p)
     poollock_release(&p->lock);
 }
 
+/* What is to be told of a call's way, as it was when it was asked for; steps 0: nothing. */
+struct call_way {
+    unsigned steps; /* CALL_ENQUEUED ... */
+    bool was_queued;
+    uint64_t queue_ns, call_id;
+    size_t queue_depth;
+    char worker_id[WORKER_ID];
+};
+
 /* ---- scheduler.c ---- */
 pit_error *sched_admit(struct pool *p, struct call *c); /* lock: may it enter at all? */
 struct lane *sched_take(struct pool *p);                /* lock: the most recently used idle lane, out of the list; or NULL */
@@ -36,6 +45,7 @@ void sched_release(struct pool *p, struct lane *l);                  /* lock: th
 void sched_free_lane(struct pool *p, struct lane *l);                /* lock: a new lane, or one that comes back */
 void sched_finish(struct pool *p, struct call *c, struct outcome o); /* lock: the outcome, and the counters */
 void sched_wake(struct pool *p, struct call *c);                     /* lock: the waiting thread looks again */
+void sched_take_way(struct call *c, struct call_way *ret); /* lock, or the call has its outcome; who takes it tells it */
 void sched_condemn(struct pool *p, struct worker *w, int code, const char *text); /* lock: any thread: the loop kills it */
 void sched_lost(struct pool *p, struct worker *w);      /* lock: any thread: its channel has ended, the loop sees to it */
 void sched_watch(struct worker *w, uint32_t events);    /* lock: of its control socket */
@@ -56,7 +66,7 @@ void lane_init_hooks(struct lane *l);
 pit_error *expired_error(struct pool *p, struct call *c, bool in_queue);
 void report_call(struct pool *p, struct call *c); /* no lock: call.stop and its like */
 void report_start(struct pool *p, struct call *c);
-void report_queued(struct pool *p, struct call *c);
+void report_way(struct pool *p, struct call *c, struct call_way *way); /* no lock; then there is nothing left to tell */
 void report_cancelled(struct pool *p, struct call *c, int rung, const char *reason); /* no lock */
 const char *pool_correlation(struct pool *p, struct call *c);
 

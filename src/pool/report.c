@@ -101,29 +101,51 @@ static void report_stop(struct pool *p, struct call *c, const struct event_commo
     }
 }
 
-static void report_queue(struct pool *p, struct call *c, const struct event_common *common)
+static void report_steps(struct pool *p, const struct call *c, const struct call_way *way, struct event_common *common)
+{
+    const char *texts[] = {c->command, priority_names[c->priority]};
+    const double queue[] = {(double)way->queue_depth, (double)way->queue_ns / 1e6};
+    if ((way->steps & CALL_ENQUEUED) != 0)
+        telemetry_emit(p->env->telemetry, EVENT_POOL_QUEUE_ENQUEUED, common, queue, texts);
+    common->worker_id = way->worker_id;
+    common->call_id = way->call_id;
+    if ((way->steps & CALL_DEQUEUED) != 0)
+        telemetry_emit(p->env->telemetry, EVENT_POOL_QUEUE_DEQUEUED, common, queue, texts);
+    if ((way->steps & CALL_DISPATCHED) != 0) {
+        const char *dispatched[] = {c->command, way->was_queued ? "true" : "false"};
+        telemetry_emit(p->env->telemetry, EVENT_POOL_CALL_DISPATCHED, common, &queue[1], dispatched);
+    }
+}
+
+void report_way(struct pool *p, struct call *c, struct call_way *way)
+{
+    if (way->steps == 0)
+        return;
+    /* what may change meanwhile is read from *way only */
+    struct event_common common = {.pool = p->set.name, .session_id = c->session_id, .correlation_id = c->correlation_id};
+    report_steps(p, c, way, &common);
+    way->steps = 0;
+}
+
+static void report_queue_timeout(struct pool *p, struct call *c, const struct event_common *common)
 {
     const char *texts[] = {c->command, priority_names[c->priority]};
     const double numbers[] = {(double)c->queue_depth, (double)c->queue_ns / 1e6};
     bool expired = c->outcome.rc == PIT_E_QUEUE_TIMEOUT || (c->outcome.rc == PIT_E_DEADLINE_EXCEEDED && c->sent_ns == 0);
-    telemetry_emit(p->env->telemetry, expired ? EVENT_POOL_QUEUE_TIMEOUT : EVENT_POOL_QUEUE_DEQUEUED, common, numbers, texts);
-}
-
-void report_queued(struct pool *p, struct call *c)
-{
-    struct event_common common = common_of(p, c, NULL);
-    const char *texts[] = {c->command, priority_names[c->priority]};
-    const double numbers[] = {(double)c->queue_depth};
-    telemetry_emit(p->env->telemetry, EVENT_POOL_QUEUE_ENQUEUED, &common, numbers, texts);
+    if (expired)
+        telemetry_emit(p->env->telemetry, EVENT_POOL_QUEUE_TIMEOUT, common, numbers, texts);
 }
 
 void report_call(struct pool *p, struct call *c)
 {
     const char *code = pit_error_code_name(c->outcome.rc);
+    struct call_way way;
+    sched_take_way(c, &way);
+    report_way(p, c, &way);
     struct event_common common = common_of(p, c, c->sent_ns != 0 ? c->worker_id : NULL);
     double ms = (double)(pool_now(p) - c->entered_ns) / 1e6;
     if (c->was_queued)
-        report_queue(p, c, &common);
+        report_queue_timeout(p, c, &common);
     if (c->outcome.rc == PIT_E_POOL_SATURATED) {
         const double numbers[] = {(double)p->set.max_queue_size, (double)p->set.max_queue_size};
         pit_stats now = PIT_STATS_INIT;
@@ -133,11 +155,6 @@ void report_call(struct pool *p, struct call *c)
         snprintf(busy, sizeof busy, "%u", (unsigned)now.busy);
         const char *texts[] = {available, busy};
         telemetry_emit(p->env->telemetry, EVENT_POOL_SATURATED, &common, numbers, texts);
-    }
-    if (c->sent_ns != 0) {
-        const double numbers[] = {(double)c->queue_ns / 1e6};
-        const char *texts[] = {c->command, c->was_queued ? "true" : "false"};
-        telemetry_emit(p->env->telemetry, EVENT_POOL_CALL_DISPATCHED, &common, numbers, texts);
     }
     report_stop(p, c, &common, ms, code);
     bool aborted = c->outcome.rc == PIT_E_CANCELLED || c->outcome.rc == PIT_E_SHUTTING_DOWN;

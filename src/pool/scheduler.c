@@ -54,8 +54,39 @@ static void worker_idle(struct worker *w)
         worker_move(w, PIT_WORKER_READY);
 }
 
+/* The thread of a blocking call tells of it by itself; of the others the loop, which also tells of their end: so the order is kept. */
+static void note_steps(struct pool *p, struct call *c, unsigned steps)
+{
+    const struct telemetry *t = p->env->telemetry;
+    bool listed = c->untold != 0;
+    if ((steps & CALL_ENQUEUED) != 0 && telemetry_wants(t, EVENT_POOL_QUEUE_ENQUEUED))
+        c->untold |= CALL_ENQUEUED;
+    if ((steps & CALL_DEQUEUED) != 0 && telemetry_wants(t, EVENT_POOL_QUEUE_DEQUEUED))
+        c->untold |= CALL_DEQUEUED;
+    if ((steps & CALL_DISPATCHED) != 0 && telemetry_wants(t, EVENT_POOL_CALL_DISPATCHED))
+        c->untold |= CALL_DISPATCHED;
+    if (c->waited_for || listed || c->untold == 0)
+        return;
+    list_push_back(&p->untold, &c->untold_node);
+    loop_post(p->env->loop, &p->tell_work);
+}
+
+void sched_take_way(struct call *c, struct call_way *ret)
+{
+    ret->steps = c->untold;
+    if (ret->steps == 0)
+        return;
+    c->untold = 0;
+    ret->was_queued = c->was_queued;
+    ret->queue_ns = c->queue_ns;
+    ret->queue_depth = c->queue_depth;
+    ret->call_id = c->sequence;
+    memcpy(ret->worker_id, c->worker_id, sizeof ret->worker_id);
+}
+
 void sched_assign(struct pool *p, struct lane *l, struct call *c, int owner)
 {
+    unsigned steps = CALL_DISPATCHED | (c->state == CALL_QUEUED ? (unsigned)CALL_DEQUEUED : 0);
     if (l->owner == LANE_IDLE)
         worker_busy(l->worker);
     if (l->owner == LANE_LOOP && owner != LANE_LOOP)
@@ -73,9 +104,11 @@ void sched_assign(struct pool *p, struct lane *l, struct call *c, int owner)
     c->sent_ns = c->was_queued ? pool_now(p) : c->entered_ns;
     c->lane = l;
     c->prefix = l->worker->prefix;
-    if (c->observed)
-        memcpy(c->worker_id, l->worker->id, sizeof c->worker_id);
     call_seal(c, lane_push(l, c), c->sent_ns);
+    if (!c->observed)
+        return;
+    memcpy(c->worker_id, l->worker->id, sizeof c->worker_id);
+    note_steps(p, c, steps);
 }
 
 pit_error *sched_enqueue(struct pool *p, struct call *c)
@@ -95,6 +128,8 @@ pit_error *sched_enqueue(struct pool *p, struct call *c)
     queue_push(&p->queue, c);
     c->queue_depth = p->queue.depth;
     p->queued_total++;
+    if (c->observed)
+        note_steps(p, c, CALL_ENQUEUED);
     return NULL;
 }
 
@@ -118,6 +153,9 @@ void sched_requeue(struct pool *p, struct call *c)
     c->queued_ns = pool_now(p);
     call_move(c, CALL_QUEUED);
     queue_push_front(&p->queue, c);
+    c->queue_depth = p->queue.depth;
+    if (c->observed)
+        note_steps(p, c, CALL_ENQUEUED);
 }
 
 void sched_wake(struct pool *p, struct call *c)

@@ -38,6 +38,9 @@ enum call_state {
         CALL_STATE_COUNT
 };
 
+/* Steps of an observed call's way that an event tells of. */
+enum { CALL_ENQUEUED = 1, CALL_DEQUEUED = 2, CALL_DISPATCHED = 4 };
+
 enum { WORKER_ID = 96, CALL_INLINE = 512, CALL_ID = 28 /* "sp-" + 24 hex digits + NUL */ };
 
 struct outcome {
@@ -69,6 +72,8 @@ struct call {
     bool notified; /* woken to try for a lane, has not run since */
     bool was_queued;
     size_t queue_depth; /* of the queue when it entered, itself included */
+    unsigned untold;    /* CALL_ENQUEUED ...: taken since they were last told of */
+    struct list untold_node;
     struct outcome outcome;
     size_t bytes_out;
     uint64_t serialize_ns, python_ns, deserialize_ns; /* of observed calls */
