@@ -329,7 +329,7 @@ int value_encode_other(struct writer *w, PyObject *obj, int depth)
         return put_complex(w, obj);
     if (PyMemoryView_Check(obj))
         return put_view(w, obj);
-    bool own = PySet_CheckExact(obj) || PyFrozenSet_CheckExact(obj) || PyByteArray_CheckExact(obj);
+    bool own = Py_TYPE(obj) == &PySet_Type || PyFrozenSet_CheckExact(obj) || PyByteArray_CheckExact(obj);
     int has = own ? 0 : has_codec(w, obj);
     if (has < 0)
         return -1;
