@@ -44,7 +44,7 @@ def extensions() -> list[Extension]:
             depends=sorted(glob("src/*.h")),
             include_dirs=["src", join(folder, "src"), join(folder, "include")],
             define_macros=[("_GNU_SOURCE", None), ("NDEBUG", None)],
-            extra_compile_args=["-std=gnu17", "-O2", "-g0", "-fvisibility=hidden"],
+            extra_compile_args=["-std=gnu17", "-O2", "-g0", "-fvisibility=hidden", "-Werror=implicit-function-declaration"],
             optional=True,
         )
     ]
