@@ -3,7 +3,7 @@
 # Components (and packages, cmake/Packages.cmake):
 #   runtime   libsnakepit.so.0, the guard            python    snakepit_bridge with its extension
 #   devel     header, libsnakepit.so, .a, pkg-config file, CMake package, man pages 3
-#   program   snakepit, completions, man page 1      licence   licence, changes
+#   program   snakepit, completions, man page 1
 include(CMakePackageConfigHelpers)
 set(private_dir "${CMAKE_INSTALL_LIBDIR}/snakepit")
 
@@ -64,10 +64,10 @@ if(TARGET snakepit_python)
     install(DIRECTORY "${CMAKE_BINARY_DIR}/python/snakepit_bridge" DESTINATION "${python_dir}" COMPONENT python
         PATTERN "__pycache__" EXCLUDE PATTERN "*.tmp" EXCLUDE)
     # Whoever runs the workers cannot write there, and without the compiled files every start of a worker compiles anew.
-    install(CODE "if(NOT SNAKEPIT_NO_PYC)
-    set(folder \"\${CMAKE_INSTALL_PREFIX}/${python_dir}/snakepit_bridge\")
-    execute_process(COMMAND \"${SNAKEPIT_PYTHON}\" -m compileall -q -d \"\${folder}\" \"\$ENV{DESTDIR}\${folder}\" COMMAND_ERROR_IS_FATAL ANY)
-endif()" COMPONENT python)
+    if(NOT SNAKEPIT_DEBIAN) # there py3compile does it on the machine itself
+        install(CODE "set(folder \"\${CMAKE_INSTALL_PREFIX}/${python_dir}/snakepit_bridge\")
+execute_process(COMMAND \"${SNAKEPIT_PYTHON}\" -m compileall -q -d \"\${folder}\" \"\$ENV{DESTDIR}\${folder}\" COMMAND_ERROR_IS_FATAL ANY)" COMPONENT python)
+    endif()
     if(SNAKEPIT_PYTHON_SITE)
         # The library looks beside itself: there it finds the package by a link.
         file(RELATIVE_PATH to_site "${CMAKE_INSTALL_FULL_LIBDIR}/snakepit/python" "${CMAKE_INSTALL_PREFIX}/${SNAKEPIT_PYTHON_SITE}")
@@ -77,4 +77,6 @@ file(CREATE_LINK \"${to_site}/snakepit_bridge\" \"\${folder}/snakepit_bridge\" S
     endif()
 endif()
 
-install(FILES "${CMAKE_SOURCE_DIR}/LICENSE" "${CMAKE_SOURCE_DIR}/CHANGELOG.md" DESTINATION "${CMAKE_INSTALL_DOCDIR}" COMPONENT licence)
+if(NOT SNAKEPIT_DEBIAN)
+    install(FILES "${CMAKE_SOURCE_DIR}/LICENSE" "${CMAKE_SOURCE_DIR}/CHANGELOG.md" DESTINATION "${CMAKE_INSTALL_DOCDIR}" COMPONENT licence)
+endif()

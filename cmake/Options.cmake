@@ -6,6 +6,7 @@ option(SNAKEPIT_WERROR "Warnings are errors" ON)
 option(SNAKEPIT_EXAMPLES "Build the examples" ON)
 option(SNAKEPIT_BENCH "Build the bench" ON)
 # For those who make packages:
+option(SNAKEPIT_DEBIAN "Install as a Debian package does: with prefix /usr, for the system's Python" OFF)
 set(SNAKEPIT_PYTHON_SITE "" CACHE STRING "Folder below the prefix for snakepit_bridge, as lib/python3/dist-packages; empty: a private one beside the library")
 set(SNAKEPIT_ZSH_FOLDER "site-functions" CACHE STRING "Folder below share/zsh for the completion; Debian's is vendor-completions")
 
@@ -14,6 +15,13 @@ if(EXISTS "${CMAKE_SOURCE_DIR}/.venv/bin/python")
     set(default_python "${CMAKE_SOURCE_DIR}/.venv/bin/python")
 endif()
 set(SNAKEPIT_PYTHON "${default_python}" CACHE STRING "The interpreter for which the extension is built and with which the tests run")
+
+if(SNAKEPIT_DEBIAN)
+    set(SNAKEPIT_PYTHON_SITE "lib/python3/dist-packages")
+    set(SNAKEPIT_ZSH_FOLDER "vendor-completions")
+    add_compile_options(-fstack-protector-strong -D_FORTIFY_SOURCE=2 "-ffile-prefix-map=${CMAKE_SOURCE_DIR}/=")
+    add_link_options(LINKER:-z,relro LINKER:-z,now)
+endif()
 
 if(NOT CMAKE_BUILD_TYPE)
     set(CMAKE_BUILD_TYPE Release CACHE STRING "" FORCE)

@@ -1,0 +1,11 @@
+# Compresses the manual pages below ${folder}, and points links at what is compressed.
+file(GLOB_RECURSE pages LIST_DIRECTORIES false "${folder}/*.[0-9]")
+foreach(page ${pages})
+    if(IS_SYMLINK "${page}")
+        file(READ_SYMLINK "${page}" target)
+        file(REMOVE "${page}")
+        file(CREATE_LINK "${target}.gz" "${page}.gz" SYMBOLIC)
+    else()
+        execute_process(COMMAND gzip -9nf "${page}" COMMAND_ERROR_IS_FATAL ANY)
+    endif()
+endforeach()
