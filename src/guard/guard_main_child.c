@@ -12,6 +12,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/dirents.h"
 #include "guard/guard_main.h"
 
 enum { REPORT_FD = 5 }; /* the first above those that the program gets */
@@ -37,24 +38,12 @@ void close_from(int from)
             close(fd);
         return;
     }
-    struct entry {
-        uint64_t ino;
-        int64_t off;
-        unsigned short reclen;
-        unsigned char type;
-        char name[];
-    };
-    _Alignas(struct entry) char block[2048];
+    DIRENTS_BLOCK(block, 2048);
     long n;
-    while ((n = syscall(SYS_getdents64, dir, block, sizeof block)) > 0) {
-        for (long at = 0; at < n;) {
-            const struct entry *e = (const void *)(block + at);
-            at += e->reclen;
-            int fd = atoi(e->name);
-            if (fd >= from && fd != dir && e->name[0] != '.')
-                close(fd);
-        }
-    }
+    while ((n = syscall(SYS_getdents64, dir, block, sizeof block)) > 0)
+        for (long at = 0, fd; (fd = dirents_next(block, n, &at)) >= 0;)
+            if (fd >= from && fd != dir)
+                close((int)fd);
     close(dir);
 }
 

@@ -12,13 +12,13 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "base/dirents.h"
 #include "base/envscan.h"
 #include "guard/guard_main.h"
 
@@ -141,28 +141,16 @@ static pid_t parent_of(pid_t pid)
 /* Kernels without CONFIG_PROC_CHILDREN: every process is asked for its parent. */
 static void judge_by_parent(struct guard *g)
 {
-    struct entry {
-        uint64_t ino;
-        int64_t off;
-        unsigned short reclen;
-        unsigned char type;
-        char name[];
-    };
-    static _Alignas(struct entry) char block[8192];
+    static DIRENTS_BLOCK(block, 8192);
     int dir = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     g->blind = dir < 0;
     if (g->blind)
         return;
     long n;
-    while ((n = syscall(SYS_getdents64, dir, block, sizeof block)) > 0) {
-        for (long at = 0; at < n;) {
-            const struct entry *e = (const void *)(block + at);
-            at += e->reclen;
-            pid_t pid = (pid_t)atoi(e->name);
-            if (pid > 1 && parent_of(pid) == g->pid)
-                judge(g, pid);
-        }
-    }
+    while ((n = syscall(SYS_getdents64, dir, block, sizeof block)) > 0)
+        for (long at = 0, pid; (pid = dirents_next(block, n, &at)) >= 0;)
+            if (pid > 1 && parent_of((pid_t)pid) == g->pid)
+                judge(g, (pid_t)pid);
     close(dir);
 }
 

@@ -16,6 +16,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/dirents.h"
 #include "base/envscan.h"
 #include "os/linux.h"
 
@@ -116,33 +117,21 @@ static bool kill_if(pid_t pid, struct envscan_entry *wanted, const char *value)
     return ours;
 }
 
-struct dirent_head { /* linux_dirent64 */
-    uint64_t ino;
-    int64_t off;
-    unsigned short reclen;
-    unsigned char type;
-    char name[];
-};
-
-/* One pass over all processes. getdents instead of opendir: nothing is allocated. */
+/* One pass over all processes. */
 static int scan_once(int proc, struct envscan_entry *wanted, const char *value)
 {
     int count = 0;
     pid_t self = getpid();
-    _Alignas(struct dirent_head) char block[8192];
+    DIRENTS_BLOCK(block, 8192);
     for (;;) {
         long n = syscall(SYS_getdents64, proc, block, sizeof block);
         if (n < 0)
             return -errno;
         if (n == 0)
             return count;
-        for (long at = 0; at < n;) {
-            const struct dirent_head *d = (const void *)(block + at);
-            at += d->reclen;
-            long pid = strtol(d->name, NULL, 10);
+        for (long at = 0, pid; (pid = dirents_next(block, n, &at)) >= 0;)
             if (pid > 1 && pid != self)
                 count += kill_if((pid_t)pid, wanted, value);
-        }
     }
 }
 
