@@ -208,10 +208,8 @@ int pit_close(pit *p)
 {
     if (p == NULL)
         return 0;
-    if (*p->canary == 0) {
-        host_abandon(p->host);
+    if (*p->canary == 0) /* a forked child: another thread may have been in the middle of anything, so all of it is leaked */
         return 0;
-    }
     int rc = pit_shutdown(p);
     if (rc != 0)
         return rc;

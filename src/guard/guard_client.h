@@ -58,10 +58,5 @@ pid_t guard_pid(const struct guard_client *g);
 /* Ends the guard and everything it has: asks, waits until it is gone or the deadline, kills it. The number of processes that were
  * still alive then. Blocks. */
 int guard_destroy(struct guard_client *g, uint64_t deadline_ns);
-/* In a forked child of the host: closes nothing, touches no process. */
-void guard_abandon(struct guard_client *g);
-/* After a guard was lost: SIGKILLs every process of this uid whose environment has SNAKEPIT_RUN_ID=run_id (pid held by a pidfd,
- * environment read afterwards) and reaps those that are ours. Count. */
-int guard_sweep(const struct os_ops *os, const char *run_id);
 
 #endif

@@ -282,25 +282,3 @@ int guard_destroy(struct guard_client *g, uint64_t deadline_ns)
     free_client(g);
     return alive;
 }
-
-void guard_abandon(struct guard_client *g)
-{
-    if (g == NULL)
-        return;
-    struct list *lists[] = {&g->queued, &g->asked, &g->running};
-    for (int i = 0; i < 3; i++)
-        for (struct list *n; (n = list_pop_front(lists[i])) != NULL;)
-            mem_free(LIST_ENTRY(n, struct guard_proc, node));
-    mem_free(g->run_entry);
-    mem_free(g);
-}
-
-int guard_sweep(const struct os_ops *os, const char *run_id)
-{
-    char *entry = run_entry(run_id);
-    if (entry == NULL)
-        return 0;
-    int n = os->kill_by_env(entry);
-    mem_free(entry);
-    return n > 0 ? n : 0;
-}

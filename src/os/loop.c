@@ -252,8 +252,3 @@ bool loop_is_current(struct loop *l)
 {
     return atomic_load(&l->running) && atomic_load_explicit(&l->runner, memory_order_relaxed) == pthread_self();
 }
-
-uint64_t loop_now(struct loop *l)
-{
-    return l->now;
-}

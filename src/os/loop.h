@@ -61,6 +61,5 @@ void loop_set_hooks(struct loop *l, bool (*before_sleep)(void *user), void (*aft
 int loop_fd(struct loop *l);            /* the epoll descriptor: readable when there is work other than timers */
 uint64_t loop_next_due(struct loop *l); /* of the earliest timer, UINT64_MAX without */
 bool loop_is_current(struct loop *l);   /* is this thread inside loop_run_once()? */
-uint64_t loop_now(struct loop *l);      /* the time of this turn */
 
 #endif

@@ -94,6 +94,17 @@ bool host_wait(struct host *h, const uint32_t *word, uint32_t seen, uint64_t dea
     return changed;
 }
 
+bool host_wait_until(struct host *h, bool (*holds)(void *arg), void *arg, uint64_t deadline_ns)
+{
+    for (;;) {
+        uint32_t seen = __atomic_load_n(&h->change, __ATOMIC_SEQ_CST);
+        if (holds(arg))
+            return true;
+        if (!host_wait(h, &h->change, seen, deadline_ns))
+            return holds(arg);
+    }
+}
+
 bool host_wait_call(struct host *h, struct call *c, uint64_t deadline_ns)
 {
     __atomic_add_fetch(&c->sleepers, 1, __ATOMIC_SEQ_CST);
@@ -286,7 +297,7 @@ static void on_guard_timer(struct loop_timer *t)
 
 /* ---- making ---- */
 
-static void free_settings(struct host_settings *s)
+void host_settings_free(struct host_settings *s)
 {
     mem_free(s->guard_path);
     mem_free(s->package_path);
@@ -296,11 +307,6 @@ static void free_settings(struct host_settings *s)
     mem_free(s->virtual_env);
     mem_free_strv(s->environ);
     *s = (struct host_settings){0};
-}
-
-void host_settings_free(struct host_settings *s)
-{
-    free_settings(s);
 }
 
 static int make_ids(struct host *h)
@@ -329,7 +335,7 @@ static void free_host(struct host *h)
     loop_destroy(h->loop);
     pthread_mutex_destroy(&h->lock);
     pthread_mutex_destroy(&h->drive_lock);
-    free_settings(&h->set);
+    host_settings_free(&h->set);
     mem_free(h);
 }
 
@@ -343,7 +349,7 @@ static struct host *alloc_host(const struct os_ops *os, struct host_settings *se
 {
     struct host *h = mem_zalloc(sizeof *h);
     if (h == NULL) {
-        free_settings(set);
+        host_settings_free(set);
         return NULL;
     }
     h->os = os;
@@ -410,8 +416,9 @@ pit_error *host_create(const struct os_ops *os, struct host_settings *set, const
 
 /* ---- ending ---- */
 
-static bool all_idle(struct host *h)
+static bool all_idle(void *arg)
 {
+    struct host *h = arg;
     bool idle = true;
     pthread_mutex_lock(&h->lock);
     LIST_EACH(node, &h->pools)
@@ -420,25 +427,15 @@ static bool all_idle(struct host *h)
     return idle;
 }
 
-static bool all_gone(struct host *h)
+static bool all_gone(void *arg)
 {
+    struct host *h = arg;
     bool gone = true;
     pthread_mutex_lock(&h->lock);
     LIST_EACH(node, &h->pools)
     gone = !pool_has_workers(LIST_ENTRY(node, struct pool, node)) && gone;
     pthread_mutex_unlock(&h->lock);
     return gone;
-}
-
-static bool wait_until(struct host *h, bool (*holds)(struct host *), uint64_t deadline_ns)
-{
-    for (;;) {
-        uint32_t seen = __atomic_load_n(&h->change, __ATOMIC_SEQ_CST);
-        if (holds(h))
-            return true;
-        if (!host_wait(h, &h->change, seen, deadline_ns))
-            return holds(h);
-    }
 }
 
 static void end_all_calls(struct host *h, void *arg)
@@ -473,10 +470,10 @@ void host_shutdown(struct host *h)
     __atomic_store_n(&h->close_deadline_ns, deadline, __ATOMIC_RELAXED); /* pit_close has its own time after a pit_shutdown */
     host_run(h, shut_all, NULL);
     uint64_t reserve = deadline == UINT64_MAX ? UINT64_MAX : deadline - KILL_RESERVE_MS * MS;
-    if (wait_until(h, all_idle, earlier(host_deadline(h, h->set.drain_timeout_ms), reserve)))
+    if (host_wait_until(h, all_idle, h, earlier(host_deadline(h, h->set.drain_timeout_ms), reserve)))
         return;
     host_run(h, end_all_calls, NULL);
-    wait_until(h, all_idle, host_deadline(h, KILL_RESERVE_MS / 2));
+    host_wait_until(h, all_idle, h, host_deadline(h, KILL_RESERVE_MS / 2));
 }
 
 static void report_cleanup(struct host *h, enum event_id id, uint64_t began_ns, double count)
@@ -495,9 +492,9 @@ int host_destroy(struct host *h)
         kill_at = kill_at > began + KILL_RESERVE_MS * MS ? kill_at - KILL_RESERVE_MS * MS : began;
     telemetry_emit(h->telemetry, EVENT_CLEANUP_START, NULL, (const double[]){0}, (const char *const[]){h->run_id});
     host_run(h, stop_all, NULL);
-    if (!wait_until(h, all_gone, kill_at)) {
+    if (!host_wait_until(h, all_gone, h, kill_at)) {
         host_run(h, stop_all, h);
-        wait_until(h, all_gone, host_deadline(h, KILL_RESERVE_MS / 2));
+        host_wait_until(h, all_gone, h, host_deadline(h, KILL_RESERVE_MS / 2));
     }
     if (h->has_thread) {
         __atomic_store_n(&h->stop, true, __ATOMIC_RELEASE);
@@ -516,9 +513,4 @@ int host_destroy(struct host *h)
     report_cleanup(h, survivors == 0 ? EVENT_CLEANUP_SUCCESS : EVENT_CLEANUP_TIMEOUT, began, survivors);
     free_host(h);
     return survivors == 0 ? 0 : PIT_E_CLEANUP_TIMEOUT;
-}
-
-void host_abandon(struct host *h)
-{
-    guard_abandon(h->env.guard);
 }

@@ -72,11 +72,11 @@ void host_stop_pool(struct host *h, struct pool *p, int64_t drain_ms);
 void host_shutdown(struct host *h);
 /* After host_shutdown: ends workers, guard, loop; frees. 0 or PIT_E_CLEANUP_TIMEOUT. */
 int host_destroy(struct host *h);
-/* In a forked child. */
-void host_abandon(struct host *h);
 
 /* Waits until *word is not `seen` any more, or the deadline; true: it has changed. Drives the loop meanwhile when the host drives. */
 bool host_wait(struct host *h, const uint32_t *word, uint32_t seen, uint64_t deadline_ns);
+/* Waits until holds(arg), which is asked again at each host_changed(); or the deadline: then what it says then. */
+bool host_wait_until(struct host *h, bool (*holds)(void *arg), void *arg, uint64_t deadline_ns);
 /* Waits until the call has its outcome, or the deadline. */
 bool host_wait_call(struct host *h, struct call *c, uint64_t deadline_ns);
 void host_changed(struct host *h);

@@ -309,33 +309,27 @@ static void unlink_pool(struct host *h, void *arg)
     pthread_mutex_unlock(&h->lock);
 }
 
-static bool wait_for(struct host *h, struct pool *p, bool (*holds)(struct pool *), uint64_t deadline_ns)
+static bool is_idle(void *arg)
 {
-    for (;;) {
-        uint32_t seen = __atomic_load_n(&h->change, __ATOMIC_SEQ_CST);
-        if (holds(p))
-            return true;
-        if (!host_wait(h, &h->change, seen, deadline_ns))
-            return holds(p);
-    }
+    return pool_is_idle(arg);
 }
 
-static bool without_workers(struct pool *p)
+static bool without_workers(void *arg)
 {
-    return !pool_has_workers(p);
+    return !pool_has_workers(arg);
 }
 
 void host_stop_pool(struct host *h, struct pool *p, int64_t drain_ms)
 {
     pool_shut(p);
-    if (!wait_for(h, p, pool_is_idle, host_deadline(h, drain_ms))) {
+    if (!host_wait_until(h, is_idle, p, host_deadline(h, drain_ms))) {
         host_run(h, end_calls, p);
-        wait_for(h, p, pool_is_idle, host_deadline(h, 1000));
+        host_wait_until(h, is_idle, p, host_deadline(h, 1000));
     }
     host_run(h, stop_workers, p);
-    if (!wait_for(h, p, without_workers, host_deadline(h, p->set.graceful_ms + 1000))) {
+    if (!host_wait_until(h, without_workers, p, host_deadline(h, p->set.graceful_ms + 1000))) {
         host_run(h, kill_workers, p);
-        wait_for(h, p, without_workers, host_deadline(h, 2000));
+        host_wait_until(h, without_workers, p, host_deadline(h, 2000));
     }
     host_run(h, unlink_pool, p);
 }

@@ -20,17 +20,12 @@ enum { BACKOFFS = sizeof backoff_ms / sizeof backoff_ms[0] };
 #define DEATHS_WINDOW_NS (5000 * MS)
 #define HEALTHY_NS (60000 * MS)
 
-const char *pool_state_name(int state)
-{
-    return sm_name(&table, state);
-}
-
 static struct event_common pool_common(const struct pool *p)
 {
     return (struct event_common){.pool = p->set.name};
 }
 
-static void free_settings(struct pool_settings *s)
+void pool_settings_free(struct pool_settings *s)
 {
     mem_free(s->name);
     mem_free(s->adapter);
@@ -41,11 +36,6 @@ static void free_settings(struct pool_settings *s)
     mem_free_strv(s->env);
     mem_free_strv(s->python_path);
     *s = (struct pool_settings){0};
-}
-
-void pool_settings_free(struct pool_settings *s)
-{
-    free_settings(s);
 }
 
 /* ---- starting workers ---- */
@@ -516,7 +506,7 @@ struct pool *pool_create(struct host *h, struct worker_env *env, struct pool_set
     if (p == NULL || slots == NULL || poollock_init(&p->lock, env->telemetry, set->name) != 0) {
         mem_free(slots);
         mem_free(p);
-        free_settings(set);
+        pool_settings_free(set);
         return NULL;
     }
     p->host = h;
@@ -554,7 +544,7 @@ void pool_destroy(struct pool *p)
     mem_free_strv(p->config.argv);
     mem_free_strv(p->config.env);
     pit_error_free(p->start_error);
-    free_settings(&p->set);
+    pool_settings_free(&p->set);
     mem_free(p->slots);
     mem_free(p);
 }

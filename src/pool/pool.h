@@ -127,6 +127,5 @@ void pool_disarm(struct pool *p);
 void pool_count_refusal(struct pool *p); /* a call that failed before it came here */
 void pool_get_stats(struct pool *p, pit_stats *add);
 bool pool_is_idle(struct pool *p); /* no call inside */
-const char *pool_state_name(int state);
 
 #endif

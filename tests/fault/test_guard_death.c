@@ -300,7 +300,7 @@ static void guard_and_host_killed(struct scene *s)
     kill_host(s);
     assert_int_equal(os_linux.poll_one(worker, OS_READABLE, os_linux.now_ns() + (uint64_t)GONE_WITHIN_MS * 1000000u), 1);
     close(worker);
-    guard_sweep(&os_linux, s->run);
+    kit_sweep(s->run);
     expect_nothing_alive(s);
 }
 

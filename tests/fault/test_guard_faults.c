@@ -32,7 +32,7 @@ static void end(uint64_t within_ms)
     snprintf(run, sizeof run, "%s", k.run_id);
     kit_stop(&k, within_ms);
     assert_int_equal(k.bad, 0);
-    assert_int_equal(guard_sweep(&os_linux, run), 0);
+    assert_int_equal(kit_sweep(run), 0);
 }
 
 /* A request that is refused says that the guard is gone, and it is. */

@@ -177,7 +177,7 @@ static void tick(struct loop_timer *t)
 {
     struct clocked *c = LIST_ENTRY(t, struct clocked, timer);
     c->ran++;
-    c->ran_at = loop_now(c->loop);
+    c->ran_at = frozen_clock();
     assert_false(loop_timer_armed(t));
     if (c->stops != NULL)
         loop_timer_stop(c->loop, &c->stops->timer);
