@@ -168,6 +168,10 @@ class Commands:
         if entry is not None:
             fn = getattr(self._instance, entry[0])
             if callable(fn):
+                if entry[1].parameters:
+                    from ._parameters import checked
+
+                    fn = checked(fn, entry[1])
                 return fn, True
         if self._catch_all is not None:
             return self._bind_catch_all(name), False

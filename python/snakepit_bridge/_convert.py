@@ -17,7 +17,7 @@ from typing import Any, Callable, Optional
 
 from . import _marker
 from ._errors import CodecError, RemoteException, exception_fields
-from ._kinds import Leaf, duration_leaf, maker_of, moment_leaf
+from ._kinds import EXT_BATCH, EXT_TABLE, Leaf, duration_leaf, maker_of, moment_leaf
 from ._objects import dtype_name, leaf_of, tensor_leaf
 from ._refusals import unserializable
 from ._registry import (
@@ -44,6 +44,10 @@ _BASES = (str, int, float, dict, list, tuple, bytes, bytearray, set, frozenset, 
 
 class TooLarge(Exception):
     """More elements than a conversion to Python objects may have."""
+
+
+class Lossy(Exception):
+    """No further converter may try: it would lose something silently."""
 
 
 # ---- settings ----
@@ -169,8 +173,11 @@ def _ml_dtypes(obj: Any) -> Any:
 
 def _torch(obj: Any) -> Any:
     torch = sys.modules["torch"]
-    if not isinstance(obj, torch.Tensor) or obj.layout != torch.strided or obj.is_quantized:
+    if not isinstance(obj, torch.Tensor) or obj.is_quantized:
         return _NO
+    if obj.layout != torch.strided:
+        _guard(obj)
+        obj = obj.to_dense()
     if obj.dim() == 0:
         return obj.item()
     tensor = obj.detach().resolve_conj().resolve_neg().cpu().contiguous()
@@ -184,6 +191,14 @@ def _torch(obj: Any) -> Any:
     return _array_leaf(sys.modules["numpy"], dtype, array)
 
 
+def _scipy(obj: Any) -> Any:
+    sparse = sys.modules.get("scipy.sparse")
+    if sparse is None or not sparse.issparse(obj):
+        return _NO
+    _guard(obj)
+    return obj.toarray()
+
+
 def _stream(pa: Any, table: Any, code: int) -> Leaf:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
@@ -194,9 +209,9 @@ def _stream(pa: Any, table: Any, code: int) -> Leaf:
 def _arrow(obj: Any) -> Any:
     pa = sys.modules["pyarrow"]
     if isinstance(obj, pa.Table):
-        return _stream(pa, obj, 14)
+        return _stream(pa, obj, EXT_TABLE)
     if isinstance(obj, pa.RecordBatch):
-        return _stream(pa, obj, 15)
+        return _stream(pa, obj, EXT_BATCH)
     if isinstance(obj, (pa.Array, pa.ChunkedArray)):
         _guard(obj)
         return obj.to_pylist()
@@ -214,7 +229,7 @@ def _pandas(obj: Any) -> Any:
     try:
         import pyarrow as pa
 
-        return _stream(pa, pa.Table.from_pandas(obj), 14)
+        return _stream(pa, pa.Table.from_pandas(obj), EXT_TABLE)
     except Exception:
         return _columns(pd, obj)
 
@@ -223,7 +238,7 @@ def _columns(pd: Any, frame: Any) -> dict[Any, Any]:
     """A frame as a map of lists; an index that says more than the number of the row is a column, too, named as Arrow names it."""
     _guard(frame)
     if not frame.columns.is_unique:
-        raise ValueError("two columns of one name")
+        raise Lossy
     columns: dict[Any, Any] = {name: frame[name].tolist() for name in frame.columns}
     if not isinstance(frame.index, pd.RangeIndex):
         name = frame.index.name
@@ -244,17 +259,23 @@ def _polars(obj: Any) -> Any:
         obj.write_ipc_stream(sink, compat_level=pl.CompatLevel.oldest())  # for readers that know no string views
     except (AttributeError, TypeError):
         obj.write_ipc_stream(sink)
-    return Leaf(14, b"", sink.getbuffer())
+    return Leaf(EXT_TABLE, b"", sink.getbuffer())
 
 
 _LIBRARIES: dict[str, Callable[[Any], Any]] = {
     "numpy": _numpy,
     "ml_dtypes": _ml_dtypes,
     "torch": _torch,
+    "scipy": _scipy,
     "pyarrow": _arrow,
     "pandas": _pandas,
     "polars": _polars,
 }
+
+
+# The types of libraries that have been seen: their objects need no search.
+_fast: dict[type, Callable[[Any], Any]] = {}
+_FAST_TYPES = 256
 
 
 def _library(obj: Any, kind: type) -> Any:
@@ -263,7 +284,10 @@ def _library(obj: Any, kind: type) -> Any:
         name = module.partition(".")[0] if isinstance(module, str) else ""
         convert = _LIBRARIES.get(name)
         if convert is not None and name in sys.modules:
-            return convert(obj)
+            result = convert(obj)
+            if result is not _NO and base is kind and len(_fast) < _FAST_TYPES:
+                _fast[kind] = convert
+            return result
     return _NO
 
 
@@ -356,21 +380,21 @@ _CONVERTERS: tuple[Callable[[Any, type], Any], ...] = (
 
 def _plain(obj: Any) -> Any:
     """An object of a subclass of one of Python's own types, as that type; anything else is _NO."""
-    if isinstance(obj, str):
+    kind = type(obj)  # what it calls its class may be a lie
+    if issubclass(kind, str):
         return str.__str__(obj)
-    if isinstance(obj, int):
+    if issubclass(kind, int):
         return int.__pos__(obj)
-    if isinstance(obj, float):
+    if issubclass(kind, float):
         return float.__pos__(obj)
-    if isinstance(obj, dict):
+    if issubclass(kind, dict):
         return dict(dict.items(obj))
     for base in (list, tuple, set, frozenset):
-        if isinstance(obj, base):
+        if issubclass(kind, base):
             return base(base.__iter__(obj))  # type: ignore[attr-defined]
-    for base in (bytes, bytearray):
-        if isinstance(obj, base):
-            return bytes(memoryview(obj))  # type: ignore[arg-type]
-    return RemoteException(*exception_fields(obj)) if isinstance(obj, BaseException) else _NO
+    if issubclass(kind, (bytes, bytearray)):
+        return bytes(memoryview(obj))
+    return RemoteException(*exception_fields(obj)) if issubclass(kind, BaseException) else _NO
 
 
 def _step(obj: Any) -> Any:
@@ -381,9 +405,11 @@ def _step(obj: Any) -> Any:
     for convert in _CONVERTERS:
         try:
             result = convert(obj, kind)
-        except (CodecError, TooLarge) as exc:
-            if convert is _own and isinstance(exc, CodecError):
-                raise
+        except CodecError:
+            if convert is _own:
+                raise  # a limit, not a failed attempt
+        except Lossy:
+            return _NO
         except Exception:
             pass
         else:
@@ -403,6 +429,14 @@ def _is_final(obj: Any) -> bool:
 
 def simplify(obj: Any, policy: int = POLICY_DEFAULT) -> Any:
     """Something in place of obj that is of a kind of its own, or extends one, or is a ``Leaf``."""
+    convert = _fast.get(type(obj))
+    if convert is not None and not REGISTERED:
+        try:
+            result = convert(obj)
+            if type(result) in _FINAL:
+                return result
+        except Exception:
+            pass  # the long way says what it comes to
     result = obj
     for _ in range(_CHAIN):
         result = _step(result)

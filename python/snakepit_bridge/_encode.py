@@ -267,13 +267,15 @@ def _put_key(key: Any, out: bytearray, depth: int) -> None:
     kind = type(key)
     if kind in _SCALARS:
         _WRITERS[kind](key, out, depth)
+    elif is_registered(kind):
+        _put_simple_key(key, out, depth)
     elif issubclass(kind, tuple):
         _put_items_of_key(b"\xc9\0\0\0\0\x02", tuple.__iter__(key), tuple.__len__(key), out, depth)
     elif issubclass(kind, frozenset):
         _put_items_of_key(b"\xc9\0\0\0\0\x06", frozenset.__iter__(key), frozenset.__len__(key), out, depth)
     elif issubclass(kind, (dict, list, set, bytearray, memoryview, BaseException)):
         raise bad_key(key)
-    elif issubclass(kind, (str, int, float, bytes)) and not is_registered(kind):
+    elif issubclass(kind, (str, int, float, bytes)):
         _put_other(key, out, depth)
     else:
         _put_simple_key(key, out, depth)

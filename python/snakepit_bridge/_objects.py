@@ -36,10 +36,13 @@ def _bin_head(n: int) -> bytes:
     return (b"\xc5" + n.to_bytes(2, "big")) if n < 0x10000 else b"\xc6" + n.to_bytes(4, "big")
 
 
+# The map of a tensor up to its shape.
+_HEADS = {name: b"\x83" + encode("dtype") + encode(name) + encode("shape") for name in DTYPES}
+
+
 def tensor_leaf(dtype: str, shape: tuple[int, ...], data: Any) -> Leaf:
     """data: C order, little-endian, as bytes or a flat view of bytes."""
-    head = b"\x83" + encode("dtype") + encode(dtype) + encode("shape") + encode(list(shape)) + encode("data")
-    return Leaf(EXT_TENSOR, head + _bin_head(len(data)), data)
+    return Leaf(EXT_TENSOR, _HEADS[dtype] + encode(list(shape)) + b"\xa4data" + _bin_head(len(data)), data)
 
 
 def leaf_of_view(view: memoryview) -> Optional[Leaf]:
@@ -105,7 +108,7 @@ def _take_tensor(data: Any) -> Any:
         raise CodecError("limit_exceeded", f"a tensor of more than {MAX_DIMENSIONS} dimensions")
     n = DTYPES[dtype][0]
     for dimension in shape:
-        if type(dimension) is not int or dimension < 0:
+        if type(dimension) is not int or not 0 <= dimension < 1 << 63:
             raise malformed("a dimension that is no size")
         n *= dimension
     if n != len(memory):
@@ -126,7 +129,7 @@ def _numpy() -> Any:
 def _as_tensor(dtype: str, shape: tuple[int, ...], memory: memoryview) -> Any:
     np = _numpy()
     form: Any = DTYPES[dtype][1]
-    if dtype == "bf16" and "ml_dtypes" in sys.modules:
+    if dtype == "bf16" and sys.modules.get("ml_dtypes") is not None:
         form = sys.modules["ml_dtypes"].bfloat16
     if np is not None and form:
         array = np.empty(shape, form)
@@ -136,7 +139,10 @@ def _as_tensor(dtype: str, shape: tuple[int, ...], memory: memoryview) -> Any:
     plain = DTYPES[dtype][2]
     if not plain or BIG_ENDIAN or 0 in shape:
         return Tensor(dtype, shape, bytearray(memory))
-    return memoryview(TensorMemory(memory)).cast(plain, list(shape))  # type: ignore[call-overload]
+    try:
+        return memoryview(TensorMemory(memory)).cast(plain, list(shape))  # type: ignore[call-overload]
+    except ValueError:  # f16 before Python 3.12
+        return Tensor(dtype, shape, bytearray(memory))
 
 
 def _take_arrow(code: int, data: Any) -> Any:

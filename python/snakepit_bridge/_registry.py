@@ -91,11 +91,17 @@ def setting(name: str, key: str, default: int, most: int | None = None) -> int:
     return value if most is None else min(value, most)
 
 
+_simplify: Callable[[Any, int], Any] | None = None
+
+
 def simplify(obj: Any, policy: int) -> Any:
     """Something that the codecs know in place of obj: an object of a kind of its own, or a ``Leaf``."""
-    from ._convert import simplify
+    global _simplify
+    if _simplify is None:
+        from ._convert import simplify as found
 
-    return simplify(obj, policy)
+        _simplify = found
+    return _simplify(obj, policy)
 
 
 def policy_of_options(data: bytes) -> int:

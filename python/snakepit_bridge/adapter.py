@@ -95,6 +95,10 @@ def tool(
             raise ValueError(f"a tool's name is 1 to 64 letters, digits, '_', '.' or '-', not {called!r}")
         if timeout_ms is not None and (isinstance(timeout_ms, bool) or not isinstance(timeout_ms, int) or timeout_ms <= 0):
             raise ValueError(f"timeout_ms of the tool {called!r} is a positive number, not {timeout_ms!r}")
+        if parameters:
+            from ._parameters import validate
+
+            validate(called, parameters)
         spec = ToolSpec(
             called,
             first_paragraph(target) if description is None else description,
@@ -171,4 +175,9 @@ class BaseAdapter:
         entry = find_tools(type(self)).get(name)
         if entry is None:
             raise LookupError(f"no tool is called {name!r}")
-        return getattr(self, entry[0])(*args, **kwargs)
+        fn = getattr(self, entry[0])
+        if entry[1].parameters:
+            from ._parameters import checked
+
+            fn = checked(fn, entry[1])
+        return fn(*args, **kwargs)

@@ -75,7 +75,7 @@ class ObjectRef:
 
 
 class Tensor:
-    """A tensor that neither NumPy nor ``memoryview`` can be here: ``bf16``; without NumPy complex and empty ones, too.
+    """A tensor that neither NumPy nor ``memoryview`` can be here: ``bf16``; without NumPy ``f16``, complex and empty ones, too.
 
     ``data`` is the memory: C order, little-endian. ``numpy.asarray(t)`` gives a copy, of ``bf16`` as ``float32``;
     ``torch.frombuffer(t.data, dtype=torch.bfloat16).reshape(t.shape)`` shares the memory.

@@ -162,6 +162,9 @@ int value_encode_key(struct writer *w, PyObject *key, int depth)
     if (PyUnicode_CheckExact(key) || PyLong_CheckExact(key) || PyFloat_CheckExact(key) || PyBytes_CheckExact(key) ||
         PyComplex_CheckExact(key) || PyBool_Check(key) || key == Py_None)
         return value_encode(w, key, depth);
+    int has = has_codec(w, key);
+    if (has != 0)
+        return has < 0 ? -1 : put_simple_key(w, key, depth);
     if (PyTuple_Check(key))
         return put_hashables(w, MP_EXT_TUPLE, key, depth);
     if (PyFrozenSet_Check(key))
@@ -169,10 +172,7 @@ int value_encode_key(struct writer *w, PyObject *key, int depth)
     if (PyDict_Check(key) || PyList_Check(key) || PySet_Check(key) || PyByteArray_Check(key) || PyMemoryView_Check(key) ||
         PyExceptionInstance_Check(key))
         return codec_raise(w->st->bad_key, key);
-    int has = has_codec(w, key);
-    if (has < 0)
-        return -1;
-    if (has == 0 && (PyUnicode_Check(key) || PyLong_Check(key) || PyFloat_Check(key) || PyBytes_Check(key)))
+    if (PyUnicode_Check(key) || PyLong_Check(key) || PyFloat_Check(key) || PyBytes_Check(key))
         return value_encode_other(w, key, depth);
     return put_simple_key(w, key, depth);
 }
