@@ -1,6 +1,6 @@
 /* Values: what goes into a call and what comes out of it.
  *
- * A value is a tree of nil, booleans, numbers, texts, bytes, lists, tuples, maps and exceptions, reference-counted. It may be
+ * A value is a tree of the kinds below, reference-counted. A container (list, tuple, set, map) or an exception may be
  * changed (by the building functions) until it has been sent, shared by pit_value_ref(), put into a container, or received;
  * from then on it is immutable and any thread may read it. Building a value is for one thread at a time.
  *
@@ -18,34 +18,42 @@ extern "C" {
 
 typedef struct pit_value pit_value;
 
-/* X(CONSTANT, name) Kinds without a constructor below are reserved for later versions; their numbers are fixed. */
+/* X(CONSTANT, name, constructors, in Python, as JSON). The numbers are fixed. The table of the guide is made from this. */
 #define PIT_KIND_LIST(X)                                                                                                       \
-    X(NIL, nil)                                                                                                                \
-    X(BOOL, bool)                                                                                                              \
-    X(INT, int)                                                                                                                \
-    X(FLOAT, float)                                                                                                            \
-    X(STR, str)                                                                                                                \
-    X(BYTES, bytes)                                                                                                            \
-    X(LIST, list)                                                                                                              \
-    X(TUPLE, tuple)                                                                                                            \
-    X(MAP, map)                                                                                                                \
-    X(EXCEPTION, exception)                                                                                                    \
-    X(SET, set)                                                                                                                \
-    X(DATETIME, datetime)                                                                                                      \
-    X(DATE, date)                                                                                                              \
-    X(TIME, time)                                                                                                              \
-    X(DURATION, duration)                                                                                                      \
-    X(DECIMAL, decimal)                                                                                                        \
-    X(COMPLEX, complex)                                                                                                        \
-    X(TENSOR, tensor)                                                                                                          \
-    X(TABLE, table)                                                                                                            \
-    X(REF, ref)                                                                                                                \
-    X(MARKER, marker)                                                                                                          \
-    X(ARGS, args)
+    X(NIL, nil, "`pit_nil`", "`None`", "`null`")                                                                               \
+    X(BOOL, bool, "`pit_bool`", "`bool`", "`true`, `false`")                                                                   \
+    X(INT, int, "`pit_int`, `pit_uint`, `pit_bigint`", "`int`",                                                                \
+      "number; beyond 64 bits `{\"$pit\":\"bigint\",\"v\":\"123...\"}`")                                                       \
+    X(FLOAT, float, "`pit_float`", "`float`", "number with a fraction or an exponent; `{\"$pit\":\"float\",\"v\":\"nan\"}`")   \
+    X(STR, str, "`pit_str`, `pit_strn`", "`str`", "string")                                                                    \
+    X(BYTES, bytes, "`pit_bytes`", "`bytes`", "`{\"$pit\":\"bytes\",\"b64\":\"...\"}`")                                        \
+    X(LIST, list, "`pit_list`", "`list`", "array")                                                                             \
+    X(TUPLE, tuple, "`pit_tuple`", "`tuple`", "`{\"$pit\":\"tuple\",\"v\":[...]}`")                                            \
+    X(MAP, map, "`pit_map`", "`dict`", "object; with other keys than strings `{\"$pit\":\"map\",\"v\":[[key,value],...]}`")    \
+    X(EXCEPTION, exception, "`pit_exception`", "an exception object",                                                          \
+      "`{\"$pit\":\"exception\",\"type\":\"ValueError\",\"message\":\"...\",...}`")                                            \
+    X(SET, set, "`pit_set`", "`set`, `frozenset`", "`{\"$pit\":\"set\",\"frozen\":false,\"v\":[...]}`")                        \
+    X(DATETIME, datetime, "`pit_datetime`", "`datetime.datetime`",                                                             \
+      "`{\"$pit\":\"datetime\",\"v\":\"2026-11-21T06:13:42.5+02:00\",\"zone\":\"...\"}`")                                      \
+    X(DATE, date, "`pit_date`", "`datetime.date`", "`{\"$pit\":\"date\",\"v\":\"2026-11-21\"}`")                               \
+    X(TIME, time, "`pit_time`", "`datetime.time`", "`{\"$pit\":\"time\",\"v\":\"06:13:42.5\"}`")                               \
+    X(DURATION, duration, "`pit_duration`", "`datetime.timedelta`", "`{\"$pit\":\"duration\",\"v\":\"-86400.000000001\"}`")    \
+    X(DECIMAL, decimal, "`pit_decimal`", "`decimal.Decimal`", "`{\"$pit\":\"decimal\",\"v\":\"1.10\"}`")                       \
+    X(COMPLEX, complex, "`pit_complex`", "`complex`", "`{\"$pit\":\"complex\",\"v\":[1.0,-2.5]}`")                             \
+    X(TENSOR, tensor, "`pit_tensor_from_data`, `pit_tensor_wrap`, `pit_tensor_alloc`",                                         \
+      "NumPy array, or `memoryview` without NumPy",                                                                            \
+      "`{\"$pit\":\"tensor\",\"dtype\":\"f32\",\"shape\":[2,3],\"b64\":\"...\"}`")                                             \
+    X(TABLE, table, "`pit_table`", "`pyarrow.Table`", "`{\"$pit\":\"table\",\"b64\":\"...\"}`")                                \
+    X(REF, ref, "received only", "the object itself, in its own worker",                                                       \
+      "`{\"$pit\":\"ref\",\"id\":\"...\",\"type\":\"mod.Class\",\"worker\":\"...\",\"session\":\"...\",\"generation\":1}`")    \
+    X(MARKER, marker, "received only", "what could not be sent",                                                               \
+      "`{\"__ffi_unserializable__\":true,\"__type__\":\"mod.Class\"}`")                                                        \
+    X(ARGS, args, "`pit_args`", "the arguments of a call", "none")                                                             \
+    X(BATCH, batch, "`pit_batch`", "`pyarrow.RecordBatch`", "`{\"$pit\":\"batch\",\"b64\":\"...\"}`")
 
 enum {
     PIT_KIND_NONE = 0, /* NULL */
-#define PIT_KIND_ENUM(constant, name) PIT_KIND_##constant,
+#define PIT_KIND_ENUM(constant, name, constructors, python, json) PIT_KIND_##constant,
     PIT_KIND_LIST(PIT_KIND_ENUM)
 #undef PIT_KIND_ENUM
         PIT_KIND_FAILED = 255 /* a constructor failed; see pit_value_error() */
@@ -68,17 +76,43 @@ PIT_API pit_value *pit_bytes(const void *data, size_t n);
 PIT_API pit_value *pit_list(void);
 PIT_API pit_value *pit_tuple(void);
 PIT_API pit_value *pit_map(void);
+/* A set, or with `frozen` a frozenset. Items are added by pit_list_append_take; a frozenset may be a key and an item of a set. */
+PIT_API pit_value *pit_set(int frozen);
 /* A Python exception as a value. type is required ("ValueError", "pkg.mod.Error"); message and traceback may be NULL. */
 PIT_API pit_value *pit_exception(const char *type, const char *message, const char *traceback);
+/* What the exception was raised from: an exception, or nil for none. Consumes cause, also on failure. invalid_parameter when the first is no
+ * exception, or immutable, or is the cause itself; limit_exceeded beyond 128 levels. */
+PIT_API int pit_exception_set_cause_take(pit_value *exception, pit_value *cause);
+
+/* Points in time. ns is always 0..999999999, also of what lies before 1970 or is negative: the value is sec + ns / 1e9. An offset is in
+ * seconds east of UTC, less than a day, or PIT_NAIVE. What is out of range is a failed value with invalid_parameter. */
+#define PIT_NAIVE INT32_MIN
+/* With an offset sec counts from 1970 in UTC, naive it is what the clock on the wall shows; the wall's year must be 1..9999. zone: the name
+ * of the time zone (at most 255 bytes; only with an offset), NULL or "" when it is not known. */
+PIT_API pit_value *pit_datetime(int64_t sec, int32_t ns, int32_t utc_offset_s, const char *zone);
+PIT_API pit_value *pit_date(int year, int month, int day);
+/* sec: of the day, 0..86399. */
+PIT_API pit_value *pit_time(int32_t sec, int32_t ns, int32_t utc_offset_s);
+PIT_API pit_value *pit_duration(int64_t sec, int32_t ns);
+/* A decimal number as Python's Decimal reads it ("1.10", "-1E+5", "Infinity", "NaN", "sNaN12"); trailing zeros count. No number, or an
+ * exponent beyond 32 bits: failed with invalid_parameter; more than 2^20 digits: limit_exceeded. */
+PIT_API pit_value *pit_decimal(const char *text);
+PIT_API pit_value *pit_complex(double re, double im);
+/* A table, and a single record batch, as the bytes of one Arrow IPC stream; the library does not look inside. */
+PIT_API pit_value *pit_table(const void *arrow_stream, size_t n);
+PIT_API pit_value *pit_batch(const void *arrow_stream, size_t n);
 /* Arguments of a call that has both: positional is a list or tuple, keywords a map; either may be NULL. Borrows both. */
 PIT_API pit_value *pit_args(const pit_value *positional, const pit_value *keywords);
 
-/* Adds an item at the end of a list or tuple. Consumes item, also on failure (only a container put into itself stays the caller's).
- * invalid_parameter when the container is immutable, no list or tuple, or would contain itself, when item is NULL or pit_args();
- * limit_exceeded beyond 128 levels. Whatever fails, also a failed item, makes the (mutable) container failed. */
-PIT_API int pit_list_append_take(pit_value *list_or_tuple, pit_value *item);
+/* Adds an item at the end of a list, tuple or set. Consumes item, also on failure (only a container put into itself stays the caller's).
+ * invalid_parameter when the container is immutable, of another kind, or would contain itself, when item is NULL or pit_args(), or cannot be
+ * in a set (see pit_map_put_take); duplicate_key when a set has the item already; limit_exceeded beyond 128 levels. Whatever fails, also a
+ * failed item, makes the (mutable) container failed. */
+PIT_API int pit_list_append_take(pit_value *list_or_tuple_or_set, pit_value *item);
 /* Sets an entry; an entry whose key is there already is replaced in its place. Consumes item (and key), also on failure. Keys
- * are equal by Python's rules (1, 1.0 and True are one key); a list or map as key is invalid_parameter. */
+ * are equal by Python's rules (1, 1.0, Decimal("1") and True are one key). Keys and items of sets must be what Python can hash: nil, bool, numbers,
+ * texts, bytes, times, frozensets, and tuples of these; others, a signalling NaN and a decimal of 10^1024 or more are
+ * invalid_parameter. */
 PIT_API int pit_map_set_take(pit_value *map, const char *key, pit_value *item);
 PIT_API int pit_map_put_take(pit_value *map, pit_value *key, pit_value *item);
 
@@ -112,20 +146,40 @@ PIT_API bool pit_value_get_bytes(const pit_value *v, const void **ret, size_t *r
 /* The text of a string, NUL-terminated (it may contain further NULs: see pit_value_len); NULL when v is none. */
 PIT_API const char *pit_value_str(const pit_value *v);
 PIT_API const char *pit_value_str_or(const pit_value *v, const char *fallback);
-/* Decimal text of an integer beyond 64 bits (NULL for other kinds). Lives as long as v. */
+/* Decimal text of a decimal (as Python writes it) and of an integer beyond 64 bits; NULL for all others, or when memory ran out. Lives as long
+ * as v. */
 PIT_API const char *pit_value_text(const pit_value *v);
-/* Parts of an exception: "type", "message", "traceback" are strings, "notes" a list, "cause" an exception or nil: pit_value_get(v, "type"). */
-/* Items of a list or tuple, entries of a map, bytes of a string or of bytes, fields of an exception; 0 for the rest. */
+/* Of these any output may be NULL. *ret_zone is NULL when the zone is not known; the offset is PIT_NAIVE when there is none. */
+PIT_API bool pit_value_get_datetime(const pit_value *v, int64_t *ret_sec, int32_t *ret_ns, int32_t *ret_utc_offset_s,
+                                    const char **ret_zone);
+PIT_API bool pit_value_get_date(const pit_value *v, int *ret_year, int *ret_month, int *ret_day);
+PIT_API bool pit_value_get_time(const pit_value *v, int32_t *ret_sec, int32_t *ret_ns, int32_t *ret_utc_offset_s);
+PIT_API bool pit_value_get_duration(const pit_value *v, int64_t *ret_sec, int32_t *ret_ns);
+PIT_API bool pit_value_get_complex(const pit_value *v, double *ret_re, double *ret_im);
+/* The Arrow stream of a table or batch. */
+PIT_API bool pit_value_get_table(const pit_value *v, const void **ret, size_t *ret_n);
+PIT_API bool pit_value_get_batch(const pit_value *v, const void **ret, size_t *ret_n);
+/* Is it a frozenset? (pit_value_is_frozen() tells of any value whether it may still be changed.) */
+PIT_API bool pit_value_is_frozenset(const pit_value *v);
+/* Does it stand for something that could not be sent: a marker, or a map that is exactly its JSON form? */
+PIT_API bool pit_value_is_unserializable(const pit_value *v);
+/* Type and repr() of what could not be sent; *ret_repr is NULL when it was not told. Either may be NULL. not_found when v is no such value. */
+PIT_API int pit_value_unserializable_info(const pit_value *v, const char **ret_type, const char **ret_repr);
+/* Items of a list, tuple or set, entries of a map, bytes of a string, of bytes, of a table's stream, fields of an exception; 0 for the rest. */
 PIT_API size_t pit_value_len(const pit_value *v);
-/* Borrowed; NULL when absent. */
-PIT_API const pit_value *pit_value_at(const pit_value *list_or_tuple, size_t i);
+/* Borrowed; NULL when absent. pit_value_get also reads the parts of an exception ("type", "message", "traceback" texts, "notes" a list, "cause" an
+ * exception or nil), a ref ("id", "type", "worker", "session", "generation") and a marker ("type", "repr"). pit_value_get_key gives
+ * the item of a map, or the item of a set that is equal to key; a frozenset that was looked for is immutable. */
+PIT_API const pit_value *pit_value_at(const pit_value *list_or_tuple_or_set, size_t i);
 PIT_API const pit_value *pit_value_get(const pit_value *map, const char *key);
-PIT_API const pit_value *pit_value_get_key(const pit_value *map, const pit_value *key);
-/* Walks lists, tuples and maps in order: start with *iter = 0; false at the end. ret_key is set to NULL but for maps; either
+PIT_API const pit_value *pit_value_get_key(const pit_value *map_or_set, const pit_value *key);
+/* Walks lists, tuples, sets and maps in order: start with *iter = 0; false at the end. ret_key is set to NULL but for maps; either
  * output may be NULL. */
 PIT_API bool pit_value_next(const pit_value *v, size_t *iter, const pit_value **ret_key, const pit_value **ret_item);
+/* Can it not be changed any more? */
 PIT_API bool pit_value_is_frozen(const pit_value *v);
-/* Same kind and same content: NaN equals NaN, -0.0 differs from 0.0, maps regardless of order. */
+/* Same kind and same content: NaN equals NaN, -0.0 differs from 0.0, Decimal("1.1") from Decimal("1.10"), maps and sets regardless of order
+ * (keys and items of sets are matched by Python's equality). */
 PIT_API bool pit_value_equal(const pit_value *a, const pit_value *b);
 
 /* A new reference to the same value, which becomes immutable. */
@@ -137,7 +191,7 @@ PIT_API void pit_value_free(pit_value *v);
 enum { PIT_JSON_PRETTY = 1, PIT_JSON_ASCII = 2 };
 /* deserialization_failed with line and column in the message and the details. */
 PIT_API int pit_value_parse_json(const char *text, size_t n, pit_value **ret, pit_error **reterr);
-/* One block, freed with pit_free(); NULL when v is failed or from pit_args(), holds more than two integers of the largest size (2^20 bits:
+/* One block, freed with pit_free(); NULL when v is failed or from pit_args(), holds a tensor of more than 1 MiB, or more than two integers of the largest size (2^20 bits:
  * digits take time with the square of it), or memory ran out. */
 PIT_API char *pit_value_to_json(const pit_value *v, int flags);
 

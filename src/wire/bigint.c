@@ -191,18 +191,10 @@ static void parse_chunk(const char *digits, size_t n, uint64_t *ret, uint64_t *r
     *ret_power = power;
 }
 
-pit_value *value_int_from_digits(const char *digits, size_t n, bool negative)
+/* n digits as big-endian bytes in limb, which holds n / CHUNK_DIGITS + 2 words; where they begin and how many they are. */
+static const uint8_t *convert_digits(const char *digits, size_t n, uint64_t *limb, size_t *ret_size)
 {
-    while (n > 1 && *digits == '0') {
-        digits++;
-        n--;
-    }
-    if ((double)(n - 1) * BITS_PER_DIGIT > MP_MAX_BIGINT_BITS + 4.0)
-        return value_failed(PIT_E_LIMIT_EXCEEDED);
-    size_t limbs = n / CHUNK_DIGITS + 2, used = 0;
-    uint64_t *limb = mem_array(limbs, sizeof *limb); /* the least significant first */
-    if (limb == NULL)
-        return value_failed(PIT_E_ALLOCATION_FAILED);
+    size_t used = 0; /* limbs, the least significant first */
     for (size_t at = 0, step; at < n; at += step) {
         uint64_t carry, power;
         step = at == 0 && n % CHUNK_DIGITS != 0 ? n % CHUNK_DIGITS : CHUNK_DIGITS;
@@ -215,7 +207,6 @@ pit_value *value_int_from_digits(const char *digits, size_t n, bool negative)
         if (carry != 0)
             limb[used++] = carry;
     }
-    /* Big-endian bytes, in place. */
     for (size_t i = 0; i < used / 2; i++) {
         uint64_t swap = limb[i];
         limb[i] = limb[used - 1 - i];
@@ -227,9 +218,35 @@ pit_value *value_int_from_digits(const char *digits, size_t n, bool negative)
     size_t size = used * 8;
     for (; size != 0 && *bytes == 0; size--)
         bytes++;
+    *ret_size = size;
+    return bytes;
+}
+
+pit_value *value_int_from_digits(const char *digits, size_t n, bool negative)
+{
+    while (n > 1 && *digits == '0') {
+        digits++;
+        n--;
+    }
+    if ((double)(n - 1) * BITS_PER_DIGIT > MP_MAX_BIGINT_BITS + 4.0)
+        return value_failed(PIT_E_LIMIT_EXCEEDED);
+    uint64_t *limb = mem_array(n / CHUNK_DIGITS + 2, sizeof *limb);
+    if (limb == NULL)
+        return value_failed(PIT_E_ALLOCATION_FAILED);
+    size_t size;
+    const uint8_t *bytes = convert_digits(digits, n, limb, &size);
     pit_value *v = value_int_from_magnitude(bytes, size, negative);
     mem_free(limb);
     return v;
+}
+
+size_t value_magnitude_from_digits(const char *digits, size_t n, uint8_t *out)
+{
+    uint64_t limb[VALUE_DIGITS / CHUNK_DIGITS + 2];
+    size_t size;
+    const uint8_t *bytes = convert_digits(digits, n, limb, &size);
+    memcpy(out, bytes, size);
+    return size;
 }
 
 /* Divides high:low (high < CHUNK) by CHUNK with its reciprocal instead of a division: Möller and Granlund, "Improved division by
@@ -302,23 +319,11 @@ static struct value_extra *make_text(const struct value_big *big)
     return extra;
 }
 
-const char *pit_value_text(const pit_value *v)
+const char *value_big_text(const pit_value *v)
 {
-    if (v == NULL || !(v->kind == PIT_KIND_INT && (v->flags & VALUE_BIG) != 0))
-        return NULL;
     char *text = __atomic_load_n(&v->big->text, __ATOMIC_ACQUIRE);
     if (text != NULL)
         return text;
     struct value_extra *extra = make_text(v->big);
-    if (extra == NULL)
-        return NULL;
-    char *expected = NULL;
-    if (!__atomic_compare_exchange_n(&v->big->text, &expected, extra->text, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
-        mem_free(extra); /* another thread was first */
-        return expected;
-    }
-    extra->next = __atomic_load_n(&v->tree->extras, __ATOMIC_RELAXED);
-    while (!__atomic_compare_exchange_n(&v->tree->extras, &extra->next, extra, true, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
-        ;
-    return extra->text;
+    return extra != NULL ? value_keep_text(v, &v->big->text, extra) : NULL;
 }

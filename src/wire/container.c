@@ -1,4 +1,4 @@
-/* Values: lists, tuples, maps, exceptions and arguments, built and read.
+/* Values: lists, tuples, sets, maps, exceptions and arguments, built and read.
  *
  * Invariants: see value.h. Whatever fails while a container is being built is remembered in it (value_spoil), so that a program
  * may look once, at the end. Failure: typed codes; the arguments are consumed all the same. Thread: as value.h. */
@@ -41,6 +41,14 @@ pit_value *pit_map(void)
     return new_container(PIT_KIND_MAP, 0);
 }
 
+pit_value *pit_set(int frozen)
+{
+    pit_value *v = new_container(PIT_KIND_SET, 0);
+    if (v->kind == PIT_KIND_SET && frozen != 0)
+        v->flags |= VALUE_FROZENSET;
+    return v;
+}
+
 int value_spoil(pit_value *container, int code)
 {
     if (container->items->err == 0)
@@ -48,14 +56,14 @@ int value_spoil(pit_value *container, int code)
     return code;
 }
 
-/* Why nothing can be added to v, which should be of kind a or b: 0 when it can. */
-static int refuse_building(const pit_value *v, int a, int b)
+/* Why nothing can be added to v, which should be a map or one of the others: 0 when it can. */
+static int refuse_building(const pit_value *v, bool map)
 {
     if (v != NULL && v->kind == PIT_KIND_FAILED)
         return pit_value_error(v);
-    if (v == NULL || (v->kind != a && v->kind != b) || pit_value_is_frozen(v))
+    if (v == NULL || pit_value_is_frozen(v) || (v->kind == PIT_KIND_MAP) != map)
         return PIT_E_INVALID_PARAMETER;
-    return 0;
+    return v->kind == PIT_KIND_EXCEPTION || !value_is_container(v) ? PIT_E_INVALID_PARAMETER : 0;
 }
 
 /* Why `item` cannot stand in a container: 0 when it can. A failed item can: it is kept, so that its place can be named. */
@@ -66,7 +74,7 @@ static int refuse_item(const pit_value *item, bool deep)
     return item->height >= MP_MAX_DEPTH && !deep ? PIT_E_LIMIT_EXCEEDED : 0;
 }
 
-/* Room for `count` pointers, and for the index of a map of that many. */
+/* Room for `count` pointers, and for the index that goes with them. */
 static bool grow(pit_value *v, uint32_t count)
 {
     struct value_items *items = v->items;
@@ -76,9 +84,9 @@ static bool grow(pit_value *v, uint32_t count)
     if (cap < count)
         cap = count;
     cap += cap & 1; /* whole entries */
-    if (v->kind == PIT_KIND_MAP && cap / 2 > VALUE_LINEAR) {
-        /* cap / 2 words of index, as many of scratch */
-        uint32_t *index = mem_realloc(items->index, cap * sizeof *index);
+    uint32_t entries = v->kind == PIT_KIND_SET ? cap : v->kind == PIT_KIND_MAP && cap / 2 > VALUE_LINEAR ? cap / 2 : 0;
+    if (entries != 0) { /* as many words of scratch as of index */
+        uint32_t *index = mem_realloc(items->index, entries * 2 * sizeof *index);
         if (index == NULL)
             return false;
         items->index = index;
@@ -101,15 +109,28 @@ static void adopt(pit_value *container, uint32_t at, pit_value *item)
         value_spoil(container, pit_value_error(item));
 }
 
+/* Why a set cannot take the item: 0 when it can. */
+static int refuse_set_item(const pit_value *set, const pit_value *item)
+{
+    if (pit_value_error(item) != 0)
+        return pit_value_error(item);
+    if (!value_hashable(item))
+        return PIT_E_INVALID_PARAMETER;
+    value_freeze(item); /* as the order of frozensets asks */
+    return value_map_find(set, item) >= 0 ? PIT_E_DUPLICATE_KEY : 0;
+}
+
 int value_append_take(pit_value *list, pit_value *item, bool deep)
 {
-    int rc = refuse_building(list, PIT_KIND_LIST, PIT_KIND_TUPLE);
+    int rc = refuse_building(list, false);
     if (rc == 0 && item == list)
         return value_spoil(list, PIT_E_INVALID_PARAMETER);
     if (rc == 0) {
         rc = refuse_item(item, deep);
-        if (rc == 0 && list->n >= UINT32_MAX / 2)
+        if (rc == 0 && list->n >= UINT32_MAX / (list->kind == PIT_KIND_SET ? 8 : 2))
             rc = PIT_E_LIMIT_EXCEEDED;
+        if (rc == 0 && list->kind == PIT_KIND_SET)
+            rc = refuse_set_item(list, item);
         if (rc == 0 && !grow(list, list->n + 1))
             rc = PIT_E_ALLOCATION_FAILED;
         if (rc != 0)
@@ -120,17 +141,20 @@ int value_append_take(pit_value *list, pit_value *item, bool deep)
         return rc;
     }
     adopt(list, list->n++, item);
+    if (list->kind == PIT_KIND_SET)
+        value_index_add(list, list->items->index, list->n, list->items->index + list->items->cap);
     return pit_value_error(item);
 }
 
-int pit_list_append_take(pit_value *list_or_tuple, pit_value *item)
+int pit_list_append_take(pit_value *list_or_tuple_or_set, pit_value *item)
 {
-    return value_append_take(list_or_tuple, item, false);
+    return value_append_take(list_or_tuple_or_set, item, false);
 }
 
 /* Adds or replaces the entry; key and item are good. */
 static int put_entry(pit_value *map, pit_value *key, pit_value *item, bool replace)
 {
+    value_freeze(key); /* as the order of frozensets asks */
     int64_t at = value_map_find(map, key);
     if (at >= 0 && !replace)
         return PIT_E_DUPLICATE_KEY;
@@ -158,7 +182,7 @@ static int put_entry(pit_value *map, pit_value *key, pit_value *item, bool repla
 
 static int put_take(pit_value *map, pit_value *key, pit_value *item, bool replace, bool deep)
 {
-    int rc = refuse_building(map, PIT_KIND_MAP, PIT_KIND_MAP);
+    int rc = refuse_building(map, true);
     bool itself = rc == 0 && (key == map || item == map);
     if (rc == 0) {
         if (itself)
@@ -253,8 +277,34 @@ pit_value *value_new_exception(pit_value *parts[EXCEPTION_FIELDS])
     /* The notes do not count as a level. */
     v->height = (uint16_t)(parts[EXCEPTION_CAUSE]->height + 1);
     v->n = EXCEPTION_FIELDS;
-    v->flags = VALUE_FROZEN;
     return v;
+}
+
+int pit_exception_set_cause_take(pit_value *exception, pit_value *cause)
+{
+    int rc = pit_value_error(exception);
+    if (exception == cause && exception != NULL)
+        return rc != 0 ? rc : PIT_E_INVALID_PARAMETER;
+    if (rc == 0 && (pit_value_kind(exception) != PIT_KIND_EXCEPTION || pit_value_is_frozen(exception)))
+        rc = PIT_E_INVALID_PARAMETER;
+    else if (rc == 0) {
+        rc = pit_value_error(cause);
+        if (rc == 0 && (cause == NULL || value_exception_flaw(EXCEPTION_CAUSE, cause)[0] != '\0'))
+            rc = PIT_E_INVALID_PARAMETER;
+        if (rc == 0 && cause->height >= MP_MAX_DEPTH)
+            rc = PIT_E_LIMIT_EXCEEDED;
+        if (rc != 0)
+            value_spoil(exception, rc);
+    }
+    if (rc != 0) {
+        pit_value_free(cause);
+        return rc;
+    }
+    value_freeze(cause);
+    pit_value_free(exception->items->v[EXCEPTION_CAUSE]);
+    exception->items->v[EXCEPTION_CAUSE] = cause;
+    exception->height = (uint16_t)(cause->height + 1);
+    return 0;
 }
 
 pit_value *pit_exception(const char *type, const char *message, const char *traceback)
@@ -302,17 +352,18 @@ pit_value *pit_args(const pit_value *positional, const pit_value *keywords)
 
 const pit_value *pit_value_at(const pit_value *v, size_t i)
 {
-    if (v == NULL || (v->kind != PIT_KIND_LIST && v->kind != PIT_KIND_TUPLE) || i >= v->n)
+    if (v == NULL || (v->kind != PIT_KIND_LIST && v->kind != PIT_KIND_TUPLE && v->kind != PIT_KIND_SET) || i >= v->n)
         return NULL;
     return value_item(v, i);
 }
 
 const pit_value *pit_value_get_key(const pit_value *map, const pit_value *key)
 {
-    if (map == NULL || map->kind != PIT_KIND_MAP || key == NULL || !value_hashable(key))
+    if (map == NULL || (map->kind != PIT_KIND_MAP && map->kind != PIT_KIND_SET) || !value_hashable(key))
         return NULL;
+    value_freeze(key); /* as the order of frozensets asks */
     int64_t at = value_map_find(map, key);
-    return at >= 0 ? value_item(map, (size_t)at * 2 + 1) : NULL;
+    return at < 0 ? NULL : value_item(map, map->kind == PIT_KIND_MAP ? (size_t)at * 2 + 1 : (size_t)at);
 }
 
 const pit_value *pit_value_get(const pit_value *map, const char *key)
@@ -325,6 +376,8 @@ const pit_value *pit_value_get(const pit_value *map, const char *key)
                 return value_item(map, i);
         return NULL;
     }
+    if (map->kind == PIT_KIND_REF || map->kind == PIT_KIND_MARKER)
+        return value_record_get(map, key);
     size_t n = strlen(key);
     if (map->kind != PIT_KIND_MAP || n >= UINT32_MAX)
         return NULL;
@@ -333,9 +386,14 @@ const pit_value *pit_value_get(const pit_value *map, const char *key)
     return at >= 0 ? value_item(map, (size_t)at * 2 + 1) : NULL;
 }
 
+bool pit_value_is_frozenset(const pit_value *v)
+{
+    return v != NULL && v->kind == PIT_KIND_SET && (v->flags & VALUE_FROZENSET) != 0;
+}
+
 bool pit_value_next(const pit_value *v, size_t *iter, const pit_value **ret_key, const pit_value **ret_item)
 {
-    if (v == NULL || v->kind < PIT_KIND_LIST || v->kind > PIT_KIND_MAP || *iter >= v->n)
+    if (v == NULL || v->kind < PIT_KIND_LIST || v->kind > PIT_KIND_SET || v->kind == PIT_KIND_EXCEPTION || *iter >= v->n)
         return false;
     size_t i = (*iter)++;
     bool map = v->kind == PIT_KIND_MAP;

@@ -2,10 +2,10 @@
  *
  * Invariants
  *  1. The first pass looks at every byte, under explicit bounds and an explicit stack: nesting, lengths, text, kinds of keys. Nothing has
- *     been allocated when it refuses. Its sums are exact upper bounds of what the second pass takes.
+ *     been allocated when it refuses. Its sums are exact upper bounds of what the second pass takes. Payloads of leaves are judged by leaf.h.
  *  2. The second pass meets only bytes that the first has accepted (the caller owns them; they do not change). All that it can still refuse are
  *     keys that stand twice and exceptions whose parts are of the wrong kind.
- *  3. The result is one block: tree, nodes (an index behind those of a map with many entries), bigints, texts.
+ *  3. The result is one block: tree, nodes (an index behind those of a set or of a map with many entries), words of bigints and leaves, texts.
  *
  * Failure: typed, with a text that names the offset. Thread: any. */
 #include <stdio.h>
@@ -13,6 +13,7 @@
 
 #include "base/alloc.h"
 #include "wire/codec.h"
+#include "wire/leaf.h"
 #include "wire/value.h"
 
 #define DEFAULT_EXTRA_BYTES ((size_t)64 << 20)
@@ -30,8 +31,8 @@ struct level {
 
 struct measure {
     const uint8_t *begin, *p;
-    size_t entries;             /* of maps */
-    size_t nodes, words, bytes; /* words: of 8 bytes, for bigints */
+    size_t entries; /* of maps and sets */
+    struct leaf_room room;
     struct level stack[2 * MP_MAX_DEPTH + 2];
     unsigned top;
     int code;
@@ -46,10 +47,21 @@ static bool refuse(struct measure *m, int code, const char *why)
     return false;
 }
 
-/* Nodes that the index of a map takes, behind those of its entries. */
+/* Nodes that an index takes, behind those of the entries. */
 static size_t index_nodes(size_t entries)
 {
-    return entries > VALUE_LINEAR ? (entries * sizeof(uint32_t) + sizeof(pit_value) - 1) / sizeof(pit_value) : 0;
+    return (entries * sizeof(uint32_t) + sizeof(pit_value) - 1) / sizeof(pit_value);
+}
+
+static size_t map_index_nodes(size_t entries)
+{
+    return entries > VALUE_LINEAR ? index_nodes(entries) : 0;
+}
+
+static bool count_entries(struct measure *m, size_t n)
+{
+    m->entries += n;
+    return m->entries <= CODEC_MAX_ENTRIES || refuse(m, PIT_E_LIMIT_EXCEEDED, "more than 2^20 entries in maps and sets");
 }
 
 /* Opens a container of `count` items (keys and items of a map). */
@@ -61,10 +73,9 @@ static bool open_level(struct measure *m, uint32_t count, bool map, const uint8_
     unsigned depth = outer->depth + (notes ? 0u : 1u);
     if (depth > MP_MAX_DEPTH)
         return refuse(m, PIT_E_LIMIT_EXCEEDED, "more than 128 levels of containers");
-    m->nodes += count + (map ? index_nodes(count / 2) : 0);
-    m->entries += map ? count / 2 : 0;
-    if (m->entries > CODEC_MAX_ENTRIES)
-        return refuse(m, PIT_E_LIMIT_EXCEEDED, "more than 2^20 entries in maps");
+    m->room.nodes += count + (map ? map_index_nodes(count / 2) : 0);
+    if (map && !count_entries(m, count / 2))
+        return false;
     m->stack[++m->top] = (struct level){.end = end,
                                         .left = count,
                                         .depth = (uint16_t)depth,
@@ -88,27 +99,57 @@ static bool open_extension(struct measure *m, const struct mp_token *ext, enum m
         return false;
     if (map) {
         m->stack[m->top].exception = true;
-        m->nodes += EXCEPTION_FIELDS + 1; /* and the map that is read first */
+        m->room.nodes += EXCEPTION_FIELDS + 1; /* and the map that is read first */
     }
     return true;
 }
 
+/* A set: as a tuple, with an index behind its items, each of which is a key. */
+static bool open_set(struct measure *m, const struct mp_token *t)
+{
+    if (!open_extension(m, t, MP_ARRAY))
+        return false;
+    struct level *level = &m->stack[m->top];
+    level->hashable = true;
+    m->room.nodes += index_nodes(level->left);
+    return count_entries(m, level->left);
+}
+
+/* What a decimal counts for as a key: it takes longer to find out which number it is than to sort it. */
+#define DECIMAL_KEY_ENTRIES 16
+
+static bool measure_leaf(struct measure *m, const struct mp_token *t, bool key)
+{
+    struct leaf_payload p = {.ext = t->ext, .key = key, .data = t->data, .n = t->n};
+    int rc = leaf_check(&p, &m->room);
+    if (rc != 0)
+        return refuse(m, rc, p.why);
+    m->p += t->n;
+    return !key || t->ext != MP_EXT_DECIMAL || count_entries(m, DECIMAL_KEY_ENTRIES);
+}
+
 static bool measure_extension(struct measure *m, const struct mp_token *t, bool key)
 {
+    if (leaf_is(t->ext))
+        return measure_leaf(m, t, key);
     switch (t->ext) {
     case MP_EXT_BIGINT:
         if (t->n == 0)
             return refuse(m, PIT_E_DESERIALIZATION_FAILED, "an integer without bytes");
         if (t->n > MP_MAX_BIGINT_BYTES)
             return refuse(m, PIT_E_LIMIT_EXCEEDED, "an integer of more than 2^20 bits");
-        m->words += (sizeof(struct value_big) + t->n + 7) / 8;
+        m->room.words += (sizeof(struct value_big) + t->n + 7) / 8;
         m->p += t->n;
         return true;
     case MP_EXT_TUPLE:
         return open_extension(m, t, MP_ARRAY);
+    case MP_EXT_SET:
+        return key ? refuse(m, PIT_E_INVALID_PARAMETER, "a set as a key") : open_set(m, t);
+    case MP_EXT_FROZENSET:
+        return open_set(m, t);
     case MP_EXT_EXCEPTION:
         if (key)
-            return refuse(m, PIT_E_INVALID_PARAMETER, "an exception as a key of a map");
+            return refuse(m, PIT_E_INVALID_PARAMETER, "an exception as a key");
         return open_extension(m, t, MP_MAP);
     default:
         m->ext = t->ext;
@@ -122,10 +163,10 @@ static bool measure_container(struct measure *m, const struct mp_token *t, bool 
     const uint8_t *end = m->stack[m->top].end;
     switch (t->type) {
     case MP_ARRAY:
-        return key ? refuse(m, PIT_E_INVALID_PARAMETER, "a list as a key of a map") : open_level(m, t->n, false, end, false);
+        return key ? refuse(m, PIT_E_INVALID_PARAMETER, "a list as a key") : open_level(m, t->n, false, end, false);
     case MP_MAP:
         if (key)
-            return refuse(m, PIT_E_INVALID_PARAMETER, "a map as a key of a map");
+            return refuse(m, PIT_E_INVALID_PARAMETER, "a map as a key");
         if (t->n > UINT32_MAX / 2)
             return refuse(m, PIT_E_LIMIT_EXCEEDED, "too many entries");
         return open_level(m, t->n * 2, true, end, false);
@@ -154,7 +195,7 @@ static bool measure_items(struct measure *m)
         bytes += (size_t)t.n + 1;
     }
     m->p = p;
-    m->bytes += bytes;
+    m->room.bytes += bytes;
     level->left = left;
     if (rc != MP_OK)
         return refuse(m, PIT_E_DESERIALIZATION_FAILED,
@@ -171,9 +212,8 @@ static bool measure_items(struct measure *m)
 static bool measure_value(struct measure *m, const uint8_t *p, size_t n, size_t budget)
 {
     m->begin = m->p = p;
-    m->nodes = 1;
     m->entries = 0;
-    m->words = m->bytes = 0;
+    m->room = (struct leaf_room){.nodes = 1};
     m->top = 0;
     m->ext = 0;
     m->stack[0] = (struct level){.end = p + n, .left = 1};
@@ -191,8 +231,8 @@ static bool measure_value(struct measure *m, const uint8_t *p, size_t n, size_t 
         m->top--;
     }
     size_t nodes, total;
-    if (__builtin_mul_overflow(m->nodes, sizeof(pit_value), &nodes) ||
-        __builtin_add_overflow(nodes, m->words * 8 + m->bytes + sizeof(struct value_tree), &total) || total > budget)
+    if (__builtin_mul_overflow(m->room.nodes, sizeof(pit_value), &nodes) ||
+        __builtin_add_overflow(nodes, m->room.words * 8 + m->room.bytes + sizeof(struct value_tree), &total) || total > budget)
         return refuse(m, PIT_E_LIMIT_EXCEEDED, "the value takes more memory than it may");
     return true;
 }
@@ -201,10 +241,7 @@ static bool measure_value(struct measure *m, const uint8_t *p, size_t n, size_t 
 
 struct fill {
     const uint8_t *begin, *p, *end;
-    struct value_tree *tree;
-    pit_value *node;
-    uint64_t *word;
-    char *byte;
+    struct leaf_place place;
     int code;
     const char *why;
 };
@@ -229,15 +266,15 @@ static void fill_data(struct fill *f, pit_value *v, const struct mp_token *t)
 {
     v->kind = t->type == MP_STR ? PIT_KIND_STR : PIT_KIND_BYTES;
     v->n = t->n;
-    v->text = f->byte;
-    memcpy(f->byte, t->data, t->n);
-    f->byte[t->n] = '\0';
-    f->byte += (size_t)t->n + 1;
+    v->text = f->place.byte;
+    memcpy(f->place.byte, t->data, t->n);
+    f->place.byte[t->n] = '\0';
+    f->place.byte += (size_t)t->n + 1;
 }
 
 static bool fill_bigint(struct fill *f, pit_value *v, const struct mp_token *t)
 {
-    struct value_big *big = (struct value_big *)(void *)f->word;
+    struct value_big *big = (struct value_big *)(void *)f->place.word;
     bool negative;
     size_t n = value_magnitude(t->data, t->n, big->magnitude, &negative);
     f->p = t->data + t->n;
@@ -251,17 +288,17 @@ static bool fill_bigint(struct fill *f, pit_value *v, const struct mp_token *t)
     v->kind = PIT_KIND_INT;
     v->flags |= VALUE_BIG;
     v->big = big;
-    f->word += (sizeof(struct value_big) + n + 7) / 8;
+    f->place.word += (sizeof(struct value_big) + n + 7) / 8;
     return true;
 }
 
 /* Fills `count` nodes of v, which are taken first. */
 static bool fill_items(struct fill *f, pit_value *v, size_t count, size_t index)
 {
-    pit_value *node = f->node;
+    pit_value *node = f->place.node;
     v->flags |= VALUE_INLINE;
     v->nodes = node;
-    f->node += count + index;
+    f->place.node += count + index;
     unsigned height = 0;
     for (const pit_value *end = node + count; node != end; node++) {
         if (!fill_value(f, node))
@@ -282,38 +319,55 @@ static bool keys_differ(const pit_value *map)
     return true;
 }
 
+/* The index of a map or set whose items are there; `at`: where they began. */
+static bool fill_index(struct fill *f, pit_value *v, const uint8_t *at)
+{
+    uint32_t *index = (uint32_t *)(void *)(v->nodes + value_count(v)), few[VALUE_LINEAR], twice;
+    uint32_t *scratch = v->n <= VALUE_LINEAR ? few : mem_alloc(v->n * sizeof *scratch);
+    if (scratch == NULL)
+        return stop(f, PIT_E_ALLOCATION_FAILED, "out of memory");
+    bool good = value_index_sort(v, index, v->n, scratch, &twice);
+    if (scratch != few)
+        mem_free(scratch);
+    if (good)
+        return true;
+    f->p = at;
+    return stop(f, PIT_E_DUPLICATE_KEY,
+                v->kind == PIT_KIND_SET ? "an item stands twice in the set" : "a key stands twice in the map");
+}
+
 static bool fill_map(struct fill *f, pit_value *v, uint32_t n)
 {
     const uint8_t *at = f->p;
     v->kind = PIT_KIND_MAP;
     v->n = n;
-    if (!fill_items(f, v, (size_t)n * 2, index_nodes(n)))
+    if (!fill_items(f, v, (size_t)n * 2, map_index_nodes(n)))
         return false;
-    bool good = true;
-    if (n > VALUE_LINEAR) {
-        uint32_t *index = (uint32_t *)(void *)(v->nodes + (size_t)n * 2), twice;
-        uint32_t *scratch = mem_alloc(n * sizeof *scratch);
-        if (scratch == NULL)
-            return stop(f, PIT_E_ALLOCATION_FAILED, "out of memory");
-        good = value_index_sort(v, index, n, scratch, &twice);
-        mem_free(scratch);
-    } else if (n > 1) {
-        good = keys_differ(v);
-    }
-    if (good)
+    if (n > VALUE_LINEAR)
+        return fill_index(f, v, at);
+    if (n < 2 || keys_differ(v))
         return true;
     f->p = at;
     return stop(f, PIT_E_DUPLICATE_KEY, "a key stands twice in the map");
+}
+
+static bool fill_set(struct fill *f, pit_value *v, const struct mp_token *t, bool frozen)
+{
+    const uint8_t *at = f->p;
+    v->kind = PIT_KIND_SET;
+    v->flags |= frozen ? VALUE_FROZENSET : 0;
+    v->n = t->n;
+    return fill_items(f, v, t->n, index_nodes(t->n)) && fill_index(f, v, at);
 }
 
 /* The map inside an exception, then the exception over its parts. */
 static bool fill_exception(struct fill *f, pit_value *v)
 {
     const uint8_t *at = f->p;
-    pit_value *nodes = f->node, *map = nodes + EXCEPTION_FIELDS;
-    f->node += EXCEPTION_FIELDS + 1;
+    pit_value *nodes = f->place.node, *map = nodes + EXCEPTION_FIELDS;
+    f->place.node += EXCEPTION_FIELDS + 1;
     struct mp_token t = {0};
-    *map = (pit_value){.flags = VALUE_FROZEN, .tree = f->tree};
+    *map = (pit_value){.flags = VALUE_FROZEN, .tree = f->place.tree};
     if (!next(f, &t) || !fill_map(f, map, t.n))
         return false;
     for (int i = 0; i < EXCEPTION_FIELDS; i++) {
@@ -324,12 +378,13 @@ static bool fill_exception(struct fill *f, pit_value *v)
             return stop(f, PIT_E_DESERIALIZATION_FAILED, flaw);
         }
         bool absent = part == NULL || part->kind == PIT_KIND_NIL;
-        nodes[i] = absent ? (pit_value){.kind = PIT_KIND_NIL, .flags = VALUE_FROZEN, .tree = f->tree} : *part;
+        nodes[i] = absent ? (pit_value){.kind = PIT_KIND_NIL, .flags = VALUE_FROZEN, .tree = f->place.tree} : *part;
         if (absent && i == EXCEPTION_MESSAGE) {
             nodes[i].kind = PIT_KIND_STR;
             nodes[i].text = "";
         } else if (absent && i == EXCEPTION_NOTES) {
-            nodes[i] = (pit_value){.kind = PIT_KIND_LIST, .flags = VALUE_FROZEN | VALUE_INLINE, .height = 1, .tree = f->tree};
+            nodes[i] =
+                (pit_value){.kind = PIT_KIND_LIST, .flags = VALUE_FROZEN | VALUE_INLINE, .height = 1, .tree = f->place.tree};
         }
     }
     v->kind = PIT_KIND_EXCEPTION;
@@ -346,8 +401,16 @@ static bool fill_extension(struct fill *f, pit_value *v, struct mp_token *t)
         return fill_bigint(f, v, t);
     if (t->ext == MP_EXT_EXCEPTION)
         return fill_exception(f, v);
+    if (leaf_is(t->ext)) {
+        leaf_fill(v, t->ext, t->data, t->n, &f->place);
+        f->p = t->data + t->n;
+        return true;
+    }
+    int ext = t->ext;
     if (!next(f, t))
         return false;
+    if (ext != MP_EXT_TUPLE)
+        return fill_set(f, v, t, ext == MP_EXT_FROZENSET);
     v->kind = PIT_KIND_TUPLE;
     v->n = t->n;
     return fill_items(f, v, t->n, 0);
@@ -374,7 +437,7 @@ static inline bool fill_value(struct fill *f, pit_value *v)
     struct mp_token t = {0};
     if (!next(f, &t))
         return false;
-    *v = (pit_value){.flags = VALUE_FROZEN, .tree = f->tree};
+    *v = (pit_value){.flags = VALUE_FROZEN, .tree = f->place.tree};
     if (t.type < MP_STR) {
         v->kind = kinds[t.type];
         v->flags = (uint8_t)(VALUE_FROZEN | (t.type == MP_UINT ? VALUE_UNSIGNED : 0));
@@ -414,14 +477,14 @@ int codec_decode(const uint8_t *p, size_t n, const struct codec_limits *limits, 
     if (ret_used == NULL && m.p != p + n)
         return explain(err, PIT_E_DESERIALIZATION_FAILED, "there are bytes behind the value", (size_t)(m.p - p), 0);
 
-    struct value_tree *tree = mem_alloc(sizeof *tree + m.nodes * sizeof(pit_value) + m.words * 8 + m.bytes);
+    struct value_tree *tree = mem_alloc(sizeof *tree + m.room.nodes * sizeof(pit_value) + m.room.words * 8 + m.room.bytes);
     if (tree == NULL)
         return explain(err, PIT_E_ALLOCATION_FAILED, "out of memory", 0, 0);
     *tree = (struct value_tree){.refs = 1};
     pit_value *root = (pit_value *)(void *)(tree + 1);
-    struct fill f = {.begin = p, .p = p, .end = p + n, .tree = tree, .node = root + 1};
-    f.word = (uint64_t *)(void *)(root + m.nodes);
-    f.byte = (char *)(f.word + m.words);
+    struct fill f = {.begin = p, .p = p, .end = p + n, .place = {.tree = tree, .node = root + 1}};
+    f.place.word = (uint64_t *)(void *)(root + m.room.nodes);
+    f.place.byte = (char *)(f.place.word + m.room.words);
     if (!fill_value(&f, root)) {
         mem_free(tree);
         return explain(err, f.code, f.why, (size_t)(f.p - p), 0);

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "wire/codec.h"
+#include "wire/leaf.h"
 #include "wire/path.h"
 #include "wire/value.h"
 
@@ -111,7 +112,7 @@ static int encode_exception(struct encoder *e, const pit_value *v)
     return 0;
 }
 
-/* Tuples, exceptions and arguments: extensions around values. */
+/* Tuples, sets and exceptions: extensions around values. */
 static int encode_extension(struct encoder *e, const pit_value *v, int8_t code)
 {
     uint8_t *p = room(e, MP_EXT_OPEN);
@@ -119,11 +120,9 @@ static int encode_extension(struct encoder *e, const pit_value *v, int8_t code)
         return PIT_E_ALLOCATION_FAILED;
     done(e, mp_open_ext(p, code));
     size_t payload = e->out->len;
-    int rc = 0;
-    if (code == MP_EXT_TUPLE)
-        rc = encode_head(e, v);
-    if (rc == 0)
-        rc = code == MP_EXT_EXCEPTION ? encode_exception(e, v) : encode_items(e, v, v->n);
+    int rc = code == MP_EXT_EXCEPTION ? encode_exception(e, v) : encode_head(e, v);
+    if (rc == 0 && code != MP_EXT_EXCEPTION)
+        rc = encode_items(e, v, v->n);
     if (rc == 0 && e->out->len - payload > UINT32_MAX)
         rc = PIT_E_LIMIT_EXCEEDED;
     if (rc == 0)
@@ -156,6 +155,20 @@ static int encode_args(struct encoder *e, const pit_value *v)
     return 0;
 }
 
+static int encode_leaf(struct encoder *e, const pit_value *v)
+{
+    size_t n = leaf_size(v);
+    uint8_t *p = room(e, MP_HEAD + n);
+    int8_t code = leaf_code(v);
+    if (p == NULL)
+        return PIT_E_ALLOCATION_FAILED;
+    if (!leaf_is_open(code))
+        return done(e, leaf_put(mp_put_ext(p, code, (uint32_t)n), v));
+    uint8_t *payload = mp_open_ext(p, code), *end = leaf_put(payload, v);
+    mp_close_ext(payload, end);
+    return done(e, end);
+}
+
 static int encode_value(struct encoder *e, const pit_value *v)
 {
     uint8_t *p;
@@ -176,14 +189,20 @@ static int encode_value(struct encoder *e, const pit_value *v)
         return encode_extension(e, v, MP_EXT_TUPLE);
     case PIT_KIND_EXCEPTION:
         return encode_extension(e, v, MP_EXT_EXCEPTION);
+    case PIT_KIND_SET:
+        return encode_extension(e, v, (v->flags & VALUE_FROZENSET) != 0 ? MP_EXT_FROZENSET : MP_EXT_SET);
     case PIT_KIND_ARGS:
         return encode_args(e, v); /* only the root: containers refuse it */
     case PIT_KIND_FAILED:
         e->why = value_failed_why(v);
         e->failed = v;
         return pit_value_error(v);
-    default:
+    case PIT_KIND_NIL:
+    case PIT_KIND_BOOL:
+    case PIT_KIND_FLOAT:
         break;
+    default:
+        return encode_leaf(e, v);
     }
     p = room(e, MP_HEAD);
     if (p == NULL)

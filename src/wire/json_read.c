@@ -1,9 +1,10 @@
-/* Strict JSON to values; docs/wire.md has the tagged forms.
+/* Strict JSON to values; json_tagged.c makes what the tagged forms stand for.
  *
  * Invariants
  *  1. What is not RFC 8259 is refused, and so is what would lose something: numbers out of range, keys that stand twice, lone
  *     surrogates. No text is ever guessed at.
- *  2. Recursion is bounded: a level of a value is at most three of JSON (a tagged map). The result has at most 128 levels.
+ *  2. Recursion is bounded: a level of a value is at most three of JSON (a tagged map), a leaf at most two. The result has at most 128
+ *     levels.
  *
  * Failure: a code, the place (line and column) and a sentence; nothing is left behind. Thread: any. */
 #include <math.h>
@@ -15,7 +16,7 @@
 #include "wire/json.h"
 #include "wire/value.h"
 
-#define JSON_DEPTH (3 * MP_MAX_DEPTH + 1)
+#define JSON_DEPTH (3 * MP_MAX_DEPTH + 2)
 
 struct reader {
     const char *begin, *p, *end;
@@ -234,160 +235,6 @@ static pit_value *read_string(struct reader *r)
     return escapes ? unescape(r, begin, s) : checked(r, pit_strn(begin, (size_t)(s - begin)), begin);
 }
 
-/* ---- tagged forms: each takes the members of the object as a map and returns a new value or NULL ---- */
-
-static pit_value *from_bigint(struct reader *r, const pit_value *map, const char *where)
-{
-    const char *text = pit_value_str(pit_value_get(map, "v"));
-    if (text == NULL || *text == '+')
-        return refuse(r, PIT_E_DESERIALIZATION_FAILED, "a bigint without decimal digits", where);
-    pit_value *v = pit_bigint(text);
-    if (pit_value_error(v) == PIT_E_INVALID_PARAMETER)
-        return refuse(r, PIT_E_DESERIALIZATION_FAILED, "a bigint without decimal digits", where);
-    return checked_integer(r, v, where);
-}
-
-static pit_value *from_float(struct reader *r, const pit_value *map, const char *where)
-{
-    const char *text = pit_value_str_or(pit_value_get(map, "v"), "");
-    double x = strcmp(text, "nan") == 0    ? (double)NAN
-               : strcmp(text, "inf") == 0  ? HUGE_VAL
-               : strcmp(text, "-inf") == 0 ? -HUGE_VAL
-                                           : 0;
-    if (x == 0)
-        return refuse(r, PIT_E_DESERIALIZATION_FAILED, "a tagged float is nan, inf or -inf", where);
-    return checked(r, pit_float(x), where);
-}
-
-static int base64_digit(char c)
-{
-    if (c >= 'A' && c <= 'Z')
-        return c - 'A';
-    if (c >= 'a' && c <= 'z')
-        return c - 'a' + 26;
-    if (c >= '0' && c <= '9')
-        return c - '0' + 52;
-    return c == '+' ? 62 : c == '/' ? 63 : -1;
-}
-
-/* n characters (a multiple of 4) to n / 4 * 3 - pad bytes; false unless it is the one encoding of them. */
-static bool base64_get(const char *s, size_t n, size_t pad, uint8_t *out)
-{
-    for (size_t i = 0; i < n; i += 4) {
-        size_t have = i + 4 == n ? 4 - pad : 4;
-        uint32_t x = 0;
-        for (size_t k = 0; k < 4; k++) {
-            int digit = k < have ? base64_digit(s[i + k]) : 0;
-            if (digit < 0)
-                return false;
-            x = x << 6 | (uint32_t)digit;
-        }
-        if ((have == 3 && (x & 0xff) != 0) || (have == 2 && (x & 0xffff) != 0))
-            return false; /* bits that belong to nothing */
-        for (size_t k = 0; k + 1 < have; k++)
-            *out++ = (uint8_t)(x >> (16 - 8 * k));
-    }
-    return true;
-}
-
-static pit_value *from_bytes(struct reader *r, const pit_value *map, const char *where)
-{
-    const pit_value *b64 = pit_value_get(map, "b64");
-    const char *text = pit_value_str(b64);
-    size_t n = pit_value_len(b64);
-    if (text == NULL || n % 4 != 0)
-        return refuse(r, PIT_E_DESERIALIZATION_FAILED, "bad base64", where);
-    size_t pad = n == 0 || text[n - 1] != '=' ? 0 : text[n - 2] != '=' ? 1 : 2;
-    char *data;
-    pit_value *v = checked(r, value_new_data(PIT_KIND_BYTES, n / 4 * 3 - pad, &data), where);
-    if (v == NULL || base64_get(text, n, pad, (uint8_t *)data))
-        return v;
-    pit_value_free(v);
-    return refuse(r, PIT_E_DESERIALIZATION_FAILED, "bad base64", where);
-}
-
-static pit_value *from_tuple(struct reader *r, const pit_value *map, const char *where)
-{
-    const pit_value *list = pit_value_get(map, "v"), *item;
-    if (pit_value_kind(list) != PIT_KIND_LIST)
-        return refuse(r, PIT_E_DESERIALIZATION_FAILED, "a tuple without an array of items", where);
-    pit_value *v = pit_tuple();
-    for (size_t i = 0; pit_value_next(list, &i, NULL, &item);)
-        value_append_take(v, pit_value_ref(item), true);
-    return checked(r, v, where);
-}
-
-static pit_value *from_map(struct reader *r, const pit_value *map, const char *where)
-{
-    const pit_value *list = pit_value_get(map, "v"), *pair;
-    if (pit_value_kind(list) != PIT_KIND_LIST)
-        return refuse(r, PIT_E_DESERIALIZATION_FAILED, "a tagged map without an array of pairs", where);
-    pit_value *v = pit_map();
-    for (size_t i = 0; pit_value_next(list, &i, NULL, &pair);) {
-        if (pit_value_kind(pair) != PIT_KIND_LIST || pit_value_len(pair) != 2) {
-            pit_value_free(v);
-            return refuse(r, PIT_E_DESERIALIZATION_FAILED, "an entry of a tagged map is not a pair", where);
-        }
-        value_put_new_take(v, pit_value_ref(pit_value_at(pair, 0)), pit_value_ref(pit_value_at(pair, 1)), true);
-    }
-    if (pit_value_error(v) != PIT_E_INVALID_PARAMETER)
-        return checked(r, v, where);
-    pit_value_free(v);
-    return refuse(r, PIT_E_INVALID_PARAMETER, "a list, map or exception as a key of a map", where);
-}
-
-static pit_value *from_exception(struct reader *r, const pit_value *map, const char *where)
-{
-    pit_value *parts[EXCEPTION_FIELDS];
-    const char *flaw = "";
-    for (int i = 0; i < EXCEPTION_FIELDS && flaw[0] == '\0'; i++)
-        flaw = value_exception_flaw(i, pit_value_get(map, value_exception_fields[i]));
-    if (flaw[0] != '\0')
-        return refuse(r, PIT_E_DESERIALIZATION_FAILED, flaw, where);
-    for (int i = 0; i < EXCEPTION_FIELDS; i++)
-        parts[i] = pit_value_ref(pit_value_get(map, value_exception_fields[i]));
-    return checked(r, value_new_exception(parts), where);
-}
-
-static const struct tag {
-    const char *name;
-    pit_value *(*make)(struct reader *r, const pit_value *map, const char *where);
-    const char *const *members;
-    size_t n_members;
-} tags[] = {
-    {"bigint", from_bigint, (const char *const[]){"v"}, 1},
-    {"float", from_float, (const char *const[]){"v"}, 1},
-    {"bytes", from_bytes, (const char *const[]){"b64"}, 1},
-    {"tuple", from_tuple, (const char *const[]){"v"}, 1},
-    {"map", from_map, (const char *const[]){"v"}, 1},
-    {"exception", from_exception, value_exception_fields, EXCEPTION_FIELDS},
-};
-
-/* Does the object have only members of the form? */
-static bool only_members(const pit_value *map, const struct tag *tag)
-{
-    const pit_value *key;
-    for (size_t i = 0; pit_value_next(map, &i, &key, NULL);) {
-        bool known = strcmp(pit_value_str(key), "$pit") == 0;
-        for (size_t k = 0; k < tag->n_members; k++)
-            known = known || strcmp(pit_value_str(key), tag->members[k]) == 0;
-        if (!known || strlen(pit_value_str(key)) != pit_value_len(key))
-            return false;
-    }
-    return true;
-}
-
-static pit_value *read_tagged(struct reader *r, const pit_value *map, const pit_value *name, const char *where)
-{
-    for (size_t i = 0; i < sizeof tags / sizeof tags[0]; i++)
-        if (strcmp(pit_value_str_or(name, ""), tags[i].name) == 0 && strlen(tags[i].name) == pit_value_len(name)) {
-            if (!only_members(map, &tags[i]))
-                return refuse(r, PIT_E_DESERIALIZATION_FAILED, "a member that does not belong to this \"$pit\" form", where);
-            return tags[i].make(r, map, where);
-        }
-    return refuse(r, PIT_E_DESERIALIZATION_FAILED, "an unknown \"$pit\" form", where);
-}
-
 /* ---- arrays, objects ---- */
 
 /* Behind an item: true when another follows. */
@@ -460,10 +307,12 @@ static pit_value *read_object(struct reader *r)
     do
         read_member(r, v);
     while (r->code == 0 && more(r, '}'));
-    const pit_value *tag = r->code == 0 ? pit_value_get(v, "$pit") : NULL;
-    if (r->code == 0 && tag == NULL)
+    if (r->code == 0 && !json_is_tagged(v))
         return v;
-    pit_value *meant = tag != NULL ? read_tagged(r, v, tag, where) : NULL;
+    struct json_error err;
+    pit_value *meant = r->code == 0 ? json_tagged(v, &err) : NULL;
+    if (r->code == 0 && meant == NULL)
+        refuse(r, err.code, err.why, where);
     pit_value_free(v);
     return meant;
 }

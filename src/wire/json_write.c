@@ -9,6 +9,9 @@
 #include <string.h>
 
 #include "wire/json.h"
+#include "wire/record.h"
+#include "wire/tensor.h"
+#include "wire/time.h"
 #include "wire/value.h"
 
 struct writer {
@@ -88,14 +91,26 @@ static void put_key(struct writer *w, const char *key)
     put_colon(w);
 }
 
+/* Between the members of a tagged form, which stands in one line. */
+static void put_comma(struct writer *w)
+{
+    buf_puts(w->b, (w->flags & PIT_JSON_PRETTY) != 0 ? ", " : ",");
+}
+
+/* A further member, up to where its value stands. */
+static void put_member(struct writer *w, const char *key)
+{
+    put_comma(w);
+    put_key(w, key);
+}
+
 /* The beginning of a tagged form, up to where its payload stands. */
 static void open_tag(struct writer *w, const char *tag, const char *payload)
 {
     buf_putc(w->b, '{');
     put_key(w, "$pit");
     json_write_text(w->b, tag, strlen(tag), 0);
-    buf_puts(w->b, (w->flags & PIT_JSON_PRETTY) != 0 ? ", " : ",");
-    put_key(w, payload);
+    put_member(w, payload);
 }
 
 static int put_int(struct writer *w, const pit_value *v)
@@ -132,10 +147,10 @@ static int put_float(struct writer *w, double x)
     return 0;
 }
 
+/* In base64, and the end of the tagged form. */
 static int put_bytes(struct writer *w, const uint8_t *data, size_t n)
 {
     static const char digit[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    open_tag(w, "bytes", "b64");
     buf_putc(w->b, '"');
     uint8_t *out = buf_reserve(w->b, (n + 2) / 3 * 4);
     if (out == NULL)
@@ -150,6 +165,102 @@ static int put_bytes(struct writer *w, const uint8_t *data, size_t n)
     }
     w->b->len += (n + 2) / 3 * 4;
     buf_puts(w->b, "\"}");
+    return 0;
+}
+
+static int put_data(struct writer *w, const char *tag, const pit_value *v)
+{
+    open_tag(w, tag, "b64");
+    return put_bytes(w, (const uint8_t *)v->text, v->n);
+}
+
+static int put_tensor(struct writer *w, const pit_value *v)
+{
+    if (pit_tensor_size(v) > JSON_TENSOR_MAX)
+        return PIT_E_LIMIT_EXCEEDED;
+    open_tag(w, "tensor", "dtype");
+    buf_printf(w->b, "\"%s\"", pit_dtype_name(pit_tensor_dtype(v)));
+    put_member(w, "shape");
+    buf_putc(w->b, '[');
+    for (int i = 0; i < pit_tensor_ndim(v); i++)
+        buf_printf(w->b, "%s%lld", i != 0 ? "," : "", (long long)pit_tensor_shape(v)[i]);
+    buf_putc(w->b, ']');
+    put_member(w, "b64");
+    return put_bytes(w, pit_tensor_data(v), pit_tensor_size(v));
+}
+
+static int put_time(struct writer *w, const pit_value *v)
+{
+    char text[TIME_TEXT];
+    size_t n = time_put_text(text, v);
+    open_tag(w, pit_value_kind_name(v), "v");
+    json_write_text(w->b, text, n, 0);
+    if (v->kind == PIT_KIND_DATETIME && v->time->zone_n != 0) {
+        put_member(w, "zone");
+        json_write_text(w->b, v->time->zone, v->time->zone_n, w->flags);
+    }
+    buf_putc(w->b, '}');
+    return 0;
+}
+
+static int put_decimal(struct writer *w, const pit_value *v)
+{
+    const char *text = pit_value_text(v);
+    if (text == NULL)
+        return PIT_E_ALLOCATION_FAILED;
+    open_tag(w, "decimal", "v");
+    json_write_text(w->b, text, strlen(text), 0);
+    buf_putc(w->b, '}');
+    return 0;
+}
+
+static int put_complex(struct writer *w, const pit_value *v)
+{
+    open_tag(w, "complex", "v");
+    buf_putc(w->b, '[');
+    put_float(w, v->complex[0]);
+    put_comma(w);
+    put_float(w, v->complex[1]);
+    buf_puts(w->b, "]}");
+    return 0;
+}
+
+static void put_field(struct writer *w, const pit_value *v)
+{
+    if (v->kind == PIT_KIND_STR)
+        json_write_text(w->b, v->text, v->n, w->flags);
+    else if (v->kind == PIT_KIND_INT)
+        put_int(w, v);
+    else
+        buf_puts(w->b, "null");
+}
+
+static int put_ref(struct writer *w, const pit_value *v)
+{
+    static const char *const further[] = {
+        [REF_TYPE] = "type", [REF_WORKER] = "worker", [REF_SESSION] = "session", [REF_GENERATION] = "generation"};
+    open_tag(w, "ref", "id");
+    put_field(w, &v->nodes[REF_ID]);
+    for (unsigned i = REF_TYPE; i < REF_FIELDS; i++) {
+        put_member(w, further[i]);
+        put_field(w, &v->nodes[i]);
+    }
+    buf_putc(w->b, '}');
+    return 0;
+}
+
+static int put_marker(struct writer *w, const pit_value *v)
+{
+    buf_putc(w->b, '{');
+    put_key(w, MARKER_JSON_FLAG);
+    buf_puts(w->b, "true");
+    put_member(w, MARKER_JSON_TYPE);
+    put_field(w, &v->nodes[MARKER_TYPE]);
+    if (v->nodes[MARKER_REPR].kind != PIT_KIND_NIL) {
+        put_member(w, MARKER_JSON_REPR);
+        put_field(w, &v->nodes[MARKER_REPR]);
+    }
+    buf_putc(w->b, '}');
     return 0;
 }
 
@@ -180,7 +291,7 @@ static bool is_object(const pit_value *v)
         if (key->kind != PIT_KIND_STR || (key->n >= 4 && memcmp(key->text, "$pit", 4) == 0))
             return false;
     }
-    return true;
+    return !record_is_marker_map(v); /* which would be read as a marker */
 }
 
 static int put_entries(struct writer *w, const pit_value *v, bool object)
@@ -198,7 +309,7 @@ static int put_entries(struct writer *w, const pit_value *v, bool object)
         if (object)
             put_colon(w);
         else
-            buf_puts(w->b, (w->flags & PIT_JSON_PRETTY) != 0 ? ", " : ",");
+            put_comma(w);
         if (rc == 0)
             rc = write_value(w, value_item(v, i * 2 + 1));
         if (rc != 0)
@@ -244,9 +355,56 @@ static int put_exception(struct writer *w, const pit_value *v)
     return 0;
 }
 
-static int write_value(struct writer *w, const pit_value *v)
+static int write_container(struct writer *w, const pit_value *v)
 {
     int rc;
+    switch (v->kind) {
+    case PIT_KIND_LIST:
+        return put_list(w, v);
+    case PIT_KIND_MAP:
+        return put_map(w, v);
+    case PIT_KIND_EXCEPTION:
+        return put_exception(w, v);
+    case PIT_KIND_TUPLE:
+        open_tag(w, "tuple", "v");
+        break;
+    case PIT_KIND_SET:
+        open_tag(w, "set", "frozen");
+        buf_puts(w->b, pit_value_is_frozenset(v) ? "true" : "false");
+        put_member(w, "v");
+        break;
+    default:
+        return PIT_E_INVALID_PARAMETER;
+    }
+    rc = put_list(w, v);
+    buf_putc(w->b, '}');
+    return rc;
+}
+
+static int write_leaf(struct writer *w, const pit_value *v)
+{
+    switch (v->kind) {
+    case PIT_KIND_DECIMAL:
+        return put_decimal(w, v);
+    case PIT_KIND_COMPLEX:
+        return put_complex(w, v);
+    case PIT_KIND_TENSOR:
+        return put_tensor(w, v);
+    case PIT_KIND_TABLE:
+        return put_data(w, "table", v);
+    case PIT_KIND_BATCH:
+        return put_data(w, "batch", v);
+    case PIT_KIND_REF:
+        return put_ref(w, v);
+    case PIT_KIND_MARKER:
+        return put_marker(w, v);
+    default:
+        return put_time(w, v);
+    }
+}
+
+static int write_value(struct writer *w, const pit_value *v)
+{
     switch (v->kind) {
     case PIT_KIND_NIL:
         buf_puts(w->b, "null");
@@ -262,22 +420,11 @@ static int write_value(struct writer *w, const pit_value *v)
         json_write_text(w->b, v->text, v->n, w->flags);
         return 0;
     case PIT_KIND_BYTES:
-        return put_bytes(w, (const uint8_t *)v->text, v->n);
-    case PIT_KIND_LIST:
-        return put_list(w, v);
-    case PIT_KIND_TUPLE:
-        open_tag(w, "tuple", "v");
-        rc = put_list(w, v);
-        buf_putc(w->b, '}');
-        return rc;
-    case PIT_KIND_MAP:
-        return put_map(w, v);
-    case PIT_KIND_EXCEPTION:
-        return put_exception(w, v);
+        return put_data(w, "bytes", v);
     case PIT_KIND_FAILED:
         return pit_value_error(v);
     default:
-        return PIT_E_INVALID_PARAMETER;
+        return value_is_container(v) ? write_container(w, v) : write_leaf(w, v);
     }
 }
 

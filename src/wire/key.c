@@ -1,10 +1,9 @@
-/* Values as map keys: Python's equality, an order over it, the index of a map, and equality of whole values.
+/* Values as keys: Python's equality, an order over it, and equality of whole values. index.c makes use of the order.
  *
  * Invariants
- *  1. The order is total over hashable values and exact: an integer of any size is compared with a float without rounding.
- *  2. An index is an array of entry numbers in runs whose lengths are the binary digits of its length, longest first, each run in
- *     order. Adding merges equal runs (O(log n) amortized), a look-up searches each run; an array that is in order as a
- *     whole is also in runs. No hash function, so no keys can collide on purpose.
+ *  1. The order is total over hashable values and exact: an integer of any size is compared with a float without rounding, and a decimal or
+ *     complex number that equals an integer or a float is that number (decimal.c).
+ *  2. Two frozensets are compared item by item in the order of their indexes: in the time that it takes to look at them once.
  *
  * Failure: none. Thread: any, on frozen values. Recursion is bounded by a value's height. */
 #include <math.h>
@@ -22,7 +21,13 @@ bool value_hashable(const pit_value *v)
                 return false;
         return true;
     }
-    return v->kind >= PIT_KIND_NIL && v->kind <= PIT_KIND_BYTES;
+    if (v->kind <= PIT_KIND_BYTES)
+        return true;
+    if (v->kind == PIT_KIND_SET)
+        return (v->flags & VALUE_FROZENSET) != 0;
+    if (v->kind == PIT_KIND_DECIMAL)
+        return value_decimal_hashable(v);
+    return v->kind >= PIT_KIND_DATETIME && v->kind <= PIT_KIND_COMPLEX;
 }
 
 static int order_sign(bool less, bool greater)
@@ -30,21 +35,32 @@ static int order_sign(bool less, bool greater)
     return greater - less;
 }
 
+/* What is compared with what. A decimal that is a number of another kind, and a complex number that is a real one, go with the numbers. */
+enum { RANK_NIL, RANK_NUMBER, RANK_DECIMAL, RANK_COMPLEX, RANK_STR, RANK_BYTES, RANK_TUPLE, RANK_SET, RANK_TIME };
+
 static int rank(const pit_value *v)
 {
     switch (v->kind) {
     case PIT_KIND_NIL:
-        return 0;
+        return RANK_NIL;
     case PIT_KIND_BOOL:
     case PIT_KIND_INT:
     case PIT_KIND_FLOAT:
-        return 1;
+        return RANK_NUMBER;
     case PIT_KIND_STR:
-        return 2;
+        return RANK_STR;
     case PIT_KIND_BYTES:
-        return 3;
+        return RANK_BYTES;
+    case PIT_KIND_TUPLE:
+        return RANK_TUPLE;
+    case PIT_KIND_DECIMAL:
+        return value_decimal_plain(v) != NULL ? RANK_NUMBER : RANK_DECIMAL;
+    case PIT_KIND_COMPLEX:
+        return v->complex[1] == 0 ? RANK_NUMBER : RANK_COMPLEX;
+    case PIT_KIND_SET:
+        return RANK_SET;
     default:
-        return 4;
+        return RANK_TIME + v->kind - PIT_KIND_DATETIME;
     }
 }
 
@@ -76,13 +92,18 @@ static int order_int_float(const pit_value *a, double x)
     return order_sign(rest > 0, rest < 0);
 }
 
+/* NaN is before every number, and all NaNs are one. */
+static int order_floats(double a, double b)
+{
+    if (isnan(a) || isnan(b))
+        return order_sign(isnan(a) && !isnan(b), !isnan(a) && isnan(b));
+    return order_sign(a<b, a> b);
+}
+
 static int order_numbers(const pit_value *a, const pit_value *b)
 {
-    if (a->kind == PIT_KIND_FLOAT && b->kind == PIT_KIND_FLOAT) {
-        if (isnan(a->f) || isnan(b->f))
-            return order_sign(isnan(a->f) && !isnan(b->f), !isnan(a->f) && isnan(b->f));
-        return order_sign(a->f<b->f, a->f> b->f);
-    }
+    if (a->kind == PIT_KIND_FLOAT && b->kind == PIT_KIND_FLOAT)
+        return order_floats(a->f, b->f);
     if (b->kind == PIT_KIND_FLOAT)
         return order_int_float(a, b->f);
     if (a->kind == PIT_KIND_FLOAT)
@@ -95,6 +116,29 @@ static int order_numbers(const pit_value *a, const pit_value *b)
     return order_sign(x<y, x> y);
 }
 
+/* The number that a key of that rank is; `real` is room for one. */
+static const pit_value *number_of(const pit_value *v, pit_value *real)
+{
+    if (v->kind == PIT_KIND_DECIMAL)
+        return value_decimal_plain(v);
+    if (v->kind != PIT_KIND_COMPLEX)
+        return v;
+    *real = (pit_value){.kind = PIT_KIND_FLOAT, .f = v->complex[0]};
+    return real;
+}
+
+static int order_plain(const pit_value *a, const pit_value *b)
+{
+    pit_value x, y;
+    return order_numbers(number_of(a, &x), number_of(b, &y));
+}
+
+static int order_complex(const pit_value *a, const pit_value *b)
+{
+    int order = order_floats(a->complex[0], b->complex[0]);
+    return order != 0 ? order : order_floats(a->complex[1], b->complex[1]);
+}
+
 static int order_data(const pit_value *a, const pit_value *b)
 {
     if (a->n != b->n)
@@ -102,22 +146,21 @@ static int order_data(const pit_value *a, const pit_value *b)
     return memcmp(a->text, b->text, a->n);
 }
 
-int value_key_order(const pit_value *a, const pit_value *b)
+static int order_sets(const pit_value *a, const pit_value *b)
 {
-    int ra = rank(a), rb = rank(b);
-    if (ra != rb)
-        return ra < rb ? -1 : 1;
-    switch (ra) {
-    case 0:
-        return 0;
-    case 1:
-        return order_numbers(a, b);
-    case 2:
-    case 3:
-        return order_data(a, b);
-    default:
-        break;
+    if (a->n != b->n)
+        return a->n < b->n ? -1 : 1;
+    const uint32_t *x = value_set_order(a), *y = value_set_order(b);
+    for (size_t i = 0; i < a->n; i++) {
+        int order = value_key_order(value_item(a, x[i]), value_item(b, y[i]));
+        if (order != 0)
+            return order;
     }
+    return 0;
+}
+
+static int order_tuples(const pit_value *a, const pit_value *b)
+{
     if (a->n != b->n)
         return a->n < b->n ? -1 : 1;
     for (size_t i = 0; i < a->n; i++) {
@@ -128,94 +171,30 @@ int value_key_order(const pit_value *a, const pit_value *b)
     return 0;
 }
 
-/* ---- the index ---- */
-
-static const pit_value *key_at(const pit_value *map, uint32_t entry)
+int value_key_order(const pit_value *a, const pit_value *b)
 {
-    return value_item(map, (size_t)entry * 2);
-}
-
-static int64_t search_run(const pit_value *map, const uint32_t *run, uint32_t n, const pit_value *key)
-{
-    uint32_t low = 0, high = n;
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        int order = value_key_order(key_at(map, run[middle]), key);
-        if (order == 0)
-            return run[middle];
-        if (order < 0)
-            low = middle + 1;
-        else
-            high = middle;
+    int ra = rank(a), rb = rank(b);
+    if (ra != rb)
+        return ra < rb ? -1 : 1;
+    switch (ra) {
+    case RANK_NIL:
+        return 0;
+    case RANK_NUMBER:
+        return order_plain(a, b);
+    case RANK_STR:
+    case RANK_BYTES:
+        return order_data(a, b);
+    case RANK_TUPLE:
+        return order_tuples(a, b);
+    case RANK_DECIMAL:
+        return value_decimal_order(a, b);
+    case RANK_COMPLEX:
+        return order_complex(a, b);
+    case RANK_SET:
+        return order_sets(a, b);
+    default:
+        return value_time_order(a, b);
     }
-    return -1;
-}
-
-static int64_t find_linear(const pit_value *map, const pit_value *key)
-{
-    for (uint32_t i = 0; i < map->n; i++) {
-        const pit_value *k = key_at(map, i);
-        bool same = key->kind == PIT_KIND_STR
-                        ? k->kind == PIT_KIND_STR && k->n == key->n && memcmp(k->text, key->text, k->n) == 0
-                        : value_key_order(k, key) == 0;
-        if (same)
-            return i;
-    }
-    return -1;
-}
-
-int64_t value_map_find(const pit_value *map, const pit_value *key)
-{
-    if (map->n <= VALUE_LINEAR)
-        return find_linear(map, key);
-    if ((map->flags & VALUE_INLINE) != 0)
-        return search_run(map, (const uint32_t *)(const void *)(map->nodes + (size_t)map->n * 2), map->n, key);
-    const uint32_t *run = map->items->index;
-    for (uint32_t bit = UINT32_C(1) << 31; bit != 0; bit >>= 1) {
-        if ((map->n & bit) == 0)
-            continue;
-        int64_t at = search_run(map, run, bit, key);
-        if (at >= 0)
-            return at;
-        run += bit;
-    }
-    return -1;
-}
-
-/* Merges run[0 .. left) and run[left .. n) through scratch. */
-static void merge(const pit_value *map, uint32_t *run, uint32_t left, uint32_t n, uint32_t *scratch)
-{
-    memcpy(scratch, run, left * sizeof *run);
-    uint32_t a = 0, b = left, out = 0;
-    while (a < left && b < n) {
-        bool first = value_key_order(key_at(map, scratch[a]), key_at(map, run[b])) <= 0;
-        run[out++] = first ? scratch[a++] : run[b++];
-    }
-    memcpy(run + out, scratch + a, (left - a) * sizeof *run);
-}
-
-void value_index_add(const pit_value *map, uint32_t *index, uint32_t n, uint32_t *scratch)
-{
-    index[n - 1] = n - 1;
-    for (uint32_t size = 1; ((n - 1) & size) != 0; size *= 2)
-        merge(map, index + n - 2 * size, size, 2 * size, scratch);
-}
-
-bool value_index_sort(const pit_value *map, uint32_t *index, uint32_t n, uint32_t *scratch, uint32_t *ret_twice)
-{
-    for (uint32_t i = 0; i < n; i++)
-        index[i] = i;
-    for (uint64_t size = 1; size < n; size *= 2)
-        for (uint64_t at = 0; at + size < n; at += 2 * size) {
-            uint64_t both = n - at < 2 * size ? n - at : 2 * size;
-            merge(map, index + at, (uint32_t)size, (uint32_t)both, scratch);
-        }
-    for (uint32_t i = 1; i < n; i++)
-        if (value_key_order(key_at(map, index[i - 1]), key_at(map, index[i])) == 0) {
-            *ret_twice = index[i]; /* the merge is stable: the later of the two */
-            return false;
-        }
-    return true;
 }
 
 /* ---- equality of values ---- */
@@ -238,9 +217,39 @@ static bool equal_maps(const pit_value *a, const pit_value *b)
     return true;
 }
 
+static bool equal_sets(const pit_value *a, const pit_value *b)
+{
+    if (a->n != b->n || (a->flags & VALUE_FROZENSET) != (b->flags & VALUE_FROZENSET))
+        return false;
+    for (size_t i = 0; i < a->n; i++)
+        if (value_map_find(b, value_item(a, i)) < 0)
+            return false;
+    return true;
+}
+
 static bool equal_floats(double a, double b)
 {
     return isnan(a) || isnan(b) ? isnan(a) && isnan(b) : a == b && signbit(a) == signbit(b);
+}
+
+static bool equal_leaves(const pit_value *a, const pit_value *b)
+{
+    switch (a->kind) {
+    case PIT_KIND_DECIMAL:
+        return value_decimal_equal(a, b);
+    case PIT_KIND_COMPLEX:
+        return equal_floats(a->complex[0], b->complex[0]) && equal_floats(a->complex[1], b->complex[1]);
+    case PIT_KIND_TENSOR:
+        return value_tensor_equal(a, b);
+    case PIT_KIND_TABLE:
+    case PIT_KIND_BATCH:
+        return order_data(a, b) == 0;
+    case PIT_KIND_REF:
+    case PIT_KIND_MARKER:
+        return equal_items(a, b, a->n);
+    default:
+        return value_time_equal(a, b);
+    }
 }
 
 bool pit_value_equal(const pit_value *a, const pit_value *b)
@@ -265,9 +274,13 @@ bool pit_value_equal(const pit_value *a, const pit_value *b)
     case PIT_KIND_EXCEPTION:
     case PIT_KIND_ARGS:
         return a->n == b->n && equal_items(a, b, a->n);
+    case PIT_KIND_SET:
+        return equal_sets(a, b);
     case PIT_KIND_MAP:
         return a->n == b->n && equal_maps(a, b);
+    case PIT_KIND_FAILED:
+        return a->n == b->n; /* the same code */
     default:
-        return a->n == b->n; /* failed values with the same code */
+        return equal_leaves(a, b);
     }
 }

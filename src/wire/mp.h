@@ -22,7 +22,7 @@
 #define MP_MAX_BIGINT_BITS (1u << 20)    /* of the magnitude */
 #define MP_MAX_BIGINT_BYTES (131072 + 1) /* two's complement: one more for the sign */
 
-/* X(CONSTANT, name, code, layout). Codes marked "reserved" are deserialization_failed today. */
+/* X(CONSTANT, name, code, layout). All numbers in payloads are big-endian. */
 #define MP_EXT_LIST(X)                                                                                                         \
     X(BIGINT, bigint, 1, "two's complement, big-endian, shortest form, at least 1 byte; only integers beyond 64 bits")         \
     X(TUPLE, tuple, 2, "one array: the items")                                                                                 \
@@ -30,19 +30,24 @@
       "only as the arguments of a CALL: nil or an array (positional), then nil or a map with str keys (keywords)")             \
     X(EXCEPTION, exception, 4,                                                                                                 \
       "one map: type str, message str, traceback str or nil, notes array of str, cause exception or nil")                      \
-    X(SET, set, 5, "reserved")                                                                                                 \
-    X(FROZENSET, frozenset, 6, "reserved")                                                                                     \
-    X(DATETIME, datetime, 7, "reserved")                                                                                       \
-    X(DATE, date, 8, "reserved")                                                                                               \
-    X(TIME, time, 9, "reserved")                                                                                               \
-    X(DURATION, duration, 10, "reserved")                                                                                      \
-    X(DECIMAL, decimal, 11, "reserved")                                                                                        \
-    X(COMPLEX, complex, 12, "reserved")                                                                                        \
-    X(TENSOR, tensor, 13, "reserved")                                                                                          \
-    X(TABLE, table, 14, "reserved")                                                                                            \
-    X(BATCH, batch, 15, "reserved")                                                                                            \
-    X(REF, ref, 16, "reserved")                                                                                                \
-    X(MARKER, marker, 17, "reserved")
+    X(SET, set, 5, "one array: the items, hashable and distinct")                                                              \
+    X(FROZENSET, frozenset, 6, "as set")                                                                                       \
+    X(DATETIME, datetime, 7,                                                                                                   \
+      "i64 seconds, u32 nanoseconds, u8 flags (1: has an offset); with flag 1 then i32 offset in seconds, and the zone's "     \
+      "name in UTF-8, perhaps empty")                                                                                          \
+    X(DATE, date, 8, "u16 year, u8 month, u8 day")                                                                             \
+    X(TIME, time, 9,                                                                                                           \
+      "u32 second of the day, u32 nanoseconds, u8 flags (1: has an offset); with flag 1 then i32 offset in seconds")           \
+    X(DURATION, duration, 10, "i64 seconds, u32 nanoseconds")                                                                  \
+    X(DECIMAL, decimal, 11,                                                                                                    \
+      "u8 (bit 0 negative; bits 1 and 2: 0 finite, 1 infinity, 2 NaN, 3 signalling NaN), i32 exponent, then the digits in "    \
+      "ASCII")                                                                                                                 \
+    X(COMPLEX, complex, 12, "f64 real part, f64 imaginary part")                                                               \
+    X(TENSOR, tensor, 13, "one map: dtype str, shape array of int, data bin")                                                  \
+    X(TABLE, table, 14, "one Arrow IPC stream")                                                                                \
+    X(BATCH, batch, 15, "one Arrow IPC stream of one record batch")                                                            \
+    X(REF, ref, 16, "one map: id str, type str, worker str, session str or nil, generation int")                               \
+    X(MARKER, marker, 17, "one map: type str, and perhaps repr str")
 
 enum {
 #define MP_EXT_ENUM(constant, name, code, layout) MP_EXT_##constant = code,

@@ -33,7 +33,9 @@ static const pit_value static_failed[] = {
     FAILED_VALUE(PIT_E_INVALID_UTF8, "the text is not valid UTF-8"),
     FAILED_VALUE(PIT_E_INVALID_PARAMETER, "an argument of a value's constructor is not allowed"),
     FAILED_VALUE(PIT_E_LIMIT_EXCEEDED, "a value passes a size limit"),
-    FAILED_VALUE(PIT_E_DUPLICATE_KEY, "a key stands twice in one map"),
+    FAILED_VALUE(PIT_E_DUPLICATE_KEY, "a key stands twice in one map, or an item in one set"),
+    FAILED_VALUE(PIT_E_UNSUPPORTED_DTYPE, "a tensor of a type that is not supported"),
+    FAILED_VALUE(PIT_E_SHAPE_MISMATCH, "the data of a tensor is not as long as its shape says"),
 };
 
 static const pit_value null_with_size = FAILED_VALUE(PIT_E_INVALID_PARAMETER, "a NULL pointer with a size");
@@ -97,9 +99,11 @@ pit_value *value_new(int kind, size_t extra)
 static void tree_destroy(struct value_tree *tree)
 {
     pit_value *root = (pit_value *)(void *)(tree + 1);
+    if (root->kind == PIT_KIND_TENSOR)
+        value_tensor_release(root);
     if (value_is_container(root) && (root->flags & VALUE_INLINE) == 0) {
         struct value_items *items = root->items;
-        size_t count = root->kind == PIT_KIND_MAP ? (size_t)root->n * 2 : root->n;
+        size_t count = value_count(root);
         for (size_t i = 0; i < count; i++)
             pit_value_free(items->v[i]);
         mem_free(items->v);
@@ -125,6 +129,8 @@ void value_freeze(const pit_value *v)
 {
     if (v == NULL || v->tree == NULL || (__atomic_load_n(&v->flags, __ATOMIC_RELAXED) & VALUE_FROZEN) != 0)
         return;
+    if (v->kind == PIT_KIND_SET)
+        value_index_finish(v);
     __atomic_or_fetch(&handle(v)->flags, VALUE_FROZEN, __ATOMIC_RELAXED);
 }
 
@@ -226,15 +232,30 @@ pit_value *pit_str(const char *text)
     return text != NULL ? pit_strn(text, strlen(text)) : pit_nil();
 }
 
-pit_value *pit_bytes(const void *bytes, size_t n)
+static pit_value *new_bytes(int kind, const void *data, size_t n)
 {
-    if (bytes == NULL && n != 0)
+    if (data == NULL && n != 0)
         return handle(&null_with_size);
-    char *data;
-    pit_value *v = value_new_data(PIT_KIND_BYTES, n, &data);
-    if (v->kind == PIT_KIND_BYTES && n != 0)
-        memcpy(data, bytes, n);
+    char *copy;
+    pit_value *v = value_new_data(kind, n, &copy);
+    if (v->kind == kind && n != 0)
+        memcpy(copy, data, n);
     return v;
+}
+
+pit_value *pit_bytes(const void *data, size_t n)
+{
+    return new_bytes(PIT_KIND_BYTES, data, n);
+}
+
+pit_value *pit_table(const void *arrow_stream, size_t n)
+{
+    return new_bytes(PIT_KIND_TABLE, arrow_stream, n);
+}
+
+pit_value *pit_batch(const void *arrow_stream, size_t n)
+{
+    return new_bytes(PIT_KIND_BATCH, arrow_stream, n);
 }
 
 /* ---- readers ---- */
@@ -247,7 +268,7 @@ int pit_value_kind(const pit_value *v)
 const char *pit_value_kind_name(const pit_value *v)
 {
     switch (pit_value_kind(v)) {
-#define KIND_NAME(constant, name)                                                                                              \
+#define KIND_NAME(constant, name, constructors, python, json)                                                                  \
     case PIT_KIND_##constant:                                                                                                  \
         return #name;
         PIT_KIND_LIST(KIND_NAME)
@@ -275,8 +296,7 @@ const char *pit_value_error_text(const pit_value *v)
         return "no error";
     if (v->kind == PIT_KIND_FAILED)
         return v->text;
-    size_t count = v->kind == PIT_KIND_MAP ? (size_t)v->n * 2 : v->n;
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < value_count(v); i++)
         if (pit_value_error(v->items->v[i]) == code)
             return pit_value_error_text(v->items->v[i]);
     return value_failed(code)->text;
@@ -331,13 +351,28 @@ bool pit_value_get_number(const pit_value *v, double *ret)
     return true;
 }
 
-bool pit_value_get_bytes(const pit_value *v, const void **ret, size_t *ret_n)
+static bool get_data(const pit_value *v, int kind, const void **ret, size_t *ret_n)
 {
-    if (v == NULL || v->kind != PIT_KIND_BYTES)
+    if (v == NULL || v->kind != kind)
         return false;
     *ret = v->text;
     *ret_n = v->n;
     return true;
+}
+
+bool pit_value_get_bytes(const pit_value *v, const void **ret, size_t *ret_n)
+{
+    return get_data(v, PIT_KIND_BYTES, ret, ret_n);
+}
+
+bool pit_value_get_table(const pit_value *v, const void **ret, size_t *ret_n)
+{
+    return get_data(v, PIT_KIND_TABLE, ret, ret_n);
+}
+
+bool pit_value_get_batch(const pit_value *v, const void **ret, size_t *ret_n)
+{
+    return get_data(v, PIT_KIND_BATCH, ret, ret_n);
 }
 
 const char *pit_value_str(const pit_value *v)
@@ -355,8 +390,37 @@ size_t pit_value_len(const pit_value *v)
 {
     if (v == NULL)
         return 0;
-    bool counted = v->kind == PIT_KIND_STR || v->kind == PIT_KIND_BYTES || (value_is_container(v) && v->kind != PIT_KIND_ARGS);
-    return counted ? v->n : 0;
+    switch (v->kind) {
+    case PIT_KIND_STR:
+    case PIT_KIND_BYTES:
+    case PIT_KIND_TABLE:
+    case PIT_KIND_BATCH:
+        return v->n;
+    default:
+        return value_is_container(v) && v->kind != PIT_KIND_ARGS ? v->n : 0;
+    }
+}
+
+const char *pit_value_text(const pit_value *v)
+{
+    if (v == NULL)
+        return NULL;
+    if (v->kind == PIT_KIND_DECIMAL)
+        return value_decimal_text(v);
+    return v->kind == PIT_KIND_INT && (v->flags & VALUE_BIG) != 0 ? value_big_text(v) : NULL;
+}
+
+const char *value_keep_text(const pit_value *v, char **slot, struct value_extra *extra)
+{
+    char *expected = NULL;
+    if (!__atomic_compare_exchange_n(slot, &expected, extra->text, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+        mem_free(extra); /* another thread was first */
+        return expected;
+    }
+    extra->next = __atomic_load_n(&v->tree->extras, __ATOMIC_RELAXED);
+    while (!__atomic_compare_exchange_n(&v->tree->extras, &extra->next, extra, true, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+        ;
+    return extra->text;
 }
 
 bool pit_value_is_frozen(const pit_value *v)

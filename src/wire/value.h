@@ -9,7 +9,9 @@
  *  1. A container that is put into another is frozen, and a frozen one is never changed: so there are no cycles, and `height`
  *     (levels of containers, 0 for a scalar) is exact from the moment that it can be put anywhere.
  *  2. height <= MP_MAX_DEPTH for every value that the library hands out, but for the inside of the JSON reader; recursion over a value is bounded by it.
- *  3. A map of more than VALUE_LINEAR entries has an index, ordered by value_key_order(): no keys can make a look-up slow.
+ *  3. A map of more than VALUE_LINEAR entries and a set have an index, ordered by value_key_order(): no keys can make a look-up slow. The
+ *     index of a set that is frozen is in order as a whole, so that two sets are compared item by item.
+ *  4. Kinds from DATETIME on but ARGS are leaves: height 0, and their content is never changed.
  *
  * Thread: building is for one thread; frozen values may be read, shared and freed by any. */
 #ifndef PIT_WIRE_VALUE_H
@@ -23,10 +25,11 @@ enum {
     VALUE_FROZEN = 1,
     VALUE_INLINE = 2,   /* container: `nodes` hold the items */
     VALUE_UNSIGNED = 4, /* int: above INT64_MAX, in `u` */
-    VALUE_BIG = 8       /* int: beyond 64 bits, in `big` */
+    VALUE_BIG = 8,      /* int: beyond 64 bits, in `big` */
+    VALUE_FROZENSET = 16
 };
 
-#define VALUE_LINEAR 8u /* maps up to this many entries have no index */
+#define VALUE_LINEAR 8u /* maps up to this many entries have no index; sets always have one */
 
 /* A block that lives as long as its tree: decimal text made on demand. */
 struct value_extra {
@@ -48,11 +51,31 @@ struct value_big {
 
 /* What a built container holds. */
 struct value_items {
-    pit_value **v;   /* items; of a map key, item, key, item, ... */
-    uint32_t cap;    /* of v */
-    int err;         /* the first failure in building it */
-    uint32_t *index; /* of a map with more than VALUE_LINEAR entries: see key.c; as long as cap */
+    pit_value **v; /* items; of a map key, item, key, item, ... */
+    uint32_t cap;  /* of v */
+    int err;       /* the first failure in building it */
+    uint32_t *
+        index; /* of a map with more than VALUE_LINEAR entries and of a set: see index.c; with as many words of scratch behind it */
 };
+
+/* Times: what a kind does not need is 0. */
+struct value_time {
+    int64_t sec; /* of a time: of the day */
+    uint32_t ns;
+    int32_t offset;  /* seconds, or PIT_NAIVE */
+    uint32_t zone_n; /* 0: not known */
+    char zone[];     /* NUL-terminated */
+};
+
+struct value_date {
+    uint16_t year;
+    uint8_t month, day;
+};
+
+enum { DECIMAL_FINITE, DECIMAL_INFINITY, DECIMAL_NAN, DECIMAL_SIGNALLING };
+
+struct value_decimal; /* in decimal.c */
+struct value_tensor;  /* in tensor.c */
 
 struct pit_value {
     uint8_t kind;
@@ -65,10 +88,15 @@ struct pit_value {
         int64_t i;
         uint64_t u;
         double f;
-        const char *text; /* STR, BYTES (NUL behind the end), FAILED */
+        const char *text; /* STR, BYTES, TABLE, BATCH (NUL behind the end), FAILED */
         struct value_big *big;
-        pit_value *nodes; /* VALUE_INLINE; of a map with an index, that follows the nodes */
+        pit_value *nodes; /* VALUE_INLINE; of a map or set with an index, that follows the nodes. Fields of a REF or MARKER */
         struct value_items *items;
+        struct value_date date;
+        struct value_time *time; /* DATETIME, TIME, DURATION */
+        struct value_decimal *decimal;
+        double *complex; /* real and imaginary part */
+        struct value_tensor *tensor;
     };
 };
 
@@ -79,7 +107,13 @@ extern const char *const value_exception_fields[EXCEPTION_FIELDS];
 
 static inline bool value_is_container(const pit_value *v)
 {
-    return (v->kind >= PIT_KIND_LIST && v->kind <= PIT_KIND_EXCEPTION) || v->kind == PIT_KIND_ARGS;
+    return (v->kind >= PIT_KIND_LIST && v->kind <= PIT_KIND_SET) || v->kind == PIT_KIND_ARGS;
+}
+
+/* Items of v->items->v or v->nodes. */
+static inline size_t value_count(const pit_value *v)
+{
+    return v->kind == PIT_KIND_MAP ? (size_t)v->n * 2 : v->n;
 }
 
 /* The i-th item; of a map the keys are the even ones, the items the odd ones. */
@@ -100,6 +134,8 @@ const char *value_failed_path(const pit_value *v);
 const char *value_failed_why(const pit_value *v);
 /* Immutable from now on: what sending does. NULL is fine. */
 void value_freeze(const pit_value *v);
+/* Keeps a text made on demand: *slot (in v's tree) gets extra's text, unless another thread was first. Takes extra; returns what is kept. */
+const char *value_keep_text(const pit_value *v, char **slot, struct value_extra *extra);
 /* Marks a mutable container as failed; the first mark stays. Returns code. */
 int value_spoil(pit_value *container, int code);
 /* A text or bytes of n bytes that are filled in by the caller through *ret_data; failed on failure. */
@@ -112,19 +148,26 @@ const char *value_exception_flaw(int field, const pit_value *part);
 
 /* container.c: as pit_list_append_take and pit_map_put_take, but an entry that is there already is duplicate_key, and without a bound
  * on height when `deep`. */
-int value_append_take(pit_value *list, pit_value *item, bool deep);
+int value_append_take(pit_value *list_or_set, pit_value *item, bool deep);
 int value_put_new_take(pit_value *map, pit_value *key, pit_value *item, bool deep);
 
 /* key.c */
 bool value_hashable(const pit_value *v);
-/* A total order of hashable values that says 0 exactly when Python says that they are one key (and for two NaNs). */
+/* A total order of hashable values that says 0 exactly when Python says that they are one key (and for two NaNs). Frozensets must be
+ * frozen. */
 int value_key_order(const pit_value *a, const pit_value *b);
-/* Entry of the map with this key, or -1. */
-int64_t value_map_find(const pit_value *map, const pit_value *key);
+
+/* index.c */
+/* Entry of the map with this key, item of the set that equals it, or -1. */
+int64_t value_map_find(const pit_value *map_or_set, const pit_value *key);
 /* Entry n - 1 has been added: orders the index. scratch: n words. */
-void value_index_add(const pit_value *map, uint32_t *index, uint32_t n, uint32_t *scratch);
+void value_index_add(const pit_value *map_or_set, uint32_t *index, uint32_t n, uint32_t *scratch);
 /* Orders all n entries; false when two have the same key (*ret_twice, the later of them). scratch: n words. */
-bool value_index_sort(const pit_value *map, uint32_t *index, uint32_t n, uint32_t *scratch, uint32_t *ret_twice);
+bool value_index_sort(const pit_value *map_or_set, uint32_t *index, uint32_t n, uint32_t *scratch, uint32_t *ret_twice);
+/* Makes one run of those that value_index_add() has left. */
+void value_index_finish(const pit_value *set);
+/* The index of a set that is frozen: its items in order. */
+const uint32_t *value_set_order(const pit_value *set);
 
 /* bigint.c: magnitudes are big-endian bytes without zeros in front */
 /* An int in canonical form (64 bits where they do). */
@@ -143,5 +186,32 @@ int value_big_order(const struct value_big *a, const struct value_big *b);
 int value_big_order_double(const struct value_big *a, double x); /* x is no NaN */
 /* false when no double has exactly this value. */
 bool value_big_to_double(const struct value_big *big, double *ret);
+/* The magnitude of at most VALUE_DIGITS digits (at least 1) into out (half as many bytes will do); its length. */
+#define VALUE_DIGITS 1024
+size_t value_magnitude_from_digits(const char *digits, size_t n, uint8_t *out);
+/* Decimal text of an integer beyond 64 bits. */
+const char *value_big_text(const pit_value *v);
+
+/* decimal.c */
+/* The number as a value of kind INT or FLOAT if there is one that equals it exactly, else NULL; see decimal.c for what it may be asked of. */
+const pit_value *value_decimal_plain(const pit_value *v);
+bool value_decimal_hashable(const pit_value *v);
+bool value_decimal_equal(const pit_value *a, const pit_value *b);
+/* The order by value of two decimals that have no plain form. */
+int value_decimal_order(const pit_value *a, const pit_value *b);
+const char *value_decimal_text(const pit_value *v);
+
+/* tensor.c */
+bool value_tensor_equal(const pit_value *a, const pit_value *b);
+/* The last reference has gone. */
+void value_tensor_release(const pit_value *v);
+
+/* record.c: refs and markers. The fields are VALUE_INLINE nodes. */
+/* The field of this name, or NULL. */
+const pit_value *value_record_get(const pit_value *v, const char *name);
+
+/* time.c */
+bool value_time_equal(const pit_value *a, const pit_value *b);
+int value_time_order(const pit_value *a, const pit_value *b); /* of one kind, as Python compares them; naive ones first */
 
 #endif
