@@ -25,10 +25,20 @@ if(SNAKEPIT_COVERAGE)
 endif()
 set(core_objects $<TARGET_OBJECTS:snakepit_core>)
 
+# A hot call goes through ten small files: optimized as one, it takes a seventh less time. The objects keep their ordinary code as well, for the
+# tests, which link it a hundred times.
+set(link_time "")
+set(relocate "${CMAKE_LINKER}" -r)
+if(SNAKEPIT_WHOLE_PROGRAM)
+    set(link_time -O3 -flto=auto)
+    set(relocate "${CMAKE_C_COMPILER}" -r -nostdlib -g -fPIC ${link_time} -flinker-output=nolto-rel)
+    target_compile_options(snakepit_core PRIVATE ${link_time} -ffat-lto-objects)
+endif()
+
 add_library(snakepit_shared SHARED ${core_objects})
 set_target_properties(snakepit_shared PROPERTIES OUTPUT_NAME snakepit VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}
     LINKER_LANGUAGE C LINK_DEPENDS "${CMAKE_SOURCE_DIR}/cmake/snakepit.map")
-target_link_options(snakepit_shared PRIVATE "LINKER:--version-script=${CMAKE_SOURCE_DIR}/cmake/snakepit.map")
+target_link_options(snakepit_shared PRIVATE ${link_time} "LINKER:--version-script=${CMAKE_SOURCE_DIR}/cmake/snakepit.map")
 if(NOT SNAKEPIT_SANITIZE AND NOT SNAKEPIT_FUZZ)
     target_link_options(snakepit_shared PRIVATE LINKER:-z,defs)
 endif()
@@ -42,8 +52,8 @@ set(archive "${CMAKE_BINARY_DIR}/libsnakepit.a")
 set(relocatable "${CMAKE_BINARY_DIR}/CMakeFiles/libsnakepit.o")
 add_custom_command(
     OUTPUT "${archive}"
-    COMMAND "${CMAKE_LINKER}" -r -o "${relocatable}" ${core_objects}
-    COMMAND "${CMAKE_OBJCOPY}" --wildcard "--keep-global-symbol=pit_*" "${relocatable}"
+    COMMAND ${relocate} -o "${relocatable}" ${core_objects}
+    COMMAND "${CMAKE_OBJCOPY}" --wildcard "--keep-global-symbol=pit_*" "--localize-symbol=pit_*.*" "${relocatable}"
     COMMAND "${CMAKE_COMMAND}" -E rm -f "${archive}"
     COMMAND "${CMAKE_AR}" rcsD "${archive}" "${relocatable}"
     DEPENDS ${core_objects} snakepit_core
