@@ -128,10 +128,13 @@ static enum step take_frame(struct pool *p, struct call *c, const struct channel
 }
 
 /* The end of the channel, or of the worker: the loop finds out, and wakes us when all is known. */
-static enum step lost(struct pool *p, struct call *c)
+static enum step lost(struct pool *p, struct call *c, int seen_status)
 {
+    struct worker *w = c->lane->worker;
     pool_lock(p);
-    sched_lost(p, c->lane->worker);
+    if (seen_status != 0)
+        w->seen_status = seen_status;
+    sched_lost(p, w);
     pool_unlock(p);
     return STEP_EXIT;
 }
@@ -155,12 +158,11 @@ static enum step step_on_lane(struct pool *p, struct call *c, struct channel_fra
     if (ended)
         return judge_death(p, c) ? STEP_DONE : STEP_AGAIN;
     bool in_vain = rc == CHANNEL_AGAIN && woken && c->sent == had;
-    if (in_vain && worker_is_ending(c->lane->worker)) /* so does the kernel ring when it dies */
-        rc = PIT_E_WORKER_LOST;
-    if (rc == CHANNEL_AGAIN)
+    int status = in_vain ? worker_ending(c->lane->worker) : 0; /* so does the kernel ring when it dies */
+    if (rc == CHANNEL_AGAIN && status == 0)
         return full ? STEP_ROOM : STEP_FRAME;
-    if (rc == PIT_E_WORKER_LOST) /* mostly its end; but a worker may live on after it has closed its side */
-        return lost(p, c);
+    if (rc == PIT_E_WORKER_LOST || status != 0) /* mostly its end; but a worker may live on after it has closed its side */
+        return lost(p, c, status);
     accuse(p, c, rc, worker_fault(rc));
     return STEP_DONE;
 }

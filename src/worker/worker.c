@@ -173,21 +173,26 @@ void worker_finish(struct worker *w)
     w->events->gone(w);
 }
 
-bool worker_is_ending(const struct worker *w)
+int worker_ending(const struct worker *w)
 {
     struct os_proc p;
-    return w->env->os->proc_info(w->pid, &p) == 0 && p.wait_status != 0;
+    return w->env->os->proc_info(w->pid, &p) == 0 ? p.wait_status : 0;
 }
 
 /* How it ends, from the kernel, which knows that before it takes the memory down and long before the guard can reap. The process still
  * has its number when the pidfd takes a signal after the look: so what was seen was it. */
 static bool take_status(struct worker *w)
 {
-    struct os_proc p;
-    if (w->pidfd < 0 || w->exited || w->env->os->proc_info(w->pid, &p) != 0 || p.wait_status == 0 ||
-        w->env->os->pidfd_kill(w->pidfd, 0) != 0)
+    if (w->pidfd < 0 || w->exited)
         return false;
-    w->how = exit_from_wait(p.wait_status);
+    poollock_acquire(w->config->lock);
+    int status = w->seen_status;
+    poollock_release(w->config->lock);
+    if (status == 0)
+        status = worker_ending(w);
+    if (status == 0 || w->env->os->pidfd_kill(w->pidfd, 0) != 0)
+        return false;
+    w->how = exit_from_wait(status);
     return true;
 }
 

@@ -79,7 +79,8 @@ struct worker {
     /* pool's lock */
     int state, refs;
     bool dead, expected;
-    bool lost; /* the owner of a lane has met the end of its channel: the loop looks */
+    bool lost;       /* the owner of a lane has met the end of its channel: the loop looks */
+    int seen_status; /* worker_ending, as the owner of a lane has seen it */
     unsigned busy_lanes;
     int condemned; /* a caller's thread found it guilty of this: the loop kills it */
     const char *condemned_text;
@@ -120,8 +121,9 @@ void worker_kill(struct worker *w, int code, const char *text);
 const char *worker_fault(int code);
 /* Its control socket has ended: it is dying, or it is made to. */
 void worker_lost(struct worker *w);
-/* Its end has begun, as the kernel tells: whoever meets that says so with sched_lost. Some microseconds. Any thread that holds a lane of it. */
-bool worker_is_ending(const struct worker *w);
+/* How it ends, when the kernel says that its end has begun, in the form of waitpid; 0: it does not. Whoever sees that puts it into
+ * seen_status and says sched_lost. Some microseconds. Any thread that holds a lane of it. */
+int worker_ending(const struct worker *w);
 /* The guard is lost: the process has ended or will, and nobody will tell its status. */
 void worker_guard_lost(struct worker *w);
 /* A frame that is no answer to a call (a log line); PIT_E_PROTOCOL_ERROR when it may not come now. Any thread. */
