@@ -13,6 +13,7 @@
 
 /* How long a dead worker's status, and the end of one that has closed its socket, may take on a machine under load (a core dump, gigabytes
  * to tear down); a lost guard does not take that long to be noticed. */
+enum { CONTROL_TURNS = 64 /* frames in one turn of the loop */, LAST_TURNS = 64 };
 enum { STATUS_WAIT_MS = 1000, EOF_WAIT_MS = 250, STDERR_TAIL = 64 * 1024 };
 static const char went_on[] = "it closed its control socket but went on running, and was killed";
 static const char guard_silent[] = "it died, and the guard did not tell within a second how: is snakepit-guard stopped?";
@@ -147,15 +148,15 @@ void worker_fail(struct worker *w, int code, const char *text, pit_error *failur
         w->events->dead(w);
 }
 
-static void on_control(struct loop_source *s, uint32_t events);
+static bool read_control(struct worker *w, uint32_t events);
 
 void worker_finish(struct worker *w)
 {
     if (w->state == PIT_WORKER_GONE)
         return;
     worker_fail(w, 0, NULL, NULL);
-    if (w->control_open && w->state == PIT_WORKER_STARTING)
-        on_control(&w->control_source, 0); /* its last word may be why it did not start */
+    for (int i = 0; i < LAST_TURNS && w->state == PIT_WORKER_STARTING && read_control(w, 0); i++)
+        continue; /* its last word may be why it did not start */
     capture_drain(&w->out);
     capture_drain(&w->err);
     capture_close(&w->out);
@@ -164,6 +165,7 @@ void worker_finish(struct worker *w)
     close_pidfd(w);
     loop_timer_stop(w->env->loop, &w->stop_timer);
     loop_timer_stop(w->env->loop, &w->status_timer);
+    loop_timer_stop(w->env->loop, &w->more_timer);
     w->exit_class = exit_classify(w->how, w->expected);
     poollock_acquire(w->config->lock);
     if (w->end_text == went_on && w->how.code != 0 && exit_signal(w->how) != SIGKILL)
@@ -356,13 +358,13 @@ static int receive(struct worker *w, struct channel_frame *in, bool *ret_mine)
 }
 
 /* Frames that are no answers: everything before READY, log lines later. A worker on the socket whose lane is in use is read by the
- * lane's owner. */
-static void on_control(struct loop_source *s, uint32_t events)
+ * lane's owner. true: that was enough for one turn, and there may be more. */
+static bool read_control(struct worker *w, uint32_t events)
 {
-    struct worker *w = LIST_ENTRY(s, struct worker, control_source);
     struct channel_frame in;
+    int turns = 0;
     channel_frame_init(&in);
-    for (int turns = 0; turns < 64 && w->control_open; turns++) {
+    for (; turns < CONTROL_TURNS && w->control_open; turns++) {
         bool mine;
         int rc = receive(w, &in, &mine);
         if (rc == CHANNEL_AGAIN) {
@@ -383,6 +385,24 @@ static void on_control(struct loop_source *s, uint32_t events)
             break;
     }
     channel_frame_finish(&in);
+    return turns == CONTROL_TURNS && w->control_open;
+}
+
+/* What is left may stand in the channel's buffer, of which the descriptor tells nothing. */
+static void attend_control(struct worker *w, uint32_t events)
+{
+    if (read_control(w, events))
+        loop_timer_set(w->env->loop, &w->more_timer, w->env->os->now_ns());
+}
+
+static void on_control(struct loop_source *s, uint32_t events)
+{
+    attend_control(LIST_ENTRY(s, struct worker, control_source), events);
+}
+
+static void on_more(struct loop_timer *t)
+{
+    attend_control(LIST_ENTRY(t, struct worker, more_timer), 0);
 }
 
 static void on_ready_timeout(struct loop_timer *t)
@@ -479,6 +499,7 @@ void worker_init_hooks(struct worker *w)
     w->ready_timer.fn = on_ready_timeout;
     w->stop_timer.fn = on_stop_timer;
     w->status_timer.fn = on_status_missing;
+    w->more_timer.fn = on_more;
     w->out.on_drop = on_out_dropped;
     w->err.on_drop = on_err_dropped;
 }

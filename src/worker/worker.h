@@ -98,7 +98,7 @@ struct worker {
     uint8_t secret[SEGMENT_SECRET];
     struct channel *control;
     struct loop_source control_source, pidfd_source;
-    struct loop_timer ready_timer, stop_timer, status_timer;
+    struct loop_timer ready_timer, stop_timer, status_timer, more_timer;
     struct capture out, err;
     bool spawned, hello, said_ready, exited, control_open, is_ring, term_sent;
     uint64_t started_ns, ready_ns;

@@ -13,6 +13,7 @@ struct stage {
     atomic_uint refuse;  /* workers that start now report that they cannot */
     atomic_uint mute;    /* workers that start now never say READY */
     atomic_uint fat;     /* workers that start now say READY at a length that nobody needs */
+    atomic_uint chatty;  /* workers that start now write so many log lines in one go with what they say of their start */
     atomic_uint early;   /* the next large call is answered before it has been read */
     atomic_uint starts;
     atomic_uint runs[STAGE_RUNS]; /* how often the call with this id was run */

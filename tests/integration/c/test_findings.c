@@ -190,6 +190,32 @@ static void test_cancelled_behind(void **state)
     settle(p, before, "cancelled behind");
 }
 
+/* A worker logs much while it starts: what it says at last is heard at once, though it came in one go with more than a turn's frames. */
+static void chatty_start(const char *channel, bool refuses)
+{
+    struct kit_before before = kit_before();
+    struct kit k = KIT_INIT;
+    pit *p = NULL;
+    pit_error *e = NULL;
+    k.channel = channel;
+    k.pool.worker_ready_timeout_ms = KIT_LIMIT_MS / 4;
+    atomic_store(&stage->chatty, 200);
+    atomic_store(&stage->refuse, refuses);
+    int rc = kit_open_os(&os_linux, &k, &p, &e);
+    check(rc, refuses ? PIT_E_NO_WORKERS_STARTED : 0, channel, false);
+    if (refuses)
+        check(pit_error_code(pit_error_cause(e)), PIT_E_ADAPTER_INIT_FAILED, channel, false);
+    pit_error_free(e);
+    settle(p, before, "chatty start");
+}
+
+static void test_chatty_start(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 4; i++)
+        chatty_start(channels[i / 2], i % 2);
+}
+
 /* ---- guards ---- */
 
 /* The guard dies while a start is open: that is no failed start, and who waits for the worker goes on waiting. */
@@ -445,11 +471,17 @@ int main(int argc, char **argv)
 {
     kit_init(argc, argv);
     const struct CMUnitTest tests[] = {
-        TEST(test_answered_early),          TEST(test_spread),
-        TEST(test_cancelled_behind),        TEST(test_guard_dies_with_open_starts),
-        TEST(test_guard_stopped_at_an_end), TEST(test_guard_stopped_in_start),
-        TEST(test_no_leak_without_status),  TEST(test_bells),
-        TEST(test_large_things_refused),    TEST(test_large_ready_refused),
+        TEST(test_answered_early),
+        TEST(test_spread),
+        TEST(test_cancelled_behind),
+        TEST(test_chatty_start),
+        TEST(test_guard_dies_with_open_starts),
+        TEST(test_guard_stopped_at_an_end),
+        TEST(test_guard_stopped_in_start),
+        TEST(test_no_leak_without_status),
+        TEST(test_bells),
+        TEST(test_large_things_refused),
+        TEST(test_large_ready_refused),
         TEST(test_others_are_not_held_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
