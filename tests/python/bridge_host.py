@@ -304,10 +304,14 @@ class Host:
         return self.sequence
 
     def answer(self):
-        """The next answer: kind, id, stamp, value."""
-        data = self.recv()
-        assert data is not None, "the worker has gone"
-        return payload_of(data)
+        """The next answer: kind, id, stamp, value. Log lines that come before it are kept."""
+        while True:
+            data = self.recv()
+            assert data is not None, "the worker has gone"
+            kind, id, stamp, value = payload_of(data)
+            if kind != LOG:
+                return kind, id, stamp, value
+            self.logs.append(value)
 
     def call(self, command, *args, **kwargs):
         """One call that succeeds."""
