@@ -439,7 +439,7 @@ static bool turn_lane(struct pool *p, struct lane *l, struct list *done)
     if (!dead && rc == PIT_E_WORKER_LOST)
         sched_lost(p, l->worker);
     watch_grace(p, l);
-    if (l->owner == LANE_LOOP && !dead) {
+    if (l->owner == LANE_LOOP && !dead && l->worker->condemned == 0) {
         send_rest(p, l);
         refill(p, l);
         watch_room(l);
