@@ -58,10 +58,12 @@ static size_t map_index_nodes(size_t entries)
     return entries > VALUE_LINEAR ? index_nodes(entries) : 0;
 }
 
+#define TOO_MANY_ENTRIES "more than 2^20 entries in maps and sets"
+
 static bool count_entries(struct measure *m, size_t n)
 {
     m->entries += n;
-    return m->entries <= CODEC_MAX_ENTRIES || refuse(m, PIT_E_LIMIT_EXCEEDED, "more than 2^20 entries in maps and sets");
+    return m->entries <= CODEC_MAX_ENTRIES || refuse(m, PIT_E_LIMIT_EXCEEDED, TOO_MANY_ENTRIES);
 }
 
 /* Opens a container of `count` items (keys and items of a map). */
@@ -74,8 +76,9 @@ static bool open_level(struct measure *m, uint32_t count, bool map, const uint8_
     if (depth > MP_MAX_DEPTH)
         return refuse(m, PIT_E_LIMIT_EXCEEDED, "more than 128 levels of containers");
     m->room.nodes += count + (map ? map_index_nodes(count / 2) : 0);
-    if (map && !count_entries(m, count / 2))
-        return false;
+    m->entries += map ? count / 2 : 0;
+    if (m->entries > CODEC_MAX_ENTRIES)
+        return refuse(m, PIT_E_LIMIT_EXCEEDED, TOO_MANY_ENTRIES);
     m->stack[++m->top] = (struct level){.end = end,
                                         .left = count,
                                         .depth = (uint16_t)depth,
@@ -314,9 +317,16 @@ static bool keys_differ(const pit_value *map)
 {
     for (size_t i = 1; i < map->n; i++)
         for (size_t j = 0; j < i; j++)
-            if (value_key_order(value_item(map, i * 2), value_item(map, j * 2)) == 0)
+            if (value_text_order(value_item(map, i * 2), value_item(map, j * 2)) == 0)
                 return false;
     return true;
+}
+
+static bool stop_twice(struct fill *f, const pit_value *v, const uint8_t *at)
+{
+    f->p = at;
+    return stop(f, PIT_E_DUPLICATE_KEY,
+                v->kind == PIT_KIND_SET ? "an item stands twice in the set" : "a key stands twice in the map");
 }
 
 /* The index of a map or set whose items are there; `at`: where they began. */
@@ -329,11 +339,7 @@ static bool fill_index(struct fill *f, pit_value *v, const uint8_t *at)
     bool good = value_index_sort(v, index, v->n, scratch, &twice);
     if (scratch != few)
         mem_free(scratch);
-    if (good)
-        return true;
-    f->p = at;
-    return stop(f, PIT_E_DUPLICATE_KEY,
-                v->kind == PIT_KIND_SET ? "an item stands twice in the set" : "a key stands twice in the map");
+    return good || stop_twice(f, v, at);
 }
 
 static bool fill_map(struct fill *f, pit_value *v, uint32_t n)
@@ -345,10 +351,7 @@ static bool fill_map(struct fill *f, pit_value *v, uint32_t n)
         return false;
     if (n > VALUE_LINEAR)
         return fill_index(f, v, at);
-    if (n < 2 || keys_differ(v))
-        return true;
-    f->p = at;
-    return stop(f, PIT_E_DUPLICATE_KEY, "a key stands twice in the map");
+    return n < 2 || keys_differ(v) || stop_twice(f, v, at);
 }
 
 static bool fill_set(struct fill *f, pit_value *v, const struct mp_token *t, bool frozen)

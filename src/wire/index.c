@@ -27,7 +27,7 @@ static int64_t search_run(const pit_value *map, const uint32_t *run, uint32_t n,
     uint32_t low = 0, high = n;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
-        int order = value_key_order(key_at(map, run[middle]), key);
+        int order = value_text_order(key_at(map, run[middle]), key);
         if (order == 0)
             return run[middle];
         if (order < 0)
@@ -40,14 +40,9 @@ static int64_t search_run(const pit_value *map, const uint32_t *run, uint32_t n,
 
 static int64_t find_linear(const pit_value *map, const pit_value *key)
 {
-    for (uint32_t i = 0; i < map->n; i++) {
-        const pit_value *k = key_at(map, i);
-        bool same = key->kind == PIT_KIND_STR
-                        ? k->kind == PIT_KIND_STR && k->n == key->n && memcmp(k->text, key->text, k->n) == 0
-                        : value_key_order(k, key) == 0;
-        if (same)
+    for (uint32_t i = 0; i < map->n; i++)
+        if (value_text_order(key_at(map, i), key) == 0)
             return i;
-    }
     return -1;
 }
 
@@ -77,7 +72,7 @@ static void merge(const pit_value *map, uint32_t *run, uint32_t left, uint32_t n
     memcpy(scratch, run, left * sizeof *run);
     uint32_t a = 0, b = left, out = 0;
     while (a < left && b < n) {
-        bool first = value_key_order(key_at(map, scratch[a]), key_at(map, run[b])) <= 0;
+        bool first = value_text_order(key_at(map, scratch[a]), key_at(map, run[b])) <= 0;
         run[out++] = first ? scratch[a++] : run[b++];
     }
     memcpy(run + out, scratch + a, (left - a) * sizeof *run);
@@ -100,7 +95,7 @@ bool value_index_sort(const pit_value *map, uint32_t *index, uint32_t n, uint32_
             merge(map, index + at, (uint32_t)size, (uint32_t)both, scratch);
         }
     for (uint32_t i = 1; i < n; i++)
-        if (value_key_order(key_at(map, index[i - 1]), key_at(map, index[i])) == 0) {
+        if (value_text_order(key_at(map, index[i - 1]), key_at(map, index[i])) == 0) {
             *ret_twice = index[i]; /* the merge is stable: the later of the two */
             return false;
         }

@@ -139,13 +139,6 @@ static int order_complex(const pit_value *a, const pit_value *b)
     return order != 0 ? order : order_floats(a->complex[1], b->complex[1]);
 }
 
-static int order_data(const pit_value *a, const pit_value *b)
-{
-    if (a->n != b->n)
-        return a->n < b->n ? -1 : 1;
-    return memcmp(a->text, b->text, a->n);
-}
-
 static int order_sets(const pit_value *a, const pit_value *b)
 {
     if (a->n != b->n)
@@ -183,7 +176,7 @@ int value_key_order(const pit_value *a, const pit_value *b)
         return order_plain(a, b);
     case RANK_STR:
     case RANK_BYTES:
-        return order_data(a, b);
+        return value_data_order(a, b);
     case RANK_TUPLE:
         return order_tuples(a, b);
     case RANK_DECIMAL:
@@ -243,7 +236,7 @@ static bool equal_leaves(const pit_value *a, const pit_value *b)
         return value_tensor_equal(a, b);
     case PIT_KIND_TABLE:
     case PIT_KIND_BATCH:
-        return order_data(a, b) == 0;
+        return value_data_order(a, b) == 0;
     case PIT_KIND_REF:
     case PIT_KIND_MARKER:
         return equal_items(a, b, a->n);
@@ -268,7 +261,7 @@ bool pit_value_equal(const pit_value *a, const pit_value *b)
         return equal_floats(a->f, b->f);
     case PIT_KIND_STR:
     case PIT_KIND_BYTES:
-        return order_data(a, b) == 0;
+        return value_data_order(a, b) == 0;
     case PIT_KIND_LIST:
     case PIT_KIND_TUPLE:
     case PIT_KIND_EXCEPTION:

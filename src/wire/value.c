@@ -99,9 +99,10 @@ pit_value *value_new(int kind, size_t extra)
 static void tree_destroy(struct value_tree *tree)
 {
     pit_value *root = (pit_value *)(void *)(tree + 1);
-    if (root->kind == PIT_KIND_TENSOR)
-        value_tensor_release(root);
-    if (value_is_container(root) && (root->flags & VALUE_INLINE) == 0) {
+    if (!value_is_container(root)) {
+        if (root->kind == PIT_KIND_TENSOR)
+            value_tensor_release(root);
+    } else if ((root->flags & VALUE_INLINE) == 0) {
         struct value_items *items = root->items;
         size_t count = value_count(root);
         for (size_t i = 0; i < count; i++)

@@ -157,6 +157,19 @@ bool value_hashable(const pit_value *v);
  * frozen. */
 int value_key_order(const pit_value *a, const pit_value *b);
 
+static inline int value_data_order(const pit_value *a, const pit_value *b)
+{
+    if (a->n != b->n)
+        return a->n < b->n ? -1 : 1;
+    return memcmp(a->text, b->text, a->n);
+}
+
+/* The same, for where most keys are texts. */
+static inline int value_text_order(const pit_value *a, const pit_value *b)
+{
+    return a->kind == PIT_KIND_STR && b->kind == PIT_KIND_STR ? value_data_order(a, b) : value_key_order(a, b);
+}
+
 /* index.c */
 /* Entry of the map with this key, item of the set that equals it, or -1. */
 int64_t value_map_find(const pit_value *map_or_set, const pit_value *key);
