@@ -160,10 +160,8 @@ static int op_values(pit *p)
 /* The pool must be well again, without anybody's help. */
 static void assert_well(pit *p, const char *what)
 {
-    int rc = pit_await_all_ready(p, NULL, KIT_LIMIT_MS, NULL);
-    for (uint64_t until = kit_limit(); rc == PIT_E_POOL_NOT_INITIALIZED && pit_now_ns() < until;
-         poll(NULL, 0, 1)) /* allow-sleep */
-        rc = pit_await_all_ready(p, NULL, KIT_LIMIT_MS, NULL);
+    int rc;
+    KIT_AWAIT((rc = pit_await_all_ready(p, NULL, KIT_LIMIT_MS, NULL)) != PIT_E_POOL_NOT_INITIALIZED);
     if (rc != 0)
         fail_msg("%s: the pool did not recover: %s", what, pit_error_code_name(rc));
     int64_t n = 0;

@@ -39,8 +39,9 @@ run_ctest() {
     return $rc
 }
 
-# Shared out by file, for what a file sets up is set up once.
-pytest_options() { echo -q -rs -p no:cacheprovider --dist loadfile -n $(($(cpus) + 1)); }
+# Shared out by file, for what a file sets up is set up once. The processes must name the tests alike, also those with a set as parameter.
+export PYTHONHASHSEED=${PYTHONHASHSEED:-$RANDOM}
+pytest_options() { echo -q -rfEs -p no:cacheprovider --dist loadfile -n $(($(cpus) + 1)); }
 
 # run_pytest FOLDER [ARGUMENTS]: all Python tests against what was built there; "${under[@]}" runs them.
 under=()

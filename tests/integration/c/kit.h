@@ -26,6 +26,7 @@
 
 #include "api/api.h"
 #include "base/alloc.h"
+#include "children.h"
 #include "integration/c/stage.h"
 
 #define KIT_WORKER TEST_BUILD_DIR "/tests/integration/c/worker_c"
@@ -112,14 +113,20 @@ static inline uint64_t kit_limit(void)
     return pit_now_ns() + UINT64_C(1000000) * KIT_LIMIT_MS;
 }
 
+/* Looks until the condition is true; false when that takes too long. */
+#define KIT_COMES_TRUE(condition)                                                                                              \
+    ({                                                                                                                         \
+        uint64_t kit_until = kit_limit();                                                                                      \
+        bool kit_true;                                                                                                         \
+        while (!(kit_true = (condition)) && pit_now_ns() < kit_until)                                                          \
+            poll(NULL, 0, 1); /* allow-sleep: between two looks */                                                             \
+        kit_true;                                                                                                              \
+    })
+
 #define KIT_AWAIT(condition)                                                                                                   \
     do {                                                                                                                       \
-        uint64_t kit_until = kit_limit();                                                                                      \
-        while (!(condition)) {                                                                                                 \
-            if (pit_now_ns() > kit_until)                                                                                      \
-                fail_msg("%s:%d: never came true: %s", __FILE__, __LINE__, #condition);                                        \
-            poll(NULL, 0, 1); /* allow-sleep: between two looks */                                                             \
-        }                                                                                                                      \
+        if (!KIT_COMES_TRUE(condition))                                                                                        \
+            fail_msg("%s:%d: never came true: %s", __FILE__, __LINE__, #condition);                                            \
     } while (0)
 
 /* ---- a pit ---- */
@@ -286,11 +293,7 @@ static inline void kit_clean(struct kit_before b, const char *what)
     int left = os_linux.kill_by_env(kit_mark);
     if (left != 0)
         fail_msg("%s: %d processes were left", what, left);
-#ifdef __SANITIZE_ADDRESS__ /* a guard that is killed while its leak checker traces it cannot be reaped at once */
-    while (waitpid(-1, NULL, 0) > 0)
-        continue;
-#endif
-    if (waitpid(-1, NULL, WNOHANG) != -1)
+    if (!no_child_is_left())
         fail_msg("%s: a child was left", what);
     if (kit_fds() != b.fds)
         fail_msg("%s: %d descriptors instead of %d", what, kit_fds(), b.fds);

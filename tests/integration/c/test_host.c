@@ -34,7 +34,7 @@ static void *reap_everything(void *arg)
 {
     while (atomic_load((atomic_int *)arg) == 0)
         if (waitpid(-1, NULL, WNOHANG) <= 0)
-            poll(NULL, 0, 1); /* allow-sleep */
+            poll(NULL, 0, 1); /* allow-sleep: there is nobody; it shall steal whoever comes */
     return NULL;
 }
 
@@ -218,16 +218,20 @@ static void test_guard_stopped(void **state)
 }
 
 /* Again and again, in the middle of traffic. */
+struct traffic {
+    pit *p;
+    atomic_int stop, calls, bad;
+};
+
 static void *call_on(void *arg)
 {
-    pit *p = arg;
-    long bad = 0;
-    for (int i = 0; i < 400; i++) {
-        int rc = kit_call(p, "echo", i, 15000, NULL);
-        bad += rc != 0 && rc != PIT_E_GUARD_LOST && rc != PIT_E_WORKER_CRASH;
-        poll(NULL, 0, 1); /* allow-sleep: the traffic shall last as long as the deaths */
+    struct traffic *t = arg;
+    for (int i = 0; atomic_load(&t->stop) == 0; i++) {
+        int rc = kit_call(t->p, "echo", i, 15000, NULL);
+        atomic_fetch_add(&t->bad, rc != 0 && rc != PIT_E_GUARD_LOST && rc != PIT_E_WORKER_CRASH);
+        atomic_fetch_add(&t->calls, 1);
     }
-    return (void *)bad;
+    return NULL;
 }
 
 static void test_guard_killed_in_traffic(void **state)
@@ -238,22 +242,22 @@ static void test_guard_killed_in_traffic(void **state)
     struct kit k = KIT_INIT;
     pthread_t threads[CALLERS];
     k.workers = 3;
-    pit *p = kit_open(&k);
+    struct traffic t = {.p = kit_open(&k)};
     for (int i = 0; i < CALLERS; i++)
-        assert_int_equal(pthread_create(&threads[i], NULL, call_on, p), 0);
+        assert_int_equal(pthread_create(&threads[i], NULL, call_on, &t), 0);
     for (int i = 0; i < 5; i++) {
-        assert_int_equal(pit_await_ready(p, NULL, KIT_LIMIT_MS, NULL), 0);
+        assert_int_equal(pit_await_ready(t.p, NULL, KIT_LIMIT_MS, NULL), 0);
+        int calls = atomic_load(&t.calls);
         pid_t guard = kit_guard();
         if (guard != 0)
             kill(guard, SIGKILL);
-        poll(NULL, 0, 30); /* allow-sleep: between two deaths */
+        KIT_AWAIT(atomic_load(&t.calls) >= calls + 100);
     }
-    for (int i = 0; i < CALLERS; i++) {
-        void *bad = NULL;
-        pthread_join(threads[i], &bad);
-        assert_null(bad);
-    }
-    settle(p, before, "guard killed in traffic");
+    atomic_store(&t.stop, 1);
+    for (int i = 0; i < CALLERS; i++)
+        pthread_join(threads[i], NULL);
+    assert_int_equal(atomic_load(&t.bad), 0);
+    settle(t.p, before, "guard killed in traffic");
 }
 
 /* ---- callbacks ---- */

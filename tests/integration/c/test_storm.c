@@ -2,7 +2,7 @@
  * killed. Whatever happens: one outcome for each call; none runs twice; one that succeeded ran; the counters add up; nothing is left. */
 #include "integration/c/kit.h"
 
-enum { THREADS = 6, CALLS = 2000, WINDOW = 24 };
+enum { THREADS = 6, CALLS = 2000, WINDOW = 24, CALLS_A_DEATH = 200 };
 
 struct caller {
     pit *p;
@@ -106,17 +106,26 @@ static void *block_on(void *arg)
 
 struct killer {
     pit *p;
+    struct caller *callers;
     atomic_int stop;
 };
+
+static int calls_over(struct killer *k)
+{
+    int n = 0;
+    for (int i = 0; i < THREADS; i++)
+        n += atomic_load(&k->callers[i].done);
+    return n;
+}
 
 static void *kill_on(void *arg)
 {
     struct killer *k = arg;
-    for (size_t n = 0; atomic_load(&k->stop) == 0; n++) {
-        pid_t pid = kit_worker(k->p, n % 5);
+    for (int n = 0; atomic_load(&k->stop) == 0; n++) {
+        pid_t pid = kit_worker(k->p, (size_t)n % 5);
         if (pid != 0)
             kill(pid, SIGKILL);
-        poll(NULL, 0, 7); /* allow-sleep: between two deaths */
+        KIT_COMES_TRUE(atomic_load(&k->stop) != 0 || calls_over(k) >= n * CALLS_A_DEATH);
     }
     return NULL;
 }
@@ -125,7 +134,7 @@ static void storm(const char *channel, int drive)
 {
     struct kit_before before = kit_before();
     struct kit k = KIT_INIT;
-    struct caller c[THREADS];
+    struct caller c[THREADS] = {0};
     pthread_t threads[THREADS], killing;
     int total = 0, ok = 0;
     k.workers = 6;
@@ -133,13 +142,13 @@ static void storm(const char *channel, int drive)
     k.drive = drive;
     k.pool.cancel_grace_ms = 20;
     k.pool.queue_timeout_ms = KIT_LIMIT_MS; /* the back-off of the killed ones may hold the rest up */
-    struct killer killer = {.p = kit_open(&k)};
-    assert_int_equal(pthread_create(&killing, NULL, kill_on, &killer), 0);
-    for (int i = 0; i < THREADS; i++) {
+    struct killer killer = {.p = kit_open(&k), .callers = c};
+    for (int i = 0; i < THREADS; i++)
         c[i] = (struct caller){
             .p = killer.p, .first = i * CALLS, .seed = (uint64_t)i + (uint64_t)getpid(), .blocking = i % 2 != 0};
+    assert_int_equal(pthread_create(&killing, NULL, kill_on, &killer), 0);
+    for (int i = 0; i < THREADS; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, c[i].blocking ? block_on : submit_on, &c[i]), 0);
-    }
     for (int i = 0; i < THREADS; i++)
         pthread_join(threads[i], NULL);
     atomic_store(&killer.stop, 1);
