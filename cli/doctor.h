@@ -20,7 +20,19 @@ struct doctor {
 void doctor_row(struct doctor *d, enum status status, const char *name, const char *remedy, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
 
-void doctor_host(struct doctor *d);   /* kernel, cpus, limits */
+/* Runs a program and puts what it prints into buffer, NUL-terminated. 0 when it ended by itself (however), ETIMEDOUT when it was too
+ * slow, said too much or a signal came (d->in->signal), else why it did not start. */
+int doctor_run(struct doctor *d, const char *const *argv, char *buffer, size_t room);
+
+struct cgroup {
+    double cpus, memory, processes; /* limits; -1: none */
+    bool delegated;                 /* this user may make groups below it */
+    char name[256];
+};
+
+bool cgroup_look(struct cgroup *ret); /* false: there is none to be seen; *ret has no limits then */
+
+void doctor_host(struct doctor *d);   /* kernel, privileges, cpus, limits, cgroup */
 bool doctor_python(struct doctor *d); /* python, venv; false: nothing to start a worker with, or interrupted */
 void doctor_worker(struct doctor *d); /* guard, package, extension, call; and the adapter given by --adapter */
 

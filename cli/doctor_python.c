@@ -2,16 +2,8 @@
 #include "doctor.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
-#include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-enum { ANSWER_MS = 10000 };
 
 static const char question[] =
     "import json, platform, sys\n"
@@ -20,93 +12,22 @@ static const char question[] =
     "    'minor': sys.version_info[1], 'implementation': platform.python_implementation(), 'gil': bool(gil),\n"
     "    'prefix': sys.prefix, 'venv': sys.prefix != sys.base_prefix}))\n";
 
-extern char **environ;
-
-static int spawn_python(const char *path, pid_t *ret_pid, int *ret_fd)
-{
-    int fds[2];
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attributes;
-    sigset_t none, pipe_signal;
-    char command[] = "-c", isolated[] = "-I";
-    char *argv[] = {(char *)(uintptr_t)path, isolated, command, (char *)(uintptr_t)question, NULL};
-
-    if (pipe2(fds, O_CLOEXEC) != 0)
-        return errno;
-    (void)sigemptyset(&none);
-    (void)sigemptyset(&pipe_signal);
-    (void)sigaddset(&pipe_signal, SIGPIPE);
-    (void)posix_spawn_file_actions_init(&actions);
-    (void)posix_spawnattr_init(&attributes);
-    int rc = posix_spawn_file_actions_adddup2(&actions, fds[1], STDOUT_FILENO);
-    if (rc == 0)
-        rc = posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-    if (rc == 0)
-        rc = posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
-    (void)posix_spawnattr_setsigmask(&attributes, &none);
-    (void)posix_spawnattr_setsigdefault(&attributes, &pipe_signal);
-    (void)posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-    if (rc == 0)
-        rc = posix_spawnp(ret_pid, path, &actions, &attributes, argv, environ);
-    (void)posix_spawnattr_destroy(&attributes);
-    (void)posix_spawn_file_actions_destroy(&actions);
-    (void)close(fds[1]);
-    if (rc == 0)
-        *ret_fd = fds[0];
-    else
-        (void)close(fds[0]);
-    return rc;
-}
-
-/* Reads to the end of the pipe, the time limit, or a signal; the length, or -1. */
-static ssize_t read_answer(struct doctor *d, int fd, char *buffer, size_t room)
-{
-    uint64_t end = pit_now_ns() + ANSWER_MS * UINT64_C(1000000);
-    size_t n = 0;
-
-    while (n < room) {
-        struct pollfd fds[2] = {{fd, POLLIN, 0}, {d->in->fd, POLLIN, 0}};
-        uint64_t now = pit_now_ns();
-        if (now >= end || poll(fds, 2, (int)((end - now) / 1000000) + 1) < 0)
-            return -1;
-        if (interrupt_check(d->in) != 0)
-            return -1;
-        if (fds[0].revents == 0)
-            continue;
-        ssize_t got = read(fd, buffer + n, room - n);
-        if (got < 0)
-            return -1;
-        if (got == 0)
-            return (ssize_t)n;
-        n += (size_t)got;
-    }
-    return -1;
-}
-
 /* What the interpreter says of itself; NULL after a row has said why not. */
 static pit_value *ask(struct doctor *d)
 {
+    static const char remedy[] = "name a Python 3.9 or later by SNAKEPIT_PYTHON or --python";
+    const char *const argv[] = {d->python.path, "-I", "-c", question, NULL};
     char answer[4096];
-    pid_t pid = 0;
-    int fd = -1, status = 0;
     pit_value *v = NULL;
-    int rc = spawn_python(d->python.path, &pid, &fd);
+    int rc = doctor_run(d, argv, answer, sizeof answer);
 
-    if (rc != 0) {
-        doctor_row(d, STATUS_FAIL, "python", "name a Python 3.9 or later by SNAKEPIT_PYTHON or --python",
-                   "%s (%s) does not run: %s", d->python.path, d->python.why, strerror(rc));
-        return NULL;
-    }
-    ssize_t n = read_answer(d, fd, answer, sizeof answer);
-    if (n < 0)
-        (void)kill(pid, SIGKILL);
-    (void)close(fd);
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {}
     if (d->in->signal != 0)
         return NULL;
-    if (n < 0 || pit_value_parse_json(answer, (size_t)n, &v, NULL) != 0)
-        doctor_row(d, STATUS_FAIL, "python", "name a Python 3.9 or later by SNAKEPIT_PYTHON or --python", "%s (%s) %s",
-                   d->python.path, d->python.why, n < 0 ? "gave no answer in time" : "is no Python, or is broken");
+    if (rc != 0 && rc != ETIMEDOUT)
+        doctor_row(d, STATUS_FAIL, "python", remedy, "%s (%s) does not run: %s", d->python.path, d->python.why, strerror(rc));
+    else if (rc != 0 || pit_value_parse_json(answer, strlen(answer), &v, NULL) != 0)
+        doctor_row(d, STATUS_FAIL, "python", remedy, "%s (%s) %s", d->python.path, d->python.why,
+                   rc != 0 ? "gave no answer in time" : "is no Python, or is broken");
     return v;
 }
 
@@ -143,7 +64,7 @@ bool doctor_python(struct doctor *d)
     doctor_row(d, good ? STATUS_OK : STATUS_FAIL, "python",
                good ? NULL : "Python 3.9 or later: name it by SNAKEPIT_PYTHON or --python", "%s (%s)", d->python.path,
                d->python.why);
-    doctor_row(d, good ? STATUS_OK : STATUS_FAIL, "python_version", NULL, "%s %s, %s",
+    doctor_row(d, good ? STATUS_OK : STATUS_FAIL, "python_version", good ? NULL : "Python 3.9 or later", "%s %s, %s",
                pit_value_str_or(pit_value_get(v, "implementation"), "?"), pit_value_str_or(pit_value_get(v, "version"), "?"),
                gil ? "with the GIL: one lane a worker" : "without the GIL");
     row_venv(d, v);

@@ -15,17 +15,29 @@ enum { START_S = 30, ROUNDS = 101 };
 
 static const char probe_text[] =
     "import os\n"
+    "import sysconfig\n"
     "\n"
     "\n"
     "class Probe:\n"
     "    def facts(self):\n"
     "        import snakepit_bridge\n"
+    "        folder = os.path.dirname(snakepit_bridge.__file__)\n"
+    "        suffix = sysconfig.get_config_var('EXT_SUFFIX') or '.so'\n"
+    "        there = sorted(name for name in os.listdir(folder) if name.startswith('_snakepit.') and name.endswith('.so'))\n"
+    "        path = reason = None\n"
+    "        off = os.environ.get('SNAKEPIT_NO_EXTENSION', '') not in ('', '0')\n"
     "        try:\n"
     "            from snakepit_bridge import _snakepit as extension\n"
-    "            path, reason = extension.__file__, None\n"
+    "            path = extension.__file__\n"
     "        except ImportError as error:\n"
-    "            path, reason = None, str(error)\n"
-    "        return {'package': os.path.dirname(snakepit_bridge.__file__), 'extension': path, 'reason': reason}\n"
+    "            reason = str(error)\n"
+    "            if '_snakepit' + suffix not in there:\n"
+    "                reason = 'there is none for this Python (_snakepit' + suffix + ')'\n"
+    "                if there:\n"
+    "                    reason += ', only ' + ', '.join(there)\n"
+    "        if off:\n"
+    "            path, reason = None, 'switched off by SNAKEPIT_NO_EXTENSION'\n"
+    "        return {'package': folder, 'extension': path, 'reason': reason, 'off': off}\n"
     "\n"
     "    def echo(self, value):\n"
     "        return value\n";
@@ -77,6 +89,7 @@ static void row_failed(struct doctor *d, const char *name, int rc, const pit_err
     const pit_value *hints = pit_error_suggestions(cause);
     const char *said = pit_value_str_or(pit_value_get(pit_error_details(cause), "stderr"), "");
     const char *message = cause != NULL ? pit_error_message(cause) : pit_strerror(rc);
+    const char *remedy = pit_value_str_or(pit_value_at(hints, 0), "snakepit call COMMAND --adapter X -v shows each step");
 
     if (rc == PIT_E_CANCELLED && d->in->signal != 0)
         return;
@@ -85,8 +98,8 @@ static void row_failed(struct doctor *d, const char *name, int rc, const pit_err
                    "./dev build in the source tree, or SNAKEPIT_PYTHON_PACKAGE=folder, or pip install snakepit_bridge",
                    "this Python does not find snakepit_bridge");
     else
-        doctor_row(d, STATUS_FAIL, name, pit_value_str_or(pit_value_at(hints, 0), NULL), "%s: %s%s%s", pit_error_code_name(rc),
-                   message, *said != '\0' ? "; the worker said: " : "", said);
+        doctor_row(d, STATUS_FAIL, name, remedy, "%s: %s%s%s", pit_error_code_name(rc), message,
+                   *said != '\0' ? "; the worker said: " : "", said);
 }
 
 /* The guard is the parent of every worker: its program is read from there. */
@@ -114,25 +127,38 @@ static bool guard_of(pid_t worker, char path[PATH_MAX])
 
 static void row_guard(struct doctor *d, const pit_worker_info *worker)
 {
-    char path[PATH_MAX];
+    static const char prefix[] = "snakepit-guard ";
+    char path[PATH_MAX], said[64];
+    const char *const argv[] = {path, "--version", NULL};
 
-    if (worker != NULL && guard_of(worker->pid, path))
+    if (worker == NULL || !guard_of(worker->pid, path)) {
+        doctor_row(d, STATUS_OK, "guard", NULL, "it runs");
+        return;
+    }
+    bool told = doctor_run(d, argv, said, sizeof said) == 0 && strncmp(said, prefix, strlen(prefix)) == 0;
+    said[strcspn(said, "\n")] = '\0';
+    const char *version = told ? said + strlen(prefix) : "?";
+    if (strcmp(version, pit_version()) == 0)
         doctor_row(d, STATUS_OK, "guard", NULL, "%s", path);
     else
-        doctor_row(d, STATUS_OK, "guard", NULL, "it runs");
+        doctor_row(d, STATUS_WARN, "guard", "install library and guard of one version; is SNAKEPIT_GUARD set?",
+                   "%s is of version %s, and this library of %s", path, version, pit_version());
 }
 
 static void row_extension(struct doctor *d, const pit_value *facts, const pit_worker_info *worker)
 {
     const char *channel = worker != NULL && worker->channel != NULL ? worker->channel : "?";
     const char *path = pit_value_str(pit_value_get(facts, "extension"));
+    bool off = false;
 
+    (void)pit_value_get_bool(pit_value_get(facts, "off"), &off);
     if (path != NULL && strcmp(channel, "ring") == 0)
         doctor_row(d, STATUS_OK, "extension", NULL, "%s; calls go through shared memory", path);
     else
         doctor_row(d, STATUS_WARN, "extension",
-                   "install the headers of this Python (python3-dev) and a C compiler, then ./dev build or pip install "
-                   "snakepit_bridge again",
+                   off ? "unset SNAKEPIT_NO_EXTENSION"
+                       : "install the headers of this Python (python3-dev) and a C compiler, then ./dev build or pip install "
+                         "snakepit_bridge again",
                    "%s; pure Python over a socket does the work, several times slower",
                    path != NULL ? "it is there, but was not used"
                                 : pit_value_str_or(pit_value_get(facts, "reason"), "it is missing"));

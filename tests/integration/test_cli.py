@@ -502,68 +502,6 @@ def test_colours_only_where_they_are_wanted(build, env, tmp_path, words, extra, 
     assert ("\033[" in said) == colored
 
 
-# ---- doctor ----
-
-ROWS = [
-    *("version", "kernel", "cpus", "files", "processes", "python", "python_version", "venv", "guard", "worker", "package"),
-    *("extension", "call"),
-]
-
-
-def test_doctor(snakepit, env, tmp_path):
-    done = snakepit("doctor", env={**env, "TMPDIR": str(tmp_path)})
-    assert done.returncode == 0, done.stdout + done.stderr
-    lines = [line for line in done.stdout.splitlines() if line[:4] in ("ok  ", "warn", "fail")]
-    assert [line.split("[")[1].split("]")[0] for line in lines] == ROWS
-    assert not any(line.startswith("fail") for line in lines)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_doctor_as_json(snakepit, build, python):
-    done = snakepit("doctor", "-o", "json")
-    assert (done.returncode, done.stderr) == (0, "")
-    report = json.loads(done.stdout)
-    assert report["ok"] is True and report["failed"] == 0
-    rows = {row["name"]: row for row in report["checks"]}
-    assert list(rows) == ROWS
-    assert set(rows["guard"]) == {"status", "name", "message", "remedy"}
-    assert rows["guard"]["message"] == str(build / "snakepit-guard")
-    assert python in rows["python"]["message"] and "SNAKEPIT_PYTHON" in rows["python"]["message"]
-
-
-def doctor_rows(done):
-    return {row["name"]: row for row in json.loads(done.stdout)["checks"]}
-
-
-def test_doctor_names_what_is_broken(snakepit, env, adapter, tmp_path):
-    done = snakepit("doctor", "--python", "/no/such/python", "-o", "json")
-    assert done.returncode == 1
-    assert doctor_rows(done)["python"]["status"] == "fail" and doctor_rows(done)["python"]["remedy"]
-
-    done = snakepit("doctor", "--python", "/bin/true", "-o", "json")
-    assert (done.returncode, doctor_rows(done)["python"]["status"]) == (1, "fail")
-
-    done = snakepit("doctor", "-o", "json", env={**env, "SNAKEPIT_GUARD": "/no/such/guard"})
-    assert (done.returncode, doctor_rows(done)["guard"]["status"]) == (1, "fail")
-
-    (tmp_path / "empty").mkdir()
-    done = snakepit("doctor", "-o", "json", env={**env, "SNAKEPIT_PYTHON_PACKAGE": str(tmp_path / "empty")})
-    assert (done.returncode, doctor_rows(done)["package"]["status"]) == (1, "fail")
-
-    done = snakepit("doctor", "--adapter", "nowhere.py")
-    assert done.returncode == 1 and "fail [adapter]" in done.stdout and "1 of" in done.stdout
-
-    assert snakepit("doctor", "--adapter", adapter(ECHO)).returncode == 0
-
-
-def test_doctor_says_when_the_extension_is_missing(snakepit, env):
-    done = snakepit("doctor", "-o", "json", env={**env, "SNAKEPIT_NO_EXTENSION": "1"})
-    assert done.returncode == 0  # slower, but it works
-    rows = doctor_rows(done)
-    assert rows["extension"]["status"] == "warn" and rows["extension"]["remedy"]
-    assert rows["call"]["status"] == "ok"
-
-
 # ---- bench ----
 
 
