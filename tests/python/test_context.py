@@ -45,18 +45,21 @@ class C(BaseAdapter):
 
     @tool
     async def leave_a_task(self):
+        self.go = asyncio.Event()
         async def late():
-            await asyncio.sleep(0.01)  # allow-sleep: lets the event loop turn
+            await self.go.wait()
             return ids()
         self.task = asyncio.ensure_future(late())
 
     @tool
     async def collect(self):
+        self.go.set()
         return await self.task
 
     @tool
     async def overheard(self):
-        await asyncio.sleep(0.01)  # allow-sleep: lets the event loop turn
+        for _ in range(1000):
+            await asyncio.sleep(0)  # allow-sleep: lets the event loop turn
         return self.seen
 
     @tool
@@ -91,7 +94,8 @@ class C(BaseAdapter):
 
     @tool
     async def runs_out(self):
-        await asyncio.sleep(0.05)  # allow-sleep: lets the event loop turn
+        while current_context().deadline > 0:
+            await asyncio.sleep(0)  # allow-sleep: lets the event loop turn
         current_context().check()
         return "not"
 

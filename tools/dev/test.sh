@@ -147,7 +147,7 @@ test_named() {
     local name=$1
     build_preset release
     suite "C tests with '$name'" ctest-named run_ctest build -R "$name" --no-tests=ignore
-    suite "Python tests with '$name'" pytest-named run_pytest build tests -k "$name"
+    suite "Python tests with '$name'" pytest-named run_pytest build tests -n 0 -k "$name"
     closing_line
 }
 

@@ -102,6 +102,15 @@ static void test_cancel(void **state)
     settle(p, before, "cancel");
 }
 
+/* A call that is at the gate when its deadline comes. */
+static void miss_deadline(pit *p, bool async)
+{
+    pit_call_options o = PIT_CALL_OPTIONS_INIT;
+    o.timeout_ms = 30;
+    int rc = async ? kit_outcome(kit_submit(p, "gate", 0, &o), NULL) : kit_call(p, "gate", 0, o.timeout_ms, NULL);
+    assert_int_equal(rc, PIT_E_DEADLINE_EXCEEDED);
+}
+
 /* In both channels, by both kinds of callers: the call returns at its deadline, and its worker is killed and replaced if it goes on. */
 static void deadline_kills(const char *channel, bool async)
 {
@@ -111,10 +120,7 @@ static void deadline_kills(const char *channel, bool async)
     k.pool.cancel_grace_ms = 30;
     pit *p = kit_open(&k);
     pid_t pid = kit_worker(p, 0);
-    pit_call_options o = PIT_CALL_OPTIONS_INIT;
-    o.timeout_ms = 30;
-    assert_int_equal(async ? kit_outcome(kit_submit(p, "gate", 0, &o), NULL) : kit_call(p, "gate", 0, 30, NULL),
-                     PIT_E_DEADLINE_EXCEEDED);
+    miss_deadline(p, async);
     int64_t n = 0;
     assert_int_equal(kit_call(p, "pid", 0, 0, &n), 0);
     assert_true(n != pid);
@@ -140,10 +146,7 @@ static void deadline_spares(const char *channel, bool async)
     k.pool.cancel_grace_ms = 5000;
     pit *p = kit_open(&k);
     pid_t pid = kit_worker(p, 0);
-    pit_call_options o = PIT_CALL_OPTIONS_INIT;
-    o.timeout_ms = 20;
-    assert_int_equal(async ? kit_outcome(kit_submit(p, "gate", 0, &o), NULL) : kit_call(p, "gate", 0, 20, NULL),
-                     PIT_E_DEADLINE_EXCEEDED);
+    miss_deadline(p, async);
     kit_open_gate();
     int64_t n = 0;
     assert_int_equal(kit_call(p, "pid", 0, 4000, &n), 0);

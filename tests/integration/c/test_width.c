@@ -239,60 +239,44 @@ static int refused_perm(void)
     return use_all(PIT_DRIVE_THREAD);
 }
 
-/* The C library starts no thread then: who drives needs none of ours, and who does not is told. */
-static int refused_threads(void)
+/* There is no doing without this call: that must be said, not hung over. */
+static int told_of(struct refusal r, const char *word)
 {
-    static const struct refusal r[] = {{SYS_clone3, EPERM, 0}};
     struct kit k = KIT_INIT;
     pit *p = NULL;
     pit_error *e = NULL;
-    pthread_t t;
-    NEED(confine_refuse(r, 1) == 0);
-    NEED(use_all(PIT_DRIVE_HOST) == 0);
-    if (pthread_create(&t, NULL, call_on, NULL) == 0) /* an older C library, which does without */
-        _exit(0);
+    NEED(confine_refuse(&r, 1) == 0);
     int rc = kit_open_os(&os_linux, &k, &p, &e);
-    NEED(rc != 0 && p == NULL && kit_typed(rc) && strstr(pit_error_string(e), "thread") != NULL);
-    pit_error_free(e);
-    return 0;
-}
-
-/* There is no doing without pidfds: that must be said, not hung over. */
-static int refused_pidfd(int error)
-{
-    const struct refusal r[] = {{SYS_pidfd_open, error, 0}};
-    struct kit k = KIT_INIT;
-    pit *p = NULL;
-    pit_error *e = NULL;
-    NEED(confine_refuse(r, 1) == 0);
-    int rc = kit_open_os(&os_linux, &k, &p, &e);
-    NEED(rc != 0 && kit_typed(rc) && strstr(pit_error_string(e), "pidfd_open") != NULL);
+    NEED(rc != 0 && p == NULL && kit_typed(rc) && strstr(pit_error_string(e), word) != NULL);
     pit_error_free(e);
     return 0;
 }
 
 static int pidfd_perm(void)
 {
-    return refused_pidfd(EPERM);
+    return told_of((struct refusal){SYS_pidfd_open, EPERM, 0}, "pidfd_open");
 }
 
 static int pidfd_nosys(void)
 {
-    return refused_pidfd(ENOSYS);
+    return told_of((struct refusal){SYS_pidfd_open, ENOSYS, 0}, "pidfd_open");
 }
 
-/* Nor without the memory that host and worker share. */
-static int refused_memfd(void)
+static int memfd_perm(void)
 {
-    static const struct refusal r[] = {{SYS_memfd_create, EPERM, 0}};
-    struct kit k = KIT_INIT;
-    pit *p = NULL;
-    pit_error *e = NULL;
+    return told_of((struct refusal){SYS_memfd_create, EPERM, 0}, "shared memory");
+}
+
+/* The C library starts no thread then: who drives the pit himself needs none of ours, and who does not is told. */
+static int clone3_perm(void)
+{
+    static const struct refusal r[] = {{SYS_clone3, EPERM, 0}};
+    pthread_t t;
     NEED(confine_refuse(r, 1) == 0);
-    int rc = kit_open_os(&os_linux, &k, &p, &e);
-    NEED(rc != 0 && kit_typed(rc) && strstr(pit_error_string(e), "shared memory") != NULL);
-    pit_error_free(e);
-    return 0;
+    NEED(use_all(PIT_DRIVE_HOST) == 0);
+    if (pthread_create(&t, NULL, call_on, NULL) == 0) /* an older C library, which does without */
+        _exit(0);
+    return told_of(r[0], "thread");
 }
 
 static void test_refused_calls(void **state)
@@ -300,10 +284,10 @@ static void test_refused_calls(void **state)
     (void)state;
     in_a_child(refused_nosys, "ENOSYS");
     in_a_child(refused_perm, "EPERM");
-    in_a_child(refused_threads, "clone3 EPERM");
+    in_a_child(clone3_perm, "clone3 EPERM");
     in_a_child(pidfd_perm, "pidfd_open EPERM");
     in_a_child(pidfd_nosys, "pidfd_open ENOSYS");
-    in_a_child(refused_memfd, "memfd_create EPERM");
+    in_a_child(memfd_perm, "memfd_create EPERM");
 }
 
 static int unprivileged(void)
