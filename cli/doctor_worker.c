@@ -147,6 +147,9 @@ static void row_guard(struct doctor *d, const pit_worker_info *worker)
 
 static void row_extension(struct doctor *d, const pit_value *facts, const pit_worker_info *worker)
 {
+    static const char build_it[] =
+        "with this Python: python/build_ext.py of the source, --out FOLDER (it needs its headers and a C compiler); "
+        "or pip install snakepit_bridge, and SNAKEPIT_PYTHON_PACKAGE=FOLDER; FOLDER is what holds snakepit_bridge";
     const char *channel = worker != NULL && worker->channel != NULL ? worker->channel : "?";
     const char *path = pit_value_str(pit_value_get(facts, "extension"));
     bool off = false;
@@ -155,10 +158,7 @@ static void row_extension(struct doctor *d, const pit_value *facts, const pit_wo
     if (path != NULL && strcmp(channel, "ring") == 0)
         doctor_row(d, STATUS_OK, "extension", NULL, "%s; calls go through shared memory", path);
     else
-        doctor_row(d, STATUS_WARN, "extension",
-                   off ? "unset SNAKEPIT_NO_EXTENSION"
-                       : "install the headers of this Python (python3-dev) and a C compiler, then ./dev build or pip install "
-                         "snakepit_bridge again",
+        doctor_row(d, STATUS_WARN, "extension", off ? "unset SNAKEPIT_NO_EXTENSION" : build_it,
                    "%s; pure Python over a socket does the work, several times slower",
                    path != NULL ? "it is there, but was not used"
                                 : pit_value_str_or(pit_value_get(facts, "reason"), "it is missing"));

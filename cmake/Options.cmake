@@ -10,6 +10,7 @@ if(CMAKE_C_COMPILER_ID STREQUAL "GNU" AND NOT CMAKE_BUILD_TYPE STREQUAL "Debug" 
     set(whole_program ON)
 endif()
 option(SNAKEPIT_WHOLE_PROGRAM "Optimize the library as one program (gcc's -flto)" ${whole_program})
+set(SNAKEPIT_MORE_PYTHONS "" CACHE STRING "Further interpreters that get an extension of their own in the package, separated by semicolons")
 # For those who make packages:
 option(SNAKEPIT_DEBIAN "Install as a Debian package does: with prefix /usr, for the system's Python" OFF)
 set(SNAKEPIT_PYTHON_SITE "" CACHE STRING "Folder below the prefix for snakepit_bridge, as lib/python3/dist-packages; empty: a private one beside the library")

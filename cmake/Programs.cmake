@@ -36,8 +36,13 @@ if(NOT SNAKEPIT_FUZZ)
     # build_ext.py copies the package and compiles the extension where something has changed; it is quick when nothing has.
     if(EXISTS "${CMAKE_SOURCE_DIR}/python/build_ext.py")
         set(build_ext "${CMAKE_COMMAND}" -E env "CC=${CMAKE_C_COMPILER}" "${SNAKEPIT_PYTHON}" "${CMAKE_SOURCE_DIR}/python/build_ext.py")
-        add_custom_target(snakepit_python ALL COMMAND ${build_ext} --out "${CMAKE_BINARY_DIR}/python"
-            VERBATIM COMMENT "Python package for ${SNAKEPIT_PYTHON}")
+        set(more)
+        foreach(python ${SNAKEPIT_MORE_PYTHONS})
+            list(APPEND more COMMAND "${CMAKE_COMMAND}" -E env "CC=${CMAKE_C_COMPILER}" "${python}" "${CMAKE_SOURCE_DIR}/python/build_ext.py"
+                --out "${CMAKE_BINARY_DIR}/python")
+        endforeach()
+        add_custom_target(snakepit_python ALL COMMAND ${build_ext} --out "${CMAKE_BINARY_DIR}/python" ${more}
+            VERBATIM COMMENT "Python package for ${SNAKEPIT_PYTHON} ${SNAKEPIT_MORE_PYTHONS}")
         if(SNAKEPIT_SANITIZE)
             # Only an interpreter that preloads the sanitizer's library can load it, so it stands apart from the one that the workers use.
             add_custom_target(snakepit_python_sanitized ALL
