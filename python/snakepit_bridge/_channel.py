@@ -1,11 +1,8 @@
-"""The control socket, and calls over it: the pure-Python lane.
+"""The control socket of a worker.
 
-The socket is a blocking Unix stream. In data-on-socket mode it carries everything; in ring mode only what is no call, and its bells.
+A blocking Unix stream. In data-on-socket mode it carries everything; in ring mode only what is no call, and its bells.
 
-Invariants
- 1. A frame is handed out whole, in order, once. Single zero bytes between frames are bells and skipped.
- 2. Each CALL is answered by one RESULT or ERROR, whatever the function does; a child that a function forked never answers.
- 3. The marks in the segment are set in the order started, finished, answer.
+Invariant: a frame is handed out whole, in order, once. Single zero bytes between frames are bells and skipped.
 
 Failure: ``ProtocolError``; the end of the stream is None. Thread: the lane's.
 """
@@ -14,28 +11,13 @@ from __future__ import annotations
 
 import os
 from struct import Struct
-from time import monotonic_ns
 
 from . import _wire
-from ._codec import Output, decode_call, encode_into
-from ._commands import Commands, failure_payload
-from ._errors import SnakepitError
-from ._kinds import take_cut
-from ._refusals import bad_bytes, too_large
-from ._registry import POLICY_DEFAULT, policy_of_options
-from ._segment import Marks
-from ._wire import CALL, ERROR, FIELD_OPTIONS, FLAG_TIMED, HEADER, HEADER_SIZE, RESULT, STOP, ProtocolError, field
-from .context import SessionContext
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Callable
+from ._wire import HEADER_SIZE, ProtocolError
 
 _CHUNK = 32 * 1024
 _SIZE = Struct("<I")
-_unpack, _pack_into = HEADER.unpack_from, HEADER.pack_into
-_read, _readv, _write, _exit, _now_ns = os.read, os.readv, os.write, os._exit, monotonic_ns
-_PLAIN = frozenset({type(None), bool, int, float, str, bytes, list, tuple, dict})
+_read, _readv, _write = os.read, os.readv, os.write
 
 
 class Control:
@@ -126,111 +108,3 @@ class Control:
         while n < len(frame):
             with memoryview(frame) as view:
                 n += _write(self.fd, view[n:])
-
-
-class SocketLane:
-    """Serves calls over the control socket."""
-
-    def __init__(self, control: Control, marks: Marks, commands: Commands, prefix: int) -> None:
-        self._control = control
-        self._marks = marks
-        self._commands = commands
-        self._prefix = prefix
-        self._known: dict[bytes, Callable[..., Any]] = {}
-        self._call_id = 0  # of the synchronous call that runs; 0: none
-        self._stamp = 0
-        self._fields = b""
-        self._cut = False  # an argument of it lost its nanoseconds
-        self._begun = 0  # when its function was entered, if the host wants to know how long it takes
-        self._forked = False
-
-    def abandon(self) -> None:
-        """After a fork, in the child: what runs there is no worker."""
-        self._forked = True
-
-    def make_context(self) -> SessionContext | None:
-        """The context of the synchronous call that runs."""
-        return self._context() if self._call_id else None
-
-    def serve(self) -> bool:
-        """Until STOP (True) or the end of the stream (False)."""
-        control = self._control
-        try:
-            while True:
-                data = control.recv()
-                if data is None:
-                    return False
-                kind = data[1]
-                if kind == CALL:
-                    self._serve_call(data)
-                elif kind == STOP:
-                    return True
-                else:
-                    raise ProtocolError(f"a frame of kind {kind}, which has no place here")
-        except ConnectionError:
-            return False
-
-    def _serve_call(self, data: bytes) -> None:
-        _, _, flags, _, call, stamp = _unpack(data)
-        fields, start = b"", HEADER_SIZE
-        if flags:
-            frame = _wire.parse(data)
-            fields, start = frame.fields, frame.start
-        if not self._marks.started(call):
-            return
-        self._stamp, self._fields, self._begun = stamp, fields, 0
-        out = Output(HEADER_SIZE)
-        kind = RESULT
-        try:
-            if stamp and _now_ns() >= stamp:
-                raise SnakepitError("deadline_exceeded", "the call's deadline had passed before it started")
-            if fields:
-                options = field(fields, FIELD_OPTIONS)
-                out.policy = POLICY_DEFAULT if options is None else policy_of_options(options)
-            result = self._run(data, start, call, flags & FLAG_TIMED)
-            took = _now_ns() - self._begun if self._begun else 0
-            self._marks.finished(call)
-            encode_into(out, result)
-            if len(out) > self._control.max_frame:
-                raise too_large(self._control.max_frame)
-        except BaseException as exc:
-            self._call_id = 0
-            took = _now_ns() - self._begun if self._begun else 0
-            self._marks.finished(call)
-            kind = ERROR
-            out[HEADER_SIZE:] = failure_payload(exc)
-        if self._forked:
-            _exit(0)
-        _pack_into(out, 0, _wire.VERSION, kind, 0, len(out), call, took)
-        self._control.send(out)
-
-    def _run(self, data: bytes, start: int, call: int, timed: int) -> Any:
-        take_cut()
-        name, args, keywords = decode_call(data, start)
-        self._cut = take_cut()
-        fn = self._known.get(name)
-        if fn is None:
-            fn = self._resolve(name)
-        self._call_id = call
-        if timed:
-            self._begun = _now_ns()
-        result = fn(*args, **keywords) if keywords else fn(*args)
-        if type(result) not in _PLAIN:
-            made = self._context()
-            self._call_id = 0
-            result = self._commands.complete(result, made)
-        self._call_id = 0
-        return result
-
-    def _context(self) -> SessionContext:
-        return SessionContext(self._call_id, self._stamp, self._fields, self._prefix, self._marks.cancelled, self._cut)
-
-    def _resolve(self, name: bytes) -> Callable[..., Any]:
-        try:
-            text = name.decode("utf-8")
-        except UnicodeDecodeError:
-            raise bad_bytes(name) from None
-        fn, keep = self._commands.resolve(text)
-        if keep:
-            self._known[name] = fn
-        return fn

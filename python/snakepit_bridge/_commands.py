@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from types import AsyncGeneratorType, FunctionType, GeneratorType, MethodType
 
-from ._codec import encode
+from . import _coder
 from ._errors import MESSAGE_LIMIT, SnakepitError, clean, cut, describe, message_of
 from ._registry import POLICY_MARKER
 from .adapter import BaseAdapter, ToolSpec, find_tools, first_paragraph, spec_of
@@ -58,7 +58,7 @@ def _default(value: Any) -> dict[str, Any]:
     """A default that can leave the process and is not large; any other is left out of the description."""
     try:
         # as deep as it will stand in READY
-        return {"default": value} if len(encode([[[[[value]]]]])) <= DEFAULT_LIMIT else {}
+        return {"default": value} if len(_coder.encode([[[[[value]]]]])) <= DEFAULT_LIMIT else {}
     except BaseException:
         return {}
 
@@ -252,6 +252,6 @@ async def _guarded(awaitable: Any, context: SessionContext | None) -> tuple[bool
 def failure_payload(exc: BaseException) -> bytes:
     """The payload of the ERROR frame for exc. Never raises an ``Exception``."""
     try:
-        return encode(describe(exc), POLICY_MARKER)
+        return _coder.encode(describe(exc), POLICY_MARKER)
     except Exception:
-        return encode({"code": "python_exception", "message": cut(message_of(exc), MESSAGE_LIMIT)})
+        return _coder.encode({"code": "python_exception", "message": cut(message_of(exc), MESSAGE_LIMIT)})

@@ -12,8 +12,9 @@ Invariants
 Failure: ``CodecError`` by the policy or for limits; a converter that raises an ``Exception`` is passed over. Thread: any.
 """
 
+from __future__ import annotations
+
 import sys
-from typing import Any, Callable, Optional
 
 from . import _marker
 from ._errors import CodecError, RemoteException, exception_fields
@@ -32,6 +33,10 @@ from ._registry import (
     setting,
 )
 from .values import BIG_ENDIAN
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable
 
 _CHAIN = 16  # conversions of one object
 _NO: Any = object()  # "not for me"
@@ -72,7 +77,7 @@ def _product(shape: Any) -> int:
     return n
 
 
-def _estimate(obj: Any) -> Optional[int]:
+def _estimate(obj: Any) -> int | None:
     """How many elements the object says it has: its shape (of a sparse one, too: that of the dense), its size, its length."""
     for name in ("shape", "size"):
         told = getattr(obj, name, None)

@@ -7,13 +7,18 @@ reported to the host once, never with a ``repr``.
 Failure: none; a ``repr`` that raises is left out. Thread: any.
 """
 
+from __future__ import annotations
+
 import os
-from typing import Any, Optional
 
 from ._errors import Cancelled, type_name
 from ._kinds import Leaf
 from ._objects import marker_leaf
 from ._registry import REPORTERS, SETTINGS, setting
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _MOST_REPR = 2000
 _LOOKED_AT = 1 << 16  # characters of a repr that are looked at: far more than are sent, so that no secret is cut in two unseen
@@ -24,7 +29,7 @@ _maxlen = setting("SNAKEPIT_UNSERIALIZABLE_REPR_MAXLEN", "repr_maxlen", 500, _MO
 _reported: set[str] = set()
 
 
-def _text(obj: Any) -> Optional[str]:
+def _text(obj: Any) -> str | None:
     if _detail not in ("repr_truncated", "repr_redacted_truncated"):
         return None  # repr() may be slow, or tell what nobody asked for
     try:

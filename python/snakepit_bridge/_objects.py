@@ -6,15 +6,19 @@ its element type a ``values.Tensor``. NumPy and pyarrow are imported when a tens
 Failure: ``CodecError``. Thread: any; no state.
 """
 
-import sys
-from typing import Any, Optional
+from __future__ import annotations
 
-from ._decode import _head, _take_map
-from ._encode import encode
+import sys
+
+from ._coder import encode
 from ._errors import CodecError, clean
 from ._kinds import EXT_BATCH, EXT_MARKER, EXT_REF, EXT_TABLE, EXT_TENSOR, Leaf
 from ._refusals import MAX_DIMENSIONS, malformed, too_long
 from .values import BIG_ENDIAN, DTYPES, ArrowTable, ObjectRef, Tensor, TensorMemory, Unserializable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 # By what NumPy calls kind, and the bytes of an item.
 _NAMES = {(name[0], size): name for name, (size, _, _) in DTYPES.items() if name != "bf16"}
@@ -45,27 +49,27 @@ def tensor_leaf(dtype: str, shape: tuple[int, ...], data: Any) -> Leaf:
     return Leaf(EXT_TENSOR, _HEADS[dtype] + encode(list(shape)) + b"\xa4data" + _bin_head(len(data)), data)
 
 
-def leaf_of_view(view: memoryview) -> Optional[Leaf]:
+def leaf_of_view(view: memoryview) -> Leaf | None:
     """The tensor that a view is, if it came as one."""
     if type(view.obj) is not TensorMemory or view.format not in _FORMATS or BIG_ENDIAN:
         return None
     return tensor_leaf(_FORMATS[view.format], view.shape or (), view.tobytes())
 
 
-def dtype_name(dtype: Any) -> Optional[str]:
+def dtype_name(dtype: Any) -> str | None:
     """Our name of a NumPy dtype, or None."""
     if dtype.type.__module__ == "numpy":
         return _NAMES.get((dtype.kind, dtype.itemsize))
     return "bf16" if dtype.name == "bfloat16" else None
 
 
-def marker_leaf(kind: str, text: Optional[str]) -> Leaf:
+def marker_leaf(kind: str, text: str | None) -> Leaf:
     if text is None:
         return Leaf(EXT_MARKER, b"\x81" + encode("type") + _text(kind))
     return Leaf(EXT_MARKER, b"\x82" + encode("type") + _text(kind) + encode("repr") + _text(text))
 
 
-def leaf_of(obj: Any) -> Optional[Leaf]:
+def leaf_of(obj: Any) -> Leaf | None:
     """The leaf of an object of ``values``, or None."""
     kind = type(obj)
     if kind is Tensor:
@@ -85,6 +89,8 @@ def leaf_of(obj: Any) -> Optional[Leaf]:
 
 def _fields(data: Any, what: str, known: tuple[str, ...]) -> dict[str, Any]:
     """The map that is the payload."""
+    from ._decode import _head, _take_map
+
     n, p = _head(data, 0, len(data), 0x80, 0xDE)
     if n < 0:
         raise malformed(f"a {what} that holds no map")

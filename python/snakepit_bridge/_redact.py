@@ -6,21 +6,30 @@ api_key, api-key, token, secret or password, in JSON, in a ``repr`` or as ``name
 Invariant: the time is linear in the length of the text, whatever it holds. Thread: any; ``add_patterns`` is meant for the start.
 """
 
+from __future__ import annotations
+
 import re
+from functools import cache
 
 REDACTED = "<REDACTED>"
 
-_BEARER = re.compile(r"(?i)\b(bearer[ \t]+)[^\s\"',;<>]+")
-_TOKEN = re.compile(r"(?<![A-Za-z0-9])sk-[A-Za-z0-9_-]+")
-_LONG = re.compile(r"[A-Za-z0-9]{10}")
-_FIELD = re.compile(
-    r"""(?isx)
-    ( (?:api[_-]?key|token|secret|password) \\{0,8}["']? [ \t]{0,8} [:=] [ \t]{0,8} )   # the name, quoted or not
-    (?: ( [bru]{0,2} (\\{0,8}["']) ) (?:\\.|[^\\])*? (?: (\3) | \Z )                    # a value in quotes, perhaps escaped ones
-      | (?: \[[^\]]*\]? | \{[^}]*\}? | [^\s,;&)}\]"']+ ) )                              # a list, a map, a word
-    """
-)
-_extra: list["re.Pattern[str]"] = []
+_extra: list[re.Pattern[str]] = []
+
+
+@cache
+def _patterns() -> tuple[re.Pattern[str], ...]:
+    """Compiled when they are first needed: after Bearer, fields, tokens, and what makes a token long."""
+    return (
+        re.compile(r"(?i)\b(bearer[ \t]+)[^\s\"',;<>]+"),
+        re.compile(
+            r"""(?isx)
+            ( (?:api[_-]?key|token|secret|password) \\{0,8}["']? [ \t]{0,8} [:=] [ \t]{0,8} )   # the name, quoted or not
+            (?: ( [bru]{0,2} (\\{0,8}["']) ) (?:\\.|[^\\])*? (?: (\3) | \Z )                    # a value in quotes, perhaps escaped ones
+              | (?: \[[^\]]*\]? | \{[^}]*\}? | [^\s,;&)}\]"']+ ) )                              # a list, a map, a word
+            """
+        ),
+        re.compile(r"(?<![A-Za-z0-9])sk-[A-Za-z0-9_-]+"),
+    )
 
 
 def add_patterns(patterns: list[str]) -> None:
@@ -28,20 +37,21 @@ def add_patterns(patterns: list[str]) -> None:
     _extra.extend(re.compile(pattern) for pattern in patterns)
 
 
-def _token(match: "re.Match[str]") -> str:
-    return REDACTED if _LONG.search(match.group()) else match.group()
+def _token(match: re.Match[str]) -> str:
+    return REDACTED if re.search("[A-Za-z0-9]{10}", match.group()) else match.group()
 
 
-def _field(match: "re.Match[str]") -> str:
+def _field(match: re.Match[str]) -> str:
     name, opening, closing = match.group(1), match.group(2) or "", match.group(4) or ""
     return f"{name}{opening}{REDACTED}{closing}"
 
 
 def redact(text: str) -> str:
     """The text without its secrets."""
-    text = _BEARER.sub(rf"\1{REDACTED}", text)
-    text = _FIELD.sub(_field, text)
-    text = _TOKEN.sub(_token, text)
+    bearer, field, token = _patterns()
+    text = bearer.sub(rf"\1{REDACTED}", text)
+    text = field.sub(_field, text)
+    text = token.sub(_token, text)
     for pattern in _extra:
         text = pattern.sub(REDACTED, text)
     return text

@@ -106,7 +106,7 @@ def simplify(obj: Any, policy: int) -> Any:
 
 def policy_of_options(data: bytes) -> int:
     """What the options of a call say about objects that cannot leave."""
-    from ._decode import decode
+    from ._coder import decode
 
     options = decode(data)
     name = options.get("on_unserializable") if type(options) is dict else None

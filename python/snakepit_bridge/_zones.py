@@ -3,8 +3,9 @@
 Thread: any; no state.
 """
 
+from __future__ import annotations
+
 from datetime import datetime, timedelta, timezone, tzinfo
-from typing import Optional
 
 
 class NamedZone(tzinfo):
@@ -14,13 +15,13 @@ class NamedZone(tzinfo):
         self.key = key
         self._seconds = seconds
 
-    def utcoffset(self, when: Optional[datetime]) -> timedelta:
+    def utcoffset(self, when: datetime | None) -> timedelta:
         return timedelta(seconds=self._seconds)
 
-    def dst(self, when: Optional[datetime]) -> None:
+    def dst(self, when: datetime | None) -> None:
         return None
 
-    def tzname(self, when: Optional[datetime]) -> str:
+    def tzname(self, when: datetime | None) -> str:
         return self.key
 
     def __reduce__(self) -> tuple[type, tuple[str, int]]:

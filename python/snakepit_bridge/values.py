@@ -3,8 +3,13 @@
 They arrive as arguments, can be looked at, and leave as what they were. Thread: any; they do not change.
 """
 
+from __future__ import annotations
+
 import sys
-from typing import Any, Optional
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 BIG_ENDIAN = sys.byteorder == "big"
 
@@ -33,7 +38,7 @@ class Unserializable:
 
     __slots__ = ("repr", "type")
 
-    def __init__(self, type: str, repr: Optional[str] = None) -> None:
+    def __init__(self, type: str, repr: str | None = None) -> None:
         self.type = type
         self.repr = repr
 
@@ -54,7 +59,7 @@ class ObjectRef:
 
     __slots__ = ("generation", "id", "session", "type", "worker")
 
-    def __init__(self, id: str, type: str, worker: str, session: Optional[str], generation: int) -> None:
+    def __init__(self, id: str, type: str, worker: str, session: str | None, generation: int) -> None:
         self.id = id
         self.type = type
         self.worker = worker
@@ -88,7 +93,7 @@ class Tensor:
         self.shape = shape
         self.data = memoryview(data).cast("B")
 
-    def __array__(self, dtype: Any = None, copy: Optional[bool] = None) -> Any:
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         import numpy as np
 
         if self.dtype == "bf16":

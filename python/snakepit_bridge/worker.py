@@ -16,9 +16,8 @@ from __future__ import annotations
 import os
 import sys
 
-from . import _registry, _segment, _wire, context
-from ._channel import Control, SocketLane
-from ._codec import decode, encode
+from . import _coder, _registry, _segment, _wire, context
+from ._channel import Control
 from ._commands import Commands, describe_tools
 from ._errors import CodecError, SnakepitError, cut, describe, message_of, traceback_of, type_name
 from ._loader import load
@@ -72,6 +71,7 @@ class Worker:
         self._control = Control(control_fd)
         self._adapter = adapter
         self._extension, self._extension_error = _load_extension()
+        _coder.choose(self._extension)
         self._welcome: dict[str, Any] = {}
         self._instance: Any = None
         self._commands: Any = None
@@ -83,7 +83,7 @@ class Worker:
             if not self._shake_hands():
                 return 0
             try:
-                ready = encode(self._prepare())
+                ready = _coder.encode(self._prepare())
             except BaseException as exc:
                 self._send(_wire.FAILED, self._failure(exc))
                 return 1
@@ -99,7 +99,7 @@ class Worker:
         return 0
 
     def _send(self, kind: int, payload: Any) -> None:
-        self._control.send(_wire.build(kind, encode(payload)))
+        self._control.send(_wire.build(kind, _coder.encode(payload)))
 
     def _shake_hands(self) -> bool:
         """False: the host has closed the connection."""
@@ -124,7 +124,7 @@ class Worker:
             return False
         if frame.kind != _wire.WELCOME:
             raise _wire.ProtocolError(f"a frame of kind {frame.kind} instead of WELCOME")
-        welcome = decode(data[frame.start :])
+        welcome = _coder.decode(data[frame.start :])
         if type(welcome) is not dict or welcome.get("channel", "socket") not in ("ring", "socket"):
             raise _wire.ProtocolError("a WELCOME that is none")
         self._welcome = welcome
@@ -178,6 +178,8 @@ class Worker:
                 max_frame=self._control.max_frame,
                 prefix=prefix,
             )
+        from ._socket_lane import SocketLane
+
         return SocketLane(self._control, _segment.Marks(self._segment_fd), self._commands, prefix)
 
     def _on_control(self, data: bytes) -> bool:
