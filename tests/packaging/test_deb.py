@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 
+import guide
 import pytest
 from conftest import CONSUMERS, ROOT, run
 
@@ -52,17 +53,17 @@ snakepit call add '[40, 2]' --adapter worker.py
 python3 -c 'import snakepit_bridge; print(snakepit_bridge.__file__)'
 ldconfig -p | grep -c libsnakepit.so.0
 dpkg --purge snakepit libsnakepit-dev libsnakepit0 python3-snakepit-bridge >/stage/log 2>&1
-find / -xdev -name '*snakepit*' -not -path '/stage/*' -not -path '/proc/*' -not -path '/tmp/*' | grep /usr/ || true
+find /usr /etc -name '*snakepit*'
 """
 
 
 @pytest.fixture(scope="module")
 def debs(tmp_path_factory) -> dict[str, pathlib.Path]:
     folder = tmp_path_factory.mktemp("deb")
-    run("cmake", "--preset", "package", "-B", folder / "build", f"-DSNAKEPIT_PYTHON={SYSTEM_PYTHON}", cwd=ROOT)
-    run("ninja", "-C", folder / "build")
-    run("cpack", "-B", folder / "out", cwd=folder / "build")
-    return {path.name.split("_")[0]: path for path in (folder / "out").glob("*.deb")}
+    _, typed = guide.read((ROOT / "docs/guide-packaging.md").read_text(), "deb")
+    for command, _ in typed:
+        run("bash", "-c", command, env={**os.environ, "SNAKEPIT": str(ROOT), "OUT": str(folder)})
+    return {path.name.split("_")[0]: path for path in folder.glob("*.deb")}
 
 
 @pytest.fixture(scope="module")
