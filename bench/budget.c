@@ -116,7 +116,7 @@ static void part_lease(void *ctx, int turns)
         poollock_acquire(&p->lock);
         p->requests++;
         p->active++;
-        pit_error_free(sched_admit(p, c));
+        pit_error_free(sched_admit(p));
         sched_assign(p, sched_take(p), c, LANE_CALLER);
         poollock_release(&p->lock);
         poollock_acquire(&p->lock);

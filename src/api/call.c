@@ -168,7 +168,7 @@ static void carry(pit *p, struct pool *pool, struct call *c)
     c->done = done_blocking;
     pit_error *e = pool_submit(pool, c);
     if (e != NULL) {
-        c->outcome = (struct outcome){.rc = pit_error_code(e), .error = e};
+        c->outcome = outcome_failed(e);
         return;
     }
     host_wait(p->host, &c->delivered, 0, UINT64_MAX);
@@ -342,7 +342,7 @@ static pit_error *submit(pit *p, pit_future *f, const char *command, const pit_v
     f->call.done = future_done;
     e = pool_submit(f->pool, &f->call);
     if (e != NULL && f->call.observed) {
-        f->call.outcome = (struct outcome){.rc = pit_error_code(e), .error = error_ref(e)};
+        f->call.outcome = outcome_failed(error_ref(e));
         report_call(f->pool, &f->call);
     }
     return e;

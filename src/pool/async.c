@@ -14,11 +14,6 @@
 enum { WINDOW = 64, BATCH = 64 };
 #define STALL_NS (4 * MS) /* so long may the first call of a lane keep others waiting that stand behind it */
 
-static struct outcome failed(pit_error *e)
-{
-    return (struct outcome){.rc = pit_error_code(e), .error = e};
-}
-
 /* ---- expiry ---- */
 
 static struct call *of_timer(struct wheel_timer *t)
@@ -139,16 +134,14 @@ pit_error *pool_submit(struct pool *p, struct call *c)
     c->state = CALL_NEW;
     p->requests++;
     p->active++;
-    pit_error *e = sched_admit(p, c);
+    pit_error *e = sched_admit(p);
     if (e == NULL) {
         learn(p, c);
         struct lane *l = async_lane(p, c);
         if (l != NULL) {
             async_dispatch(p, l, c);
         } else if (c->fail_fast) {
-            e = error_pool(
-                error_new(PIT_E_NO_WORKERS_AVAILABLE, "no worker of pool %s is free, and the call must not wait", p->set.name),
-                p->set.name);
+            e = sched_none_free(p);
         } else if ((e = sched_enqueue(p, c)) == NULL) {
             async_expire_at(p, c, c->queue_deadline_ns);
         }
@@ -239,7 +232,7 @@ static void end_early(struct pool *p, struct call *c, pit_error *e, struct list 
         sched_unqueue(p, c);
     else if (c->state == CALL_SENT)
         withdraw(p, c);
-    async_complete(p, c, failed(e), done);
+    async_complete(p, c, outcome_failed(e), done);
 }
 
 void async_deliver(struct pool *p, struct list *done)
@@ -524,9 +517,9 @@ void async_lane_gone(struct pool *p, struct lane *l, struct list *done)
         if (c == NULL)
             continue;
         c->lane = NULL;
-        pit_error *e = lane_started(l, f.sequence) ? worker_end_error(l->worker) : sched_admit(p, c);
+        pit_error *e = lane_started(l, f.sequence) ? worker_end_error(l->worker) : sched_admit(p);
         if (e != NULL) {
-            async_complete(p, c, failed(e), done);
+            async_complete(p, c, outcome_failed(e), done);
         } else {
             sched_requeue(p, c);
             async_expire_at(p, c, c->queue_deadline_ns);

@@ -13,11 +13,6 @@ enum step { STEP_DONE, STEP_AGAIN /* in the queue */, STEP_FRAME, STEP_ROOM /* o
 
 enum { LONG_DECODE = 1 << 20 }; /* bytes from which on decoding takes time that matters */
 
-static struct outcome failed(pit_error *e)
-{
-    return (struct outcome){.rc = pit_error_code(e), .error = e};
-}
-
 /* Gives the lane back with the call's outcome. */
 static void leave_lane(struct pool *p, struct call *c, struct outcome o)
 {
@@ -47,7 +42,7 @@ static void accuse(struct pool *p, struct call *c, int code, const char *text)
     async_abandon(p, c->lane, lane_head(c->lane));
     bool last = worker_unref(w);
     c->lane = NULL;
-    sched_finish(p, c, failed(e));
+    sched_finish(p, c, outcome_failed(e));
     pool_unlock(p);
     if (last)
         worker_free(w);
@@ -63,9 +58,9 @@ static bool judge_death(struct pool *p, struct call *c)
     lane_pop(l);
     c->lane = NULL;
     if (e == NULL)
-        e = sched_admit(p, c); /* it never ran: it may run elsewhere, if there is an elsewhere */
+        e = sched_admit(p); /* it never ran: it may run elsewhere, if there is an elsewhere */
     if (e != NULL)
-        sched_finish(p, c, failed(e));
+        sched_finish(p, c, outcome_failed(e));
     else
         sched_requeue(p, c);
     sched_release(p, l);
@@ -85,7 +80,7 @@ static void expire_sent(struct pool *p, struct call *c)
     async_abandon(p, l, lane_head(l));
     bool last = worker_unref(l->worker);
     c->lane = NULL;
-    sched_finish(p, c, failed(e));
+    sched_finish(p, c, outcome_failed(e));
     pool_unlock(p);
     if (last)
         worker_free(l->worker);
@@ -106,7 +101,7 @@ static enum step take_frame(struct pool *p, struct call *c, const struct channel
             c->deserialize_ns = pool_now(p) - began;
         if (in->n > LONG_DECODE && pool_now(p) >= c->deadline_ns) {
             outcome_free(&o);
-            o = failed(expired_error(p, c, false));
+            o = outcome_failed(expired_error(p, c, false));
         }
         if (o.error != NULL) {
             error_worker(o.error, c->lane->worker->id);
@@ -219,7 +214,7 @@ static bool wait_for_lane(struct pool *p, struct call *c, struct call_way *way)
             break;
         if (pool_now(p) >= c->queue_deadline_ns) {
             sched_unqueue(p, c);
-            sched_finish(p, c, failed(expired_error(p, c, true)));
+            sched_finish(p, c, outcome_failed(expired_error(p, c, true)));
             break;
         }
         __atomic_store_n(&c->wake, 0, __ATOMIC_RELEASE);
@@ -235,7 +230,7 @@ static bool wait_for_lane(struct pool *p, struct call *c, struct call_way *way)
 
 static pit_error *enter(struct pool *p, struct call *c)
 {
-    pit_error *e = sched_admit(p, c);
+    pit_error *e = sched_admit(p);
     if (e != NULL)
         return e;
     struct lane *l = sched_take(p);
@@ -243,10 +238,7 @@ static pit_error *enter(struct pool *p, struct call *c)
         sched_assign(p, l, c, LANE_CALLER);
         return NULL;
     }
-    if (!c->fail_fast)
-        return sched_enqueue(p, c);
-    e = error_new(PIT_E_NO_WORKERS_AVAILABLE, "no worker of pool %s is free, and the call must not wait", p->set.name);
-    return error_pool(e, p->set.name);
+    return c->fail_fast ? sched_none_free(p) : sched_enqueue(p, c);
 }
 
 void pool_call(struct pool *p, struct call *c)
@@ -257,7 +249,7 @@ void pool_call(struct pool *p, struct call *c)
     c->state = CALL_NEW;
     pit_error *e = enter(p, c);
     if (e != NULL)
-        sched_finish(p, c, failed(e));
+        sched_finish(p, c, outcome_failed(e));
     bool queued = c->state == CALL_QUEUED, done = c->state == CALL_DONE;
     struct call_way way;
     way.steps = 0;

@@ -1,4 +1,4 @@
-/* See host.h. This file: the loop and its thread, waiting, the guard, and the end of a host. */
+/* See host.h. This file: the loop and its thread, waiting, the making and the end of a host. */
 #include "pool/host.h"
 
 #include <errno.h>
@@ -9,7 +9,7 @@
 #include "base/alloc.h"
 #include "pool/pool_internal.h"
 
-enum { GUARD_START_MS = 5000, GUARD_RETRY_MS = 1000, KILL_RESERVE_MS = 2000 };
+enum { KILL_RESERVE_MS = 2000 };
 
 /* ---- waiting ---- */
 
@@ -214,87 +214,6 @@ uint32_t host_next_prefix(struct host *h)
     return ++h->prefix;
 }
 
-/* ---- the guard ---- */
-
-static void on_spawned(void *user, uint64_t token, int error, const char *call, pid_t pid, int pidfd)
-{
-    (void)user;
-    struct guard_child *c = (struct guard_child *)(uintptr_t)token;
-    c->spawned(c, error, call, pid, pidfd);
-}
-
-static void on_exited(void *user, uint64_t token, pid_t pid, struct guard_exit how)
-{
-    (void)user;
-    (void)pid;
-    struct guard_child *c = (struct guard_child *)(uintptr_t)token;
-    c->exited(c, how);
-}
-
-static void on_lost(void *user, const char *why)
-{
-    struct host *h = user;
-    log_line(&h->log, PIT_LOG_ERROR, "the guard process is gone (%s): its workers are replaced", why);
-    if (telemetry_wants(h->telemetry, EVENT_GUARD_LOST))
-        telemetry_emit(h->telemetry, EVENT_GUARD_LOST, NULL, (const double[]){1}, &why);
-    h->lost_guard = h->env.guard;
-    h->env.guard = NULL;
-    LIST_EACH(node, &h->pools)
-    pool_guard_lost(LIST_ENTRY(node, struct pool, node));
-    interpreters_guard_lost(h);
-    loop_post(h->loop, &h->guard_work);
-}
-
-static pit_error *start_guard(struct host *h)
-{
-    static const struct guard_callbacks callbacks = {on_spawned, on_exited, on_lost};
-    int error = 0;
-    const char *call = "";
-    int rc =
-        guard_start(h->os, h->loop, h->set.guard_path, h->run_id, GUARD_START_MS, &callbacks, h, &h->env.guard, &error, &call);
-    if (rc == 0)
-        return NULL;
-    h->env.guard = NULL;
-    pit_error *e = error_new(rc, "the guard %s could not be started: %s: %s", h->set.guard_path, call, strerror(error));
-    error_detail_take(e, "errno", pit_int(error));
-    error_detail_take(e, "call", pit_str(call));
-    if (error == EMFILE || error == ENFILE)
-        return error_suggest(e, "the limit on open files is reached: raise ulimit -n (LimitNOFILE= of a service)");
-    if (error == EAGAIN)
-        return error_suggest(e, "the limit on processes is reached: see ulimit -u and the cgroup's pids.max");
-    if (error == ENOSYS)
-        return error_suggest(
-            e, "the kernel, or the container's profile of system calls, is in the way: Linux 5.10 or newer is needed");
-    return error_suggest(e,
-                         "is this snakepit-guard, and of the library's version? See the option guard_path, or SNAKEPIT_GUARD");
-}
-
-static void on_guard_work(struct loop_work *w)
-{
-    struct host *h = LIST_ENTRY(w, struct host, guard_work);
-    if (h->lost_guard != NULL) {
-        guard_destroy(h->lost_guard, 0); /* it has swept up before it told us */
-        h->lost_guard = NULL;
-    }
-    if (h->env.guard != NULL || __atomic_load_n(&h->closing, __ATOMIC_ACQUIRE))
-        return;
-    pit_error *e = start_guard(h);
-    if (e != NULL) {
-        log_line(&h->log, PIT_LOG_ERROR, "%s", pit_error_message(e));
-        pit_error_free(e);
-        loop_timer_set(h->loop, &h->guard_timer, h->os->now_ns() + GUARD_RETRY_MS * MS);
-        return;
-    }
-    LIST_EACH(node, &h->pools)
-    pool_guard_back(LIST_ENTRY(node, struct pool, node));
-}
-
-static void on_guard_timer(struct loop_timer *t)
-{
-    struct host *h = LIST_ENTRY(t, struct host, guard_timer);
-    loop_post(h->loop, &h->guard_work);
-}
-
 /* ---- making ---- */
 
 void host_settings_free(struct host_settings *s)
@@ -363,8 +282,7 @@ static struct host *alloc_host(const struct os_ops *os, struct host_settings *se
     pthread_mutex_init(&h->lock, NULL);
     pthread_mutex_init(&h->drive_lock, NULL);
     h->done_work.fn = on_done_work;
-    h->guard_work.fn = on_guard_work;
-    h->guard_timer.fn = on_guard_timer;
+    host_guard_init(h);
     return h;
 }
 
@@ -382,7 +300,7 @@ static pit_error *start_loop(struct host *h)
     telemetry_set_warn(h->telemetry, warn, h);
     loop_set_hooks(h->loop, before_sleep, after_sleep, h);
     h->env = (struct worker_env){.os = h->os, .loop = h->loop, .telemetry = h->telemetry, .log = &h->log, .run_id = h->run_id};
-    return start_guard(h);
+    return host_start_guard(h);
 }
 
 static int start_thread(struct host *h)

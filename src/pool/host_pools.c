@@ -217,9 +217,8 @@ static pit_error *failure(struct pool *p, pit_error *cause, bool hopeless, int c
     if (hopeless && cause != NULL)
         return cause;
     pit_error *e = __atomic_load_n(&p->ending, __ATOMIC_ACQUIRE)
-                       ? error_new(PIT_E_SHUTTING_DOWN, "pool %s is being closed", p->set.name)
-                       : error_new(code, "no worker of pool %s could be started", p->set.name);
-    error_pool(e, p->set.name);
+                       ? pool_closing(p)
+                       : error_pool(error_new(code, "no worker of pool %s could be started", p->set.name), p->set.name);
     return cause != NULL ? error_cause_take(e, cause) : e;
 }
 

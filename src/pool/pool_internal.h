@@ -32,9 +32,21 @@ struct call_way {
     char worker_id[WORKER_ID];
 };
 
+/* ---- host_guard.c ---- */
+void host_guard_init(struct host *h);
+pit_error *host_start_guard(struct host *h); /* blocks; also before the loop runs */
+
+/* ---- pool.c, pool_life.c ---- */
+bool pool_move(struct pool *p, int state);               /* lock: the one function that changes the state */
+unsigned pool_count_ready(struct pool *p);               /* lock */
+pit_error *pool_closing(struct pool *p);                 /* the error of who comes too late */
+void pool_end_queued(struct pool *p, struct list *done); /* lock: nobody waits any more */
+void life_init(struct pool *p);
+
 /* ---- scheduler.c ---- */
-pit_error *sched_admit(struct pool *p, struct call *c); /* lock: may it enter at all? */
-struct lane *sched_take(struct pool *p);                /* lock: the most recently used idle lane, out of the list; or NULL */
+pit_error *sched_admit(struct pool *p);     /* lock: may a call enter at all? */
+pit_error *sched_none_free(struct pool *p); /* of a call that must not wait */
+struct lane *sched_take(struct pool *p);    /* lock: the most recently used idle lane, out of the list; or NULL */
 void sched_assign(struct pool *p, struct lane *l, struct call *c, int owner); /* lock: NEW or QUEUED -> SENT */
 pit_error *sched_enqueue(struct pool *p, struct call *c);                     /* lock: or pool_saturated */
 void sched_unqueue(struct pool *p, struct call *c);                  /* lock: it leaves the queue, for whatever reason */

@@ -80,3 +80,31 @@ void host_each_pool(struct host *h, void (*fn)(struct pool *p, void *arg), void 
     fn(LIST_ENTRY(node, struct pool, node), arg);
     pthread_mutex_unlock(&h->lock);
 }
+
+void pool_get_stats(struct pool *p, pit_stats *add)
+{
+    pool_lock(p);
+    add->requests += p->requests;
+    add->succeeded += p->succeeded;
+    add->errors += p->errors;
+    add->queued += p->queue.depth;
+    add->queued_total += p->queued_total;
+    add->queue_timeouts += p->queue_timeouts;
+    add->pool_saturated += p->saturated;
+    add->cancelled += p->cancelled;
+    add->crashes += p->crashes;
+    add->restarts += p->restarts;
+    if (p->max_queue_ms > add->max_queue_ms)
+        add->max_queue_ms = p->max_queue_ms;
+    if (p->avg_queue_ms > add->avg_queue_ms)
+        add->avg_queue_ms = p->avg_queue_ms;
+    LIST_EACH(node, &p->workers)
+    {
+        struct worker *w = LIST_ENTRY(node, struct worker, node);
+        add->workers += !w->dead;
+        add->available += !w->dead && w->state == PIT_WORKER_READY;
+        add->busy += !w->dead && w->state == PIT_WORKER_BUSY;
+        add->draining += w->state == PIT_WORKER_DRAINING;
+    }
+    pool_unlock(p);
+}

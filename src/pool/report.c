@@ -15,18 +15,6 @@ const char *pool_correlation(struct pool *p, struct call *c)
     return call_correlation(c, c->prefix);
 }
 
-/* Under the pool's lock. */
-static bool any_ready(struct pool *p)
-{
-    LIST_EACH(node, &p->workers)
-    {
-        struct worker *w = LIST_ENTRY(node, struct worker, node);
-        if (!w->dead && (w->state == PIT_WORKER_READY || w->state == PIT_WORKER_BUSY))
-            return true;
-    }
-    return false;
-}
-
 pit_error *expired_error(struct pool *p, struct call *c, bool in_queue)
 {
     uint64_t now = pool_now(p);
@@ -46,7 +34,7 @@ pit_error *expired_error(struct pool *p, struct call *c, bool in_queue)
     error_detail_take(e, "timeout_ms", pit_int(queue_only ? p->set.queue_timeout_ms : c->timeout_ms));
     error_detail_take(e, "phase", pit_str(in_queue ? "queue" : "worker"));
     error_detail_take(e, "rung", pit_int(in_queue ? 1 : 2));
-    if (in_queue && !any_ready(p))
+    if (in_queue && pool_count_ready(p) == 0)
         return error_suggest(
             e, "no worker of the pool is ready: does it start slowly? Wait with pit_await_ready, or allow more time");
     if (in_queue)

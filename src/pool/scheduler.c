@@ -9,17 +9,23 @@
 
 #include "pool/pool_internal.h"
 
-pit_error *sched_admit(struct pool *p, struct call *c)
+pit_error *sched_admit(struct pool *p)
 {
-    (void)c;
     if (p->state == POOL_STARTING || p->state == POOL_RUNNING)
         return NULL;
     if (p->state != POOL_FAILED)
-        return error_pool(error_new(PIT_E_SHUTTING_DOWN, "pool %s is being closed", p->set.name), p->set.name);
+        return pool_closing(p);
     pit_error *e = error_new(PIT_E_POOL_NOT_INITIALIZED, "pool %s has no worker: %s", p->set.name,
                              p->hopeless ? "none can be started" : "every start failed");
     error_pool(e, p->set.name);
     return p->start_error != NULL ? error_cause_take(e, error_ref(p->start_error)) : e;
+}
+
+pit_error *sched_none_free(struct pool *p)
+{
+    pit_error *e =
+        error_new(PIT_E_NO_WORKERS_AVAILABLE, "no worker of pool %s is free, and the call must not wait", p->set.name);
+    return error_pool(e, p->set.name);
 }
 
 struct lane *sched_take(struct pool *p)

@@ -142,22 +142,17 @@ void call_clear(struct call *c)
     outcome_free(&c->outcome);
 }
 
-static struct outcome failed(pit_error *e)
-{
-    return (struct outcome){.rc = pit_error_code(e), .error = e};
-}
-
 struct outcome call_decode(const struct frame *f)
 {
     if (f->kind == FRAME_ERROR)
-        return failed(error_from_worker(f->payload, f->payload_n, PIT_E_PYTHON_EXCEPTION));
+        return outcome_failed(error_from_worker(f->payload, f->payload_n, PIT_E_PYTHON_EXCEPTION));
     struct outcome o = {0};
     struct codec_error why; /* written on failure only */
     o.rc = codec_decode(f->payload, f->payload_n, NULL, &o.value, NULL, &why);
     if (o.rc == PIT_E_ALLOCATION_FAILED)
-        return failed(error_new(o.rc, "out of memory while the result was decoded"));
+        return outcome_failed(error_new(o.rc, "out of memory while the result was decoded"));
     if (o.rc != 0)
-        return failed(error_new(o.rc, "the worker's result cannot be read: %s", why.text));
+        return outcome_failed(error_new(o.rc, "the worker's result cannot be read: %s", why.text));
     return o;
 }
 

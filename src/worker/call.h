@@ -49,6 +49,11 @@ struct outcome {
     pit_error *error; /* owned */
 };
 
+static inline struct outcome outcome_failed(pit_error *e /* taken */)
+{
+    return (struct outcome){.rc = pit_error_code(e), .error = e};
+}
+
 struct call {
     /* fixed once it has begun */
     const char *command, *session_id, *correlation_id;

@@ -1,0 +1,389 @@
+/* The life of a pool's workers: starts, deaths, replacement. Loop thread.
+ *
+ * A start or a death is told by the worker (struct worker_events), once each; what follows from it for the calls is judged here, in the
+ * order that worker.h gives. Failure: a start that fails waits longer each time, and a pool whose every start fails is FAILED. */
+#include <snakepit/pool.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "pool/pool_internal.h"
+
+static const unsigned backoff_ms[] = {100, 500, 1000, 2000, 5000};
+enum { BACKOFFS = sizeof backoff_ms / sizeof backoff_ms[0] };
+#define DEATHS_WINDOW_NS (5000 * MS)
+#define HEALTHY_NS (60000 * MS)
+
+static struct event_common pool_common(const struct pool *p)
+{
+    return (struct event_common){.pool = p->set.name};
+}
+
+/* ---- starting workers ---- */
+
+static bool is_ending(const struct pool *p)
+{
+    return __atomic_load_n(&p->ending, __ATOMIC_ACQUIRE);
+}
+
+static void start_slot(struct slot *s)
+{
+    struct pool *p = s->pool;
+    if (is_ending(p) || s->current != NULL)
+        return;
+    if (p->env->guard == NULL)
+        return; /* pool_guard_back starts it */
+    struct worker *w = worker_create(p->env, &p->config, &p->events, p, (int)(s - p->slots), s->generation + 1);
+    if (w == NULL) {
+        loop_timer_set(p->env->loop, &s->timer, pool_now(p) + backoff_ms[0] * MS);
+        return;
+    }
+    s->generation++;
+    pool_lock(p);
+    s->current = w;
+    list_push_back(&p->workers, &w->node);
+    pool_unlock(p);
+    if (telemetry_wants(p->env->telemetry, EVENT_POOL_WORKER_SPAWN_STARTED)) {
+        struct event_common common = worker_common(w);
+        const char *texts[] = {"exec"};
+        telemetry_emit(p->env->telemetry, EVENT_POOL_WORKER_SPAWN_STARTED, &common, NULL, texts);
+    }
+    worker_start(w, host_next_prefix(p->host));
+}
+
+static void on_slot_timer(struct loop_timer *t)
+{
+    start_slot(LIST_ENTRY(t, struct slot, timer));
+}
+
+static void start_batch(struct pool *p)
+{
+    for (int i = 0; i < p->set.startup_batch_size && p->started < (unsigned)p->set.workers; i++)
+        start_slot(&p->slots[p->started++]);
+    if (p->started < (unsigned)p->set.workers)
+        loop_timer_set(p->env->loop, &p->batch_timer, pool_now(p) + (uint64_t)p->set.startup_batch_delay_ms * MS);
+}
+
+static void on_batch_timer(struct loop_timer *t)
+{
+    start_batch(LIST_ENTRY(t, struct pool, batch_timer));
+}
+
+void pool_start(struct pool *p, char **argv, char **env)
+{
+    p->config.argv = argv;
+    p->config.env = env;
+    p->opened_ns = pool_now(p);
+    if (telemetry_wants(p->env->telemetry, EVENT_POOL_INIT_STARTED)) {
+        struct event_common common = pool_common(p);
+        const double numbers[] = {(double)p->set.workers};
+        telemetry_emit(p->env->telemetry, EVENT_POOL_INIT_STARTED, &common, numbers, NULL);
+    }
+    start_batch(p);
+}
+
+/* ---- failing ---- */
+
+static void become_failed(struct pool *p, const char *reason)
+{
+    struct list done;
+    list_init(&done);
+    pool_lock(p);
+    bool moved = pool_move(p, POOL_FAILED);
+    if (moved)
+        pool_end_queued(p, &done);
+    pool_unlock(p);
+    async_deliver(p, &done);
+    host_changed(p->host);
+    if (moved && telemetry_wants(p->env->telemetry, EVENT_POOL_INIT_FAILED)) {
+        struct event_common common = pool_common(p);
+        const double numbers[] = {(double)(pool_now(p) - p->opened_ns) / 1e6};
+        const char *texts[] = {reason};
+        telemetry_emit(p->env->telemetry, EVENT_POOL_INIT_FAILED, &common, numbers, texts);
+    }
+}
+
+void pool_fail(struct pool *p, pit_error *e)
+{
+    pool_lock(p);
+    pit_error *old = p->start_error;
+    p->start_error = e;
+    p->hopeless = true;
+    pool_unlock(p);
+    pit_error_free(old);
+    become_failed(p, pit_error_name(e));
+}
+
+/* Every start has ended badly and nothing is ready. */
+static bool all_failed(struct pool *p)
+{
+    if (pool_count_ready(p) != 0)
+        return false;
+    for (int i = 0; i < p->set.workers; i++)
+        if (!p->slots[i].start_failed)
+            return false;
+    return true;
+}
+
+/* ---- what workers tell ---- */
+
+static void on_ready(struct worker *w)
+{
+    struct pool *p = w->pool;
+    struct slot *s = &p->slots[w->slot];
+    pool_lock(p);
+    bool first = p->state != POOL_RUNNING && pool_move(p, POOL_RUNNING);
+    s->start_failed = false;
+    for (uint32_t i = 0; i < p->config.lanes; i++) {
+        lane_init_hooks(&w->lanes[i]);
+        sched_free_lane(p, &w->lanes[i]);
+    }
+    unsigned ready = pool_count_ready(p);
+    pool_unlock(p);
+    host_changed(p->host);
+    log_line(p->env->log, PIT_LOG_INFO, "worker %s (pid %d) is ready", w->id, (int)w->pid);
+    struct event_common common = worker_common(w);
+    if (telemetry_wants(p->env->telemetry, EVENT_POOL_WORKER_READY))
+        telemetry_emit(p->env->telemetry, EVENT_POOL_WORKER_READY, &common, (const double[]){ready}, NULL);
+    if (w->generation > 1 && telemetry_wants(p->env->telemetry, EVENT_POOL_WORKER_RESTARTED))
+        telemetry_emit(p->env->telemetry, EVENT_POOL_WORKER_RESTARTED, &common, (const double[]){(double)(w->generation - 1)},
+                       NULL);
+    if (first && telemetry_wants(p->env->telemetry, EVENT_POOL_INITIALIZED)) {
+        const double numbers[] = {(double)(pool_now(p) - p->opened_ns) / 1e6, ready};
+        common = pool_common(p);
+        telemetry_emit(p->env->telemetry, EVENT_POOL_INITIALIZED, &common, numbers, NULL);
+    }
+}
+
+/* How long the slot waits before its next start: not at all, unless it has died too often lately. */
+static uint64_t restart_delay(struct slot *s, const struct worker *w, uint64_t now)
+{
+    bool ours = w->end_code == PIT_E_WORKER_KILLED || w->end_code == PIT_E_GUARD_LOST || w->end_code == PIT_E_SHUTTING_DOWN;
+    if (w->ready_ns == 0)
+        return backoff_ms[s->backoff < BACKOFFS ? s->backoff++ : BACKOFFS - 1] * MS;
+    if (now - w->ready_ns >= HEALTHY_NS)
+        s->backoff = s->n_deaths = 0;
+    if (ours)
+        return 0;
+    if (s->n_deaths == SLOT_DEATHS) {
+        memmove(s->deaths, s->deaths + 1, (SLOT_DEATHS - 1) * sizeof s->deaths[0]);
+        s->n_deaths--;
+    }
+    s->deaths[s->n_deaths++] = now;
+    if (s->n_deaths < SLOT_DEATHS || now - s->deaths[0] > DEATHS_WINDOW_NS)
+        return 0;
+    return backoff_ms[s->backoff < BACKOFFS ? s->backoff++ : BACKOFFS - 1] * MS;
+}
+
+/* Starts the successor, once. After a death that was not our doing this waits for the exit status, which comes in the next moment: the
+ * guard tells it before it forks, and the caller who waits for it comes first. */
+static void replace(struct pool *p, struct worker *w)
+{
+    struct slot *s = &p->slots[w->slot];
+    if (!w->replace)
+        return;
+    w->replace = false;
+    pool_lock(p);
+    p->restarts++;
+    pool_unlock(p);
+    uint64_t now = pool_now(p), delay = restart_delay(s, w, now);
+    if (delay == 0) {
+        start_slot(s);
+        return;
+    }
+    log_line(p->env->log, PIT_LOG_WARNING, "pool %s: slot %d dies too often; its next start is in %llu ms", p->set.name,
+             w->slot, (unsigned long long)(delay / MS));
+    loop_timer_set(p->env->loop, &s->timer, now + delay);
+}
+
+static void on_dead(struct worker *w)
+{
+    struct pool *p = w->pool;
+    struct slot *s = &p->slots[w->slot];
+    pool_lock(p);
+    for (uint32_t i = 0; w->lanes != NULL && i < p->config.lanes; i++) {
+        struct lane *l = &w->lanes[i];
+        if (l->owner != LANE_IDLE)
+            continue;
+        list_remove(&l->node);
+        lane_move(l, LANE_CLOSED);
+    }
+    if (s->current == w)
+        s->current = NULL;
+    w->replace = p->state < POOL_STOPPING && w->ready_ns != 0; /* a start that failed is judged when its exit is known */
+    bool killed = w->expected;
+    pool_unlock(p);
+    host_changed(p->host);
+    if (killed)
+        replace(p, w); /* its end may take long: memory is torn down at 68 ms per GB */
+}
+
+/* Why it did not become ready: what it said, what we killed it for, or how it ended. */
+static pit_error *start_error(struct pool *p, struct worker *w)
+{
+    pit_error *e = w->failure;
+    char text[EXIT_TEXT_SIZE];
+    w->failure = NULL;
+    if (w->end_code == PIT_E_WORKER_CRASH)
+        w->end_code = PIT_E_START_FAILED; /* it never was a worker */
+    if (e == NULL && w->end_code != 0)
+        return worker_end_error(w);
+    if (e == NULL)
+        e = error_new(PIT_E_START_FAILED, "worker %s ended before it was ready: it %s", w->id,
+                      exit_text(w->exit_class, w->how, text));
+    if (!w->hello && p->set.adapter != NULL && p->host->set.package_path == NULL)
+        error_suggest(e, "the Python package snakepit_bridge was not found beside the library: install it for the pool's "
+                         "interpreter, or name "
+                         "its folder by the option python_package_path or SNAKEPIT_PYTHON_PACKAGE");
+    error_worker(e, w->id);
+    error_pool(e, p->set.name);
+    if (w->how.code != 0)
+        worker_describe_end(w, e);
+    return e;
+}
+
+static void start_ended_badly(struct pool *p, struct worker *w)
+{
+    struct slot *s = &p->slots[w->slot];
+    pit_error *e = start_error(p, w);
+    log_line(p->env->log, PIT_LOG_ERROR, "worker %s did not start: %s", w->id, pit_error_message(e));
+    if (telemetry_wants(p->env->telemetry, EVENT_POOL_WORKER_SPAWN_FAILED)) {
+        struct event_common common = worker_common(w);
+        const double numbers[] = {(double)(pool_now(p) - w->started_ns) / 1e6};
+        const char *texts[] = {pit_error_name(e)};
+        telemetry_emit(p->env->telemetry, EVENT_POOL_WORKER_SPAWN_FAILED, &common, numbers, texts);
+    }
+    pool_lock(p);
+    pit_error *old = p->start_error;
+    p->start_error = e;
+    s->start_failed = true;
+    bool hopeless = all_failed(p);
+    pool_unlock(p);
+    pit_error_free(old);
+    uint64_t now = pool_now(p);
+    loop_timer_set(p->env->loop, &s->timer, now + restart_delay(s, w, now));
+    if (hopeless)
+        become_failed(p, "every start failed");
+    host_changed(p->host);
+}
+
+static void judge_lanes(struct pool *p, struct worker *w, struct list *done)
+{
+    for (uint32_t i = 0; w->lanes != NULL && i < p->config.lanes; i++) {
+        struct lane *l = &w->lanes[i];
+        __atomic_store_n(&l->dead, true, __ATOMIC_SEQ_CST);
+        loop_timer_stop(p->env->loop, &l->grace);
+        loop_timer_stop(p->env->loop, &l->stall);
+        if (l->owner == LANE_LOOP) {
+            async_lane_gone(p, l, done);
+            list_remove(&l->node);
+            lane_move(l, LANE_CLOSED);
+        } else if (l->owner == LANE_CALLER) {
+            sched_wake(p, lane_head(l)->call);
+        }
+        if (l->channel != NULL)
+            l->channel->ops->interrupt(l->channel);
+    }
+}
+
+static void report_end(struct pool *p, struct worker *w, bool crash)
+{
+    struct event_common common = worker_common(w);
+    char code[16];
+    snprintf(code, sizeof code, "%d", exit_shell_code(w->how));
+    if (telemetry_wants(p->env->telemetry, EVENT_POOL_WORKER_TERMINATED)) {
+        const double numbers[] = {(double)(pool_now(p) - w->started_ns) / 1e6, (double)worker_calls(w)};
+        const char *texts[] = {crash ? "false" : "true", exit_class_name(w->exit_class), code};
+        telemetry_emit(p->env->telemetry, EVENT_POOL_WORKER_TERMINATED, &common, numbers, texts);
+    }
+    if (crash && telemetry_wants(p->env->telemetry, EVENT_WORKER_CRASH)) {
+        const double numbers[] = {1};
+        const char *texts[] = {w->end_text != NULL ? w->end_text : exit_class_text(w->exit_class), code,
+                               exit_class_name(w->exit_class)};
+        telemetry_emit(p->env->telemetry, EVENT_WORKER_CRASH, &common, numbers, texts);
+    }
+}
+
+static void on_gone(struct worker *w)
+{
+    struct pool *p = w->pool;
+    struct list done;
+    char text[EXIT_TEXT_SIZE];
+    list_init(&done);
+    bool crash = w->exit_class != EXIT_NORMAL && w->ready_ns != 0;
+    pool_lock(p);
+    judge_lanes(p, w, &done);
+    sched_spread(p); /* what had not started runs on the lanes that are idle now */
+    p->crashes += crash;
+    if (w->exited || !w->spawned) /* else the guard may still speak of it, or be lost */
+        list_remove(&w->node);
+    pool_unlock(p);
+    async_deliver(p, &done);
+    replace(p, w);
+    report_end(p, w, crash);
+    log_line(p->env->log, crash ? PIT_LOG_WARNING : PIT_LOG_INFO, "worker %s (pid %d)%s %s", w->id, (int)w->pid,
+             w->end_text != NULL ? ":" : "", w->end_text != NULL ? w->end_text : exit_text(w->exit_class, w->how, text));
+    if (w->ready_ns == 0 && !is_ending(p) && w->end_code != PIT_E_GUARD_LOST)
+        start_ended_badly(p, w);
+    host_changed(p->host);
+    pool_lock(p);
+    bool last = worker_unref(w);
+    pool_unlock(p);
+    if (last)
+        worker_free(w);
+}
+
+static void on_kill_work(struct loop_work *work)
+{
+    struct pool *p = LIST_ENTRY(work, struct pool, kill_work);
+    for (;;) {
+        struct worker *found = NULL;
+        pool_lock(p);
+        LIST_EACH(node, &p->workers)
+        {
+            struct worker *w = LIST_ENTRY(node, struct worker, node);
+            if ((w->condemned != 0 || w->lost) && !w->dead)
+                found = w;
+        }
+        pool_unlock(p);
+        if (found == NULL)
+            return;
+        if (found->condemned != 0)
+            worker_kill(found, found->condemned, found->condemned_text);
+        else
+            worker_lost(found);
+    }
+}
+
+/* ---- guard ---- */
+
+void pool_guard_lost(struct pool *p)
+{
+    struct worker *w;
+    do {
+        w = NULL;
+        LIST_EACH(node, &p->workers)
+        {
+            struct worker *next = LIST_ENTRY(node, struct worker, node);
+            if (!next->exited && next->spawned)
+                w = next;
+        }
+        if (w != NULL)
+            worker_guard_lost(w);
+    } while (w != NULL);
+}
+
+void pool_guard_back(struct pool *p)
+{
+    for (unsigned i = 0; i < p->started; i++)
+        if (p->slots[i].current == NULL && !loop_timer_armed(&p->slots[i].timer))
+            start_slot(&p->slots[i]);
+}
+
+void life_init(struct pool *p)
+{
+    p->batch_timer.fn = on_batch_timer;
+    p->kill_work.fn = on_kill_work;
+    p->events = (struct worker_events){.ready = on_ready, .dead = on_dead, .gone = on_gone};
+    for (int i = 0; i < p->set.workers; i++)
+        p->slots[i] = (struct slot){.pool = p, .timer = {.fn = on_slot_timer}};
+}
