@@ -52,19 +52,19 @@ typedef struct pit_future pit_future;
  * (bad arguments). *ret is owned by the caller and freed with pit_future_free(). Never blocks. Since 0.1. */
 PIT_API int pit_submit(pit *p, const char *command, const pit_value *args, const pit_call_options *o, pit_future **ret,
                        pit_error **reterr);
-/* 0 when the call has its outcome, PIT_E_PENDING when the time is over before (0: does not wait; PIT_INFINITE). *Blocks.* */
+/* Waits for the outcome of the call: 0 when it is there, PIT_E_PENDING when the time is over before (0: does not wait; PIT_INFINITE). *Blocks.* */
 PIT_API int pit_future_wait(pit_future *f, int64_t timeout_ms);
 /* The call's outcome: its code, a new reference to its result, an error of the caller's own; PIT_E_PENDING while there is none. Any
  * number of times. */
 PIT_API int pit_future_result(pit_future *f, pit_value **ret, pit_error **reterr);
-/* fn runs once on the loop thread when the call has its outcome, before pit_close returns; at once (on this thread) when it has it
+/* Sets what is called at the end: fn runs once on the loop thread when the call has its outcome, before pit_close returns; at once (on this thread) when it has it
  * already. Functions that block are refused in it either way. Setting it again before it ran replaces it; fn NULL removes it. fn may
  * free f. */
 PIT_API int pit_future_on_done(pit_future *f, void (*fn)(pit_future *f, void *user), void *user);
 /* Ends the call: dropped when it still waits; a running one gets cancel_grace_ms to react, then its worker is killed and replaced.
  * The future has its outcome (cancelled) at once. Again or after the end: 0, no effect. reason (may be NULL) is in the error. */
 PIT_API int pit_future_cancel(pit_future *f, const char *reason);
-/* Does not cancel: an unfinished call goes on, its result is dropped. */
+/* Lets go of a future. Does not cancel: an unfinished call goes on, its result is dropped. */
 PIT_API void pit_future_free(pit_future *f);
 
 #ifdef __cplusplus

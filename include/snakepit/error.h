@@ -15,7 +15,7 @@ extern "C" {
 
 /* One line for a code; never NULL. */
 PIT_API const char *pit_strerror(int rc);
-/* "queue_timeout" for PIT_E_QUEUE_TIMEOUT; "ok" for 0, "unknown" for a number that is no code. */
+/* The name of a code: "queue_timeout" for PIT_E_QUEUE_TIMEOUT; "ok" for 0, "unknown" for a number that is no code. */
 PIT_API const char *pit_error_code_name(int rc);
 
 /* The PIT_E_* number, its name ("queue_timeout"), its category ("timeout"), and one line on what happened. Never NULL; of no
@@ -36,9 +36,9 @@ PIT_API const char *pit_error_traceback(const pit_error *e);
 PIT_API const pit_value *pit_error_notes(const pit_error *e);
 /* May the same call succeed when it is made again? */
 PIT_API bool pit_error_retriable(const pit_error *e);
-/* A map; of a death: exit_class, exit_code, signal, stderr. NULL when there are none. */
+/* The particulars, a map; of a death: exit_class, exit_code, signal, stderr. NULL when there are none. */
 PIT_API const pit_value *pit_error_details(const pit_error *e);
-/* A list of texts: what to try next. NULL when there are none. */
+/* Suggestions, a list of texts: what to try next. NULL when there are none. */
 PIT_API const pit_value *pit_error_suggestions(const pit_error *e);
 /* The error behind this one; borrowed, NULL when there is none. */
 PIT_API const pit_error *pit_error_cause(const pit_error *e);

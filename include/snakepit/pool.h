@@ -111,7 +111,7 @@ PIT_API int pit_list_workers(pit *p, const char *pool, pit_worker_list **ret, pi
 PIT_API size_t pit_worker_list_len(const pit_worker_list *l);
 PIT_API const pit_worker_info *pit_worker_list_at(const pit_worker_list *l, size_t i); /* NULL beyond the end */
 PIT_API void pit_worker_list_free(pit_worker_list *l);
-/* "ready" for PIT_WORKER_READY. */
+/* The name of a state: "ready" for PIT_WORKER_READY. */
 PIT_API const char *pit_worker_state_name(int state);
 
 #ifdef __cplusplus

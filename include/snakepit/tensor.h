@@ -61,23 +61,23 @@ PIT_API int pit_tensor_wrap(pit *p, int dtype, const int64_t *shape, int ndim, v
  * aligned to its items. */
 PIT_API void *pit_tensor_data(const pit_value *v);
 
-/* Bytes of the data. */
+/* How many bytes the data has. */
 PIT_API size_t pit_tensor_size(const pit_value *v);
 
-/* PIT_DTYPE_*. */
+/* The type of the items, PIT_DTYPE_*. */
 PIT_API int pit_tensor_dtype(const pit_value *v);
 
-/* Dimensions. */
+/* How many dimensions it has. */
 PIT_API int pit_tensor_ndim(const pit_value *v);
 
-/* ndim numbers each, living as long as v. Strides are in items, as DLPack has them. */
+/* The length of each dimension, and the step between its items: ndim numbers each, living as long as v. Strides are in items, as DLPack has them. */
 PIT_API const int64_t *pit_tensor_shape(const pit_value *v);
 PIT_API const int64_t *pit_tensor_strides(const pit_value *v);
 
-/* "f32", ...; NULL for no dtype. */
+/* The name of a dtype: "f32", ...; NULL for no dtype. */
 PIT_API const char *pit_dtype_name(int dtype);
 
-/* Bytes of an item; 0 for no dtype. */
+/* How many bytes an item has; 0 for no dtype. */
 PIT_API size_t pit_dtype_size(int dtype);
 
 #ifdef __cplusplus

@@ -61,6 +61,7 @@ enum {
 
 /* ---- constructors: owned by the caller, freed with pit_value_free() or consumed by a _take function ---- */
 
+/* Nothing (Python's None), a truth, an integer. */
 PIT_API pit_value *pit_nil(void);
 PIT_API pit_value *pit_bool(int truth);
 PIT_API pit_value *pit_int(int64_t n);
@@ -68,11 +69,14 @@ PIT_API pit_value *pit_uint(uint64_t n);
 /* An integer of any size from decimal digits with an optional sign. Not a number: failed with invalid_parameter; more than
  * 1 Mi bits: limit_exceeded. */
 PIT_API pit_value *pit_bigint(const char *decimal);
+/* A number with a fraction; infinite and not-a-number, too. */
 PIT_API pit_value *pit_float(double x);
-/* Text; must be valid UTF-8 without surrogates (else failed with invalid_utf8). pit_str(NULL) is nil. */
+/* Text; it must be valid UTF-8 without surrogates (else failed with invalid_utf8). pit_str(NULL) is nil. */
 PIT_API pit_value *pit_str(const char *text);
 PIT_API pit_value *pit_strn(const char *text, size_t n);
+/* Bytes, copied. */
 PIT_API pit_value *pit_bytes(const void *data, size_t n);
+/* An empty list, tuple, map. */
 PIT_API pit_value *pit_list(void);
 PIT_API pit_value *pit_tuple(void);
 PIT_API pit_value *pit_map(void);
@@ -80,18 +84,19 @@ PIT_API pit_value *pit_map(void);
 PIT_API pit_value *pit_set(int frozen);
 /* A Python exception as a value. type is required ("ValueError", "pkg.mod.Error"); message and traceback may be NULL. */
 PIT_API pit_value *pit_exception(const char *type, const char *message, const char *traceback);
-/* What the exception was raised from: an exception, or nil for none. Consumes cause, also on failure. invalid_parameter when the first is no
+/* Sets what an exception was raised from: an exception, or nil for none. Consumes cause, also on failure. invalid_parameter when the first is no
  * exception, or immutable, or is the cause itself; limit_exceeded beyond 128 levels. */
 PIT_API int pit_exception_set_cause_take(pit_value *exception, pit_value *cause);
 
 /* Points in time. ns is always 0..999999999, also of what lies before 1970 or is negative: the value is sec + ns / 1e9. An offset is in
  * seconds east of UTC, less than a day, or PIT_NAIVE. What is out of range is a failed value with invalid_parameter. */
 #define PIT_NAIVE INT32_MIN
-/* With an offset sec counts from 1970 in UTC, naive it is what the clock on the wall shows; the wall's year must be 1..9999. zone: the name
- * of the time zone (at most 255 bytes; only with an offset), NULL or "" when it is not known. */
+/* A date with a time of day, and a date. With an offset sec counts from 1970 in UTC, naive it is what the clock on the wall
+ * shows; the wall's year must be 1..9999. zone: the name of the time zone (at most 255 bytes; only with an offset), NULL or ""
+ * when it is not known. */
 PIT_API pit_value *pit_datetime(int64_t sec, int32_t ns, int32_t utc_offset_s, const char *zone);
 PIT_API pit_value *pit_date(int year, int month, int day);
-/* sec: of the day, 0..86399. */
+/* A time of day (sec 0..86399), and a length of time. */
 PIT_API pit_value *pit_time(int32_t sec, int32_t ns, int32_t utc_offset_s);
 PIT_API pit_value *pit_duration(int64_t sec, int32_t ns);
 /* A decimal number as Python's Decimal reads it ("1.10", "-1E+5", "Infinity", "NaN", "sNaN12"); trailing zeros count. No number, or an
@@ -130,13 +135,15 @@ PIT_API int pit_unpackv(const pit_value *v, pit_error **reterr, const char *form
 
 /* ---- readers: accept NULL and failed values ---- */
 
+/* What it is: PIT_KIND_*, and the kind's name ("list"). */
 PIT_API int pit_value_kind(const pit_value *v);
 PIT_API const char *pit_value_kind_name(const pit_value *v);
-/* 0 for a good value, else the PIT_E_* of the constructor (or of the first failed part of a container). */
+/* Why it is no good: 0 for a good value, else the PIT_E_* of the constructor (or of the first failed part of a container). */
 PIT_API int pit_value_error(const pit_value *v);
 /* What was wrong with it, for people; never NULL. */
 PIT_API const char *pit_value_error_text(const pit_value *v);
-/* false: other kind, out of range, or a conversion that would lose. get_number also takes integers that a double holds exactly. */
+/* Reads a value of one kind. false: other kind, out of range, or a conversion that would lose. get_number also takes integers
+ * that a double holds exactly. */
 PIT_API bool pit_value_get_bool(const pit_value *v, bool *ret);
 PIT_API bool pit_value_get_int(const pit_value *v, int64_t *ret);
 PIT_API bool pit_value_get_uint(const pit_value *v, uint64_t *ret);
@@ -149,7 +156,8 @@ PIT_API const char *pit_value_str_or(const pit_value *v, const char *fallback);
 /* Decimal text of a decimal (as Python writes it) and of an integer beyond 64 bits; NULL for all others, or when memory ran out. Lives as long
  * as v. */
 PIT_API const char *pit_value_text(const pit_value *v);
-/* Of these any output may be NULL. *ret_zone is NULL when the zone is not known; the offset is PIT_NAIVE when there is none. */
+/* Reads a value of several numbers, of which any output may be NULL. false as above. *ret_zone is NULL when the zone is not
+ * known; the offset is PIT_NAIVE when there is none. */
 PIT_API bool pit_value_get_datetime(const pit_value *v, int64_t *ret_sec, int32_t *ret_ns, int32_t *ret_utc_offset_s,
                                     const char **ret_zone);
 PIT_API bool pit_value_get_date(const pit_value *v, int *ret_year, int *ret_month, int *ret_day);
@@ -167,9 +175,10 @@ PIT_API bool pit_value_is_unserializable(const pit_value *v);
 PIT_API int pit_value_unserializable_info(const pit_value *v, const char **ret_type, const char **ret_repr);
 /* Items of a list, tuple or set, entries of a map, bytes of a string, of bytes, of a table's stream, fields of an exception; 0 for the rest. */
 PIT_API size_t pit_value_len(const pit_value *v);
-/* Borrowed; NULL when absent. pit_value_get also reads the parts of an exception ("type", "message", "traceback" texts, "notes" a list, "cause" an
- * exception or nil), a ref ("id", "type", "worker", "session", "generation") and a marker ("type", "repr"). pit_value_get_key gives
- * the item of a map, or the item of a set that is equal to key; a frozenset that was looked for is immutable. */
+/* A part, by its place or its key; borrowed, NULL when absent. pit_value_get also reads the parts of an exception ("type",
+ * "message", "traceback" texts, "notes" a list, "cause" an exception or nil), a ref ("id", "type", "worker", "session",
+ * "generation") and a marker ("type", "repr"). pit_value_get_key gives the item of a map, or the item of a set that is equal to
+ * key; a frozenset that was looked for is immutable. */
 PIT_API const pit_value *pit_value_at(const pit_value *list_or_tuple_or_set, size_t i);
 PIT_API const pit_value *pit_value_get(const pit_value *map, const char *key);
 PIT_API const pit_value *pit_value_get_key(const pit_value *map_or_set, const pit_value *key);
@@ -189,9 +198,9 @@ PIT_API void pit_value_free(pit_value *v);
 /* ---- JSON (strict RFC 8259 and the tagged forms of docs/wire.md) ---- */
 
 enum { PIT_JSON_PRETTY = 1, PIT_JSON_ASCII = 2 };
-/* deserialization_failed with line and column in the message and the details. */
+/* Makes a value from JSON text. deserialization_failed with line and column in the message and the details. */
 PIT_API int pit_value_parse_json(const char *text, size_t n, pit_value **ret, pit_error **reterr);
-/* One block, freed with pit_free(); NULL when v is failed or from pit_args(), holds a tensor of more than 1 MiB, or more than two integers of the largest size (2^20 bits:
+/* The value as JSON text: one block, freed with pit_free(); NULL when v is failed or from pit_args(), holds a tensor of more than 1 MiB, or more than two integers of the largest size (2^20 bits:
  * digits take time with the square of it), or memory ran out. */
 PIT_API char *pit_value_to_json(const pit_value *v, int flags);
 
