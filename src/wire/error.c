@@ -36,7 +36,7 @@ static pit_error *static_error(int code)
 
 static bool is_static(const pit_error *e)
 {
-    return e->refs == 0;
+    return __atomic_load_n(&e->refs, __ATOMIC_RELAXED) == 0;
 }
 
 /* ---- making ---- */
