@@ -69,3 +69,6 @@ add_library(snakepit_testing STATIC EXCLUDE_FROM_ALL ${core_objects})
 set_target_properties(snakepit_testing PROPERTIES LINKER_LANGUAGE C ARCHIVE_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests")
 target_include_directories(snakepit_testing INTERFACE "${CMAKE_SOURCE_DIR}/src" "${CMAKE_SOURCE_DIR}/include")
 target_link_libraries(snakepit_testing PUBLIC Threads::Threads)
+if(SNAKEPIT_WHOLE_PROGRAM)
+    target_link_options(snakepit_testing INTERFACE -fno-lto) # else gcc optimizes the whole library again for each of fifty tests
+endif()
