@@ -1,0 +1,186 @@
+/* The codec on sets and leaves: what hostile bytes may cost, limits, alignment, the path to what cannot be encoded. */
+#include "unit/wire_memory.h"
+
+#include <time.h>
+
+#include "wire/codec.h"
+#include "wire/mp.h"
+
+static void put_nested(struct buf *b, unsigned height, unsigned *mark)
+{
+    size_t head = b->len;
+    uint8_t *p = buf_reserve(b, 64);
+    p = mp_put_array(mp_open_ext(p, MP_EXT_FROZENSET), 2);
+    if (height == 0) /* every leaf is another, but one looks long at them to see that */
+        p = mp_put_int(mp_put_int(p, 70000), (*mark)++ + 100000);
+    b->len = (size_t)(p - b->data);
+    for (int i = 0; i < 2 && height != 0; i++)
+        put_nested(b, height - 1, mark);
+    mp_close_ext(b->data + head + MP_EXT_OPEN, b->data + b->len);
+}
+
+/* CPU seconds that decoding takes, the least of three. */
+static double decode_time(unsigned height)
+{
+    struct buf b = {0};
+    unsigned mark = 0;
+    double least = 1e9;
+    put_nested(&b, height, &mark);
+    for (int i = 0; i < 3; i++) {
+        struct timespec from, to;
+        pit_value *v = NULL;
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &from);
+        assert_int_equal(codec_decode(b.data, b.len, NULL, &v, NULL, NULL), 0);
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &to);
+        pit_value_free(v);
+        double took = (double)(to.tv_sec - from.tv_sec) + (double)(to.tv_nsec - from.tv_nsec) * 1e-9;
+        least = took < least ? took : least;
+    }
+    buf_finish(&b);
+    return least;
+}
+
+/* Frozensets of frozensets that are nearly the same: 64 times as many must not take 64^2 times as long. */
+static void nested_frozensets_are_not_slow(void **state)
+{
+    (void)state;
+    double small = decode_time(9), large = decode_time(15);
+    print_message("64 times as many frozensets take %.0f times as long\n", large / small);
+    assert_true(large < small * 600);
+}
+
+/* A head of that many items, and each item from put. */
+static int code_of(int ext, uint32_t n, uint8_t *(*put)(uint8_t *p, uint32_t i), long *ret_allocations)
+{
+    struct buf b = {0};
+    struct codec_error err;
+    pit_value *v = NULL;
+    uint8_t *p = buf_reserve(&b, 32);
+    if (ext != 0)
+        p = mp_open_ext(p, (int8_t)ext);
+    b.len = (size_t)(mp_put_array(p, n) - b.data);
+    for (uint32_t i = 0; i < n; i++) {
+        p = buf_reserve(&b, 64);
+        b.len += (size_t)(put(p, i) - p);
+    }
+    if (ext != 0)
+        mp_close_ext(b.data + MP_EXT_OPEN, b.data + b.len);
+    memory.count = 0;
+    int rc = codec_decode(b.data, b.len, &(struct codec_limits){.max_bytes = (size_t)1 << 30}, &v, NULL, &err);
+    *ret_allocations = memory.count;
+    pit_value_free(v);
+    buf_finish(&b);
+    return rc;
+}
+
+static uint8_t *put_int(uint8_t *p, uint32_t i)
+{
+    return mp_put_uint(p, i);
+}
+
+static uint8_t *put_decimal(uint8_t *p, uint32_t i)
+{
+    char digits[16];
+    int n = snprintf(digits, sizeof digits, "%u", i + 1000000);
+    p = mp_put_ext(p, MP_EXT_DECIMAL, 5 + (uint32_t)n);
+    memset(p, 0, 5);
+    memcpy(p + 5, digits, (size_t)n);
+    return p + 5 + n;
+}
+
+static void entries_are_counted(void **state)
+{
+    (void)state;
+    long allocations;
+    assert_int_equal(code_of(MP_EXT_SET, 1 << 20, put_int, &allocations), 0);
+    assert_int_equal(code_of(MP_EXT_SET, (1 << 20) + 1, put_int, &allocations), PIT_E_LIMIT_EXCEEDED);
+    assert_int_equal(allocations, 0);
+    assert_int_equal(code_of(MP_EXT_TUPLE, (1 << 20) + 1, put_int, &allocations), 0);
+    assert_int_equal(code_of(MP_EXT_SET, 61680, put_decimal, &allocations), 0); /* each counts one and 16 */
+    assert_int_equal(code_of(MP_EXT_SET, 61681, put_decimal, &allocations), PIT_E_LIMIT_EXCEEDED);
+    assert_int_equal(allocations, 0);
+    assert_int_equal(code_of(0, 61681, put_decimal, &allocations), 0); /* as no keys they cost nothing of the kind */
+}
+
+static void the_budget_counts_everything(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        "{\"$pit\":\"set\",\"frozen\":true,\"v\":[1,2,3,4,5,6,7,8,9,10]}",
+        "[{\"$pit\":\"decimal\",\"v\":\"123456789012345678901234567890E+20\"},{\"$pit\":\"decimal\",\"v\":\"1E+1000\"}]",
+        "[{\"$pit\":\"datetime\",\"v\":\"2026-01-01T00:00:00Z\",\"zone\":\"Europe/Kyiv\"},{\"$pit\":\"complex\",\"v\":[1,2]}]",
+        "[\"odd\",{\"$pit\":\"tensor\",\"dtype\":\"f64\",\"shape\":[1,1],\"b64\":\"AAAAAAAA8D8=\"}]",
+        "[{\"$pit\":\"ref\",\"id\":\"i\",\"type\":\"t\",\"worker\":\"w\"},{\"$pit\":\"table\",\"b64\":\"AAEC\"}]",
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        pit_value *v = NULL, *back = NULL;
+        struct buf b = {0};
+        assert_int_equal(pit_value_parse_json(texts[i], strlen(texts[i]), &v, NULL), 0);
+        assert_int_equal(codec_encode(&b, v, NULL), 0);
+        struct codec_limits limits = {.max_bytes = 16};
+        while (codec_decode(b.data, b.len, &limits, &back, NULL, NULL) == PIT_E_LIMIT_EXCEEDED)
+            limits.max_bytes++;
+        assert_true(pit_value_equal(v, back));
+        pit_value_free(back);
+        memory.largest = 0;
+        assert_int_equal(codec_decode(b.data, b.len, &limits, &back, NULL, NULL), 0);
+        assert_int_equal(memory.largest, limits.max_bytes); /* the block is just what the budget was asked for */
+        pit_value_free(back);
+        pit_value_free(v);
+        buf_finish(&b);
+    }
+}
+
+static void tensors_are_aligned(void **state)
+{
+    (void)state;
+    for (int odd = 0; odd < 20; odd++) {
+        double x[3] = {1, 2, odd};
+        int64_t shape[] = {3};
+        char text[32];
+        pit_value *list = pit_list(), *tensor = NULL, *back = NULL;
+        struct buf b = {0};
+        assert_int_equal(pit_tensor_from_data(NULL, PIT_DTYPE_F64, shape, 1, x, &tensor, NULL), 0);
+        memset(text, 'x', sizeof text);
+        pit_list_append_take(list, pit_strn(text, (size_t)odd));
+        pit_list_append_take(list, pit_bigint("123456789012345678901234567890"));
+        pit_list_append_take(list, pit_datetime(0, 0, 0, "odd"));
+        pit_list_append_take(list, tensor);
+        assert_int_equal(codec_encode(&b, list, NULL), 0);
+        assert_int_equal(codec_decode(b.data, b.len, NULL, &back, NULL, NULL), 0);
+        const double *data = pit_tensor_data(pit_value_at(back, 3));
+        assert_int_equal((uintptr_t)data % 8, 0);
+        assert_memory_equal(data, x, sizeof x);
+        assert_true(pit_value_equal(list, back));
+        pit_value_free(back);
+        pit_value_free(list);
+        buf_finish(&b);
+    }
+}
+
+static void the_path_leads_through_sets(void **state)
+{
+    (void)state;
+    struct buf out = {0};
+    struct codec_error err = {0};
+    pit_value *map = pit_map(), *tuple = pit_tuple(), *set = pit_set(0);
+    pit_list_append_take(set, pit_int(1));
+    assert_int_equal(pit_list_append_take(set, pit_list()), PIT_E_INVALID_PARAMETER);
+    pit_list_append_take(tuple, set);
+    pit_map_set_take(map, "a", tuple);
+    assert_int_equal(codec_encode(&out, map, &err), PIT_E_INVALID_PARAMETER);
+    assert_string_equal(err.path, "[\"a\"][0]"); /* the set; what it refused is not in it */
+    assert_int_equal(out.len, 0);
+    pit_value_free(map);
+    buf_finish(&out);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WIRE_TEST(nested_frozensets_are_not_slow), WIRE_TEST(entries_are_counted),
+        WIRE_TEST(the_budget_counts_everything),   WIRE_TEST(tensors_are_aligned),
+        WIRE_TEST(the_path_leads_through_sets),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
