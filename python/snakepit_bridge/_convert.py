@@ -60,7 +60,7 @@ class Lossy(Exception):
 
 def _policy() -> int:
     name = SETTINGS.get("on_unserializable", "")
-    return POLICIES.get(name, POLICY_ERROR) if isinstance(name, str) else POLICY_ERROR
+    return POLICIES.get(name, POLICY_MARKER) if isinstance(name, str) else POLICY_MARKER
 
 
 _max_elements = setting("SNAKEPIT_TOLIST_MAX_ELEMENTS", "tolist_max_elements", 1_000_000)
