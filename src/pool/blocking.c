@@ -68,6 +68,7 @@ static bool judge_death(struct pool *p, struct call *c)
     pool_unlock(p);
     if (last)
         worker_free(w);
+    loop_post(p->env->loop, &p->kill_work); /* the successor's start has given way to us */
     return e != NULL;
 }
 

@@ -60,6 +60,7 @@ struct slot {
     uint64_t deaths[SLOT_DEATHS]; /* times of the last crashes, oldest first */
     unsigned n_deaths, backoff;   /* index into the table of delays */
     bool start_failed;            /* the last start ended badly */
+    bool gives_way;               /* `timer` is short: a start takes a CPU from the caller whose worker has died */
     struct loop_timer timer;
 };
 

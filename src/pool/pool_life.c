@@ -12,6 +12,7 @@ static const unsigned backoff_ms[] = {100, 500, 1000, 2000, 5000};
 enum { BACKOFFS = sizeof backoff_ms / sizeof backoff_ms[0] };
 #define DEATHS_WINDOW_NS (5000 * MS)
 #define HEALTHY_NS (60000 * MS)
+#define GIVE_WAY_NS MS
 
 static struct event_common pool_common(const struct pool *p)
 {
@@ -52,7 +53,21 @@ static void start_slot(struct slot *s)
 
 static void on_slot_timer(struct loop_timer *t)
 {
-    start_slot(LIST_ENTRY(t, struct slot, timer));
+    struct slot *s = LIST_ENTRY(t, struct slot, timer);
+    s->gives_way = false;
+    start_slot(s);
+}
+
+/* Callers have their errors: the starts that gave way to them go on. */
+static void start_who_gave_way(struct pool *p)
+{
+    for (int i = 0; i < p->set.workers; i++) {
+        struct slot *s = &p->slots[i];
+        if (!s->gives_way)
+            continue;
+        loop_timer_stop(p->env->loop, &s->timer);
+        on_slot_timer(&s->timer);
+    }
 }
 
 static void start_batch(struct pool *p)
@@ -175,8 +190,9 @@ static uint64_t restart_delay(struct slot *s, const struct worker *w, uint64_t n
 }
 
 /* Starts the successor, once. After a death that was not our doing this waits for the exit status, which comes in the next moment: the
- * guard tells it before it forks, and the caller who waits for it comes first. */
-static void replace(struct pool *p, struct worker *w)
+ * guard tells it before it forks, and the caller who waits for it comes first. gives_way: a caller has been woken, on this CPU most
+ * likely, since the dying worker has another: it runs when the loop sleeps, and calls us back. */
+static void replace(struct pool *p, struct worker *w, bool gives_way)
 {
     struct slot *s = &p->slots[w->slot];
     if (!w->replace)
@@ -186,8 +202,13 @@ static void replace(struct pool *p, struct worker *w)
     p->restarts++;
     pool_unlock(p);
     uint64_t now = pool_now(p), delay = restart_delay(s, w, now);
-    if (delay == 0) {
+    if (delay == 0 && !gives_way) {
         start_slot(s);
+        return;
+    }
+    if (delay == 0) {
+        s->gives_way = true;
+        loop_timer_set(p->env->loop, &s->timer, now + GIVE_WAY_NS);
         return;
     }
     log_line(p->env->log, PIT_LOG_WARNING, "pool %s: slot %d dies too often; its next start is in %llu ms", p->set.name,
@@ -214,7 +235,7 @@ static void on_dead(struct worker *w)
     pool_unlock(p);
     host_changed(p->host);
     if (killed)
-        replace(p, w); /* its end may take long: memory is torn down at 68 ms per GB */
+        replace(p, w, false); /* its end may take long: memory is torn down at 68 ms per GB */
 }
 
 /* Why it did not become ready: what it said, what we killed it for, or how it ended. */
@@ -266,8 +287,10 @@ static void start_ended_badly(struct pool *p, struct worker *w)
     host_changed(p->host);
 }
 
-static void judge_lanes(struct pool *p, struct worker *w, struct list *done)
+/* Whether a caller has been woken. */
+static bool judge_lanes(struct pool *p, struct worker *w, struct list *done)
 {
+    bool woken = false;
     for (uint32_t i = 0; w->lanes != NULL && i < p->config.lanes; i++) {
         struct lane *l = &w->lanes[i];
         __atomic_store_n(&l->dead, true, __ATOMIC_SEQ_CST);
@@ -279,10 +302,12 @@ static void judge_lanes(struct pool *p, struct worker *w, struct list *done)
             lane_move(l, LANE_CLOSED);
         } else if (l->owner == LANE_CALLER) {
             sched_wake(p, lane_head(l)->call);
+            woken = true;
         }
         if (l->channel != NULL)
             l->channel->ops->interrupt(l->channel);
     }
+    return woken;
 }
 
 static void report_end(struct pool *p, struct worker *w, bool crash)
@@ -311,14 +336,14 @@ static void on_gone(struct worker *w)
     list_init(&done);
     bool crash = w->exit_class != EXIT_NORMAL && w->ready_ns != 0;
     pool_lock(p);
-    judge_lanes(p, w, &done);
+    bool woken = judge_lanes(p, w, &done);
     sched_spread(p); /* what had not started runs on the lanes that are idle now */
     p->crashes += crash;
     if (w->exited || !w->spawned) /* else the guard may still speak of it, or be lost */
         list_remove(&w->node);
     pool_unlock(p);
     async_deliver(p, &done);
-    replace(p, w);
+    replace(p, w, woken);
     report_end(p, w, crash);
     log_line(p->env->log, crash ? PIT_LOG_WARNING : PIT_LOG_INFO, "worker %s (pid %d)%s %s", w->id, (int)w->pid,
              w->end_text != NULL ? ":" : "", w->end_text != NULL ? w->end_text : exit_text(w->exit_class, w->how, text));
@@ -335,6 +360,7 @@ static void on_gone(struct worker *w)
 static void on_kill_work(struct loop_work *work)
 {
     struct pool *p = LIST_ENTRY(work, struct pool, kill_work);
+    start_who_gave_way(p);
     for (;;) {
         struct worker *found = NULL;
         pool_lock(p);
