@@ -58,7 +58,7 @@ find /usr /etc -name '*snakepit*'
 
 
 @pytest.fixture(scope="module")
-def debs(tmp_path_factory) -> dict[str, pathlib.Path]:
+def debs(build, tmp_path_factory) -> dict[str, pathlib.Path]:
     folder = tmp_path_factory.mktemp("deb")
     _, typed = guide.read((ROOT / "docs/guide-packaging.md").read_text(), "deb")
     for command, _ in typed:
@@ -118,7 +118,10 @@ def test_what_is_in_them_runs_where_it_lies(extracted, clean_env):
 
 
 def test_installed_and_used_and_removed(debs, tmp_path):
-    script = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "bash", "-c", FRESH, "fresh", tmp_path / "system", ROOT]
+    # In a chroot unshare cannot make mounts private; where none is shared, they are.
+    shared = "shared:" in pathlib.Path("/proc/self/mountinfo").read_text()
+    own = ["unshare", "--mount", "--propagation", "private" if shared else "unchanged", "--pid", "--fork", "--kill-child"]
+    script = [*own, "bash", "-c", FRESH, "fresh", tmp_path / "system", ROOT]
     (tmp_path / "system").mkdir()
     stage = tmp_path / "stage"
     shutil.copytree(CONSUMERS, stage, ignore=shutil.ignore_patterns("__pycache__"))

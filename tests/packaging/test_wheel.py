@@ -109,7 +109,7 @@ def test_wheel(version, build, backend, clean_env, tmp_path):
     assert rows["extension"]["status"] == "ok" and f"cpython-{version.replace('.', '')}" in rows["extension"]["message"]
 
 
-def test_wheel_from_a_source_distribution(backend, tmp_path):
+def test_wheel_from_a_source_distribution(build, backend, tmp_path):
     """It has all that the extension needs."""
     python = next(iter(PYTHONS.values()))
     made = make(python, "build_sdist", source(tmp_path / "tree"), tmp_path / "dist", backend)
