@@ -206,7 +206,11 @@ class Commands:
         if kind is AsyncGeneratorType or (kind is GeneratorType and not result.gi_code.co_flags & _CO_ITERABLE_COROUTINE):
             if kind is GeneratorType:
                 result.close()
-            raise SnakepitError("streaming_required", "the tool streams and must be called as a stream")
+            raise SnakepitError(
+                "streaming_required",
+                "the result of the tool is a generator: it streams, and this was no call for a stream",
+                suggestions=["have the method collect it: return list(...)"],
+            )
         if kind is not GeneratorType and not hasattr(kind, "__await__"):
             return result
         return self.run(result, context)

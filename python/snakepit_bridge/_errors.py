@@ -227,9 +227,13 @@ def describe(exc: BaseException) -> dict[str, Any]:
     message = exc.message if isinstance(exc, RemoteException) else message_of(exc)
     text = exc.traceback if isinstance(exc, RemoteException) and exc.traceback else traceback_of(exc)
     message = cut(message, MESSAGE_LIMIT)
+    code = code_of(exc)
+    told = message
+    if code == "python_exception" and message:  # the code does not say what it was: "2" alone is no news of a SystemExit
+        told = cut(f"{name}: {message}", MESSAGE_LIMIT)
     return {
-        "code": code_of(exc),
-        "message": message if message else name,
+        "code": code,
+        "message": told if told else name,
         "python": {
             "type": name,
             "message": message,

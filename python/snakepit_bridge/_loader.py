@@ -30,7 +30,8 @@ def split(text: str) -> tuple[str, str]:
 def _load_file(path: str) -> ModuleType:
     path = os.path.abspath(path)
     if not os.path.isfile(path):
-        raise _invalid(f"the adapter's file {path!r} does not exist", "give the path relative to the pool's cwd, or absolute")
+        why = "is no file" if os.path.exists(path) else "does not exist"
+        raise _invalid(f"the adapter {path!r} {why}", "give the path of a .py file, relative to the pool's cwd or absolute")
     folder, name = os.path.split(path)
     sys.path.insert(0, folder)
     stem = name[:-3]
@@ -43,8 +44,10 @@ def _load_file(path: str) -> ModuleType:
     sys.modules[stem] = module
     try:
         spec.loader.exec_module(module)
-    except BaseException:
+    except BaseException as exc:
         sys.modules.pop(stem, None)
+        if isinstance(exc, (ValueError, SyntaxError)) and "null bytes" in str(exc):  # the compiler does not name the file
+            raise SnakepitError("adapter_init_failed", f"the adapter {path!r} is no Python source: {exc}") from None
         raise
     return module
 

@@ -55,8 +55,10 @@ static char *search_path(const struct os_ops *os, const char *path, const char *
 
 static char *not_usable(const struct os_ops *os, const char *python, pit_error **ret_error)
 {
-    *ret_error = error_new(PIT_E_INVALID_PYTHON, "the interpreter %s %s", python,
-                           os->access(python, F_OK) == 0 ? "is not executable" : "does not exist");
+    const char *why = strchr(python, '/') == NULL     ? "is not on the PATH"
+                      : os->access(python, F_OK) == 0 ? "is not executable"
+                                                      : "does not exist";
+    *ret_error = error_new(PIT_E_INVALID_PYTHON, "the interpreter %s %s", python, why);
     error_suggest(*ret_error, "check the option `python`, or SNAKEPIT_PYTHON");
     return NULL;
 }

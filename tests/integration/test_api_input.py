@@ -87,6 +87,7 @@ class TestCommands:
     def test_streams_are_refused(self, host, command):
         failed = host.fails(command)
         assert failed.code == "streaming_required"
+        assert failed.error["suggestions"]
 
     @pytest.mark.parametrize(
         "text, said",
@@ -433,7 +434,8 @@ class TestAdapters:
         [
             ("{tmp}/missing.py", {"adapter_invalid"}, "missing.py"),
             ("{tmp}", {"adapter_invalid"}, "{tmp}"),
-            ("{tmp}/folder.py", {"adapter_invalid"}, "folder.py"),
+            ("{tmp}/folder.py", {"adapter_invalid"}, "folder.py' is no file"),
+            ("{tmp}/binary.py", {"adapter_init_failed"}, "binary.py"),
             ("{tmp}/good.py:Missing", {"adapter_invalid"}, "Missing"),
             ("{tmp}/good.py:good", {"adapter_invalid"}, "good"),
             ("no_such_module_here", {"adapter_invalid"}, "no_such_module_here"),
@@ -447,6 +449,7 @@ class TestAdapters:
     )
     def test_names_of_no_adapter(self, build, env, tmp_path, adapter, codes, said):
         (tmp_path / "folder.py").mkdir()
+        (tmp_path / "binary.py").write_bytes(b"x = 1\0\0")
         (tmp_path / "good.py").write_text("class Good:\n    def f(self):\n        return 1\n\ndef good():\n    pass\n")
         host = Host(build, env, adapter=adapter.format(tmp=tmp_path))
         failed = failure(host.open)
@@ -522,8 +525,9 @@ class TestInterpreters:
         with Host(build, {**env, "PATH": f"{tmp_path}:{env['PATH']}"}, adapter=ADAPTER, python="my-python") as host:
             assert host.call("echo", 1) == 1
         host = Host(build, {**env, "PATH": ""}, adapter=ADAPTER, python="my-python")
-        assert failure(host.open).code == "invalid_python"
+        failed = failure(host.open)
         host.end()
+        assert failed.code == "invalid_python" and "is not on the PATH" in failed.message
 
     def test_none_at_all(self, build, env, tmp_path):
         bare = {k: v for k, v in env.items() if k != "SNAKEPIT_PYTHON"}
