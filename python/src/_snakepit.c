@@ -40,6 +40,9 @@ static PyObject *module_decode(PyObject *module, PyObject *data)
     if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) != 0)
         return NULL;
     struct reader r = {.st = state_of(module), .p = view.buf, .end = (const uint8_t *)view.buf + view.len};
+#ifndef Py_GIL_DISABLED
+    r.cache = &r.st->texts;
+#endif
     PyObject *value = value_decode(&r, 0);
     if (value != NULL && r.p != r.end) {
         codec_malformed(r.st, "bytes behind the value");
@@ -90,6 +93,7 @@ static int module_clear(PyObject *module)
     HELPER_LIST(HELPER_CLEAR)
 #undef HELPER_CLEAR
     Py_CLEAR(st->lane_type);
+    text_cache_finish(&st->texts);
     return 0;
 }
 

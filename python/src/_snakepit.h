@@ -45,18 +45,19 @@
     X(failure_payload, "snakepit_bridge._commands")                                                                            \
     X(SessionContext, "snakepit_bridge.context")
 
+/* Short texts that come again and again (keys, names of arguments) are made once. Owned by one thread, or by who holds the GIL. */
+#define TEXT_CACHE 128
+#define TEXT_CACHE_LONGEST 32
+struct text_cache {
+    PyObject *texts[TEXT_CACHE];
+};
+
 struct state {
 #define HELPER_MEMBER(name, module) PyObject *name;
     HELPER_LIST(HELPER_MEMBER)
 #undef HELPER_MEMBER
     PyObject *lane_type;
-};
-
-/* Short texts that come again and again (keys, names of arguments) are made once. Owned by one thread. */
-#define TEXT_CACHE 128
-#define TEXT_CACHE_LONGEST 32
-struct text_cache {
-    PyObject *texts[TEXT_CACHE];
+    struct text_cache texts; /* of decode(); a lane has its own */
 };
 
 struct reader {

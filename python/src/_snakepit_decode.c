@@ -102,13 +102,31 @@ PyObject *value_decode_text(struct reader *r, const uint8_t *data, size_t n)
 
 /* ---- containers ---- */
 
+/* An item of a list. What long lists consist of does not go through the token: small integers and floats. */
+static inline PyObject *decode_item(struct reader *r, int depth)
+{
+    const uint8_t *p = r->p;
+    if (r->end - p >= 9 && *p == 0xcb) {
+        uint64_t bits = mp_be64(p + 1);
+        double x;
+        memcpy(&x, &bits, 8);
+        r->p = p + 9;
+        return PyFloat_FromDouble(x);
+    }
+    if (p != r->end && *p < 0x80) {
+        r->p = p + 1;
+        return PyLong_FromLong(*p);
+    }
+    return value_decode(r, depth);
+}
+
 static PyObject *decode_list(struct reader *r, uint32_t n, int depth)
 {
     PyObject *list = PyList_New((Py_ssize_t)n);
     if (list == NULL)
         return NULL;
     for (Py_ssize_t i = 0; i < (Py_ssize_t)n; i++) {
-        PyObject *item = value_decode(r, depth);
+        PyObject *item = decode_item(r, depth);
         if (item == NULL) {
             codec_step(r->st, NULL, i);
             Py_DECREF(list);
@@ -158,6 +176,10 @@ static PyObject *decode_key(struct reader *r, int depth)
 {
     struct mp_token t;
     const uint8_t *start = r->p;
+    if (start != r->end && *start >= 0xa0 && *start < 0xc0 && (size_t)(r->end - start) > (*start & 0x1fu)) {
+        r->p = start + 1 + (*start & 0x1fu);
+        return value_decode_text(r, start + 1, *start & 0x1fu);
+    }
     if (mp_read(&r->p, r->end, &t) == MP_OK && t.type == MP_STR)
         return value_decode_text(r, t.data, t.n);
     r->p = start;
@@ -170,7 +192,7 @@ static int decode_entry(struct reader *r, PyObject *dict, PyObject *key, int dep
     if (item == NULL)
         return -1;
     Py_ssize_t before = PyDict_GET_SIZE(dict);
-    int rc = key_check(r->st, key);
+    int rc = PyUnicode_CheckExact(key) ? 0 : key_check(r->st, key);
     if (rc == 0)
         rc = PyDict_SetItem(dict, key, item);
     if (rc == 0 && PyDict_GET_SIZE(dict) == before)

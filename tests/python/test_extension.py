@@ -1,11 +1,13 @@
 """The lane in C, in this process: two of them at once, misuse, sleeping, leaks."""
 
+import datetime
 import gc
 import os
 import socket
 import sys
 import threading
 import time
+from decimal import Decimal
 
 import bridge_host
 import pytest
@@ -14,6 +16,8 @@ from conftest import _snakepit, needs_extension
 from snakepit_bridge import context
 from snakepit_bridge._channel import Control
 from snakepit_bridge._commands import Commands
+from snakepit_bridge._registry import POLICY_MARKER
+from snakepit_bridge.values import Tensor, Unserializable
 
 pytestmark = needs_extension
 
@@ -312,8 +316,20 @@ def test_nothing_leaks(serve):
 
 
 def test_the_codec_leaks_nothing():
+    class Offers:
+        def to_dict(self):
+            return {"n": 1}
+
+    moment = datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc)
     values = [{"a": [1, (2.5, b"x")], "e": ValueError("v")}, {1: {2}}, ["\ud800"], [2**100, {"k" * 40: None}], {object(): 1}]
-    data = [_snakepit.encode(v) for v in (values[0], values[3])] + [
+    values += [[1j, moment, Decimal("1.5"), Offers(), object()], {(1, frozenset({moment})): {Decimal(1), ()}}, [{1, object()}]]
+    values += [Tensor("bf16", (1,), b"ab"), memoryview(b"abcd").cast("H"), Unserializable("t"), {ValueError(): 1}]
+    data = [_snakepit.encode(v, POLICY_MARKER) for v in values[:2] + values[3:4] + values[5:7] + values[8:11]] + [
+        b"\xd5\x05\x91",
+        b"\xc7\x03\x05\x92\x01\x01",
+        b"\xc7\x02\x05\x91\x90",
+        b"\xd6\x08\0\0\0\0",
+        b"\xd4\x0d\x80",
         b"\x92\x01",
         b"\x82\x01\x02\x01\x02",
         b"\x81\x90\xc0",
@@ -323,7 +339,7 @@ def test_the_codec_leaks_nothing():
     def work():
         for value in values:
             try:
-                _snakepit.encode(value)
+                _snakepit.encode(value, POLICY_MARKER)
             except ValueError:
                 pass
         for piece in data:

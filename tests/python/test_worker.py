@@ -281,7 +281,7 @@ class C:
     ],
 )
 def test_results_that_cannot_leave(worker, what, code, key):
-    w = worker(RESULTS)
+    w = worker(RESULTS, welcome={"serialization": {"on_unserializable": "error"}})
     error = w.error("give", what)
     assert error["code"] == code
     if key is not None:
