@@ -11,6 +11,15 @@ extern "C" {
 
 enum { PIT_PRIORITY_BACKGROUND = 1, PIT_PRIORITY_NORMAL, PIT_PRIORITY_HIGH, PIT_PRIORITY_URGENT };
 
+/* What becomes of an object in a result that is no value (on_unserializable). */
+enum {
+    PIT_UNSERIALIZABLE_MARKER = 1, /* a marker in its place: the rest of the result is kept */
+    PIT_UNSERIALIZABLE_REF,        /* a reference to it, where the worker keeps such objects; else unserializable */
+    PIT_UNSERIALIZABLE_ERROR       /* the call fails with unserializable, which names the path and the type */
+};
+
+typedef struct pit_canceller pit_canceller;
+
 /* Zero in a field means "not set". The same struct serves every form of a call. */
 typedef struct pit_call_options {
     size_t size;
@@ -21,11 +30,17 @@ typedef struct pit_call_options {
     int fail_fast;              /* PIT_ON: no_workers_available instead of waiting */
     int64_t timeout_ms;         /* from entry to result, waiting included (the pool's); PIT_INFINITE; others: invalid_timeout */
     uint64_t deadline_ns;       /* absolute, pit_now_ns()'s clock; with a timeout the earlier counts */
+    int idempotent;             /* PIT_ON: may be run again without harm; Python sees it as session_context.idempotent */
+    int on_unserializable;      /* PIT_UNSERIALIZABLE_*; (what the worker's adapter wants: a marker) */
+    pit_canceller *canceller;   /* ends the call when it is fired; borrowed, but may be freed while the call runs */
+    const pit_value *binary_parameters; /* a map of names to bytes; Python sees it as session_context.binary_parameters */
+    const pit_value *metadata;          /* a map of text to text, numbers or booleans, at most 32 entries and 4096 bytes (else
+                                   invalid_metadata); Python sees it as session_context.metadata */
 } pit_call_options;
 
 #define PIT_CALL_OPTIONS_INIT                                                                                                  \
     {                                                                                                                          \
-        sizeof(pit_call_options), 0, 0, 0, 0, 0, 0, 0                                                                          \
+        sizeof(pit_call_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                                           \
     }
 
 /* Calls command in a worker. args: a map = keyword arguments, a list or tuple = positional ones, pit_args() = both, NULL = none,
@@ -45,6 +60,52 @@ PIT_API int pit_callfv(pit *p, const char *command, const pit_call_options *o, p
  * its length. */
 PIT_API int pit_call_json(pit *p, const char *command, const char *json, size_t n, const pit_call_options *o, char **ret_json,
                           size_t *ret_n, pit_error **reterr);
+
+/* ---- many calls at once ---- */
+
+/* One call of a batch. All of it is borrowed for the length of pit_call_many(). */
+typedef struct pit_call_item {
+    const char *command;
+    const pit_value *args; /* as in pit_call() */
+    void *user;            /* yours; never read */
+    void *reserved[2];     /* NULL */
+} pit_call_item;
+
+/* The outcome of an item. Freed, all of an array at once, by pit_call_results_free(). */
+typedef struct pit_call_result {
+    int rc;             /* 0, or why there is no value */
+    pit_value *value;   /* owned; NULL when rc is not 0 */
+    pit_error *error;   /* owned; NULL when rc is 0 */
+    const char *worker; /* the id of the worker that ran it, NULL when none did; lives until the results are freed */
+    void *reserved[2];
+} pit_call_result;
+
+/* Makes n calls and waits for all of them: ret_results[i] is the outcome of items[i], whatever became of the others. It feeds itself to
+ * the workers as they have room, and several calls at a time where a command is known to be short, so it never fills the queue, and other
+ * callers get their turn in between. o holds for every item; timeout_ms and deadline_ns are the whole batch's, and without either each
+ * call has the pool's timeout from the moment when it is made ready. When a canceller is fired, what has not run ends as `cancelled`.
+ * Returns 0 when every item has its outcome, also where all are errors: look at each rc. Anything else (options that are refused, a pool
+ * that does not exist, no memory) has kept all of it from beginning, and stands in each rc as well. *Blocks*; wrong_thread from a callback on
+ * the loop thread. ret_results is written in any case, its contents are the caller's. Since 0.1. */
+PIT_API int pit_call_many(pit *p, const pit_call_item *items, size_t n, const pit_call_options *o, pit_call_result *ret_results,
+                          pit_error **reterr);
+/* Frees what the n results hold, and clears them; the array is the caller's. NULL: does nothing. Since 0.1. */
+PIT_API void pit_call_results_free(pit_call_result *results, size_t n);
+
+/* ---- cancelling ---- */
+
+/* Something that ends every call, future and batch that was given it (option `canceller`), from any thread: those that wait are
+ * dropped, those that run get cancel_grace_ms to react before their worker is killed and replaced; their callers have the outcome `cancelled` at
+ * once. Owned by the caller, freed with pit_canceller_free(). Never NULL: without memory a call that gets it fails with
+ * allocation_failed. Since 0.1. */
+PIT_API pit_canceller *pit_canceller_new(void);
+/* Any thread, any number of times; it stays fired: later calls with it return `cancelled` at once. reason (may be NULL) of the first time
+ * is in the errors. 0, or allocation_failed. Since 0.1. */
+PIT_API int pit_canceller_fire(pit_canceller *c, const char *reason);
+/* Calls that have it keep it alive as long as they need it. NULL: does nothing. Since 0.1. */
+PIT_API void pit_canceller_free(pit_canceller *c);
+
+/* ---- futures ---- */
 
 typedef struct pit_future pit_future;
 

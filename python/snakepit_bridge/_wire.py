@@ -24,7 +24,7 @@ LOG = 56
 FLAG_FIELDS, FLAG_TIMED = 1, 2
 KNOWN_FLAGS = FLAG_FIELDS | FLAG_TIMED
 
-FIELD_SESSION, FIELD_CORRELATION, FIELD_TRACEPARENT, FIELD_METADATA, FIELD_OPTIONS = 1, 2, 3, 4, 6
+FIELD_SESSION, FIELD_CORRELATION, FIELD_TRACEPARENT, FIELD_METADATA, FIELD_BINARY, FIELD_OPTIONS = range(1, 7)
 
 # version, kind, flags, size, id, stamp
 HEADER = Struct("<BBHIQQ")
@@ -72,9 +72,10 @@ def field(fields: bytes, tag: int) -> bytes | None:
     while at < len(fields):
         if at + 4 > len(fields):
             raise ProtocolError("a malformed field")
-        found, zero, n = _FIELD.unpack_from(fields, at)
+        found, high, n = _FIELD.unpack_from(fields, at)
+        n |= high << 16
         at += 4 + n
-        if zero != 0 or at > len(fields):
+        if at > len(fields):
             raise ProtocolError("a malformed field")
         if found == tag:
             return fields[at - n : at]

@@ -18,11 +18,11 @@ from contextvars import ContextVar
 from time import monotonic_ns
 
 from ._errors import Cancelled
-from ._wire import FIELD_CORRELATION, FIELD_SESSION, field
+from ._wire import FIELD_BINARY, FIELD_CORRELATION, FIELD_METADATA, FIELD_OPTIONS, FIELD_SESSION, field
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Optional
+    from typing import Any, Callable, Optional
 
     Maker = Callable[[], Optional["SessionContext"]]
 
@@ -73,6 +73,30 @@ class SessionContext:
     def times_truncated(self) -> bool:
         """Has a time among the arguments lost its nanoseconds? Python's times end with microseconds."""
         return self._times_truncated
+
+    def _map(self, tag: int) -> dict[str, Any]:
+        data = field(self._fields, tag)
+        if data is None:
+            return {}
+        from ._coder import decode
+
+        found = decode(data)
+        return found if type(found) is dict else {}
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What the caller has told about the call, as text, numbers and booleans; empty without."""
+        return self._map(FIELD_METADATA)
+
+    @property
+    def binary_parameters(self) -> dict[str, bytes]:
+        """Named bytes that came with the call beside its arguments; empty without. A copy each time."""
+        return self._map(FIELD_BINARY)
+
+    @property
+    def idempotent(self) -> bool:
+        """Has the caller said that the call may be run again without harm?"""
+        return self._map(FIELD_OPTIONS).get("idempotent") is True
 
     def cancelled(self) -> bool:
         """Shall this call end? Its deadline has passed, or the host has asked for it."""

@@ -47,6 +47,8 @@ struct lane {
     uint64_t attention;      /* status->attention as last seen */
     const void **farewell;   /* where the kernel looks for this thread's pending robust futex; NULL: nowhere */
     const void *farewell_at; /* what stands there while the lane is served */
+    unsigned quiet;          /* answers that the host can see but has not been woken for */
+    uint64_t quiet_since;
     size_t control_n;
     uint8_t control[CONTROL_BYTES]; /* read without the GIL, not yet handed on */
     uint8_t *block;                 /* for frames in fragments; PyMem_RawMalloc */
@@ -69,7 +71,7 @@ int lane_next(struct lane *l, const uint8_t **ret, size_t *ret_n);
 void lane_release(struct lane *l);
 /* Sends a frame that stands in memory of its own. 0, 1 when the host has gone, -1 with an exception. */
 int lane_send(struct lane *l, const uint8_t *frame, size_t n);
-/* Tells the host of what ring_commit has added. */
+/* Lets the host see what ring_commit has added, and wakes it, at the latest when the next call is waited for. */
 void lane_publish(struct lane *l);
 /* From here on the death of the calling thread rings the host's bell; until lane_forget_farewell, by the same thread or in its fork. */
 void lane_prepare_farewell(struct lane *l);

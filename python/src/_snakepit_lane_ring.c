@@ -19,6 +19,9 @@
 
 #define POLL_PAUSES 96 /* how long the GIL is kept in the hope that the next frame is near */
 #define POLL_USUAL_NS 20000
+#define QUIET_ANSWERS 16 /* at most so many answers wait for one waking of the host */
+#define QUIET_NS 50000   /* and about so long */
+#define QUIET_LOOKS 4    /* answers between two looks at the clock */
 #define COARSE_LAG_NS 20000000u /* more than one tick of any kernel */
 
 static uint64_t read_clock(clockid_t clock)
@@ -149,6 +152,14 @@ static int take_control(struct lane *l)
     return l->stopped || l->eof ? 0 : 1;
 }
 
+/* Wakes the host, if it sleeps. */
+static void ring_host(struct lane *l)
+{
+    l->quiet = 0;
+    if (ring_publish(&l->out))
+        (void)send(l->control_fd, "", 1, MSG_NOSIGNAL);
+}
+
 /* Waits a moment with the GIL: giving it up and taking it again costs as much as a quick host's whole turn. */
 static bool poll_briefly(struct lane *l)
 {
@@ -171,6 +182,8 @@ static bool poll_briefly(struct lane *l)
 static int wait_for_frame(struct lane *l)
 {
     int rc;
+    if (l->quiet != 0)
+        ring_host(l);
     lane_renew_farewell(l);
     if (poll_briefly(l))
         return 1;
@@ -235,10 +248,24 @@ void lane_release(struct lane *l)
 
 /* ---- sending ---- */
 
+/* May the host sleep on? Where more calls stand in the ring it need not be woken for each answer, but before long for all of them. */
+static bool may_be_quiet(struct lane *l)
+{
+    if (l->quiet >= QUIET_ANSWERS || !ring_has_data(&l->in))
+        return false;
+    if (l->quiet++ == 0)
+        l->quiet_since = lane_now_ns();
+    else if (l->quiet % QUIET_LOOKS == 0 && lane_now_ns() - l->quiet_since > QUIET_NS)
+        return false;
+    return true;
+}
+
 void lane_publish(struct lane *l)
 {
-    if (ring_publish(&l->out))
-        (void)send(l->control_fd, "", 1, MSG_NOSIGNAL);
+    if (may_be_quiet(l))
+        ring_publish_quietly(&l->out);
+    else
+        ring_host(l);
 }
 
 int lane_send(struct lane *l, const uint8_t *frame, size_t n)

@@ -11,7 +11,7 @@
 #include "base/alloc.h"
 #include "pool/pool_internal.h"
 
-enum { WINDOW = 64, BATCH = 64 };
+enum { BATCH = 64, OFFER_RUN = 16 /* so many calls go to one lane before the next is chosen */ };
 #define STALL_NS (4 * MS) /* so long may the first call of a lane keep others waiting that stand behind it */
 
 /* ---- expiry ---- */
@@ -36,22 +36,22 @@ void async_expire_at(struct pool *p, struct call *c, uint64_t due_ns)
 
 /* ---- sending: lock ---- */
 
-static bool lane_has_room(const struct lane *l, bool is_short)
+static bool lane_has_room(const struct lane *l, unsigned window)
 {
     if (l->worker->dead || l->sending != NULL || l->unsent.len != 0 || l->given_up != 0)
         return false;
-    return l->count == 0 || (is_short && l->windowed && l->worker->is_ring && l->count < WINDOW);
+    return l->count == 0 || (l->windowed && l->worker->is_ring && l->count < window);
 }
 
 struct lane *async_lane(struct pool *p, struct call *c)
 {
     struct lane *best = sched_take(p);
-    if (best != NULL || !c->is_short || p->queue.depth != 0)
+    if (best != NULL || c->window <= 1 || p->queue.depth != 0)
         return best;
     LIST_EACH(node, &p->loop_lanes)
     {
         struct lane *l = LIST_ENTRY(node, struct lane, node);
-        if (lane_has_room(l, true) && (best == NULL || l->count < best->count))
+        if (lane_has_room(l, c->window) && (best == NULL || l->count < best->count))
             best = l;
     }
     return best;
@@ -98,7 +98,9 @@ static void ensure_heard(struct pool *p, struct lane *l, bool was_idle)
 static void learn(struct pool *p, struct call *c)
 {
     bool measure;
-    c->is_short = commands_short(&p->commands, c->command, &measure) && !c->taken_back;
+    c->window = commands_window(&p->commands, c->command, &measure);
+    if (c->taken_back)
+        c->window = 1;
     if (measure)
         call_measure(c);
 }
@@ -107,7 +109,7 @@ void async_dispatch(struct pool *p, struct lane *l, struct call *c)
 {
     bool was_idle = l->owner != LANE_LOOP;
     if (l->count == 0)
-        l->windowed = c->is_short;
+        l->windowed = c->window > 1;
     sched_assign(p, l, c, LANE_LOOP);
     push_frame(p, l, c);
     async_expire_at(p, c, c->deadline_ns);
@@ -121,19 +123,24 @@ static void refill(struct pool *p, struct lane *l)
     struct call *head;
     while ((head = queue_head(&p->queue)) != NULL && !head->waited_for) {
         learn(p, head);
-        if (!lane_has_room(l, head->is_short))
+        if (!lane_has_room(l, head->window))
             break;
         sched_unqueue(p, head);
         async_dispatch(p, l, head);
     }
 }
 
-pit_error *pool_submit(struct pool *p, struct call *c)
+static void enter(struct pool *p, struct call *c)
 {
-    pool_lock(p);
     c->state = CALL_NEW;
     p->requests++;
     p->active++;
+}
+
+pit_error *pool_submit(struct pool *p, struct call *c)
+{
+    pool_lock(p);
+    enter(p, c);
     pit_error *e = sched_admit(p);
     if (e == NULL) {
         learn(p, c);
@@ -152,6 +159,35 @@ pit_error *pool_submit(struct pool *p, struct call *c)
     }
     pool_unlock(p);
     return e;
+}
+
+unsigned pool_offer(struct pool *p, struct call *const *calls, unsigned n, bool may_queue, pit_error **ret)
+{
+    struct lane *l = NULL;
+    unsigned taken = 0, run = 0;
+    pool_lock(p);
+    *ret = sched_admit(p);
+    for (; taken < n && *ret == NULL && p->queue.depth == 0; taken++) {
+        struct call *c = calls[taken];
+        learn(p, c);
+        if (l == NULL || run == OFFER_RUN || !lane_has_room(l, c->window)) {
+            l = async_lane(p, c);
+            run = 0;
+        }
+        if (l == NULL)
+            break;
+        run++;
+        enter(p, c);
+        async_dispatch(p, l, c);
+    }
+    if (taken == 0 && *ret == NULL && may_queue && p->queue.depth < (size_t)p->set.max_queue_size) {
+        enter(p, calls[0]);
+        *ret = sched_enqueue(p, calls[0]);
+        async_expire_at(p, calls[0], calls[0]->queue_deadline_ns);
+        taken = 1;
+    }
+    pool_unlock(p);
+    return taken;
 }
 
 /* ---- giving up ---- */

@@ -3,7 +3,13 @@
 
 #include <string.h>
 
-enum { SHORT_NS = 50 * 1000, ENOUGH = 4, EVERY = 16 };
+enum {
+    SHORT_NS = 50 * 1000,
+    ENOUGH = 4,
+    EVERY = 16,
+    WINDOW_NS = 400 * 1000, /* so long may a lane be busy with what was written ahead: others wait for it */
+    WINDOW_MAX = 256        /* as many marks as a lane has (ring/segment.h) */
+};
 
 static struct command_stats *find(struct commands *c, const char *name)
 {
@@ -32,13 +38,16 @@ static struct command_stats *add(struct commands *c, const char *name)
     return s;
 }
 
-bool commands_short(struct commands *c, const char *name, bool *ret_measure)
+unsigned commands_window(struct commands *c, const char *name, bool *ret_measure)
 {
     struct command_stats *s = find(c, name);
     if (s == NULL)
         s = add(c, name);
     *ret_measure = s != NULL && (s->samples < ENOUGH || s->turns++ % EVERY == 0);
-    return s != NULL && s->samples >= ENOUGH && s->usual_ns < SHORT_NS;
+    if (s == NULL || s->samples < ENOUGH || s->usual_ns >= SHORT_NS)
+        return 1;
+    uint64_t window = WINDOW_NS / (s->usual_ns + 1);
+    return window < WINDOW_MAX ? (unsigned)window : WINDOW_MAX;
 }
 
 void commands_measured(struct commands *c, const char *name, uint64_t ns)

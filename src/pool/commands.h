@@ -19,8 +19,9 @@ struct commands {
     unsigned count;
 };
 
-/* Is the command known to be short? *ret_measure: ask the worker to measure this call. */
-bool commands_short(struct commands *c, const char *name, bool *ret_measure);
+/* How many calls of the command may stand in one lane: 1 until it is known to be short. *ret_measure: ask the worker to measure this
+ * call. */
+unsigned commands_window(struct commands *c, const char *name, bool *ret_measure);
 void commands_measured(struct commands *c, const char *name, uint64_t ns);
 
 #endif

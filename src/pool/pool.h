@@ -118,6 +118,11 @@ void pool_call(struct pool *p, struct call *c);
 pit_error *pool_submit(struct pool *p, struct call *c);
 void pool_cancel(struct pool *p, struct call *c, const char *reason);
 
+/* Hands over as many of the n new calls as there are idle lanes, or room in lanes whose commands are known to be short: the loop carries
+ * them. The rest is not taken, and nobody who waits in the queue is passed by. may_queue: where there is no room at all the first one
+ * joins the queue, if that has room. *ret (owned): why none may be taken. */
+unsigned pool_offer(struct pool *p, struct call *const *calls, unsigned n, bool may_queue, pit_error **ret);
+
 /* ---- the loop's part ---- */
 /* Attends to the lanes that the loop owns; true: something was done. */
 bool pool_turn(struct pool *p);

@@ -111,10 +111,10 @@ void sched_assign(struct pool *p, struct lane *l, struct call *c, int owner)
     c->lane = l;
     c->prefix = l->worker->prefix;
     call_seal(c, lane_push(l, c), c->sent_ns);
-    if (!c->observed)
-        return;
-    memcpy(c->worker_id, l->worker->id, sizeof c->worker_id);
-    note_steps(p, c, steps);
+    if (c->observed || c->keeps_worker_id)
+        memcpy(c->worker_id, l->worker->id, sizeof c->worker_id);
+    if (c->observed)
+        note_steps(p, c, steps);
 }
 
 pit_error *sched_enqueue(struct pool *p, struct call *c)

@@ -83,25 +83,39 @@ void ring_commit(struct ring_writer *w, size_t n)
     w->pad = 0;
 }
 
-/* Tells the consumer; remembers whether it wants the socket. */
-static void publish(struct ring_writer *w)
+static void show(struct ring_writer *w)
 {
     uint32_t cpu = wait_cpu(w->sys);
     if (cpu != w->cpu)
         __atomic_store_n(&w->shared->head_cpu, w->cpu = cpu, __ATOMIC_RELAXED);
     __atomic_store_n(&w->shared->head, w->head, __ATOMIC_RELEASE);
     w->published = w->head;
+}
+
+/* Tells the consumer; remembers whether it wants the socket. */
+static void publish(struct ring_writer *w)
+{
+    show(w);
+    w->unrung = false;
     if (wait_ring(w->sys, &w->shared->data_bell))
         w->socket_bell = true;
 }
 
 bool ring_publish(struct ring_writer *w)
 {
-    if (w->published != w->head)
+    if (w->published != w->head || w->unrung)
         publish(w);
     bool bell = w->socket_bell;
     w->socket_bell = false;
     return bell;
+}
+
+void ring_publish_quietly(struct ring_writer *w)
+{
+    if (w->published == w->head)
+        return;
+    show(w);
+    w->unrung = true;
 }
 
 /* The size of the next fragment's payload, 0: no room for a decent one. */

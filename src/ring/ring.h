@@ -71,6 +71,7 @@ struct ring_writer {
     uint32_t pad; /* what the last ring_reserve skips */
     uint32_t cpu; /* as last published */
     bool broken;
+    bool unrung;      /* something was published quietly */
     bool socket_bell; /* the consumer is still owed a byte on the socket */
     struct ring_waiter waiter;
 };
@@ -117,6 +118,8 @@ int ring_write(struct ring_writer *w, const uint8_t *frame, size_t n, size_t *do
 /* Tells the consumer what has been written since, and wakes it if it sleeps. Nothing new: does nothing. true: the consumer
  * wants one zero byte on the control socket, which the caller sends. */
 bool ring_publish(struct ring_writer *w);
+/* The same without waking anybody: for who goes on writing. The next ring_publish wakes, also when nothing was written in between. */
+void ring_publish_quietly(struct ring_writer *w);
 /* Waits until the consumer has made room since the last attempt to write. As ring_wait_data. */
 int ring_wait_room(struct ring_writer *w, uint64_t deadline_ns, uint64_t spin_ns);
 /* For a loop that sleeps elsewhere: asks for a byte on the control socket; false (and not armed): there is room already. */

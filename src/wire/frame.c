@@ -67,6 +67,15 @@ const char *frame_kind_name(int kind)
     }
 }
 
+/* The length's high byte came later and stands where a zero stood: short fields look as they always did. */
+void frame_put_field_head(uint8_t *p, int tag, size_t n)
+{
+    p[0] = (uint8_t)tag;
+    p[1] = (uint8_t)(n >> 16);
+    p[2] = (uint8_t)n;
+    p[3] = (uint8_t)(n >> 8);
+}
+
 int64_t frame_peek_size(const uint8_t *p, size_t max)
 {
     uint32_t size = get32(p + 4);
@@ -82,8 +91,8 @@ static bool next_field(const uint8_t **p, const uint8_t *end, unsigned *tag, con
     if (end - q < 4)
         return false;
     *tag = q[0];
-    *n = (size_t)q[2] | (size_t)q[3] << 8;
-    if (q[1] != 0 || *n > (size_t)(end - q) - 4)
+    *n = (size_t)q[2] | (size_t)q[3] << 8 | (size_t)q[1] << 16;
+    if (*n > (size_t)(end - q) - 4)
         return false;
     *data = q + 4;
     *p = q + 4 + *n;

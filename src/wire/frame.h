@@ -83,6 +83,9 @@ enum {
 #undef FRAME_FIELD_ENUM
 };
 
+/* A field: tag, and three bytes of length. */
+enum { FRAME_FIELD_HEAD = 4, FRAME_FIELD_MAX = (1 << 24) - 1 };
+
 struct frame {
     uint8_t kind;
     uint16_t flags;
@@ -95,6 +98,7 @@ struct frame {
 
 /* Puts the header at p (FRAME_HEADER bytes); size is that of the whole frame. */
 void frame_put_header(uint8_t *p, int kind, unsigned flags, uint64_t id, uint64_t stamp, size_t size);
+void frame_put_field_head(uint8_t *p, int tag, size_t n); /* FRAME_FIELD_HEAD bytes; n <= FRAME_FIELD_MAX */
 /* The size that a header (FRAME_HEADER bytes) claims, or a negative PIT_E_PROTOCOL_ERROR or PIT_E_LIMIT_EXCEEDED (> max). */
 int64_t frame_peek_size(const uint8_t *p, size_t max);
 /* Checks n bytes, which must be one whole frame, and splits them. 0 or PIT_E_PROTOCOL_ERROR. Reads each byte once. */

@@ -20,7 +20,8 @@ static const struct sm_table table = {"call", states, CALL_STATE_COUNT};
 static void put_field(struct buf *b, int tag, const char *text)
 {
     size_t n = strlen(text);
-    uint8_t head[4] = {(uint8_t)tag, 0, (uint8_t)(n & 0xff), (uint8_t)(n >> 8)};
+    uint8_t head[FRAME_FIELD_HEAD];
+    frame_put_field_head(head, tag, n);
     buf_append(b, head, sizeof head);
     buf_append(b, text, n);
 }
@@ -34,6 +35,8 @@ static void put_fields(struct buf *b, const struct call *c)
         put_field(b, FIELD_SESSION, c->session_id);
     if (c->correlation_id != NULL)
         put_field(b, FIELD_CORRELATION, c->correlation_id);
+    if (c->more_fields != NULL)
+        buf_append(b, c->more_fields->data, c->more_fields->len);
     if (b->failed)
         return;
     n = (uint32_t)(b->len - at - sizeof n);
@@ -65,7 +68,7 @@ pit_error *call_encode(struct call *c, const struct call_args *args, size_t max_
     struct codec_error why;
     buf_init_on(b, c->small, sizeof c->small);
     b->len = FRAME_HEADER;
-    bool fields = c->session_id != NULL || c->correlation_id != NULL;
+    bool fields = c->session_id != NULL || c->correlation_id != NULL || (c->more_fields != NULL && c->more_fields->len != 0);
     if (fields)
         put_fields(b, c);
     put_command(b, c->command);

@@ -57,6 +57,7 @@ static inline struct outcome outcome_failed(pit_error *e /* taken */)
 struct call {
     /* fixed once it has begun */
     const char *command, *session_id, *correlation_id;
+    const struct buf *more_fields; /* encoded; borrowed until call_encode has returned; may be NULL */
     uint64_t entered_ns;
     uint64_t deadline_ns;       /* UINT64_MAX: none */
     uint64_t queue_deadline_ns; /* UINT64_MAX: none; never beyond the deadline */
@@ -65,6 +66,7 @@ struct call {
     bool fail_fast;
     bool waited_for; /* a thread blocks in it; else the loop carries it */
     bool observed;   /* somebody listens to its events */
+    bool keeps_worker_id;
     struct buf frame;
     size_t sent; /* bytes of the frame that are out */
     /* the pool's lock */
@@ -85,7 +87,7 @@ struct call {
     uint32_t wake;     /* futex word: 1 = look again (a blocking call), it has its outcome (others) */
     uint32_t sleepers; /* atomic: threads that wait on it */
     /* of calls that the loop carries */
-    bool is_short;   /* its command is known to be */
+    unsigned window; /* how many such calls a lane may hold: more than one where they are known to be short */
     bool taken_back; /* it has stood behind a long one once */
     struct wheel_timer expiry;
     void (*done)(struct call *c); /* on the loop thread, without a lock */
@@ -93,7 +95,7 @@ struct call {
     struct list done_node;
     char id[CALL_ID];           /* the correlation id, when it was generated */
     uint8_t small[CALL_INLINE]; /* from here on nothing is cleared */
-    char worker_id[WORKER_ID];  /* of an observed call that was sent */
+    char worker_id[WORKER_ID];  /* of a call that was sent and is observed or keeps it */
 };
 
 struct call_args {          /* what to encode: one of the two */

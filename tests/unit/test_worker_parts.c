@@ -14,6 +14,7 @@
 #include "base/sm.h"
 #include "pool/commands.h"
 #include "pool/queue.h"
+#include "ring/segment.h"
 #include "worker/exit.h"
 #include "worker/poollock.h"
 
@@ -170,16 +171,32 @@ static void test_commands_are_short_when_measured_so(void **state)
     (void)state;
     static struct commands c;
     bool measure;
-    assert_false(commands_short(&c, "quick", &measure));
+    assert_int_equal(commands_window(&c, "quick", &measure), 1);
     assert_true(measure);
     for (int i = 0; i < 4; i++)
         commands_measured(&c, "quick", 2000);
-    assert_true(commands_short(&c, "quick", &measure));
+    assert_true(commands_window(&c, "quick", &measure) > 1);
     commands_measured(&c, "quick", 900000); /* one long run counts at once */
-    assert_false(commands_short(&c, "quick", &measure));
+    assert_int_equal(commands_window(&c, "quick", &measure), 1);
     for (int i = 0; i < 40; i++)
         commands_measured(&c, "quick", 2000);
-    assert_true(commands_short(&c, "quick", &measure));
+    assert_true(commands_window(&c, "quick", &measure) > 1);
+}
+
+static void test_the_window_follows_the_time(void **state)
+{
+    (void)state;
+    static struct commands c;
+    bool measure;
+    for (int i = 0; i < 4; i++) {
+        commands_measured(&c, "no call yet", 1);
+        commands_window(&c, "tiny", &measure);
+        commands_measured(&c, "tiny", 100);
+        commands_window(&c, "small", &measure);
+        commands_measured(&c, "small", 40000);
+    }
+    assert_int_equal(commands_window(&c, "tiny", &measure), SEGMENT_SLOTS);
+    assert_in_range(commands_window(&c, "small", &measure), 2, 10);
 }
 
 static void test_commands_forget_the_rarely_used(void **state)
@@ -189,18 +206,18 @@ static void test_commands_forget_the_rarely_used(void **state)
     bool measure;
     char name[16];
     for (int i = 0; i < 4; i++) {
-        commands_short(&c, "often", &measure);
+        commands_window(&c, "often", &measure);
         commands_measured(&c, "often", 1000);
     }
     for (int i = 0; i < 200; i++) {
         snprintf(name, sizeof name, "once%d", i);
-        assert_false(commands_short(&c, name, &measure));
-        assert_true(commands_short(&c, "often", &measure));
+        assert_int_equal(commands_window(&c, name, &measure), 1);
+        assert_true(commands_window(&c, "often", &measure) > 1);
     }
     char longest[COMMAND_NAME + 8];
     memset(longest, 'x', sizeof longest - 1);
     longest[sizeof longest - 1] = '\0';
-    assert_false(commands_short(&c, longest, &measure));
+    assert_int_equal(commands_window(&c, longest, &measure), 1);
     assert_false(measure);
 }
 
@@ -230,6 +247,7 @@ int main(void)
         cmocka_unit_test(test_what_is_noted_is_told_after_the_lock),
         cmocka_unit_test(test_queue_serves_the_highest_priority_first),
         cmocka_unit_test(test_commands_are_short_when_measured_so),
+        cmocka_unit_test(test_the_window_follows_the_time),
         cmocka_unit_test(test_commands_forget_the_rarely_used),
         cmocka_unit_test(test_an_illegal_edge_is_refused),
     };

@@ -1,0 +1,237 @@
+/* What every form of a call begins with: its options are checked and read, its pool is found, its frame is encoded. */
+#include "api/begin.h"
+
+#include <string.h>
+
+#include "api/canceller.h"
+#include "base/alloc.h"
+#include "pool/pool_internal.h"
+#include "wire/mp.h"
+
+enum { COMMAND_MAX = 256, ID_MAX = 256, METADATA_ENTRIES = 32, METADATA_BYTES = 4096 };
+
+/* ---- checking ---- */
+
+static bool text_is_good(const char *text, size_t max)
+{
+    size_t n = strnlen(text, max + 1);
+    return n >= 1 && n <= max && mp_utf8_valid((const uint8_t *)text, n, NULL);
+}
+
+pit_error *call_check_command(const char *command)
+{
+    if (command == NULL || *command == '\0')
+        return error_new(PIT_E_INVALID_REQUEST, "the command is empty");
+    if (!text_is_good(command, COMMAND_MAX))
+        return error_new(PIT_E_INVALID_REQUEST, "the command is longer than %d bytes, or no UTF-8", COMMAND_MAX);
+    return NULL;
+}
+
+static pit_error *check_options(const pit_call_options *o)
+{
+    if (o->session_id != NULL && !text_is_good(o->session_id, ID_MAX))
+        return error_new(PIT_E_INVALID_SESSION_ID, "%s", pit_strerror(PIT_E_INVALID_SESSION_ID));
+    if (o->correlation_id != NULL && !text_is_good(o->correlation_id, ID_MAX))
+        return error_new(PIT_E_INVALID_PARAMETER, "correlation_id is 1 to %d bytes of UTF-8", ID_MAX);
+    if (o->priority < 0 || o->priority > PIT_PRIORITY_URGENT)
+        return error_new(PIT_E_INVALID_PARAMETER, "priority: %d is no PIT_PRIORITY_", o->priority);
+    if (o->fail_fast < PIT_OFF || o->fail_fast > PIT_ON)
+        return error_new(PIT_E_INVALID_PARAMETER, "fail_fast is PIT_ON, PIT_OFF or 0");
+    if (o->idempotent < PIT_OFF || o->idempotent > PIT_ON)
+        return error_new(PIT_E_INVALID_PARAMETER, "idempotent is PIT_ON, PIT_OFF or 0");
+    if (o->on_unserializable < 0 || o->on_unserializable > PIT_UNSERIALIZABLE_ERROR)
+        return error_new(PIT_E_INVALID_PARAMETER, "on_unserializable: %d is no PIT_UNSERIALIZABLE_", o->on_unserializable);
+    if (o->timeout_ms < 0 && o->timeout_ms != PIT_INFINITE)
+        return error_new(PIT_E_INVALID_TIMEOUT,
+                         "timeout_ms: %lld; a call needs a positive number of milliseconds, or PIT_INFINITE",
+                         (long long)o->timeout_ms);
+    return NULL;
+}
+
+/* ---- fields ---- */
+
+static pit_error *bad_metadata(const char *reason, const char *text)
+{
+    pit_error *e = error_new(PIT_E_INVALID_METADATA, "the metadata of a call %s", text);
+    return error_detail_take(e, "reason", pit_str(reason));
+}
+
+static pit_error *check_metadata(const pit_value *m)
+{
+    const pit_value *key, *item;
+    size_t i = 0;
+    if (pit_value_kind(m) != PIT_KIND_MAP)
+        return bad_metadata("unsupported_type", "is a map");
+    if (pit_value_len(m) > METADATA_ENTRIES)
+        return bad_metadata("too_many_entries", "has at most 32 entries");
+    while (pit_value_next(m, &i, &key, &item)) {
+        int kind = pit_value_kind(item);
+        bool scalar = kind == PIT_KIND_NIL || kind == PIT_KIND_BOOL || kind == PIT_KIND_INT || kind == PIT_KIND_FLOAT ||
+                      kind == PIT_KIND_STR;
+        if (pit_value_kind(key) != PIT_KIND_STR || !scalar)
+            return bad_metadata("unsupported_type", "has text as keys, and text, numbers, booleans or nil as values");
+    }
+    return NULL;
+}
+
+static pit_error *check_binary(const pit_value *m)
+{
+    const pit_value *key, *item;
+    size_t i = 0;
+    if (pit_value_kind(m) != PIT_KIND_MAP)
+        return error_new(PIT_E_INVALID_PARAMETER, "binary_parameters is a map of names to bytes");
+    while (pit_value_next(m, &i, &key, &item))
+        if (pit_value_kind(key) != PIT_KIND_STR || pit_value_kind(item) != PIT_KIND_BYTES)
+            return error_new(PIT_E_INVALID_PARAMETER, "binary_parameters is a map of names to bytes");
+    return NULL;
+}
+
+static bool field_end(struct buf *b, size_t at, int tag)
+{
+    size_t n = b->len - at - FRAME_FIELD_HEAD;
+    if (n > FRAME_FIELD_MAX)
+        return false;
+    frame_put_field_head(b->data + at, tag, n);
+    return true;
+}
+
+/* One field that holds a value. */
+static pit_error *put_value(struct buf *b, int tag, const char *name, const pit_value *v, size_t most)
+{
+    struct codec_error why;
+    size_t at = b->len;
+    static const uint8_t head[FRAME_FIELD_HEAD];
+    buf_append(b, head, sizeof head);
+    int rc = codec_encode(b, v, &why);
+    size_t n = b->len - at;
+    if (rc == 0 && b->failed)
+        rc = PIT_E_ALLOCATION_FAILED;
+    if (rc == PIT_E_ALLOCATION_FAILED)
+        return error_new(rc, "out of memory while %s was encoded", name);
+    if (rc != 0)
+        return error_new(rc, "%s cannot be sent: %s", name, why.text);
+    if (most != 0 && n - FRAME_FIELD_HEAD > most)
+        return bad_metadata("too_large", "takes at most 4096 bytes");
+    if (!field_end(b, at, tag))
+        return error_suggest(error_new(PIT_E_LIMIT_EXCEEDED, "%s takes %zu bytes, at most %d", name, n, FRAME_FIELD_MAX),
+                             "send the data as an argument");
+    return NULL;
+}
+
+static pit_error *put_options(struct buf *b, const pit_call_options *o)
+{
+    static const char *const policies[] = {NULL, "marker", "ref", "error"};
+    pit_value *map = pit_map();
+    if (o->on_unserializable != 0)
+        pit_map_set_take(map, "on_unserializable", pit_str(policies[o->on_unserializable]));
+    if (o->idempotent == PIT_ON)
+        pit_map_set_take(map, "idempotent", pit_bool(1));
+    pit_error *e = put_value(b, FIELD_OPTIONS, "the options", map, 0);
+    pit_value_free(map);
+    return e;
+}
+
+static pit_error *make_fields(struct call_plan *plan)
+{
+    const pit_call_options *o = &plan->options;
+    struct buf *b = &plan->fields;
+    pit_error *e = NULL;
+    if (o->metadata != NULL && (e = check_metadata(o->metadata)) == NULL)
+        e = put_value(b, FIELD_METADATA, "the metadata", o->metadata, METADATA_BYTES);
+    if (e == NULL && o->binary_parameters != NULL && (e = check_binary(o->binary_parameters)) == NULL)
+        e = put_value(b, FIELD_BINARY, "binary_parameters", o->binary_parameters, 0);
+    if (e == NULL && (o->on_unserializable != 0 || o->idempotent == PIT_ON))
+        e = put_options(b, o);
+    return e;
+}
+
+/* ---- deadlines ---- */
+
+static uint64_t after(uint64_t now_ns, int64_t ms)
+{
+    uint64_t ns;
+    if (ms < 0 || __builtin_mul_overflow((uint64_t)ms, MS, &ns) || __builtin_add_overflow(now_ns, ns, &ns))
+        return UINT64_MAX;
+    return ns;
+}
+
+static void set_deadlines(struct call *c, const struct pool *p, const pit_call_options *o)
+{
+    c->entered_ns = pool_now(p);
+    c->timeout_ms = o->timeout_ms != 0 ? o->timeout_ms : o->deadline_ns != 0 ? PIT_INFINITE : p->set.timeout_ms;
+    c->deadline_ns = after(c->entered_ns, c->timeout_ms);
+    if (o->deadline_ns != 0 && o->deadline_ns < c->deadline_ns) {
+        c->deadline_ns = o->deadline_ns;
+        c->timeout_ms = o->deadline_ns > c->entered_ns ? (int64_t)((o->deadline_ns - c->entered_ns) / MS) : 0;
+    }
+    c->queue_deadline_ns = after(c->entered_ns, p->set.queue_timeout_ms);
+    if (c->queue_deadline_ns > c->deadline_ns)
+        c->queue_deadline_ns = c->deadline_ns;
+}
+
+/* Events name the call before it has a worker: it gets its correlation id now. */
+static void observe(struct call *c, struct host *h)
+{
+    c->observed = telemetry_wants_calls(h->telemetry);
+    if (!c->observed || c->correlation_id != NULL)
+        return;
+    call_put_id(c->id, h->call_prefix, __atomic_add_fetch(&h->call_counter, 1, __ATOMIC_RELAXED));
+    c->correlation_id = c->id;
+}
+
+/* ---- beginning ---- */
+
+pit_error *call_plan_make(pit *p, const pit_call_options *given, struct call_plan *ret)
+{
+    static const pit_call_options none = PIT_CALL_OPTIONS_INIT;
+    pit_error *e = NULL;
+    ret->options = none;
+    ret->pool = NULL;
+    ret->fields = (struct buf){0};
+    if (given != NULL) {
+        int rc = options_copy(&ret->options, sizeof ret->options, given);
+        e = rc != 0 ? options_refused(rc, "the call", "PIT_CALL_OPTIONS_INIT") : check_options(&ret->options);
+    }
+    if (e == NULL)
+        ret->pool = host_find(p->host, ret->options.pool, &e);
+    if (e == NULL && given != NULL)
+        e = make_fields(ret);
+    if (e == NULL && ret->options.canceller != NULL)
+        e = canceller_check(ret->options.canceller);
+    return e;
+}
+
+void call_plan_finish(struct call_plan *plan)
+{
+    buf_finish(&plan->fields);
+}
+
+pit_error *call_begin(pit *p, const struct call_plan *plan, struct call *c, const char *command, const struct call_args *args)
+{
+    const pit_call_options *o = &plan->options;
+    struct pool *pool = plan->pool;
+    c->command = command;
+    c->session_id = o->session_id;
+    c->correlation_id = o->correlation_id;
+    c->more_fields = &plan->fields;
+    c->priority = o->priority != 0 ? o->priority : PIT_PRIORITY_NORMAL;
+    c->fail_fast = o->fail_fast == PIT_ON;
+    set_deadlines(c, pool, o);
+    observe(c, p->host);
+    pit_error *e = call_encode(c, args, pool->set.max_frame);
+    if (c->observed)
+        c->serialize_ns = pool_now(pool) - c->entered_ns;
+    if (e == NULL && c->deadline_ns <= c->entered_ns) {
+        e = error_new(PIT_E_DEADLINE_EXCEEDED, "the deadline of the call of %s had passed before it began", command);
+        error_detail_take(e, "phase", pit_str("entry"));
+    }
+    if (e != NULL) {
+        error_pool(e, pool->set.name);
+        error_correlation(e, c->correlation_id);
+        pool_count_refusal(pool);
+        return e;
+    }
+    if (c->observed)
+        report_start(pool, c);
+    return NULL;
+}

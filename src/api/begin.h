@@ -1,0 +1,26 @@
+/* The beginning of a call: from public options to an encoded frame. */
+#ifndef PIT_API_BEGIN_H
+#define PIT_API_BEGIN_H
+
+#include <snakepit/call.h>
+
+#include "api/api.h"
+#include "worker/call.h"
+
+struct pool;
+
+/* What the options mean; the same for all calls of a batch. */
+struct call_plan {
+    pit_call_options options;
+    struct pool *pool;
+    struct buf fields; /* encoded: metadata, binary parameters, options for the worker */
+};
+
+/* NULL, or an error (owned). call_plan_finish in either case. */
+pit_error *call_plan_make(pit *p, const pit_call_options *given, struct call_plan *ret);
+void call_plan_finish(struct call_plan *plan);
+pit_error *call_check_command(const char *command); /* NULL, or an error (owned) */
+/* Fills and encodes a cleared call, which borrows command (checked) and the options' texts. NULL, or an error (owned). */
+pit_error *call_begin(pit *p, const struct call_plan *plan, struct call *c, const char *command, const struct call_args *args);
+
+#endif

@@ -1,0 +1,231 @@
+/* See batch.h. The runner encodes ahead, hands over what there is room for, and sleeps until half of what is under way has come back: each
+ * waking costs as much as some calls. The loop's thread receives.
+ *
+ * Invariants
+ *  1. A member is idle, ready, under way, or in `ended`. Only the runner moves it, but for the step into `ended`, which is the loop's.
+ *  2. At most one call of a batch stands in the pool's queue, and only while none is with a worker.
+ *  3. The loop touches nothing of a batch after it has set `told` to 0, and the runner does not leave before that.
+ *
+ * Failure: PIT_E_ALLOCATION_FAILED before anything has begun; afterwards each call has an outcome of its own. */
+#include "pool/batch.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "pool/pool_internal.h"
+
+enum { MEMBERS_MAX = 1024, MEMBERS_PER_LANE = 128 /* more do not fit into a core's cache */, READY_MAX = 64 };
+#define SHORT_WAIT_NS (MS / 20)
+
+struct member {
+    struct member *next;
+    struct batch *batch;
+    size_t index;
+    bool under_way;
+    struct call call;
+};
+
+static const struct os_ops *os_of(const struct batch *b)
+{
+    return b->pool->env->os;
+}
+
+/* ---- from other threads ---- */
+
+static void rouse(struct batch *b)
+{
+    if (__atomic_exchange_n(&b->word, 1, __ATOMIC_SEQ_CST) == 0)
+        os_of(b)->futex_wake(&b->word, 1);
+}
+
+static void member_done(struct call *c)
+{
+    struct member *m = LIST_ENTRY(c, struct member, call);
+    struct batch *b = m->batch;
+    bool urgent = c->window <= 1;
+    __atomic_store_n(&b->told, 1, __ATOMIC_SEQ_CST);
+    m->next = __atomic_load_n(&b->ended, __ATOMIC_RELAXED);
+    while (!__atomic_compare_exchange_n(&b->ended, &m->next, m, true, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
+        ;
+    uint32_t n = __atomic_add_fetch(&b->count, 1, __ATOMIC_SEQ_CST);
+    if (urgent || n >= __atomic_load_n(&b->wake_at, __ATOMIC_SEQ_CST))
+        rouse(b);
+    __atomic_store_n(&b->told, 0, __ATOMIC_SEQ_CST);
+}
+
+void batch_cancel(struct batch *b, const char *reason)
+{
+    b->reason = reason;
+    __atomic_store_n(&b->cancelled, 1, __ATOMIC_SEQ_CST);
+    rouse(b);
+}
+
+/* ---- members ---- */
+
+static void retire(struct batch *b, struct member *m)
+{
+    m->under_way = false;
+    b->source->end(b->source->user, m->index, &m->call);
+    call_clear(&m->call);
+    b->finished++;
+    m->next = b->idle;
+    b->idle = m;
+}
+
+static void retire_with(struct batch *b, struct member *m, pit_error *e)
+{
+    outcome_free(&m->call.outcome);
+    m->call.outcome = (struct outcome){.rc = pit_error_code(e), .error = error_pool(e, b->pool->set.name)};
+    retire(b, m);
+}
+
+/* Takes what has ended: how many. */
+static size_t collect(struct batch *b)
+{
+    size_t n = 0;
+    __atomic_store_n(&b->count, 0, __ATOMIC_SEQ_CST);
+    struct member *m = __atomic_exchange_n(&b->ended, NULL, __ATOMIC_SEQ_CST);
+    while (m != NULL) {
+        struct member *next = m->next;
+        b->in_flight--;
+        retire(b, m);
+        m = next;
+        n++;
+    }
+    return n;
+}
+
+/* Encodes calls while there are members for them. */
+static void prepare(struct batch *b)
+{
+    while (b->n_ready < READY_MAX && b->next < b->source->n && b->idle != NULL) {
+        struct member *m = b->idle;
+        b->idle = m->next;
+        memset(&m->call, 0, offsetof(struct call, small));
+        m->index = b->next++;
+        m->call.done = member_done;
+        pit_error *e = b->source->begin(b->source->user, m->index, &m->call);
+        if (e == NULL)
+            b->ready[b->n_ready++] = m;
+        else
+            retire_with(b, m, e);
+    }
+}
+
+/* Hands over what there is room for: how many calls that were. */
+static unsigned hand_over(struct batch *b)
+{
+    struct call *calls[READY_MAX];
+    pit_error *e = NULL;
+    if (b->n_ready == 0)
+        return 0;
+    for (unsigned i = 0; i < b->n_ready; i++) {
+        calls[i] = &b->ready[i]->call;
+        b->ready[i]->under_way = true; /* it may end before pool_offer returns */
+    }
+    unsigned n = pool_offer(b->pool, calls, b->n_ready, b->in_flight == 0 && !b->fail_fast, &e);
+    for (unsigned i = n; i < b->n_ready; i++)
+        b->ready[i]->under_way = false;
+    b->in_flight += n;
+    b->n_ready -= n;
+    memmove(b->ready, b->ready + n, b->n_ready * sizeof *b->ready);
+    if (e == NULL && n == 0 && b->in_flight == 0 && b->fail_fast)
+        e = sched_none_free(b->pool);
+    for (; e != NULL && b->n_ready > 0; n++)
+        retire_with(b, b->ready[--b->n_ready], error_ref(e));
+    pit_error_free(e);
+    return n;
+}
+
+/* ---- ending early ---- */
+
+static pit_error *early_end(const struct batch *b, bool cancelled)
+{
+    if (!cancelled)
+        return error_new(PIT_E_DEADLINE_EXCEEDED, "the deadline of the batch came before this call had begun");
+    return error_new(PIT_E_CANCELLED, "the batch was cancelled before this call had begun%s%s", b->reason != NULL ? ": " : "",
+                     b->reason != NULL ? b->reason : "");
+}
+
+/* What has not been handed over never runs. */
+static void drop_rest(struct batch *b, bool cancelled)
+{
+    while (b->n_ready > 0)
+        retire_with(b, b->ready[--b->n_ready], early_end(b, cancelled));
+    while (b->next < b->source->n) {
+        struct member *m = b->idle; /* there is one: the member that was ready last, or none is under way */
+        if (m == NULL)
+            return;
+        b->idle = m->next;
+        memset(&m->call, 0, offsetof(struct call, small));
+        m->index = b->next++;
+        retire_with(b, m, early_end(b, cancelled));
+    }
+}
+
+static void cancel_running(struct batch *b)
+{
+    for (size_t i = 0; i < b->n_members; i++)
+        if (b->members[i].under_way)
+            pool_cancel(b->pool, &b->members[i].call, b->reason);
+}
+
+/* ---- running ---- */
+
+/* Until half of what is under way has come back; nothing under way: a moment, the queue is full of others' calls. */
+static void rest(struct batch *b, bool waits_for_rest)
+{
+    uint64_t deadline = waits_for_rest ? b->deadline_ns : UINT64_MAX; /* what is under way the loop ends */
+    if (b->in_flight == 0 && deadline > pool_now(b->pool) + MS)
+        deadline = pool_now(b->pool) + MS;
+    uint32_t half = b->in_flight > 2 ? (uint32_t)b->in_flight / 2 : 1;
+    __atomic_store_n(&b->wake_at, half, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&b->count, __ATOMIC_SEQ_CST) < half)
+        host_wait(b->pool->host, &b->word, 0, deadline);
+    __atomic_store_n(&b->wake_at, UINT32_MAX, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&b->word, 0, __ATOMIC_SEQ_CST);
+}
+
+static void run(struct batch *b)
+{
+    bool stopped = false, over = false;
+    while (b->finished < b->source->n) {
+        bool cancelled = __atomic_load_n(&b->cancelled, __ATOMIC_SEQ_CST) != 0;
+        over = over || (b->deadline_ns != UINT64_MAX && pool_now(b->pool) >= b->deadline_ns);
+        size_t n = collect(b);
+        if (cancelled || over) {
+            drop_rest(b, cancelled);
+            if (cancelled && !stopped)
+                cancel_running(b);
+            stopped = stopped || cancelled;
+        } else {
+            prepare(b);
+            n += hand_over(b);
+        }
+        if (n == 0 && b->finished < b->source->n)
+            rest(b, !over);
+    }
+    while (__atomic_load_n(&b->told, __ATOMIC_SEQ_CST) != 0)
+        os_of(b)->futex_wait(&b->told, 1, pool_now(b->pool) + SHORT_WAIT_NS);
+}
+
+int batch_run(struct batch *b)
+{
+    const struct pool *p = b->pool;
+    size_t most = (size_t)p->set.workers * p->set.lanes * MEMBERS_PER_LANE;
+    most = most < MEMBERS_MAX ? most : MEMBERS_MAX;
+    b->n_members = b->source->n < most ? b->source->n : most;
+    b->members = mem_array(b->n_members, sizeof *b->members);
+    b->ready = mem_array(READY_MAX, sizeof *b->ready);
+    int rc = b->members != NULL && b->ready != NULL ? 0 : PIT_E_ALLOCATION_FAILED;
+    for (size_t i = 0; rc == 0 && i < b->n_members; i++) {
+        b->members[i].batch = b;
+        b->members[i].next = b->idle;
+        b->idle = &b->members[i];
+    }
+    if (rc == 0)
+        run(b);
+    mem_free(b->members);
+    mem_free(b->ready);
+    return rc;
+}
