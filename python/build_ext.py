@@ -74,11 +74,12 @@ def build(out: Path, sanitize: str) -> int:
         return 0
     suffix = sysconfig.get_config_var("EXT_SUFFIX") or ".so"
     target = out / "snakepit_bridge" / f"_snakepit{suffix}"
-    stamp = out.parent / f".{out.name}.{target.name}.cmd"
+    # In a build folder nothing is done when nothing has changed; elsewhere, in what was installed, no traces are left.
+    stamp = out.parent / f".{out.name}.{target.name}.cmd" if (out.parent / "CMakeCache.txt").exists() else None
     partial = target.with_suffix(f".{os.getpid()}.tmp")
     line = shlex.join(command(Path("_snakepit.so"), sanitize))
     newest = max(path.stat().st_mtime for path in [*sources(), *headers(), Path(__file__)])
-    if target.exists() and target.stat().st_mtime > newest and stamp.exists() and stamp.read_text() == line:
+    if stamp and target.exists() and target.stat().st_mtime > newest and stamp.exists() and stamp.read_text() == line:
         return 0
     done = subprocess.run(command(partial, sanitize), check=False)
     if done.returncode != 0:
@@ -86,7 +87,8 @@ def build(out: Path, sanitize: str) -> int:
         print(f"build_ext: the extension was not built for {sys.executable}", file=sys.stderr)
         return 1
     partial.replace(target)
-    stamp.write_text(line)
+    if stamp:
+        stamp.write_text(line)
     return 0
 
 

@@ -109,6 +109,28 @@ def test_wheel(version, build, backend, clean_env, tmp_path):
     assert rows["extension"]["status"] == "ok" and f"cpython-{version.replace('.', '')}" in rows["extension"]["message"]
 
 
+@pytest.mark.skipif(len(PYTHONS) < 2, reason="there is one Python only")
+def test_extensions_side_by_side(build, clean_env, tmp_path):
+    """SNAKEPIT_MORE_PYTHONS: a package for several interpreters; each of them is called through shared memory."""
+    first, *more = list(PYTHONS.items())[:3]
+    options = [
+        f"-DSNAKEPIT_PYTHON={first[1]}",
+        f"-DSNAKEPIT_MORE_PYTHONS={';'.join(path for _, path in more)}",
+        "-DBUILD_TESTING=OFF",
+    ]
+    run("cmake", "--preset", "release", "-B", tmp_path / "build", *options, cwd=ROOT)
+    run("ninja", "-C", tmp_path / "build", "snakepit_python")
+    stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "build/python/snakepit_bridge").glob("*.so")}
+    assert len(stamps) == len(more) + 1
+    run("ninja", "-C", tmp_path / "build", "snakepit_python")
+    assert stamps == {path: path.stat().st_mtime_ns for path in stamps}, "what had not changed was built again"
+    for version, path in more:
+        env = {**clean_env, "SNAKEPIT_PYTHON": path, "SNAKEPIT_PYTHON_PACKAGE": str(tmp_path / "build/python")}
+        report = json.loads(run(build / "snakepit", "doctor", "-o", "json", env=env, cwd=tmp_path))
+        (row,) = [row for row in report["checks"] if row["name"] == "extension"]
+        assert row["status"] == "ok" and f"cpython-{version.replace('.', '')}" in row["message"], row
+
+
 def test_wheel_from_a_source_distribution(build, backend, tmp_path):
     """It has all that the extension needs."""
     python = next(iter(PYTHONS.values()))
