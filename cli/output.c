@@ -174,10 +174,12 @@ int report_error(const struct cli *cli, int rc, pit_error *err)
 int print_value(const struct cli *cli, const pit_value *v)
 {
     bool pretty = !cli->json && stream_is_terminal(stdout);
-    char *text = pit_value_to_json(v, pretty ? PIT_JSON_PRETTY : 0);
+    char *text;
+    pit_error *err = NULL;
+    int rc = pit_value_write_json(v, pretty ? PIT_JSON_PRETTY : 0, &text, NULL, &err);
 
-    if (text == NULL)
-        return report_error(cli, pit_value_error(v) != 0 ? pit_value_error(v) : PIT_E_ALLOCATION_FAILED, NULL);
+    if (rc != 0)
+        return report_error(cli, rc, err);
     fputs(text, stdout);
     fputc('\n', stdout);
     pit_free(text);

@@ -203,6 +203,9 @@ PIT_API int pit_value_parse_json(const char *text, size_t n, pit_value **ret, pi
 /* The value as JSON text: one block, freed with pit_free(); NULL when v is failed or from pit_args(), holds a tensor of more than 1 MiB, or more than two integers of the largest size (2^20 bits:
  * digits take time with the square of it), or memory ran out. */
 PIT_API char *pit_value_to_json(const pit_value *v, int flags);
+/* The same, telling why not: *ret is one block, freed with pit_free(), and its length in *ret_n (may be NULL). limit_exceeded, invalid_parameter
+ * (pit_args()), the code of a failed part, allocation_failed; details.key is the path to the part. */
+PIT_API int pit_value_write_json(const pit_value *v, int flags, char **ret, size_t *ret_n, pit_error **reterr);
 
 #ifdef __cplusplus
 }

@@ -7,7 +7,6 @@
 #include "api/canceller.h"
 #include "base/alloc.h"
 #include "pool/pool_internal.h"
-#include "wire/json.h"
 
 /* On the stack of its caller. */
 struct blocking {
@@ -144,17 +143,11 @@ int pit_call_json(pit *p, const char *command, const char *json, size_t n, const
     pit_value_free(args);
     if (rc != 0)
         return rc;
-    struct buf b = {0};
-    rc = json_write(&b, result, 0);
-    char *text = rc == 0 ? buf_take_str(&b) : NULL;
-    buf_finish(&b);
+    char *text;
+    rc = pit_value_write_json(result, 0, &text, ret_n, reterr);
     pit_value_free(result);
-    if (rc == PIT_E_LIMIT_EXCEEDED)
-        return error_set(reterr, rc, "the result has too many digits in huge integers to be written as JSON");
-    if (text == NULL)
-        return error_set(reterr, PIT_E_ALLOCATION_FAILED, "out of memory while the result was written as JSON");
-    if (ret_n != NULL)
-        *ret_n = strlen(text);
+    if (rc != 0)
+        return rc;
     if (ret_json != NULL)
         *ret_json = text;
     else

@@ -216,16 +216,8 @@ static int encode_value(struct encoder *e, const pit_value *v)
 static void describe(const struct encoder *e, struct codec_error *err)
 {
     path_begin(err->path);
-    for (unsigned i = 0; i < e->depth; i++) {
-        const pit_value *v = e->inside[i];
-        uint32_t at = e->at[i];
-        if (v->kind == PIT_KIND_MAP)
-            path_add_key(err->path, CODEC_PATH, value_item(v, at - at % 2));
-        else if (v->kind == PIT_KIND_EXCEPTION)
-            path_add_text(err->path, CODEC_PATH, value_exception_fields[at], strlen(value_exception_fields[at]));
-        else if (v->kind != PIT_KIND_ARGS)
-            path_add_index(err->path, CODEC_PATH, at);
-    }
+    for (unsigned i = 0; i < e->depth; i++)
+        path_add_item(err->path, CODEC_PATH, e->inside[i], e->at[i]);
     if (e->failed != NULL)
         path_add_path(err->path, CODEC_PATH, value_failed_path(e->failed));
 }

@@ -34,7 +34,7 @@ static void put_detail(struct buf *b, const char *key, const pit_value *v)
     buf_putc(b, ' ');
     if (text != NULL)
         buf_puts(b, text);
-    else if (json_write(b, v, 0) != 0)
+    else if (json_write(b, v, 0, NULL) != 0)
         buf_puts(b, "...");
     buf_putc(b, '\n');
 }
@@ -100,7 +100,7 @@ static void put_value_member(struct buf *b, const char *name, const pit_value *v
 {
     buf_printf(b, ",\"%s\":", name);
     size_t at = b->len;
-    if (v != NULL && json_write(b, v, 0) == 0)
+    if (v != NULL && json_write(b, v, 0, NULL) == 0)
         return;
     b->len = at;
     buf_puts(b, absent);

@@ -7,9 +7,11 @@
 #include <snakepit/value.h>
 
 #include "base/buf.h"
+#include "wire/codec.h"
 
-/* Appends v (NULL: null) with PIT_JSON_* flags. 0, allocation_failed, or the code of a failed value; invalid_parameter for pit_args(). */
-int json_write(struct buf *b, const pit_value *v, int flags);
+/* Appends v (NULL: null) with PIT_JSON_* flags. 0; else the code of a failed value, invalid_parameter for pit_args(), limit_exceeded, or
+ * allocation_failed, with path and text in *err (may be NULL). */
+int json_write(struct buf *b, const pit_value *v, int flags, struct codec_error *err);
 /* Appends a string with its quotes; n bytes of valid UTF-8. */
 void json_write_text(struct buf *b, const char *text, size_t n, int flags);
 

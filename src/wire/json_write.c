@@ -6,9 +6,12 @@
  *
  * Failure: typed; the buffer then holds rubbish, and its owner drops it. Thread: any. */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
+#include "wire/error.h"
 #include "wire/json.h"
+#include "wire/path.h"
 #include "wire/record.h"
 #include "wire/tensor.h"
 #include "wire/time.h"
@@ -19,12 +22,37 @@ struct writer {
     int flags;
     unsigned indent;
     uint64_t big_work; /* squares of the sizes of big integers so far */
+    const char *why;   /* of a failure, when the code alone does not say it */
+    const pit_value *failed;
+    unsigned depth; /* where it is: as in encode.c */
+    const pit_value *inside[MP_MAX_DEPTH + 2];
+    uint32_t at[MP_MAX_DEPTH + 2];
 };
 
 /* Turning an integer into decimal digits takes time with the square of its size: two of the largest ones (2^17 bytes) in a document. */
 #define BIG_WORK_MAX (UINT64_C(2) << 34)
 
 static int write_value(struct writer *w, const pit_value *v);
+
+/* The at-th item of a container. On failure `depth` stays where it happened. */
+static int write_item(struct writer *w, const pit_value *container, uint32_t at)
+{
+    if (w->depth >= MP_MAX_DEPTH + 1) {
+        w->why = "more than 128 levels of containers";
+        return PIT_E_LIMIT_EXCEEDED;
+    }
+    w->inside[w->depth] = container;
+    w->at[w->depth++] = at;
+    int rc = write_value(w, value_item(container, at));
+    w->depth -= rc == 0;
+    return rc;
+}
+
+static int refuse(struct writer *w, int code, const char *why)
+{
+    w->why = why;
+    return code;
+}
 
 /* \u escapes of what is not ASCII; s is valid UTF-8. Returns the bytes taken. */
 static size_t put_unicode(struct buf *b, const uint8_t *s)
@@ -124,7 +152,7 @@ static int put_int(struct writer *w, const pit_value *v)
     }
     w->big_work += (uint64_t)v->big->n * v->big->n;
     if (w->big_work > BIG_WORK_MAX)
-        return PIT_E_LIMIT_EXCEEDED;
+        return refuse(w, PIT_E_LIMIT_EXCEEDED, "there are too many digits in huge integers to be written as JSON");
     const char *text = pit_value_text(v);
     if (text == NULL)
         return PIT_E_ALLOCATION_FAILED;
@@ -177,7 +205,7 @@ static int put_data(struct writer *w, const char *tag, const pit_value *v)
 static int put_tensor(struct writer *w, const pit_value *v)
 {
     if (pit_tensor_size(v) > JSON_TENSOR_MAX)
-        return PIT_E_LIMIT_EXCEEDED;
+        return refuse(w, PIT_E_LIMIT_EXCEEDED, "a tensor of more than 1 MiB is not written as JSON");
     open_tag(w, "tensor", "dtype");
     buf_printf(w->b, "\"%s\"", pit_dtype_name(pit_tensor_dtype(v)));
     put_member(w, "shape");
@@ -272,7 +300,7 @@ static int put_list(struct writer *w, const pit_value *v)
         if (i != 0)
             buf_putc(w->b, ',');
         new_line(w);
-        int rc = write_value(w, value_item(v, i));
+        int rc = write_item(w, v, (uint32_t)i);
         if (rc != 0)
             return rc;
     }
@@ -299,19 +327,18 @@ static int put_entries(struct writer *w, const pit_value *v, bool object)
     buf_putc(w->b, object ? '{' : '[');
     w->indent++;
     for (size_t i = 0; i < v->n; i++) {
-        const pit_value *key = value_item(v, i * 2);
         if (i != 0)
             buf_putc(w->b, ',');
         new_line(w);
         if (!object)
             buf_putc(w->b, '[');
-        int rc = write_value(w, key);
+        int rc = write_item(w, v, (uint32_t)i * 2);
         if (object)
             put_colon(w);
         else
             put_comma(w);
         if (rc == 0)
-            rc = write_value(w, value_item(v, i * 2 + 1));
+            rc = write_item(w, v, (uint32_t)i * 2 + 1);
         if (rc != 0)
             return rc;
         if (!object)
@@ -345,7 +372,7 @@ static int put_exception(struct writer *w, const pit_value *v)
         buf_putc(w->b, ',');
         new_line(w);
         put_key(w, value_exception_fields[i]);
-        int rc = write_value(w, value_item(v, i));
+        int rc = write_item(w, v, (uint32_t)i);
         if (rc != 0)
             return rc;
     }
@@ -374,7 +401,7 @@ static int write_container(struct writer *w, const pit_value *v)
         put_member(w, "v");
         break;
     default:
-        return PIT_E_INVALID_PARAMETER;
+        return refuse(w, PIT_E_INVALID_PARAMETER, "the arguments of a call have no JSON form");
     }
     rc = put_list(w, v);
     buf_putc(w->b, '}');
@@ -422,23 +449,67 @@ static int write_value(struct writer *w, const pit_value *v)
     case PIT_KIND_BYTES:
         return put_data(w, "bytes", v);
     case PIT_KIND_FAILED:
-        return pit_value_error(v);
+        w->failed = v;
+        return refuse(w, pit_value_error(v), value_failed_why(v));
     default:
         return value_is_container(v) ? write_container(w, v) : write_leaf(w, v);
     }
 }
 
-int json_write(struct buf *b, const pit_value *v, int flags)
+static void describe(const struct writer *w, int rc, struct codec_error *err)
 {
-    struct writer w = {.b = b, .flags = flags};
+    err->code = rc;
+    path_begin(err->path);
+    for (unsigned i = 0; i < w->depth; i++)
+        path_add_item(err->path, CODEC_PATH, w->inside[i], w->at[i]);
+    if (w->failed != NULL)
+        path_add_path(err->path, CODEC_PATH, value_failed_path(w->failed));
+    snprintf(err->text, sizeof err->text, "%s", w->why != NULL ? w->why : value_failed_why(value_failed(rc)));
+}
+
+int json_write(struct buf *b, const pit_value *v, int flags, struct codec_error *err)
+{
+    struct writer w; /* the stack is filled as far as it is used */
+    w.b = b;
+    w.flags = flags;
+    w.indent = w.depth = 0;
+    w.big_work = 0;
+    w.why = NULL;
+    w.failed = NULL;
     int rc = write_value(&w, v != NULL ? v : pit_nil());
-    return rc == 0 && b->failed ? PIT_E_ALLOCATION_FAILED : rc;
+    if (rc == 0 && b->failed)
+        rc = PIT_E_ALLOCATION_FAILED;
+    if (rc != 0 && err != NULL)
+        describe(&w, rc, err);
+    return rc;
 }
 
 char *pit_value_to_json(const pit_value *v, int flags)
 {
+    char *text;
+    return pit_value_write_json(v, flags, &text, NULL, NULL) == 0 ? text : NULL;
+}
+
+int pit_value_write_json(const pit_value *v, int flags, char **ret, size_t *ret_n, pit_error **reterr)
+{
     struct buf b = {0};
-    char *text = json_write(&b, v, flags) == 0 ? buf_take_str(&b) : NULL;
+    struct codec_error why;
+    if (ret == NULL)
+        return error_set(reterr, PIT_E_INVALID_PARAMETER, "ret is NULL");
+    int rc = json_write(&b, v, flags, &why);
+    size_t n = b.len;
+    char *text = rc == 0 ? buf_take_str(&b) : NULL;
     buf_finish(&b);
-    return text;
+    if (rc == 0 && text == NULL)
+        return error_set(reterr, PIT_E_ALLOCATION_FAILED, "out of memory");
+    if (rc != 0) {
+        pit_error *e = error_new(rc, "%s%s%s", why.path, why.path[0] != '\0' ? ": " : "", why.text);
+        if (why.path[0] != '\0')
+            error_detail_take(e, "key", pit_str(why.path));
+        return error_give(reterr, e);
+    }
+    *ret = text;
+    if (ret_n != NULL)
+        *ret_n = n;
+    return error_give(reterr, NULL);
 }

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "wire/value.h"
+
 #define KEY_SHOWN 40u /* bytes of a key */
 
 void path_begin(char *path)
@@ -72,4 +74,14 @@ void path_add_key(char *path, size_t cap, const pit_value *key)
     }
     snprintf(text, sizeof text, "[<%s>]", pit_value_kind_name(key));
     add(path, cap, text);
+}
+
+void path_add_item(char *path, size_t cap, const pit_value *container, uint32_t at)
+{
+    if (container->kind == PIT_KIND_MAP)
+        path_add_key(path, cap, value_item(container, at - at % 2));
+    else if (container->kind == PIT_KIND_EXCEPTION)
+        path_add_text(path, cap, value_exception_fields[at], strlen(value_exception_fields[at]));
+    else if (container->kind != PIT_KIND_ARGS)
+        path_add_index(path, cap, at);
 }

@@ -12,5 +12,7 @@ void path_add_text(char *path, size_t cap, const char *text, size_t n);
 /* Another path behind this one. */
 void path_add_path(char *path, size_t cap, const char *more);
 void path_add_key(char *path, size_t cap, const pit_value *key);
+/* The at-th item of a container; of a map the keys are the even ones, the items the odd ones. */
+void path_add_item(char *path, size_t cap, const pit_value *container, uint32_t at);
 
 #endif

@@ -216,6 +216,50 @@ static void depth(void **state)
     }
 }
 
+static void assert_not_written(pit_value *v, const char *code, const char *key)
+{
+    char *text = (char *)&v;
+    size_t n = 77;
+    pit_error *e = NULL;
+    int rc = pit_value_write_json(v, 0, &text, &n, &e);
+    assert_string_equal(pit_error_name(e), code);
+    assert_int_equal(pit_error_code(e), rc);
+    const char *got = pit_value_str(pit_value_get(pit_error_details(e), "key"));
+    if (key != NULL)
+        assert_string_equal(got, key);
+    else
+        assert_null(got);
+    assert_true(text == (char *)&v && n == 77);
+    pit_error_free(e);
+    pit_value_free(v);
+}
+
+static void why_not_and_where(void **state)
+{
+    (void)state;
+    int64_t shape[] = {(1 << 20) + 1};
+    pit_value *tensor = NULL;
+    assert_int_equal(pit_tensor_alloc(NULL, PIT_DTYPE_U8, shape, 1, &tensor, NULL), 0);
+    assert_not_written(pit_pack("{s:[i,{i:v}]}", "a", 1, 7, tensor), "limit_exceeded", "[\"a\"][1][7]");
+    assert_not_written(pit_value_ref(tensor), "limit_exceeded", NULL);
+    pit_value_free(tensor);
+    pit_value *list = pit_list(), *map = pit_map();
+    pit_list_append_take(list, pit_date(2026, 2, 30));
+    pit_map_set_take(map, "when", list);
+    assert_not_written(map, "invalid_parameter", "[\"when\"][0]");
+    assert_not_written(pit_args(NULL, NULL), "invalid_parameter", NULL);
+    pit_value *set = pit_set(0);
+    pit_list_append_take(set, pit_list());
+    assert_not_written(set, "invalid_parameter", NULL);
+    assert_int_equal(pit_value_write_json(NULL, 0, NULL, NULL, NULL), PIT_E_INVALID_PARAMETER);
+    char *text = NULL;
+    size_t n = 0;
+    assert_int_equal(pit_value_write_json(NULL, 0, &text, &n, NULL), 0);
+    assert_string_equal(text, "null");
+    assert_int_equal(n, 4);
+    pit_free(text);
+}
+
 static int read_and_write(void *user)
 {
     static const char text[] = "[{\"$pit\":\"set\",\"frozen\":true,\"v\":[1,2,{\"$pit\":\"decimal\",\"v\":\"1.5\"}]}," PIT(
@@ -263,7 +307,7 @@ static void in_any_locale(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WIRE_TEST(round_trips), WIRE_TEST(read_as_something_plainer), WIRE_TEST(refused),
+        WIRE_TEST(round_trips), WIRE_TEST(read_as_something_plainer), WIRE_TEST(refused),       WIRE_TEST(why_not_and_where),
         WIRE_TEST(depth),       WIRE_TEST(memory_runs_out),           WIRE_TEST(in_any_locale),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

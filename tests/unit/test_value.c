@@ -444,6 +444,7 @@ static void threads_share_values(void **state)
     mem_set_allocator(NULL); /* the counting one is for one thread */
     pit_value *list = pit_list();
     pit_list_append_take(list, pit_bigint("100000000000000000000000000000000000000"));
+    pit_list_append_take(list, pit_decimal("100000000000000000000000000000000000000"));
     pit_list_append_take(list, pit_str("text"));
     pthread_t threads[4];
     for (int i = 0; i < 4; i++)
