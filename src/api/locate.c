@@ -41,15 +41,16 @@ static char *locate(const struct os_ops *os, const char *option, const char *con
 
 char *locate_guard(const struct os_ops *os, const char *option)
 {
-    static const char *const places[] = {"snakepit-guard", "snakepit/snakepit-guard", "../snakepit-guard",
-                                         SNAKEPIT_FROM_BIN "/snakepit-guard", NULL};
+    static const char from_bin[] = SNAKEPIT_FROM_BIN "/snakepit-guard";
+    static const char *const places[] = {"snakepit-guard", "snakepit/snakepit-guard", "../snakepit-guard", from_bin, NULL};
     return locate(os, option, places, SNAKEPIT_INSTALL_DIR "/snakepit-guard", X_OK);
 }
 
 char *locate_package(const struct os_ops *os, const char *option)
 {
+    static const char from_bin[] = SNAKEPIT_FROM_BIN "/python/snakepit_bridge";
     static const char *const places[] = {"python/snakepit_bridge", "snakepit/python/snakepit_bridge",
-                                         "../python/snakepit_bridge", SNAKEPIT_FROM_BIN "/python/snakepit_bridge", NULL};
+                                         "../python/snakepit_bridge", from_bin, NULL};
     char absolute[PATH_MAX]; /* workers may have another working directory */
     if (option != NULL)
         return mem_strdup(os->real_path(option, absolute) == 0 ? absolute : option);
