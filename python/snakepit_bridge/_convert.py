@@ -318,8 +318,8 @@ def _dataclass(obj: Any, kind: type) -> Any:
     return {field.name: getattr(obj, field.name) for field in sys.modules["dataclasses"].fields(obj)}
 
 
-def _method(name: str, guarded: bool = False) -> Callable[[Any, type], Any]:
-    """A method without arguments that gives a dict."""
+def _method(name: str, guarded: bool = False, anything: bool = False) -> Callable[[Any, type], Any]:
+    """A method without arguments that gives a dict, or perhaps anything."""
 
     def convert(obj: Any, kind: type) -> Any:
         if not callable(getattr(kind, name, None)):
@@ -327,7 +327,7 @@ def _method(name: str, guarded: bool = False) -> Callable[[Any, type], Any]:
         if guarded:
             _guard_sized(obj)
         result = getattr(obj, name)()
-        return result if isinstance(result, dict) else _NO
+        return result if anything or isinstance(result, dict) else _NO
 
     return convert
 
@@ -373,7 +373,7 @@ _CONVERTERS: tuple[Callable[[Any, type], Any], ...] = (
     _own,
     _library,
     _dataclass,
-    _method("model_dump"),
+    _method("model_dump", anything=True),  # a pydantic RootModel gives what it is the model of
     _method("to_dict", guarded=True),
     _method("_asdict"),
     _enum,

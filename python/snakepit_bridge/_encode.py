@@ -302,13 +302,13 @@ def _put_simple_key(key: Any, out: bytearray, depth: int) -> None:
 
 
 def _put_set(items: Any, out: bytearray, depth: int) -> None:
-    frozen = isinstance(items, frozenset)
+    frozen = issubclass(type(items), frozenset)
     if depth >= MAX_DEPTH:
         raise too_deep()
     at = len(out)
     out += b"\xc9\0\0\0\0\x06" if frozen else b"\xc9\0\0\0\0\x05"
-    kind: Any = frozenset if frozen else set
-    _put_keys(kind.__iter__(items), kind.__len__(items), out, depth + 1)
+    now = tuple((frozenset if frozen else set).__iter__(items))  # type: ignore[attr-defined]
+    _put_keys(now, len(now), out, depth + 1)
     _U32.pack_into(out, at + 1, len(out) - at - 6)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 
-from ._errors import Cancelled, type_name
+from ._errors import Cancelled, cut, type_name
 from ._kinds import Leaf
 from ._objects import marker_leaf
 from ._registry import REPORTERS, SETTINGS, setting
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _MOST_REPR = 2000
 _LOOKED_AT = 1 << 16  # characters of a repr that are looked at: far more than are sent, so that no secret is cut in two unseen
 _MOST_TYPES = 10_000
+_MOST_NAME = 1000
 
 _detail = str(SETTINGS.get("detail") or os.environ.get("SNAKEPIT_UNSERIALIZABLE_DETAIL", "none"))
 _maxlen = setting("SNAKEPIT_UNSERIALIZABLE_REPR_MAXLEN", "repr_maxlen", 500, _MOST_REPR)
@@ -58,7 +59,7 @@ def _report(kind: str) -> None:
 
 def marker(obj: Any) -> Leaf:
     """The marker of an object."""
-    kind = type_name(type(obj))
+    kind = cut(type_name(type(obj)), _MOST_NAME)
     leaf = marker_leaf(kind, _text(obj))
     _report(kind)
     return leaf

@@ -255,6 +255,18 @@ def test_objects_that_misbehave(host, what, expected):
     assert host.call("echo", 1) == 1
 
 
+MARKER, REF, ERROR = 1, 2, 3
+
+
+@pytest.mark.parametrize("policy", [MARKER, REF, ERROR])
+def test_the_caller_chooses_what_becomes_of_objects(host, policy):
+    answer = host.ask("call", command="odd", json='["repr"]', on_unserializable=policy)
+    if policy == MARKER:
+        assert json.loads(answer["result"])["__type__"] == "values.Raises"
+    else:
+        assert answer["name"] == "unserializable" and "values.Raises" in answer["text"]
+
+
 COLLIDING = [n * (2**61 - 1) for n in range(2000)]
 
 

@@ -115,6 +115,7 @@ static pit_call_options options_of(const pit_value *request)
     o.pool = text_of(request, "pool");
     o.session_id = text_of(request, "session_id");
     o.correlation_id = text_of(request, "correlation_id");
+    o.on_unserializable = (int)number_of(request, "on_unserializable");
     o.fail_fast = (int)number_of(request, "fail_fast");
     return o;
 }
