@@ -361,7 +361,8 @@ const pit_value *pit_value_get_key(const pit_value *map, const pit_value *key)
 {
     if (map == NULL || (map->kind != PIT_KIND_MAP && map->kind != PIT_KIND_SET) || !value_hashable(key))
         return NULL;
-    value_freeze(key); /* as the order of frozensets asks */
+    if (key->kind == PIT_KIND_SET)
+        value_freeze(key); /* as the order of frozensets asks */
     int64_t at = value_map_find(map, key);
     return at < 0 ? NULL : value_item(map, map->kind == PIT_KIND_MAP ? (size_t)at * 2 + 1 : (size_t)at);
 }

@@ -271,7 +271,8 @@ static bool take_key(struct unpacker *u, pit_value *key)
         const pit_value *given = va_arg(u->ap, const pit_value *);
         if (given == NULL || !value_hashable(given))
             return bad(u, "a value that cannot be a key");
-        value_freeze(given); /* as the order of frozensets asks */
+        if (given->kind == PIT_KIND_SET)
+            value_freeze(given); /* as the order of frozensets asks */
         *key = *given;
         return true;
     }

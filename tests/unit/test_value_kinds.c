@@ -166,6 +166,10 @@ static void sets_are_equal_whatever_their_order(void **state)
     assert_int_equal(pit_unpack(map, NULL, "{v:s}", key, &text), 0);
     assert_string_equal(text, "there");
     pit_value_free(key);
+    key = pit_tuple();
+    assert_null(pit_value_get_key(map, key));
+    assert_false(pit_value_is_frozen(key)); /* nothing else is */
+    pit_value_free(key);
     pit_value_free(map);
 }
 

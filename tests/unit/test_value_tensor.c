@@ -1,6 +1,9 @@
 /* Tensors: making them in three ways, readers, equality, limits, and what the codec and JSON make of them. */
 #include "unit/wire_memory.h"
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include "wire/codec.h"
 
 static const float six[] = {1, 2, 3, 4, 5, 6};
@@ -230,6 +233,31 @@ static void memory_runs_out(void **state)
     pit_value_free(v);
 }
 
+/* With a host: as without one, but for a copy of its process. */
+static void with_a_host(void **state)
+{
+    (void)state;
+    mem_set_allocator(NULL); /* the counting one is for one thread */
+    pit *p = NULL;
+    pit_value *v = NULL;
+    pit_options o = PIT_OPTIONS_INIT;
+    o.guard_path = SNAKEPIT_GUARD_PATH;
+    assert_int_equal(pit_open(&o, &p, NULL), 0);
+    assert_int_equal(pit_tensor_from_data(p, PIT_DTYPE_F32, two_by_three, 2, six, &v, NULL), 0);
+    assert_memory_equal(pit_tensor_data(v), six, sizeof six);
+    pit_value_free(v);
+    pid_t child = fork();
+    if (child == 0) {
+        pit_error *e = NULL;
+        int rc = pit_tensor_alloc(p, PIT_DTYPE_F32, two_by_three, 2, &v, &e);
+        _exit(rc == PIT_E_FORKED && pit_error_code(e) == rc ? 0 : 1);
+    }
+    int status = -1;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    assert_int_equal(pit_close(p), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -241,6 +269,7 @@ int main(void)
         WIRE_TEST(over_the_wire),
         WIRE_TEST(json_has_a_limit),
         WIRE_TEST(memory_runs_out),
+        cmocka_unit_test(with_a_host),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
