@@ -396,7 +396,7 @@ def _plain(obj: Any) -> Any:
         return dict(dict.items(obj))
     for base in (list, tuple, set, frozenset):
         if issubclass(kind, base):
-            return base(base.__iter__(obj))  # type: ignore[attr-defined]
+            return base(base.__iter__(obj))
     if issubclass(kind, (bytes, bytearray)):
         return bytes(memoryview(obj))
     return RemoteException(*exception_fields(obj)) if issubclass(kind, BaseException) else _NO

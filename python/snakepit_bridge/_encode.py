@@ -307,7 +307,7 @@ def _put_set(items: Any, out: bytearray, depth: int) -> None:
         raise too_deep()
     at = len(out)
     out += b"\xc9\0\0\0\0\x06" if frozen else b"\xc9\0\0\0\0\x05"
-    now = tuple((frozenset if frozen else set).__iter__(items))  # type: ignore[attr-defined]
+    now = tuple((frozenset if frozen else set).__iter__(items))
     _put_keys(now, len(now), out, depth + 1)
     _U32.pack_into(out, at + 1, len(out) - at - 6)
 

@@ -222,7 +222,7 @@ def _positional(fn: Any) -> tuple[str, ...]:
         except (TypeError, ValueError):
             return ()
         return tuple(p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD))
-    names = code.co_varnames[: code.co_argcount]
+    names: tuple[str, ...] = code.co_varnames[: code.co_argcount]
     return names if function is fn else names[1:]
 
 
@@ -230,7 +230,8 @@ def checked(fn: Callable[..., Any], spec: ToolSpec) -> Callable[..., Any]:
     """fn with its arguments checked; fn itself when nothing is declared."""
     entries: dict[str, tuple[Check, dict[str, Any]]] = {}
     for entry in spec.parameters or ():
-        check = _CHECKS.get(entry.get("type")) if isinstance(entry, dict) and isinstance(entry.get("type"), str) else None
+        kind = entry.get("type") if isinstance(entry, dict) else None
+        check = _CHECKS.get(kind) if isinstance(kind, str) else None
         if check is not None:
             entries[entry["name"]] = check, entry
     if not entries:

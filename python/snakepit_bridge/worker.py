@@ -194,7 +194,8 @@ class Worker:
             raise _wire.ProtocolError(f"a frame of kind {frame[1]}, which has no place here")
 
     def _after_fork(self) -> None:
-        # The child of a call is no worker: it shall neither answer nor keep the connection open.
+        # The child of a call is no worker: it shall neither answer nor keep the connection open, nor write to what has its number next.
+        _registry.REPORTERS.clear()
         self._lane.abandon()
         try:
             _close(self._control.fd)

@@ -255,6 +255,13 @@ def test_objects_that_misbehave(host, what, expected):
     assert host.call("echo", 1) == 1
 
 
+def test_many_types_of_objects_hold_up_nobody(host):
+    """Each of the first ten thousand types is reported while the call runs; the host takes that meanwhile."""
+    result = host.call("odd", "many types")
+    assert len(result) == 12_000 and all(entry["__type__"].startswith("values.") for entry in result)
+    assert host.call("echo", 1) == 1
+
+
 MARKER, REF, ERROR = 1, 2, 3
 
 

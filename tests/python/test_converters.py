@@ -74,6 +74,7 @@ def fails():
     [
         (Node("a", Node("b")), {"name": "a", "next": {"name": "b", "next": None}}),
         (Offers(model_dump=lambda: {"a": 1}, to_dict=fails), {"a": 1}),
+        (Offers(model_dump=lambda: [Suit.HEARTS]), ["h"]),
         (Offers(model_dump=fails, to_dict=lambda: {"a": 2}), {"a": 2}),
         (Offers(to_dict=lambda: [1], _asdict=lambda: {"a": 3}), {"a": 3}),
         (Offers(to_dict=lambda needed: 1, tolist=lambda: [4]), [4]),

@@ -8,7 +8,7 @@ from snakepit_bridge import _codec
 from snakepit_bridge.values import ObjectRef, Unserializable
 
 SOURCE = """
-    import datetime, threading
+    import os
     from snakepit_bridge import current_context
 
     class _Opaque:
@@ -23,8 +23,14 @@ SOURCE = """
         def give(self, n=1):
             return {"good": [1, (2,)], "bad": [_Opaque()] * n, "shy": (_Shy(),)}
 
-        def many(self, n):
-            return [type(f"T{i}", (), {})() for i in range(n)]
+        def fork(self, path):
+            # the size of a file that has the number of the control socket in the child, which returns an object
+            child = os.fork()
+            if child == 0:
+                self.files = [os.open(path, os.O_WRONLY | os.O_CREAT) for _ in range(100)]
+                return _Opaque()
+            os.waitpid(child, 0)
+            return os.path.getsize(path)
 
         def key(self):
             return {_Opaque(): 1}
@@ -157,6 +163,10 @@ def test_each_type_is_reported_once(worker, monkeypatch):
     assert len(texts) == 2
     assert sum(OPAQUE in text for text in texts) == sum(SHY in text for text in texts) == 1
     assert not any(secret in text for secret in SECRETS for text in texts)
+
+
+def test_a_forked_child_reports_nothing(worker, tmp_path):
+    assert worker(SOURCE).call("fork", str(tmp_path / "file")) == 0
 
 
 # ---- times ----

@@ -77,6 +77,7 @@ ODD = {
     "endless": lambda: Endless(),
     "hash": lambda: {Hashed(): 1},
     "too many": lambda: np.zeros(1_000_001, object),
+    "many types": lambda: [type(f"T{i}", (), {})() for i in range(12_000)],
     "colliding": lambda: len({n * (2**61 - 1): None for n in range(2000)}),
 }
 
