@@ -32,11 +32,14 @@ from ._registry import (
     registered_for,
     setting,
 )
-from .values import BIG_ENDIAN
+from .values import BIG_ENDIAN, PLACEHOLDERS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable
+
+    Converter = Callable[[Any], Any]
+    Selector = Callable[[type], Converter | None]
 
 _CHAIN = 16  # conversions of one object
 _NO: Any = object()  # "not for me"
@@ -278,58 +281,39 @@ _LIBRARIES: dict[str, Callable[[Any], Any]] = {
 }
 
 
-# The types of libraries that have been seen: their objects need no search.
-_fast: dict[type, Callable[[Any], Any]] = {}
-_FAST_TYPES = 256
-
-
-def _library(obj: Any, kind: type) -> Any:
+def _library(kind: type) -> Converter | None:
     for base in kind.__mro__[:-1]:
         module = base.__module__
         name = module.partition(".")[0] if isinstance(module, str) else ""
-        convert = _LIBRARIES.get(name)
-        if convert is not None and name in sys.modules:
-            result = convert(obj)
-            if result is not _NO and base is kind and len(_fast) < _FAST_TYPES:
-                _fast[kind] = convert
-            return result
-    return _NO
+        if name in _LIBRARIES and sys.modules.get(name) is not None:
+            return _LIBRARIES[name]
+    return None
 
 
-# ---- by what an object offers ----
+# ---- by what a type offers: each function gives the converter of its objects, or None ----
 
 
-def _registered(obj: Any, kind: type) -> Any:
-    encode = registered_for(kind) if REGISTERED else None
-    return _NO if encode is None else encode(obj)
+def _own(kind: type) -> Converter | None:
+    return maker_of(kind) or (leaf_of if kind in PLACEHOLDERS else None)
 
 
-def _own(obj: Any, kind: type) -> Any:
-    make = maker_of(kind)
-    if make is None:
-        leaf = leaf_of(obj)
-        return _NO if leaf is None else leaf
-    return make(obj)
-
-
-def _dataclass(obj: Any, kind: type) -> Any:
+def _dataclass(kind: type) -> Converter | None:
     if not hasattr(kind, "__dataclass_fields__"):
-        return _NO
-    return {field.name: getattr(obj, field.name) for field in sys.modules["dataclasses"].fields(obj)}
+        return None
+    names = [field.name for field in sys.modules["dataclasses"].fields(kind)]
+    return lambda obj: {name: getattr(obj, name) for name in names}
 
 
-def _method(name: str, guarded: bool = False, anything: bool = False) -> Callable[[Any, type], Any]:
+def _method(name: str, guarded: bool = False, anything: bool = False) -> Selector:
     """A method without arguments that gives a dict, or perhaps anything."""
 
-    def convert(obj: Any, kind: type) -> Any:
-        if not callable(getattr(kind, name, None)):
-            return _NO
+    def convert(obj: Any) -> Any:
         if guarded:
             _guard_sized(obj)
         result = getattr(obj, name)()
         return result if anything or isinstance(result, dict) else _NO
 
-    return convert
+    return lambda kind: convert if callable(getattr(kind, name, None)) else None
 
 
 def _guard_sized(obj: Any) -> None:
@@ -338,22 +322,20 @@ def _guard_sized(obj: Any) -> None:
         _guard(obj)
 
 
-def _enum(obj: Any, kind: type) -> Any:
-    enum = sys.modules.get("enum")
-    return obj.value if enum is not None and isinstance(obj, enum.Enum) else _NO
+def _extends(kind: type, module: str, name: str) -> bool:
+    base = getattr(sys.modules.get(module), name, None)
+    return isinstance(base, type) and issubclass(kind, base)
 
 
-def _named(obj: Any, kind: type) -> Any:
-    for module, name in (("uuid", "UUID"), ("pathlib", "PurePath")):
-        base = getattr(sys.modules.get(module), name, None)
-        if isinstance(base, type) and isinstance(obj, base):
-            return str(obj)
-    return _NO
+def _enum(kind: type) -> Converter | None:
+    return (lambda obj: obj.value) if _extends(kind, "enum", "Enum") else None
 
 
-def _tolist(obj: Any, kind: type) -> Any:
-    if not callable(getattr(kind, "tolist", None)):
-        return _NO
+def _named(kind: type) -> Converter | None:
+    return str if _extends(kind, "uuid", "UUID") or _extends(kind, "pathlib", "PurePath") else None
+
+
+def _to_list(obj: Any) -> Any:
     _guard(obj)
     result = obj.tolist()
     if type(result) is list:
@@ -361,15 +343,12 @@ def _tolist(obj: Any, kind: type) -> Any:
     return result
 
 
-def _isoformat(obj: Any, kind: type) -> Any:
-    if not callable(getattr(kind, "isoformat", None)):
-        return _NO
+def _to_iso(obj: Any) -> Any:
     result = obj.isoformat()
     return result if isinstance(result, str) else _NO
 
 
-_CONVERTERS: tuple[Callable[[Any, type], Any], ...] = (
-    _registered,
+_SELECTORS: tuple[Selector, ...] = (
     _own,
     _library,
     _dataclass,
@@ -378,9 +357,30 @@ _CONVERTERS: tuple[Callable[[Any, type], Any], ...] = (
     _method("_asdict"),
     _enum,
     _named,
-    _tolist,
-    _isoformat,
+    lambda kind: _to_list if callable(getattr(kind, "tolist", None)) else None,
+    lambda kind: _to_iso if callable(getattr(kind, "isoformat", None)) else None,
 )
+
+# The converters of each type that has been seen, in their order: what a type offers does not change.
+_plans: dict[type, tuple[Converter, ...]] = {}
+_MOST_PLANS = 1000  # types made on the fly must not fill the memory
+
+
+def _select(select: Selector, kind: type) -> Converter | None:
+    try:
+        return select(kind)
+    except Exception:  # a metaclass has a say in what its classes have
+        return None
+
+
+def _plan_of(kind: type) -> tuple[Converter, ...]:
+    plan = _plans.get(kind)
+    if plan is None:
+        plan = tuple(convert for convert in (_select(select, kind) for select in _SELECTORS) if convert is not None)
+        if len(_plans) >= _MOST_PLANS:
+            _plans.clear()
+        _plans[kind] = plan
+    return plan
 
 
 def _plain(obj: Any) -> Any:
@@ -402,24 +402,33 @@ def _plain(obj: Any) -> Any:
     return RemoteException(*exception_fields(obj)) if issubclass(kind, BaseException) else _NO
 
 
+def _attempt(convert: Converter, obj: Any) -> Any:
+    """What a converter makes of an object; _NO when it raises. A limit that one of our own kinds runs into is no failed attempt."""
+    try:
+        return convert(obj)
+    except CodecError:
+        if convert is maker_of(type(obj)):
+            raise
+    except Lossy:
+        raise
+    except Exception:
+        pass
+    return _NO
+
+
 def _step(obj: Any) -> Any:
-    """One conversion: the first converter that has something to say."""
+    """One conversion: by the first converter that has something to say."""
     kind = type(obj)
     if issubclass(kind, type):
         return _NO
-    for convert in _CONVERTERS:
-        try:
-            result = convert(obj, kind)
-        except CodecError:
-            if convert is _own:
-                raise  # a limit, not a failed attempt
-        except Lossy:
-            return _NO
-        except Exception:
-            pass
-        else:
+    encode = registered_for(kind) if REGISTERED else None
+    try:
+        for convert in _plan_of(kind) if encode is None else (encode, *_plan_of(kind)):
+            result = _attempt(convert, obj)
             if result is not _NO and result is not obj:
                 return result
+    except Lossy:
+        return _NO
     return _plain(obj)
 
 
@@ -434,14 +443,6 @@ def _is_final(obj: Any) -> bool:
 
 def simplify(obj: Any, policy: int = POLICY_DEFAULT) -> Any:
     """Something in place of obj that is of a kind of its own, or extends one, or is a ``Leaf``."""
-    convert = _fast.get(type(obj))
-    if convert is not None and not REGISTERED:
-        try:
-            result = convert(obj)
-            if type(result) in _FINAL:
-                return result
-        except Exception:
-            pass  # the long way says what it comes to
     result = obj
     for _ in range(_CHAIN):
         result = _step(result)

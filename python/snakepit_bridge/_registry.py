@@ -76,7 +76,10 @@ def is_registered(kind: type) -> bool:
 
 
 def is_namedtuple(kind: type) -> bool:
-    return issubclass(kind, tuple) and hasattr(kind, "_asdict")
+    try:
+        return issubclass(kind, tuple) and hasattr(kind, "_asdict")
+    except Exception:  # a metaclass has a say in it
+        return False
 
 
 def setting(name: str, key: str, default: int, most: int | None = None) -> int:

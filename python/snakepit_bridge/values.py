@@ -136,3 +136,6 @@ class TensorMemory(bytearray):
     """The memory of a tensor that is given as a ``memoryview``: by it such a view is told from others when it leaves."""
 
     __slots__ = ()
+
+
+PLACEHOLDERS = frozenset({Unserializable, ObjectRef, Tensor, ArrowTable})

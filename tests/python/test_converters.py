@@ -172,6 +172,23 @@ def test_an_object_that_hides_its_class_is_told_by_its_type(codec):
     assert isinstance(through(codec, Liar()), Unserializable)
 
 
+def test_a_class_that_raises_when_it_is_asked(codec):
+    class Meta(type):
+        def __getattr__(cls, name):
+            raise RuntimeError("asked for " + name)
+
+    kind = Meta("Guarded", (), {"isoformat": lambda self: "iso"})
+    assert through(codec, kind()) == "iso"
+    assert through(codec, Meta("Bare", (), {})()) == Unserializable(f"{__name__}.Bare")
+
+
+def test_types_made_on_the_fly_are_forgotten(codec, monkeypatch):
+    monkeypatch.setattr(_convert, "_MOST_PLANS", 10)
+    for _ in range(50):
+        through(codec, type("Made", (), {"tolist": lambda self: [1]})())
+    assert len(_convert._plans) <= 10
+
+
 # ---- registered codecs ----
 
 
