@@ -78,8 +78,12 @@ struct deaths {
     struct result result[2];
 };
 
+/* Programs that measure themselves (peer.c). */
+enum { PEER_EMBED, PEER_PIPE, PEER_POOL, PEER_MAP, PEER_EXECUTOR, PEER_ZMQ, PEER_GRPC, PEER_CODEC, PEER_COUNT };
+
 struct ring_floor;
 struct socket_floor;
+struct bytes_floor;
 struct peer;
 struct hosts;
 struct hogs;
@@ -94,7 +98,8 @@ struct bench {
     struct deaths deaths;
     struct ring_floor *ring;
     struct socket_floor *c_socket, *py_socket[2];
-    struct peer *mp, *embed;
+    struct peer *peers[PEER_COUNT];
+    struct bytes_floor *bytes[2]; /* by size */
     struct hosts *host;
     struct hogs *hogs;
 };
@@ -119,6 +124,8 @@ int64_t measure_ms(const struct bench *b);
 int measure_loop(struct bench *b, operation_fn fn, void *ctx, unsigned gap_us, struct result *ret);
 /* The same for several threads at once, ctx[i] for the i-th; all samples together are the result. */
 int measure_threads(struct bench *b, operation_fn fn, void *const *ctx, int n_threads, struct result *ret);
+/* Of samples that are `operations` operations each: makes the result one of single operations. */
+void result_divide(struct result *r, size_t operations);
 int result_fail(struct result *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
 int result_skip(struct result *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void nap_us(unsigned us);
@@ -164,10 +171,20 @@ void watcher_finish(struct watcher *w);          /* waits for its end; w->woken 
 int role_pause(void);
 
 /* ---- peer.c: programs that measure themselves on request ---- */
-int run_mp_pipe(struct bench *b, int place, struct result *ret);
-int run_mp_pool(struct bench *b, int place, struct result *ret);
+#define PEER_PLACES 4
+#define PEER_AT(peer, place) ((place) + PEER_PLACES * (peer))
+int run_peer(struct bench *b, int which_and_place, struct result *ret); /* PEER_AT() */
+int run_grpc_unary(struct bench *b, int place, struct result *ret);
+int run_grpc_window(struct bench *b, int arg, struct result *ret);
+enum { CODEC_FLOATS, JSON_FLOATS, CODEC_DICT, MARSHAL_DICT };
+int run_codec(struct bench *b, int series, struct result *ret);
 int run_embed(struct bench *b, int arg, struct result *ret);
 void peer_close(struct bench *b);
+
+/* ---- bytes.c: large messages, by a plain socketpair and by the library; megabytes: 1 or 10 ---- */
+int run_bytes_floor(struct bench *b, int megabytes, struct result *ret);
+int run_bytes_call(struct bench *b, int megabytes, struct result *ret);
+void bytes_floor_close(struct bench *b);
 
 /* ---- host.c and the series that call the library ---- */
 int run_call_hot(struct bench *b, int place, struct result *ret);
@@ -176,6 +193,8 @@ int run_call_sparse(struct bench *b, int arg, struct result *ret);
 int run_call_fallback(struct bench *b, int place, struct result *ret);
 int run_call_contended(struct bench *b, int arg, struct result *ret);
 int run_submit(struct bench *b, int arg, struct result *ret);
+int run_many(struct bench *b, int arg, struct result *ret);
+int run_many_map(struct bench *b, int arg, struct result *ret);
 int run_crash(struct bench *b, int series, struct result *ret);
 int run_idle(struct bench *b, int fresh, struct result *ret);
 void host_close(struct bench *b);

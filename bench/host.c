@@ -22,6 +22,7 @@ static const struct {
     [POOL_HOT] = {"hot", 1, PIT_CHANNEL_AUTO, {NULL}},
     [POOL_FALLBACK] = {"fallback", 1, PIT_CHANNEL_SOCKET, {"SNAKEPIT_NO_EXTENSION=1", NULL}},
     [POOL_PAIR] = {"pair", 2, PIT_CHANNEL_AUTO, {NULL}},
+    [POOL_BYTES] = {"bytes", 1, PIT_CHANNEL_AUTO, {NULL}},
     [POOL_CRASH] = {"crash", 1, PIT_CHANNEL_AUTO, {NULL}},
 };
 

@@ -105,6 +105,14 @@ void samples_reduce(struct samples *s, double subtract, struct result *ret)
     }
 }
 
+void result_divide(struct result *r, size_t operations)
+{
+    r->n *= operations;
+    r->rate *= (double)operations;
+    for (int i = 0; i < Q_COUNT; i++)
+        r->q[i] /= (double)operations;
+}
+
 uint32_t next_number(uint32_t *state)
 {
     *state = *state * 1664525u + 1013904223u;

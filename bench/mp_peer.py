@@ -1,18 +1,23 @@
-"""multiprocessing measured by itself: Pipe and Pool, the same payload, pinned as told.
-
-Reads lines "pipe|pool PLACE CPU_A CPU_B MILLISECONDS" and answers each with one line: "ok COUNT RATE QUANTILES..." (ns), or "error TEXT"."""
+"""The standard library measured by itself, one of it for each process: multiprocessing's Pipe, Pool and Pool.map, and ProcessPoolExecutor."""
 
 import multiprocessing
 import os
 import sys
 import time
 
-FRACTIONS = (0.0, 0.10, 0.50, 0.90, 0.99, 0.999, 1.0)
-MOST = 200_000
+import peer_loop
 
 
 def increment(message):
     return {"x": message["x"] + 1}
+
+
+def attempt(message):
+    """Pool.map gives the first error and no answer at all; with an answer or error for each it does what pit_call_many does."""
+    try:
+        return True, increment(message)
+    except Exception as problem:
+        return False, problem
 
 
 def pipe_child(connection):
@@ -24,7 +29,13 @@ def pipe_child(connection):
         connection.send(increment(message))
 
 
-class Pipe:
+class OneByOne:
+    def measure(self, request):
+        request.put(self.pid)
+        return peer_loop.one_by_one(self.call, request)
+
+
+class Pipe(OneByOne):
     def __init__(self):
         self.connection, other = multiprocessing.Pipe()
         self.process = multiprocessing.Process(target=pipe_child, args=(other,), daemon=True)
@@ -37,7 +48,7 @@ class Pipe:
         return self.connection.recv()
 
 
-class Pool:
+class Pool(OneByOne):
     def __init__(self):
         self.pool = multiprocessing.Pool(1)
         self.pid = self.pool.apply(os.getpid)
@@ -46,48 +57,50 @@ class Pool:
         return self.pool.apply(increment, (message,))
 
 
-def place(pid, cpus):
-    for task in os.listdir(f"/proc/{pid}/task"):
-        os.sched_setaffinity(int(task), cpus)
+class Executor(OneByOne):
+    def __init__(self):
+        from concurrent.futures import ProcessPoolExecutor
+
+        self.executor = ProcessPoolExecutor(1)
+        self.pid = self.executor.submit(os.getpid).result()
+
+    def call(self, message):
+        return self.executor.submit(increment, message).result()
 
 
-def loop(call, milliseconds, seed):
-    now = time.perf_counter_ns
-    samples = []
-    before = start = now()
-    end = start + milliseconds * 1_000_000
-    while before < end and len(samples) < MOST:
-        seed = (seed * 1664525 + 1013904223) & 0xFFFFFFFF
-        n = (seed >> 8) % 1_000_000
-        if call({"x": n})["x"] != n + 1:
+class Map:
+    """The best of several chunk sizes in each round. What is timed is map() alone: messages are made before, answers are checked afterwards."""
+
+    CALLS = 100_000
+    CHUNKS = (100, 1000, 5000, 25000)
+
+    def __init__(self):
+        self.pool = multiprocessing.Pool(2)
+        source = peer_loop.numbers(1)
+        self.messages = [{"x": next(source)} for _ in range(self.CALLS)]
+        self.expected = [(True, increment(message)) for message in self.messages]
+
+    def run(self, chunk):
+        start = time.perf_counter_ns()
+        answers = self.pool.map(attempt, self.messages, chunk)
+        spent = time.perf_counter_ns() - start
+        if answers != self.expected:
             raise RuntimeError("wrong answer")
-        after = now()
-        samples.append(after - before)
-        before = after
-    return samples, (before - start) / 1e9, seed
+        return spent
 
-
-def measure(peer, words):
-    where, first, second, milliseconds = words[0], int(words[1]), int(words[2]), int(words[3])
-    place(os.getpid(), {first})
-    place(peer.pid, {second if where == "two" else first})
-    _, _, seed = loop(peer.call, milliseconds // 10, 1)
-    samples, seconds, _ = loop(peer.call, milliseconds, seed)
-    samples.sort()
-    quantiles = [samples[int(f * (len(samples) - 1))] for f in FRACTIONS]
-    return f"ok {len(samples)} {len(samples) / seconds:.1f} " + " ".join(str(q) for q in quantiles)
-
-
-def main():
-    peers = {"pipe": Pipe(), "pool": Pool()}
-    for line in sys.stdin:
-        words = line.split()
-        try:
-            answer = measure(peers[words[0]], words[1:])
-        except Exception as problem:  # the benchmark prints it
-            answer = f"error {type(problem).__name__}: {problem}".replace("\n", " ")
-        print(answer, flush=True)
+    def measure(self, request):
+        request.put(*[child.pid for child in multiprocessing.active_children()])
+        self.run(self.CHUNKS[1])
+        best = None
+        for chunk in self.CHUNKS:
+            samples, end = [], time.perf_counter_ns() + request.milliseconds * 1_000_000
+            while len(samples) < 2 or time.perf_counter_ns() < end:
+                samples.append(self.run(chunk))
+            samples.sort()
+            if best is None or samples[len(samples) // 2] < best[len(best) // 2]:
+                best = samples
+        return peer_loop.sampled(best, len(best) * self.CALLS * 1e9 / sum(best), self.CALLS)
 
 
 if __name__ == "__main__":
-    main()
+    peer_loop.serve({"pipe": Pipe, "pool": Pool, "executor": Executor, "map": Map}[sys.argv[1]])

@@ -1,7 +1,8 @@
-/* Peers that measure themselves: multiprocessing (mp_peer.py) and an embedded interpreter (snakepit-bench-embed).
+/* Peers that measure themselves: other means in Python, one process for each so that none disturbs another, and an embedded interpreter
+ * (snakepit-bench-embed). They are started when the first series needs them.
  *
- * A peer reads one line for each measurement and answers "ok COUNT RATE QUANTILES..." or "error TEXT". Between two it sleeps in read(). It ends
- * when its standard input does. */
+ * A peer reads one line for each measurement and answers "ok COUNT RATE QUANTILES...", "skip TEXT" or "error TEXT". Between two it sleeps in read().
+ * It ends when its standard input does. */
 #include "bench.h"
 
 #include <errno.h>
@@ -13,6 +14,14 @@
 #include <unistd.h>
 
 enum { ANSWER_MS = 60000, LINE = 512 };
+
+static const struct {
+    const char *script, *argument; /* no script: snakepit-bench-embed */
+} programs[PEER_COUNT] = {
+    [PEER_EMBED] = {NULL, NULL},          [PEER_PIPE] = {"mp_peer.py", "pipe"},          [PEER_POOL] = {"mp_peer.py", "pool"},
+    [PEER_MAP] = {"mp_peer.py", "map"},   [PEER_EXECUTOR] = {"mp_peer.py", "executor"},  [PEER_ZMQ] = {"zmq_peer.py", NULL},
+    [PEER_GRPC] = {"grpc_peer.py", NULL}, [PEER_CODEC] = {"codec_peer.py", "../python"},
+};
 
 struct peer {
     pid_t pid;
@@ -60,6 +69,8 @@ static bool peer_read(struct peer *p, char *line)
 static int peer_parse(const char *line, struct result *ret)
 {
     char *at;
+    if (strncmp(line, "skip ", 5) == 0)
+        return result_skip(ret, "%s", line + 5);
     if (strncmp(line, "ok ", 3) != 0)
         return result_fail(ret, "%s", line);
     ret->n = strtoul(line + 3, &at, 10);
@@ -83,40 +94,59 @@ __attribute__((format(printf, 3, 4))) static int peer_ask(struct peer *p, struct
     return peer_parse(line, ret);
 }
 
-static int mp_run(struct bench *b, const char *what, enum place place, struct result *ret)
+/* Asks a peer in Python, which is started when it does not run yet. */
+static int script_ask(struct bench *b, int which, const char *what, enum place place, struct result *ret)
 {
-    if (b->mp == NULL) {
-        char script[PATH_MAX + 32];
-        snprintf(script, sizeof script, "%s/mp_peer.py", b->dir);
-        char *argv[] = {(char *)b->o.python, (char *)"-I", script, NULL};
-        b->mp = peer_create(argv);
+    static const char *const places[] = {[PLACE_FREE] = "free", [PLACE_ONE] = "one", [PLACE_TWO] = "two"};
+    if (b->peers[which] == NULL) {
+        char script[PATH_MAX + 32], argument[PATH_MAX + 32] = "";
+        bool path = programs[which].argument != NULL && programs[which].argument[0] == '.';
+        snprintf(script, sizeof script, "%s/%s", b->dir, programs[which].script);
+        if (programs[which].argument != NULL)
+            snprintf(argument, sizeof argument, path ? "%2$s/%1$s" : "%1$s", programs[which].argument, b->dir);
+        char *argv[] = {(char *)b->o.python, (char *)"-Es", script, argument, NULL};
+        b->peers[which] = peer_create(argv);
     }
-    return peer_ask(b->mp, ret, "%s %s %d %d %d\n", what, place == PLACE_TWO ? "two" : "one", b->cpus[0], b->cpus[1],
-                    (int)measure_ms(b));
+    return peer_ask(b->peers[which], ret, "%s %s %d %d %d\n", what, places[place], b->cpus[0], b->cpus[1], (int)measure_ms(b));
 }
 
-int run_mp_pipe(struct bench *b, int place, struct result *ret)
+int run_peer(struct bench *b, int which_and_place, struct result *ret)
 {
-    return mp_run(b, "pipe", (enum place)place, ret);
+    return script_ask(b, which_and_place / PEER_PLACES, "hot", (enum place)(which_and_place % PEER_PLACES), ret);
 }
 
-int run_mp_pool(struct bench *b, int place, struct result *ret)
+int run_grpc_unary(struct bench *b, int place, struct result *ret)
 {
-    return mp_run(b, "pool", (enum place)place, ret);
+    return script_ask(b, PEER_GRPC, "unary", (enum place)place, ret);
+}
+
+int run_grpc_window(struct bench *b, int arg, struct result *ret)
+{
+    (void)arg;
+    return script_ask(b, PEER_GRPC, "depth64", PLACE_FREE, ret);
+}
+
+int run_codec(struct bench *b, int series, struct result *ret)
+{
+    static const char *const whats[] = {[CODEC_FLOATS] = "snakepit-floats",
+                                        [JSON_FLOATS] = "json-floats",
+                                        [CODEC_DICT] = "snakepit-dict",
+                                        [MARSHAL_DICT] = "marshal-dict"};
+    return script_ask(b, PEER_CODEC, whats[series], PLACE_ONE, ret);
 }
 
 int run_embed(struct bench *b, int arg, struct result *ret)
 {
     (void)arg;
-    if (b->embed == NULL) {
+    if (b->peers[PEER_EMBED] == NULL) {
         char program[PATH_MAX + 32];
         snprintf(program, sizeof program, "%s/snakepit-bench-embed", b->dir);
         if (access(program, X_OK) != 0)
             return result_skip(ret, "snakepit-bench-embed was not built: the build found no libpython to link with");
         char *argv[] = {program, b->dir, NULL};
-        b->embed = peer_create(argv);
+        b->peers[PEER_EMBED] = peer_create(argv);
     }
-    return peer_ask(b->embed, ret, "%d %d\n", b->cpus[0], b->o.quick ? 1 : 0);
+    return peer_ask(b->peers[PEER_EMBED], ret, "%d %d\n", b->cpus[0], b->o.quick ? 1 : 0);
 }
 
 static void peer_end(struct peer **p)
@@ -134,6 +164,6 @@ static void peer_end(struct peer **p)
 
 void peer_close(struct bench *b)
 {
-    peer_end(&b->mp);
-    peer_end(&b->embed);
+    for (int i = 0; i < PEER_COUNT; i++)
+        peer_end(&b->peers[i]);
 }

@@ -8,19 +8,37 @@
     X(HOT_2, "call.hot.2core", "ns", run_call_hot, PLACE_TWO, 2, MEASURE_EACH_ROUND)                                           \
     X(DEFAULT, "call.hot.default", "ns", run_call_default, 0, 2, MEASURE_EACH_ROUND)                                           \
     X(EMBED, "embed", "ns", run_embed, 0, 1, MEASURE_EACH_ROUND)                                                               \
-    X(MP_PIPE_2, "mp.Pipe.2core", "ns", run_mp_pipe, PLACE_TWO, 2, MEASURE_EACH_ROUND)                                         \
-    X(MP_POOL_2, "mp.Pool.2core", "ns", run_mp_pool, PLACE_TWO, 2, MEASURE_EACH_ROUND)                                         \
+    X(MP_PIPE_2, "mp.Pipe.2core", "ns", run_peer, PEER_AT(PEER_PIPE, PLACE_TWO), 2, MEASURE_EACH_ROUND)                        \
+    X(MP_POOL_2, "mp.Pool.2core", "ns", run_peer, PEER_AT(PEER_POOL, PLACE_TWO), 2, MEASURE_EACH_ROUND)                        \
+    X(EXECUTOR_2, "ProcessPoolExecutor.2core", "ns", run_peer, PEER_AT(PEER_EXECUTOR, PLACE_TWO), 2, MEASURE_EACH_ROUND)       \
+    X(ZMQ_2, "pyzmq.2core", "ns", run_peer, PEER_AT(PEER_ZMQ, PLACE_TWO), 2, MEASURE_EACH_ROUND)                               \
+    X(GRPC_2, "grpcio.2core", "ns", run_grpc_unary, PLACE_TWO, 2, MEASURE_EACH_ROUND)                                          \
     X(C_SOCKET_2, "c_socketpair.2core", "ns", run_c_socketpair, PLACE_TWO, 2, MEASURE_EACH_ROUND)                              \
     X(PY_SOCKET_2, "cpython_socketpair.2core", "ns", run_py_socketpair, PLACE_TWO, 2, MEASURE_EACH_ROUND)                      \
     X(FALLBACK_2, "call.python_fallback.2core", "ns", run_call_fallback, PLACE_TWO, 2, MEASURE_EACH_ROUND)                     \
     X(SUBMIT, "submit.depth64", "1/s", run_submit, 0, 2, MEASURE_EACH_ROUND)                                                   \
+    X(GRPC_64, "grpcio.depth64", "1/s", run_grpc_window, 0, 2, MEASURE_EACH_ROUND)                                             \
+    X(MANY, "many.10000", "1/s", run_many, 0, 2, MEASURE_EACH_ROUND)                                                           \
+    X(MANY_MAP, "many.100000", "1/s", run_many_map, 0, 2, MEASURE_EACH_ROUND)                                                  \
+    X(POOL_MAP, "mp.Pool.map", "1/s", run_peer, PEER_AT(PEER_MAP, PLACE_FREE), 2, MEASURE_EACH_ROUND)                          \
     X(C_RING_1, "c_ring.1core", "ns", run_c_ring, PLACE_ONE, 1, MEASURE_EACH_ROUND)                                            \
     X(HOT_1, "call.hot.1core", "ns", run_call_hot, PLACE_ONE, 1, MEASURE_EACH_ROUND)                                           \
-    X(MP_PIPE_1, "mp.Pipe.1core", "ns", run_mp_pipe, PLACE_ONE, 1, MEASURE_EACH_ROUND)                                         \
-    X(MP_POOL_1, "mp.Pool.1core", "ns", run_mp_pool, PLACE_ONE, 1, MEASURE_EACH_ROUND)                                         \
+    X(MP_PIPE_1, "mp.Pipe.1core", "ns", run_peer, PEER_AT(PEER_PIPE, PLACE_ONE), 1, MEASURE_EACH_ROUND)                        \
+    X(MP_POOL_1, "mp.Pool.1core", "ns", run_peer, PEER_AT(PEER_POOL, PLACE_ONE), 1, MEASURE_EACH_ROUND)                        \
+    X(EXECUTOR_1, "ProcessPoolExecutor.1core", "ns", run_peer, PEER_AT(PEER_EXECUTOR, PLACE_ONE), 1, MEASURE_EACH_ROUND)       \
+    X(ZMQ_1, "pyzmq.1core", "ns", run_peer, PEER_AT(PEER_ZMQ, PLACE_ONE), 1, MEASURE_EACH_ROUND)                               \
+    X(GRPC_1, "grpcio.1core", "ns", run_grpc_unary, PLACE_ONE, 1, MEASURE_EACH_ROUND)                                          \
     X(C_SOCKET_1, "c_socketpair.1core", "ns", run_c_socketpair, PLACE_ONE, 1, MEASURE_EACH_ROUND)                              \
     X(PY_SOCKET_1, "cpython_socketpair.1core", "ns", run_py_socketpair, PLACE_ONE, 1, MEASURE_EACH_ROUND)                      \
     X(FALLBACK_1, "call.python_fallback.1core", "ns", run_call_fallback, PLACE_ONE, 1, MEASURE_EACH_ROUND)                     \
+    X(CODEC_FLOATS, "codec.floats", "ns", run_codec, CODEC_FLOATS, 1, MEASURE_EACH_ROUND)                                      \
+    X(JSON_FLOATS, "json.floats", "ns", run_codec, JSON_FLOATS, 1, MEASURE_EACH_ROUND)                                         \
+    X(CODEC_DICT, "codec.dict", "ns", run_codec, CODEC_DICT, 1, MEASURE_EACH_ROUND)                                            \
+    X(MARSHAL_DICT, "marshal.dict", "ns", run_codec, MARSHAL_DICT, 1, MEASURE_EACH_ROUND)                                      \
+    X(BYTES_FLOOR_1, "socketpair.1MB", "ns", run_bytes_floor, 1, 1, MEASURE_EACH_ROUND)                                        \
+    X(BYTES_1, "bytes.1MB", "ns", run_bytes_call, 1, 1, MEASURE_EACH_ROUND)                                                    \
+    X(BYTES_FLOOR_10, "socketpair.10MB", "ns", run_bytes_floor, 10, 1, MEASURE_EACH_ROUND)                                     \
+    X(BYTES_10, "bytes.10MB", "ns", run_bytes_call, 10, 1, MEASURE_EACH_ROUND)                                                 \
     X(PY_SOCKET_SPARSE, "cpython_socketpair.sparse", "ns", run_py_socketpair_sparse, 2000, 1, MEASURE_EACH_ROUND)              \
     X(SPARSE, "call.sparse", "ns", run_call_sparse, 2000, 1, MEASURE_EACH_ROUND)                                               \
     X(PY_SOCKET_CONTENDED, "cpython_socketpair.contended", "ns", run_py_socketpair_contended, 0, 2, MEASURE_EACH_ROUND)        \
@@ -50,6 +68,11 @@ const int series_count = SERIES_COUNT;
     {                                                                                                                          \
         name, series, NO_SERIES, stat, NO_SERIES, STAT_P50, 0, false, NULL                                                     \
     }
+/* A rate against another, at least goal times. */
+#define FASTER(name, series, floor, goal, note)                                                                                \
+    {                                                                                                                          \
+        name, series, NO_SERIES, STAT_RATE, floor, STAT_RATE, goal, true, note                                                 \
+    }
 /* series against floor, at most goal times. */
 #define AGAINST(name, series, stat, floor, floor_stat, goal, note)                                                             \
     {                                                                                                                          \
@@ -67,6 +90,12 @@ const struct row row_list[] = {
     PLAIN("mp.Pipe.1core", S_MP_PIPE_1, STAT_P50),
     PLAIN("mp.Pool.2core", S_MP_POOL_2, STAT_P50),
     PLAIN("mp.Pool.1core", S_MP_POOL_1, STAT_P50),
+    PLAIN("ProcessPoolExecutor.2core", S_EXECUTOR_2, STAT_P50),
+    PLAIN("ProcessPoolExecutor.1core", S_EXECUTOR_1, STAT_P50),
+    PLAIN("pyzmq.2core", S_ZMQ_2, STAT_P50),
+    PLAIN("pyzmq.1core", S_ZMQ_1, STAT_P50),
+    PLAIN("grpcio.2core", S_GRPC_2, STAT_P50),
+    PLAIN("grpcio.1core", S_GRPC_1, STAT_P50),
     PLAIN("embed", S_EMBED, STAT_P50),
     PLAIN("pidfd.c", S_PIDFD, STAT_P50),
     PLAIN("pidfd.cpython", S_PIDFD_PY, STAT_P50),
@@ -91,15 +120,41 @@ const struct row row_list[] = {
         "pure Python over the socket against a plain Python loop: the wake-up of an idle CPU hides most of what Python does"),
     AGAINST("call.python_fallback.1core", S_FALLBACK_1, STAT_P50, S_PY_SOCKET_1, STAT_P50, 3.0,
             "the same on one CPU, where nothing hides what the pure-Python codec and dispatch cost"),
-    {"submit.depth64", S_SUBMIT, NO_SERIES, STAT_RATE, S_PY_SOCKET_2, STAT_RATE, 20.0, true,
-     "futures a second on 2 workers against one plain call after the other: what coalescing of frames and of wake-ups brings"},
-    {"submit.depth64.vs_1core", S_SUBMIT, NO_SERIES, STAT_RATE, S_PY_SOCKET_1, STAT_RATE, 0, true, NULL},
+    FASTER("submit.depth64", S_SUBMIT, S_PY_SOCKET_2, 20.0,
+           "futures a second on 2 workers against one plain call after the other: what coalescing of frames and of wake-ups "
+           "brings"),
+    FASTER("submit.depth64.vs_1core", S_SUBMIT, S_PY_SOCKET_1, 0, NULL),
+    FASTER(
+        "many.10000", S_MANY, S_PY_SOCKET_2, 40.0,
+        "calls a second of batches on 2 workers against one plain call after the other. Above all three processes on two CPUs: "
+        "where the floor's other side never sleeps (a busy machine), the floor is five times as fast"),
+    FASTER("many.10000.vs_1core", S_MANY, S_PY_SOCKET_1, 0, NULL),
     AGAINST("vs.pipe.2core", S_HOT_2, STAT_P50, S_MP_PIPE_2, STAT_P50, 1.0 / 50, "against multiprocessing.Pipe, one core each"),
     AGAINST("vs.pipe.1core", S_HOT_1, STAT_P50, S_MP_PIPE_1, STAT_P50, 1.0 / 4,
             "against multiprocessing.Pipe, one core together"),
     AGAINST("vs.pool.2core", S_HOT_2, STAT_P50, S_MP_POOL_2, STAT_P50, 1.0 / 50, "against multiprocessing.Pool, one core each"),
     AGAINST("vs.pool.1core", S_HOT_1, STAT_P50, S_MP_POOL_1, STAT_P50, 1.0 / 4,
             "against multiprocessing.Pool, one core together"),
+    AGAINST("vs.executor.2core", S_HOT_2, STAT_P50, S_EXECUTOR_2, STAT_P50, 1.0 / 50,
+            "against concurrent.futures.ProcessPoolExecutor, one core each"),
+    AGAINST("vs.executor.1core", S_HOT_1, STAT_P50, S_EXECUTOR_1, STAT_P50, 1.0 / 6,
+            "against concurrent.futures.ProcessPoolExecutor, one core together"),
+    AGAINST("vs.zmq.2core", S_HOT_2, STAT_P50, S_ZMQ_2, STAT_P50, 1.0 / 50, "against pyzmq REQ/REP over ipc, one core each"),
+    AGAINST("vs.zmq.1core", S_HOT_1, STAT_P50, S_ZMQ_1, STAT_P50, 1.0 / 6, "against pyzmq REQ/REP over ipc, one core together"),
+    AGAINST("vs.grpc.2core", S_HOT_2, STAT_P50, S_GRPC_2, STAT_P50, 1.0 / 100, "against grpcio unary, one core each"),
+    AGAINST("vs.grpc.1core", S_HOT_1, STAT_P50, S_GRPC_1, STAT_P50, 1.0 / 30, "against grpcio unary, one core together"),
+    FASTER("vs.grpc.depth64", S_SUBMIT, S_GRPC_64, 100.0, "64 futures under way on both sides"),
+    FASTER(
+        "vs.pool_map", S_MANY_MAP, S_POOL_MAP, 1.0,
+        "100,000 calls, an answer or error for each, against the best chunk size of multiprocessing.Pool(2).map, which sends "
+        "a chunk as one message and decides nothing call by call"),
+    AGAINST("codec.floats", S_CODEC_FLOATS, STAT_P50, S_JSON_FLOATS, STAT_P50, 1.0 / 20,
+            "a list of 1,000 floats encoded and decoded in the worker against json.dumps and json.loads"),
+    AGAINST("codec.dict", S_CODEC_DICT, STAT_P50, S_MARSHAL_DICT, STAT_P50, 1.2,
+            "a nested dict of 50 leaves encoded and decoded in the worker against marshal.dumps and marshal.loads"),
+    AGAINST("bytes.1MB", S_BYTES_1, STAT_P50, S_BYTES_FLOOR_1, STAT_P50, 1.5,
+            "an echo in fragments against recv_into and sendall: how many times the bytes are copied, and into fresh pages"),
+    AGAINST("bytes.10MB", S_BYTES_10, STAT_P50, S_BYTES_FLOOR_10, STAT_P50, 1.5, "the same, beyond what caches hold"),
     {"embed.overhead", S_HOT_2, S_C_RING_2, STAT_P50, S_EMBED, STAT_P50, 3.0, false,
      "what the call costs beyond the way to another process, against the same call into an interpreter in this one"},
     AGAINST("embed.isolation", S_HOT_2, STAT_P50, S_EMBED, STAT_P50, 0, NULL),

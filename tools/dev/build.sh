@@ -40,6 +40,7 @@ verb_demo() {
 
 verb_bench() {
     verb_build
+    setup_peers
     SNAKEPIT_PYTHON="$PWD/$venv/bin/python" exec build/bench/snakepit-bench "$@"
 }
 
