@@ -348,11 +348,15 @@ static int keep_fields(struct lane *l, const struct frame *f)
     return f->fields_n != 0 ? read_options(l, f) : 0;
 }
 
+/* Is the result a value as it is? Nearly always by its type; what can be awaited, and generators, are not. */
 static bool is_plain(PyObject *result)
 {
     PyTypeObject *t = Py_TYPE(result);
-    return t == &PyDict_Type || t == &PyLong_Type || t == &PyUnicode_Type || t == &PyFloat_Type || t == &PyList_Type ||
-           result == Py_None || t == &PyBool_Type || t == &PyBytes_Type || t == &PyTuple_Type;
+    if (t == &PyDict_Type || t == &PyLong_Type || t == &PyUnicode_Type || t == &PyFloat_Type || t == &PyList_Type ||
+        result == Py_None || t == &PyBool_Type || t == &PyBytes_Type || t == &PyTuple_Type)
+        return true;
+    return !PyGen_CheckExact(result) && !PyAsyncGen_CheckExact(result) &&
+           (t->tp_as_async == NULL || t->tp_as_async->am_await == NULL);
 }
 
 /* What an async method returned is run, a generator refused; the rest passes. Steals result. */
