@@ -25,6 +25,7 @@ struct many {
     const pit_call_item *items;
     pit_call_result *results;
     struct worker_name *names;
+    const char *checked; /* the command that was found good last: mostly the next one too */
 };
 
 static const char *worker_name(struct many *m, const struct call *c)
@@ -57,10 +58,13 @@ static pit_error *begin_item(void *user, size_t i, struct call *c)
 {
     struct many *m = user;
     struct call_args args = {.value = m->items[i].args};
-    pit_error *e = call_check_command(m->items[i].command);
+    pit_error *e =
+        m->items[i].command == NULL || m->items[i].command != m->checked ? call_check_command(m->items[i].command) : NULL;
     if (e != NULL)
         return e;
-    c->keeps_worker_id = true;
+    m->checked = m->items[i].command;
+    m->plan.now_ns = m->batch.now_ns;
+    c->of_batch = true;
     e = call_begin(m->pit, &m->plan, c, m->items[i].command, &args);
     c->queue_deadline_ns = c->deadline_ns; /* a batch waits as long as it may */
     return e;

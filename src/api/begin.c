@@ -155,9 +155,9 @@ static uint64_t after(uint64_t now_ns, int64_t ms)
     return ns;
 }
 
-static void set_deadlines(struct call *c, const struct pool *p, const pit_call_options *o)
+static void set_deadlines(struct call *c, const struct pool *p, const pit_call_options *o, uint64_t now_ns)
 {
-    c->entered_ns = pool_now(p);
+    c->entered_ns = now_ns != 0 ? now_ns : pool_now(p);
     c->timeout_ms = o->timeout_ms != 0 ? o->timeout_ms : o->deadline_ns != 0 ? PIT_INFINITE : p->set.timeout_ms;
     c->deadline_ns = after(c->entered_ns, c->timeout_ms);
     if (o->deadline_ns != 0 && o->deadline_ns < c->deadline_ns) {
@@ -187,6 +187,7 @@ pit_error *call_plan_make(pit *p, const pit_call_options *given, struct call_pla
     pit_error *e = NULL;
     ret->options = none;
     ret->pool = NULL;
+    ret->now_ns = 0;
     ret->fields = (struct buf){0};
     if (given != NULL) {
         int rc = options_copy(&ret->options, sizeof ret->options, given);
@@ -216,7 +217,7 @@ pit_error *call_begin(pit *p, const struct call_plan *plan, struct call *c, cons
     c->more_fields = &plan->fields;
     c->priority = o->priority != 0 ? o->priority : PIT_PRIORITY_NORMAL;
     c->fail_fast = o->fail_fast == PIT_ON;
-    set_deadlines(c, pool, o);
+    set_deadlines(c, pool, o, plan->now_ns);
     observe(c, p->host);
     pit_error *e = call_encode(c, args, pool->set.max_frame);
     if (c->observed)

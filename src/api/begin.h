@@ -14,6 +14,7 @@ struct call_plan {
     pit_call_options options;
     struct pool *pool;
     struct buf fields; /* encoded: metadata, binary parameters, options for the worker */
+    uint64_t now_ns;   /* when it is; 0: each call asks the clock */
 };
 
 /* NULL, or an error (owned). call_plan_finish in either case. */

@@ -23,6 +23,8 @@ static struct call *of_timer(struct wheel_timer *t)
 
 void async_expire_at(struct pool *p, struct call *c, uint64_t due_ns)
 {
+    if (c->of_batch)
+        return;
     if (due_ns == UINT64_MAX) {
         wheel_stop(&p->expiry, &c->expiry);
         return;
@@ -253,7 +255,8 @@ static void withdraw(struct pool *p, struct call *c)
 /* Ends a call that the loop carries; onto *done, for async_deliver. */
 void async_complete(struct pool *p, struct call *c, struct outcome o, struct list *done)
 {
-    wheel_stop(&p->expiry, &c->expiry);
+    if (!c->of_batch)
+        wheel_stop(&p->expiry, &c->expiry);
     if (c->untold != 0) /* report_call tells of it first */
         list_remove(&c->untold_node);
     if (o.error != NULL)
@@ -313,6 +316,17 @@ static void on_look_at_expiry(struct loop_work *w)
     pool_unlock(p);
     if (due != UINT64_MAX)
         loop_timer_set(p->env->loop, &p->expiry_timer, due);
+}
+
+void pool_expire(struct pool *p, struct call *c)
+{
+    struct list done;
+    list_init(&done);
+    pool_lock(p);
+    if (c->state == CALL_QUEUED || c->state == CALL_SENT)
+        end_early(p, c, expired_error(p, c, c->state == CALL_QUEUED), &done);
+    pool_unlock(p);
+    host_deliver(p->host, p, &done);
 }
 
 void pool_cancel(struct pool *p, struct call *c, const char *reason)

@@ -98,6 +98,7 @@ static size_t collect(struct batch *b)
 /* Encodes calls while there are members for them. */
 static void prepare(struct batch *b)
 {
+    b->now_ns = pool_now(b->pool); /* one reading for all of them: they wait for each other anyway */
     while (b->n_ready < READY_MAX && b->next < b->source->n && b->idle != NULL) {
         struct member *m = b->idle;
         b->idle = m->next;
@@ -105,10 +106,13 @@ static void prepare(struct batch *b)
         m->index = b->next++;
         m->call.done = member_done;
         pit_error *e = b->source->begin(b->source->user, m->index, &m->call);
-        if (e == NULL)
-            b->ready[b->n_ready++] = m;
-        else
+        if (e != NULL) {
             retire_with(b, m, e);
+            continue;
+        }
+        b->ready[b->n_ready++] = m;
+        if (m->call.deadline_ns < b->expiry_ns)
+            b->expiry_ns = m->call.deadline_ns;
     }
 }
 
@@ -170,18 +174,33 @@ static void cancel_running(struct batch *b)
             pool_cancel(b->pool, &b->members[i].call, b->reason);
 }
 
+/* Ends what is under way and over its time. */
+static void expire_running(struct batch *b)
+{
+    uint64_t now = pool_now(b->pool);
+    b->expiry_ns = UINT64_MAX;
+    for (size_t i = 0; i < b->n_members; i++) {
+        struct member *m = &b->members[i];
+        if (m->under_way && m->call.deadline_ns <= now)
+            pool_expire(b->pool, &m->call);
+        else if (m->under_way && m->call.deadline_ns < b->expiry_ns)
+            b->expiry_ns = m->call.deadline_ns;
+    }
+}
+
 /* ---- running ---- */
 
-/* Until half of what is under way has come back; nothing under way: a moment, the queue is full of others' calls. */
-static void rest(struct batch *b, bool waits_for_rest)
+/* Until half of what is under way has come back, or is due; nothing under way: a moment, the queue is full of others' calls. */
+static void rest(struct batch *b)
 {
-    uint64_t deadline = waits_for_rest ? b->deadline_ns : UINT64_MAX; /* what is under way the loop ends */
-    if (b->in_flight == 0 && deadline > pool_now(b->pool) + MS)
-        deadline = pool_now(b->pool) + MS;
+    uint64_t until = b->expiry_ns;
+    if (b->in_flight == 0)
+        until = pool_now(b->pool) + MS;
     uint32_t half = b->in_flight > 2 ? (uint32_t)b->in_flight / 2 : 1;
     __atomic_store_n(&b->wake_at, half, __ATOMIC_SEQ_CST);
-    if (__atomic_load_n(&b->count, __ATOMIC_SEQ_CST) < half)
-        host_wait(b->pool->host, &b->word, 0, deadline);
+    if (__atomic_load_n(&b->count, __ATOMIC_SEQ_CST) < half && !host_wait(b->pool->host, &b->word, 0, until) &&
+        b->in_flight != 0)
+        expire_running(b);
     __atomic_store_n(&b->wake_at, UINT32_MAX, __ATOMIC_SEQ_CST);
     __atomic_store_n(&b->word, 0, __ATOMIC_SEQ_CST);
 }
@@ -203,7 +222,7 @@ static void run(struct batch *b)
             n += hand_over(b);
         }
         if (n == 0 && b->finished < b->source->n)
-            rest(b, !over);
+            rest(b);
     }
     while (__atomic_load_n(&b->told, __ATOMIC_SEQ_CST) != 0)
         os_of(b)->futex_wait(&b->told, 1, pool_now(b->pool) + SHORT_WAIT_NS);
@@ -217,6 +236,7 @@ int batch_run(struct batch *b)
     b->n_members = b->source->n < most ? b->source->n : most;
     b->members = mem_array(b->n_members, sizeof *b->members);
     b->ready = mem_array(READY_MAX, sizeof *b->ready);
+    b->expiry_ns = UINT64_MAX;
     int rc = b->members != NULL && b->ready != NULL ? 0 : PIT_E_ALLOCATION_FAILED;
     for (size_t i = 0; rc == 0 && i < b->n_members; i++) {
         b->members[i].batch = b;

@@ -117,6 +117,7 @@ void pool_call(struct pool *p, struct call *c);
 /* Takes a call that the loop carries on: c->done runs when it has its outcome. An error (owned): refused, done does not run. */
 pit_error *pool_submit(struct pool *p, struct call *c);
 void pool_cancel(struct pool *p, struct call *c, const char *reason);
+void pool_expire(struct pool *p, struct call *c); /* its deadline has passed, if it has not ended; for calls of a batch */
 
 /* Hands over as many of the n new calls as there are idle lanes, or room in lanes whose commands are known to be short: the loop carries
  * them. The rest is not taken, and nobody who waits in the queue is passed by. may_queue: where there is no room at all the first one

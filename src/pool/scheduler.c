@@ -111,7 +111,7 @@ void sched_assign(struct pool *p, struct lane *l, struct call *c, int owner)
     c->lane = l;
     c->prefix = l->worker->prefix;
     call_seal(c, lane_push(l, c), c->sent_ns);
-    if (c->observed || c->keeps_worker_id)
+    if (c->observed || c->of_batch)
         memcpy(c->worker_id, l->worker->id, sizeof c->worker_id);
     if (c->observed)
         note_steps(p, c, steps);

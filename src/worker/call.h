@@ -66,7 +66,7 @@ struct call {
     bool fail_fast;
     bool waited_for; /* a thread blocks in it; else the loop carries it */
     bool observed;   /* somebody listens to its events */
-    bool keeps_worker_id;
+    bool of_batch;   /* it keeps its worker's id, and who made it watches its deadline */
     struct buf frame;
     size_t sent; /* bytes of the frame that are out */
     /* the pool's lock */
@@ -95,7 +95,7 @@ struct call {
     struct list done_node;
     char id[CALL_ID];           /* the correlation id, when it was generated */
     uint8_t small[CALL_INLINE]; /* from here on nothing is cleared */
-    char worker_id[WORKER_ID];  /* of a call that was sent and is observed or keeps it */
+    char worker_id[WORKER_ID];  /* of a call that was sent and is observed or of a batch */
 };
 
 struct call_args {          /* what to encode: one of the two */

@@ -6,7 +6,13 @@
 int poollock_init(struct poollock *l, struct telemetry *t, const char *pool)
 {
     *l = (struct poollock){.telemetry = t, .pool = pool};
-    return pthread_mutex_init(&l->mutex, NULL) == 0 ? 0 : PIT_E_SYSTEM_ERROR;
+    pthread_mutexattr_t spins; /* a moment before it sleeps: it is held for less than a wake-up takes */
+    if (pthread_mutexattr_init(&spins) != 0)
+        return PIT_E_SYSTEM_ERROR;
+    pthread_mutexattr_settype(&spins, PTHREAD_MUTEX_ADAPTIVE_NP);
+    int rc = pthread_mutex_init(&l->mutex, &spins);
+    pthread_mutexattr_destroy(&spins);
+    return rc == 0 ? 0 : PIT_E_SYSTEM_ERROR;
 }
 
 void poollock_finish(struct poollock *l)
