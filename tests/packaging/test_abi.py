@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT, run
+from packing import ROOT, run
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import subprocess
 
 import guide
 import pytest
-from conftest import CONSUMERS, ROOT, run
+from packing import CONSUMERS, ROOT, run
 
 PACKAGES = ["libsnakepit-dev", "libsnakepit0", "python3-snakepit-bridge", "snakepit"]
 SYSTEM_PYTHON = "/usr/bin/python3"

@@ -11,7 +11,7 @@ import sys
 
 import guide
 import pytest
-from conftest import LIMIT_S, ROOT, run
+from packing import LIMIT_S, ROOT, run
 
 TEXT = (ROOT / "docs/guide-packaging.md").read_text()
 

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 
 import pytest
-from conftest import CONSUMERS, ROOT, run
+from packing import CONSUMERS, ROOT, run
 
 C99 = ["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror"]
 CXX17 = ["-std=c++17", "-pedantic", "-Wall", "-Wextra", "-Werror", "-pthread"]

@@ -15,7 +15,7 @@ import tarfile
 import zipfile
 
 import pytest
-from conftest import CONSUMERS, ROOT, run
+from packing import CONSUMERS, ROOT, run
 
 BACKEND = "import sys; from setuptools import build_meta; print(getattr(build_meta, sys.argv[1])(sys.argv[2]))"
 ASK = "import os, sys, sysconfig; print(*sys.version_info[:2], os.path.exists(os.path.join(sysconfig.get_paths()['include'], 'Python.h')))"
