@@ -19,9 +19,9 @@
 
 #define POLL_PAUSES 96 /* how long the GIL is kept in the hope that the next frame is near */
 #define POLL_USUAL_NS 20000
-#define QUIET_ANSWERS 16 /* at most so many answers wait for one waking of the host */
-#define QUIET_NS 50000   /* and about so long */
-#define QUIET_LOOKS 4    /* answers between two looks at the clock */
+#define QUIET_ANSWERS 16        /* at most so many answers wait for one waking of the host */
+#define QUIET_NS 50000          /* and about so long */
+#define QUIET_LOOKS 4           /* answers between two looks at the clock */
 #define COARSE_LAG_NS 20000000u /* more than one tick of any kernel */
 
 static uint64_t read_clock(clockid_t clock)
@@ -273,9 +273,11 @@ int lane_send(struct lane *l, const uint8_t *frame, size_t n)
     size_t done = 0;
     for (;;) {
         int rc = ring_write(&l->out, frame, n, &done);
-        lane_publish(l);
-        if (rc == RING_OK)
+        if (rc == RING_OK) {
+            lane_publish(l);
             return 0;
+        }
+        ring_host(l); /* only the host can make room: it must not sleep on, whatever else it waits for */
         if (rc != RING_AGAIN) {
             PyErr_SetString(l->st->ProtocolError, "the reply ring is broken");
             return -1;
