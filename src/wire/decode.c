@@ -235,8 +235,11 @@ static bool measure_value(struct measure *m, const uint8_t *p, size_t n, size_t 
     }
     size_t nodes, total;
     if (__builtin_mul_overflow(m->room.nodes, sizeof(pit_value), &nodes) ||
-        __builtin_add_overflow(nodes, m->room.words * 8 + m->room.bytes + sizeof(struct value_tree), &total) || total > budget)
+        __builtin_add_overflow(nodes, m->room.words * 8 + m->room.bytes + sizeof(struct value_tree), &total) ||
+        total > budget) {
+        m->p = m->begin;
         return refuse(m, PIT_E_LIMIT_EXCEEDED, "the value takes more memory than it may");
+    }
     return true;
 }
 
@@ -454,12 +457,13 @@ static inline bool fill_value(struct fill *f, pit_value *v)
     return fill_container(f, v, &t);
 }
 
-static int explain(struct codec_error *err, int code, const char *why, size_t offset, int ext)
+/* What is wrong with the bytes at p, at an offset; ext: an extension that is not known, when there is no other reason. */
+static int explain(struct codec_error *err, const uint8_t *p, size_t n, int code, const char *why, size_t offset, int ext)
 {
     if (err == NULL)
         return code;
     err->code = code;
-    err->path[0] = '\0';
+    codec_locate(err->path, p, n, offset);
     if (why != NULL)
         snprintf(err->text, sizeof err->text, "%s (at byte %zu)", why, offset);
     else
@@ -476,13 +480,13 @@ int codec_decode(const uint8_t *p, size_t n, const struct codec_limits *limits, 
         budget += n * 8;
     struct measure m; /* large, and filled as far as it is used */
     if (!measure_value(&m, p, n, budget))
-        return explain(err, m.code, m.why, (size_t)(m.p - p), m.ext);
+        return explain(err, p, n, m.code, m.why, (size_t)(m.p - p), m.ext);
     if (ret_used == NULL && m.p != p + n)
-        return explain(err, PIT_E_DESERIALIZATION_FAILED, "there are bytes behind the value", (size_t)(m.p - p), 0);
+        return explain(err, p, 0, PIT_E_DESERIALIZATION_FAILED, "there are bytes behind the value", (size_t)(m.p - p), 0);
 
     struct value_tree *tree = mem_alloc(sizeof *tree + m.room.nodes * sizeof(pit_value) + m.room.words * 8 + m.room.bytes);
     if (tree == NULL)
-        return explain(err, PIT_E_ALLOCATION_FAILED, "out of memory", 0, 0);
+        return explain(err, p, 0, PIT_E_ALLOCATION_FAILED, "out of memory", 0, 0);
     *tree = (struct value_tree){.refs = 1};
     pit_value *root = (pit_value *)(void *)(tree + 1);
     struct fill f = {.begin = p, .p = p, .end = p + n, .place = {.tree = tree, .node = root + 1}};
@@ -490,7 +494,7 @@ int codec_decode(const uint8_t *p, size_t n, const struct codec_limits *limits, 
     f.place.byte = (char *)(f.place.word + m.room.words);
     if (!fill_value(&f, root)) {
         mem_free(tree);
-        return explain(err, f.code, f.why, (size_t)(f.p - p), 0);
+        return explain(err, p, n, f.code, f.why, (size_t)(f.p - p), 0);
     }
     if (ret_used != NULL)
         *ret_used = (size_t)(m.p - p);

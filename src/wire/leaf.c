@@ -103,15 +103,23 @@ void leaf_fill(pit_value *v, int ext, const uint8_t *data, size_t n, struct leaf
     }
 }
 
+static const int8_t codes[] = {
+    [PIT_KIND_DATETIME] = MP_EXT_DATETIME, [PIT_KIND_DATE] = MP_EXT_DATE,       [PIT_KIND_TIME] = MP_EXT_TIME,
+    [PIT_KIND_DURATION] = MP_EXT_DURATION, [PIT_KIND_DECIMAL] = MP_EXT_DECIMAL, [PIT_KIND_COMPLEX] = MP_EXT_COMPLEX,
+    [PIT_KIND_TENSOR] = MP_EXT_TENSOR,     [PIT_KIND_TABLE] = MP_EXT_TABLE,     [PIT_KIND_REF] = MP_EXT_REF,
+    [PIT_KIND_MARKER] = MP_EXT_MARKER,     [PIT_KIND_BATCH] = MP_EXT_BATCH,
+};
 int8_t leaf_code(const pit_value *v)
 {
-    static const int8_t codes[] = {
-        [PIT_KIND_DATETIME] = MP_EXT_DATETIME, [PIT_KIND_DATE] = MP_EXT_DATE,       [PIT_KIND_TIME] = MP_EXT_TIME,
-        [PIT_KIND_DURATION] = MP_EXT_DURATION, [PIT_KIND_DECIMAL] = MP_EXT_DECIMAL, [PIT_KIND_COMPLEX] = MP_EXT_COMPLEX,
-        [PIT_KIND_TENSOR] = MP_EXT_TENSOR,     [PIT_KIND_TABLE] = MP_EXT_TABLE,     [PIT_KIND_REF] = MP_EXT_REF,
-        [PIT_KIND_MARKER] = MP_EXT_MARKER,     [PIT_KIND_BATCH] = MP_EXT_BATCH,
-    };
     return v->kind < sizeof codes ? codes[v->kind] : 0;
+}
+
+int leaf_kind(int ext)
+{
+    for (size_t kind = 0; kind < sizeof codes; kind++)
+        if (codes[kind] == ext)
+            return (int)kind;
+    return PIT_KIND_NONE;
 }
 
 size_t leaf_size(const pit_value *v)

@@ -43,6 +43,8 @@ int leaf_check(struct leaf_payload *p, struct leaf_room *room);
 void leaf_fill(pit_value *v, int ext, const uint8_t *data, size_t n, struct leaf_place *place);
 /* The code of a leaf's extension; 0 for the other kinds. */
 int8_t leaf_code(const pit_value *v);
+/* The kind that goes with a leaf's extension. */
+int leaf_kind(int ext);
 /* Holds its payload as a map, whose length is known afterwards: written with mp_open_ext(). */
 static inline bool leaf_is_open(int ext)
 {

@@ -154,9 +154,11 @@ struct outcome call_decode(const struct frame *f)
     o.rc = codec_decode(f->payload, f->payload_n, NULL, &o.value, NULL, &why);
     if (o.rc == PIT_E_ALLOCATION_FAILED)
         return outcome_failed(error_new(o.rc, "out of memory while the result was decoded"));
-    if (o.rc != 0)
-        return outcome_failed(error_new(o.rc, "the worker's result cannot be read: %s", why.text));
-    return o;
+    if (o.rc == 0)
+        return o;
+    pit_error *e =
+        error_new(o.rc, "the worker's result cannot be read: %s%s%s", why.text, why.path[0] != '\0' ? " at " : "", why.path);
+    return outcome_failed(why.path[0] != '\0' ? error_detail_take(e, "key", pit_str(why.path)) : e);
 }
 
 void call_put_id(char id[CALL_ID], uint32_t prefix, uint64_t sequence)

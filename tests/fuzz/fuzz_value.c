@@ -55,8 +55,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     struct codec_error err;
     size_t used = 0;
     struct buf b = {0};
-    if (codec_decode(data, n, &limits, &v, &used, &err) != 0)
+    if (codec_decode(data, n, &limits, &v, &used, &err) != 0) {
+        pit_value *path = pit_str(err.path); /* for people, and for the details of an error */
+        if (pit_value_error(path) != 0)
+            abort();
+        pit_value_free(path);
         return 0;
+    }
     if (used > n)
         abort();
     walk(v);

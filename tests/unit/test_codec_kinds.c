@@ -175,12 +175,61 @@ static void the_path_leads_through_sets(void **state)
     buf_finish(&out);
 }
 
+/* Bytes that are refused, and the path to what is wrong with them. */
+static void the_path_to_what_was_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *bytes;
+        size_t n;
+        const char *path;
+    } cases[] = {
+#define CASE(bytes, path) {bytes, sizeof bytes - 1, path}
+        CASE("\xc1", ""),
+        CASE("\x93\x01\xc1\x01", "[1]"),
+        CASE("\x92\x01\xa1\xff", "[1]"),
+        CASE("\x81\xa1k\x92\x01\xc1", "[\"k\"][1]"),
+        CASE("\x82\xa1"
+             "a\x01\x90\x02",
+             ""), /* a list as a key: the map */
+        CASE("\x91\x82\xa1"
+             "a\x01\xa1"
+             "a\x02",
+             "[0]"), /* a key twice */
+        CASE("\x81\x07\x81\xcf\xff\xff\xff\xff\xff\xff\xff\xff\x91\xc1", "[7][<int>][0]"),
+        CASE("\x81\xc3\x91\xc1", "[<bool>][0]"),
+        CASE("\x81\xc0\xc1", "[<nil>]"),
+        CASE("\x81\xc4\x01x\xc1", "[<bytes>]"),
+        CASE("\x81\xcb\0\0\0\0\0\0\0\0\xc1", "[<float>]"),
+        CASE("\x81\xd6\x08\x07\xea\x01\x01\xc1", "[<date>]"),
+        CASE("\x81\xd5\x02\x91\x01\xc1", "[<tuple>]"),
+        CASE("\x81\xd5\x06\x91\x01\xc1", "[<set>]"),
+        CASE("\x81\xd5\x02\x91\x90\x01", "[<tuple>][0]"), /* a list in a tuple that is a key */
+        CASE("\x91\xc7\x03\x05\x92\x01\x01", "[0]"),      /* an item twice: the set */
+        CASE("\x91\xd5\x05\x91\x90", "[0][0]"),
+        CASE("\x92\xd6\x08\x07\xea\x01\x01\xd6\x08\x07\xea\x0d\x01", "[1]"), /* the second date */
+        CASE("\x91\xd5\x02\x80\x80", "[0]"),
+        CASE("\x91\x92\x01", "[0]"),                                 /* more items than bytes */
+        CASE("\x91\xd4\x63\x01", "[0]"),                             /* an unknown extension */
+        CASE("\x91\x01\x02", ""),                                    /* bytes behind */
+        CASE("\x91\xc7\x0a\x04\x82\xa4type\x01\x01\x01\x01", "[0]"), /* an exception */
+#undef CASE
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct codec_error err = {0};
+        pit_value *v = NULL;
+        assert_int_not_equal(codec_decode((const uint8_t *)cases[i].bytes, cases[i].n, NULL, &v, NULL, &err), 0);
+        if (strcmp(err.path, cases[i].path) != 0)
+            fail_msg("case %zu: %s instead of %s: %s", i, err.path, cases[i].path, err.text);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         WIRE_TEST(nested_frozensets_are_not_slow), WIRE_TEST(entries_are_counted),
         WIRE_TEST(the_budget_counts_everything),   WIRE_TEST(tensors_are_aligned),
-        WIRE_TEST(the_path_leads_through_sets),
+        WIRE_TEST(the_path_leads_through_sets),    WIRE_TEST(the_path_to_what_was_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
