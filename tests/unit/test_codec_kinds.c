@@ -209,10 +209,10 @@ static void the_path_to_what_was_refused(void **state)
         CASE("\x91\xd5\x05\x91\x90", "[0][0]"),
         CASE("\x92\xd6\x08\x07\xea\x01\x01\xd6\x08\x07\xea\x0d\x01", "[1]"), /* the second date */
         CASE("\x91\xd5\x02\x80\x80", "[0]"),
-        CASE("\x91\x92\x01", "[0]"),                                 /* more items than bytes */
-        CASE("\x91\xd4\x63\x01", "[0]"),                             /* an unknown extension */
-        CASE("\x91\x01\x02", ""),                                    /* bytes behind */
-        CASE("\x91\xc7\x0a\x04\x82\xa4type\x01\x01\x01\x01", "[0]"), /* an exception */
+        CASE("\x91\x92\x01", "[0]"),                     /* more items than bytes */
+        CASE("\x91\xd4\x63\x01", "[0]"),                 /* an unknown extension */
+        CASE("\x91\x01\x02", ""),                        /* bytes behind */
+        CASE("\x91\xc7\x07\x04\x81\xa4type\x01", "[0]"), /* an exception */
 #undef CASE
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
