@@ -1,6 +1,7 @@
 """Objects of NumPy, SciPy, torch, pyarrow, pandas, polars and pydantic: each test runs where its library is."""
 
 import datetime
+import warnings
 
 import pytest
 from snakepit_bridge import _convert
@@ -50,7 +51,9 @@ def test_arrays_in_any_layout(codec):
     ):
         back = through(codec, odd)
         assert np.array_equal(back, odd) and back.dtype == np.dtype("i4") and back.flags.c_contiguous
-    assert same(through(codec, np.matrix([[1.5]])), np.array([[1.5]]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PendingDeprecationWarning)
+        assert same(through(codec, np.matrix([[1.5]])), np.array([[1.5]]))
 
 
 def test_scalars_are_plain(codec):
