@@ -9,7 +9,7 @@ import subprocess
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 CONSUMERS = HERE / "consumers"
-LIMIT_S = 240
+LIMIT_S = 290
 
 
 def run(*command: object, **options) -> str:
