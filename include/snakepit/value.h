@@ -167,8 +167,8 @@ PIT_API bool pit_value_get_complex(const pit_value *v, double *ret_re, double *r
 /* The Arrow stream of a table or batch. */
 PIT_API bool pit_value_get_table(const pit_value *v, const void **ret, size_t *ret_n);
 PIT_API bool pit_value_get_batch(const pit_value *v, const void **ret, size_t *ret_n);
-/* Is it a frozenset? (pit_value_is_frozen() tells of any value whether it may still be changed.) */
-PIT_API bool pit_value_is_frozenset(const pit_value *v);
+/* Is it a frozenset? (pit_value_is_immutable() tells of any value whether it may still be changed.) */
+PIT_API bool pit_value_is_frozen(const pit_value *v);
 /* Does it stand for something that could not be sent: a marker, or a map that is exactly its JSON form? */
 PIT_API bool pit_value_is_unserializable(const pit_value *v);
 /* Type and repr() of what could not be sent; *ret_repr is NULL when it was not told. Either may be NULL. not_found when v is no such value. */
@@ -186,7 +186,7 @@ PIT_API const pit_value *pit_value_get_key(const pit_value *map_or_set, const pi
  * output may be NULL. */
 PIT_API bool pit_value_next(const pit_value *v, size_t *iter, const pit_value **ret_key, const pit_value **ret_item);
 /* Can it not be changed any more? */
-PIT_API bool pit_value_is_frozen(const pit_value *v);
+PIT_API bool pit_value_is_immutable(const pit_value *v);
 /* Same kind and same content: NaN equals NaN, -0.0 differs from 0.0, Decimal("1.1") from Decimal("1.10"), maps and sets regardless of order
  * (keys and items of sets are matched by Python's equality). */
 PIT_API bool pit_value_equal(const pit_value *a, const pit_value *b);

@@ -61,7 +61,7 @@ static int refuse_building(const pit_value *v, bool map)
 {
     if (v != NULL && v->kind == PIT_KIND_FAILED)
         return pit_value_error(v);
-    if (v == NULL || pit_value_is_frozen(v) || (v->kind == PIT_KIND_MAP) != map)
+    if (v == NULL || pit_value_is_immutable(v) || (v->kind == PIT_KIND_MAP) != map)
         return PIT_E_INVALID_PARAMETER;
     return v->kind == PIT_KIND_EXCEPTION || !value_is_container(v) ? PIT_E_INVALID_PARAMETER : 0;
 }
@@ -285,7 +285,7 @@ int pit_exception_set_cause_take(pit_value *exception, pit_value *cause)
     int rc = pit_value_error(exception);
     if (exception == cause && exception != NULL)
         return rc != 0 ? rc : PIT_E_INVALID_PARAMETER;
-    if (rc == 0 && (pit_value_kind(exception) != PIT_KIND_EXCEPTION || pit_value_is_frozen(exception)))
+    if (rc == 0 && (pit_value_kind(exception) != PIT_KIND_EXCEPTION || pit_value_is_immutable(exception)))
         rc = PIT_E_INVALID_PARAMETER;
     else if (rc == 0) {
         rc = pit_value_error(cause);
@@ -387,7 +387,7 @@ const pit_value *pit_value_get(const pit_value *map, const char *key)
     return at >= 0 ? value_item(map, (size_t)at * 2 + 1) : NULL;
 }
 
-bool pit_value_is_frozenset(const pit_value *v)
+bool pit_value_is_frozen(const pit_value *v)
 {
     return v != NULL && v->kind == PIT_KIND_SET && (v->flags & VALUE_FROZENSET) != 0;
 }

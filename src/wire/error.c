@@ -177,7 +177,7 @@ pit_error *error_cause_take(pit_error *e, pit_error *cause)
 static pit_value *open_container(pit_value **field, pit_value *(*make)(void))
 {
     pit_value *old = *field, *fresh;
-    if (old != NULL && !pit_value_is_frozen(old))
+    if (old != NULL && !pit_value_is_immutable(old))
         return old;
     fresh = make();
     const pit_value *key, *item;

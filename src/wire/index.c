@@ -53,7 +53,7 @@ int64_t value_map_find(const pit_value *map, const pit_value *key)
     if ((map->flags & VALUE_INLINE) != 0)
         return search_run(map, inline_index(map), map->n, key);
     const uint32_t *run = map->items->index;
-    if (map->kind == PIT_KIND_SET && pit_value_is_frozen(map))
+    if (map->kind == PIT_KIND_SET && pit_value_is_immutable(map))
         return search_run(map, run, map->n, key);
     for (uint32_t bit = UINT32_C(1) << 31; bit != 0; bit >>= 1) {
         if ((map->n & bit) == 0)

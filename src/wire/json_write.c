@@ -397,7 +397,7 @@ static int write_container(struct writer *w, const pit_value *v)
         break;
     case PIT_KIND_SET:
         open_tag(w, "set", "frozen");
-        buf_puts(w->b, pit_value_is_frozenset(v) ? "true" : "false");
+        buf_puts(w->b, pit_value_is_frozen(v) ? "true" : "false");
         put_member(w, "v");
         break;
     default:

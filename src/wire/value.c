@@ -424,7 +424,7 @@ const char *value_keep_text(const pit_value *v, char **slot, struct value_extra 
     return extra->text;
 }
 
-bool pit_value_is_frozen(const pit_value *v)
+bool pit_value_is_immutable(const pit_value *v)
 {
     return v == NULL || (__atomic_load_n(&v->flags, __ATOMIC_RELAXED) & VALUE_FROZEN) != 0;
 }

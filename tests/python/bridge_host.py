@@ -180,8 +180,7 @@ class Lane:
         if self.segment.words[self.reply // 8] == self.tail:
             left = until - time.monotonic()
             assert left > 0, "the worker does not answer"
-            # Python has no barrier between the store and the look: now and then a bell is missed, and the next look finds what it was for.
-            if select.select([self.control], [], [], min(left, 0.05))[0]:
+            if select.select([self.control], [], [], left)[0]:
                 seen = self.control.recv(1, socket.MSG_PEEK)
                 if not seen and self.segment.words[self.reply // 8] == self.tail:
                     return False

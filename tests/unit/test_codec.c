@@ -76,7 +76,7 @@ static void vector_is_met(const pit_value *row)
             fail_msg("%s: %s", field(row, "name"), pit_error_string(e));
         if (!pit_value_equal(v, meant) || !pit_value_equal(meant, v))
             fail_msg("%s: another value than expected", field(row, "name"));
-        assert_true(pit_value_is_frozen(v));
+        assert_true(pit_value_is_immutable(v));
         check_encoding(row, v);
         char *text = pit_value_to_json(v, 0);
         pit_value *again = NULL;
@@ -329,9 +329,9 @@ static void what_was_sent_is_immutable(void **state)
     (void)state;
     struct buf out = {0};
     pit_value *list = pit_list();
-    assert_false(pit_value_is_frozen(list));
+    assert_false(pit_value_is_immutable(list));
     assert_int_equal(codec_encode(&out, list, NULL), 0);
-    assert_true(pit_value_is_frozen(list));
+    assert_true(pit_value_is_immutable(list));
     assert_int_equal(pit_list_append_take(list, pit_int(1000)), PIT_E_INVALID_PARAMETER);
     pit_value_free(list);
     buf_finish(&out);

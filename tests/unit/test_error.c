@@ -103,7 +103,7 @@ static void the_whole_object(void **state)
     assert_int_equal(pit_value_len(pit_error_notes(e)), 2);
     assert_int_equal(pit_value_len(pit_error_details(e)), 3);
     assert_int_equal(pit_value_len(pit_error_suggestions(e)), 2);
-    assert_true(pit_value_is_frozen(pit_error_details(e)));
+    assert_true(pit_value_is_immutable(pit_error_details(e)));
     assert_int_equal(pit_error_code(pit_error_cause(pit_error_cause(e))), PIT_E_PERMISSION_ERROR);
     assert_string_equal(pit_error_string(e), whole_text);
     assert_ptr_equal(pit_error_string(e), pit_error_string(e));

@@ -27,7 +27,7 @@ static void scalars(void **state)
         assert_int_equal(pit_value_get_uint(v, &u), n >= 0);
         assert_true(pit_value_get_number(v, &x) && x == (double)n);
         assert_false(pit_value_get_float(v, &x));
-        assert_true(pit_value_is_frozen(v));
+        assert_true(pit_value_is_immutable(v));
         pit_value_free(v);
     }
     v = pit_uint(UINT64_MAX);
@@ -131,7 +131,7 @@ static void nothing_and_failed_values_are_accepted(void **state)
         assert_null(pit_value_get(v, "x"));
         assert_null(pit_value_get_key(v, pit_int(1)));
         assert_ptr_equal(pit_value_ref(v), v);
-        assert_true(pit_value_is_frozen(v));
+        assert_true(pit_value_is_immutable(v));
         assert_non_null(pit_value_error_text(v));
         assert_non_null(pit_value_kind_name(v));
         pit_value_free(v);
@@ -153,7 +153,7 @@ static void lists(void **state)
     assert_int_equal(pit_value_len(list), 1001);
     assert_true(pit_value_get_int(pit_value_at(list, 999), &n) && n == 6993);
     assert_null(pit_value_at(list, 1001));
-    assert_false(pit_value_is_frozen(list));
+    assert_false(pit_value_is_immutable(list));
     size_t iter = 0, count = 0;
     const pit_value *key = list;
     while (pit_value_next(list, &iter, &key, &item)) {
@@ -379,7 +379,7 @@ static void arguments(void **state)
     pit_map_put_take(odd, pit_int(1), pit_int(1));
     pit_value *v = pit_args(list, map);
     assert_int_equal(pit_value_kind(v), PIT_KIND_ARGS);
-    assert_true(pit_value_is_frozen(list)); /* borrowed, but shared */
+    assert_true(pit_value_is_immutable(list)); /* borrowed, but shared */
     pit_value *outer = pit_list();
     assert_int_equal(pit_list_append_take(outer, v), PIT_E_INVALID_PARAMETER);
     pit_value_free(outer);

@@ -70,7 +70,7 @@ static void sets(void **state)
     const pit_value *key = set, *item;
     int64_t n;
     assert_int_equal(pit_value_kind(set), PIT_KIND_SET);
-    assert_false(pit_value_is_frozenset(set) || pit_value_is_frozen(set));
+    assert_false(pit_value_is_frozen(set) || pit_value_is_immutable(set));
     for (int i = 0; i < 1000; i++)
         assert_int_equal(pit_list_append_take(set, pit_int(i * 7919 % 1000)), 0);
     assert_int_equal(pit_value_len(set), 1000);
@@ -87,10 +87,10 @@ static void sets(void **state)
     assert_int_equal(pit_value_error(set), 0);
     pit_value_free(set);
     set = pit_set(1);
-    assert_true(pit_value_is_frozenset(set));
-    assert_false(pit_value_is_frozen(set)); /* it may still be filled */
+    assert_true(pit_value_is_frozen(set));
+    assert_false(pit_value_is_immutable(set)); /* it may still be filled */
     pit_value_free(set);
-    assert_false(pit_value_is_frozenset(NULL));
+    assert_false(pit_value_is_frozen(NULL));
 }
 
 static void what_sets_refuse(void **state)
@@ -161,14 +161,14 @@ static void sets_are_equal_whatever_their_order(void **state)
     pit_value *map = pit_map(), *key = set_of(1, 0, 5, 1);
     assert_int_equal(pit_map_put_take(map, set_of(1, 4, -1, -1), pit_str("there")), 0);
     assert_string_equal(pit_value_str(pit_value_get_key(map, key)), "there");
-    assert_true(pit_value_is_frozen(key));
+    assert_true(pit_value_is_immutable(key));
     const char *text = NULL;
     assert_int_equal(pit_unpack(map, NULL, "{v:s}", key, &text), 0);
     assert_string_equal(text, "there");
     pit_value_free(key);
     key = pit_tuple();
     assert_null(pit_value_get_key(map, key));
-    assert_false(pit_value_is_frozen(key)); /* nothing else is */
+    assert_false(pit_value_is_immutable(key)); /* nothing else is */
     pit_value_free(key);
     pit_value_free(map);
 }
@@ -217,7 +217,7 @@ static void datetimes(void **state)
     const char *zone = "untouched";
     pit_value *v = pit_datetime(1795241622, 1, 7200, "Europe/Kyiv");
     assert_int_equal(pit_value_kind(v), PIT_KIND_DATETIME);
-    assert_true(pit_value_is_frozen(v));
+    assert_true(pit_value_is_immutable(v));
     assert_true(pit_value_get_datetime(v, &sec, &ns, &offset, &zone));
     assert_true(sec == 1795241622 && ns == 1 && offset == 7200);
     assert_string_equal(zone, "Europe/Kyiv");

@@ -73,12 +73,12 @@ static void memory_to_be_written(void **state)
     (void)state;
     pit_value *v = NULL;
     assert_int_equal(pit_tensor_alloc(NULL, PIT_DTYPE_F32, two_by_three, 2, &v, NULL), 0);
-    assert_false(pit_value_is_frozen(v));
+    assert_false(pit_value_is_immutable(v));
     for (size_t i = 0; i < sizeof six; i++)
         assert_int_equal(((char *)pit_tensor_data(v))[i], 0);
     memcpy(pit_tensor_data(v), six, sizeof six);
     pit_value *shared = pit_value_ref(v);
-    assert_true(pit_value_is_frozen(v));
+    assert_true(pit_value_is_immutable(v));
     pit_value_free(shared);
     pit_value_free(v);
     v = NULL;
@@ -182,7 +182,7 @@ static void over_the_wire(void **state)
     assert_int_equal(codec_encode(&out, v, NULL), 0);
     assert_int_equal(codec_decode(out.data, out.len, NULL, &back, NULL, NULL), 0);
     assert_true(pit_value_equal(v, back));
-    assert_true(pit_value_is_frozen(back));
+    assert_true(pit_value_is_immutable(back));
     assert_int_equal((uintptr_t)pit_tensor_data(back) % 8, 0);
     assert_int_equal(pit_tensor_strides(back)[0], 3);
     buf_finish(&out);

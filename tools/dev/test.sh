@@ -41,7 +41,7 @@ run_ctest() {
 
 # Shared out by file, for what a file sets up is set up once. The processes must name the tests alike, also those with a set as parameter.
 export PYTHONHASHSEED=${PYTHONHASHSEED:-$RANDOM}
-pytest_options() { echo -q -rfEs --durations=12 --durations-min=1 -p no:cacheprovider --dist loadfile -n $(($(cpus) + 1)); }
+pytest_options() { echo -q -rfEs -p no:cacheprovider --dist loadfile -n $(($(cpus) + 1)); }
 
 # run_pytest FOLDER [ARGUMENTS]: all Python tests against what was built there; "${under[@]}" runs them.
 under=()
@@ -217,4 +217,4 @@ verb_lint() {
     closing_line
 }
 
-tidy() { git ls-files 'src/*.c' 'cli/*.c' 'examples/*.c' | xargs -P "$(cpus)" -n 4 clang-tidy -p build --quiet; }
+tidy() { git ls-files 'src/*.c' 'cli/*.c' 'examples/*.c' | xargs -P "$(cpus)" -n 4 clang-tidy -p build --quiet --extra-arg=-Wno-ignored-optimization-argument; }
