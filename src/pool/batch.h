@@ -31,8 +31,8 @@ struct batch {
     uint32_t count, wake_at; /* atomic: how many came since; how many rouse the runner */
     uint32_t told;           /* atomic: the loop is in the middle of telling of an end */
     size_t n_members, next, finished, in_flight;
-    uint64_t now_ns;    /* when the calls that are begun now were begun */
-    uint64_t expiry_ns; /* no deadline of what is under way is earlier */
+    uint64_t now_ns;       /* when the calls that are begun now were begun */
+    uint64_t expiry_ns;    /* no deadline of what is under way is earlier */
     struct member **ready; /* encoded, waiting for a lane */
     unsigned n_ready;
 };
