@@ -25,6 +25,9 @@ class Batch:
             time.sleep(0.001)  # allow-sleep: between two looks
         return 1
 
+    def maybe(self, path):
+        return self.hold(path) if path else 0
+
     def about(self):
         context = current_context()
         return [context.metadata, context.binary_parameters, context.idempotent]

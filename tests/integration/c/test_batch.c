@@ -315,6 +315,42 @@ static void test_no_starvation(void **state)
     kit_clean(before, "starvation");
 }
 
+/* A command that was short until now: the answers before it are not kept waiting by it, nor are the calls behind it. */
+static void test_suddenly_slow(void **state)
+{
+    (void)state;
+    enum { BEFORE = 7, ALL = 12 };
+    struct kit_before before = kit_before();
+    pit *p = open_python(2, PIT_DRIVE_THREAD);
+    pit_future *f[ALL];
+    struct many m = many_new(200, "maybe");
+    for (size_t i = 0; i < m.n; i++)
+        many_set(&m, i, "maybe", pit_pack("[s]", ""));
+    hold_begin();
+    for (int turn = 0; turn < 20; turn++) {
+        assert_int_equal(many_run(p, &m, NULL), 0);
+        assert_int_equal(many_count(&m, 0), m.n);
+        off_t had = held();
+        for (int i = 0; i < ALL; i++) {
+            pit_value *path = pit_pack("[s]", i == BEFORE ? held_path : "");
+            assert_int_equal(pit_submit(p, "maybe", path, NULL, &f[i], NULL), 0);
+            pit_value_free(path);
+        }
+        for (int i = 0; i < ALL; i++)
+            if (i != BEFORE)
+                assert_int_equal(kit_outcome(f[i], NULL), 0);
+        KIT_AWAIT(held() == had + 1);
+        assert_int_equal(pit_future_wait(f[BEFORE], PIT_NOW), PIT_E_PENDING);
+        hold_end();
+        assert_int_equal(kit_outcome(f[BEFORE], NULL), 0);
+        hold_begin();
+    }
+    hold_end();
+    many_free(&m);
+    assert_int_equal(pit_close(p), 0);
+    kit_clean(before, "suddenly slow");
+}
+
 static void test_driven(void **state)
 {
     (void)state;
@@ -439,10 +475,10 @@ int main(int argc, char **argv)
 {
     kit_init(argc, argv);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_order),    cmocka_unit_test(test_bad_ones),         cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_deadline), cmocka_unit_test(test_canceller),        cmocka_unit_test(test_cancel_calls),
-        cmocka_unit_test(test_driven),   cmocka_unit_test(test_no_starvation),    cmocka_unit_test(test_no_memory),
-        cmocka_unit_test(test_metadata), cmocka_unit_test(test_what_python_sees),
+        cmocka_unit_test(test_order),         cmocka_unit_test(test_bad_ones),  cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_deadline),      cmocka_unit_test(test_canceller), cmocka_unit_test(test_cancel_calls),
+        cmocka_unit_test(test_suddenly_slow), cmocka_unit_test(test_driven),    cmocka_unit_test(test_no_starvation),
+        cmocka_unit_test(test_no_memory),     cmocka_unit_test(test_metadata),  cmocka_unit_test(test_what_python_sees),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
