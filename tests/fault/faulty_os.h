@@ -2,7 +2,8 @@
  *
  *   faulty_init(); faulty_arm(k); ... use &faulty_os ...; faulty_hit() names the call that failed, NULL: fewer than k were made.
  *
- * What the kernel cannot refuse for want of something (closing, killing, the clock, a ring of the eventfd) is passed on and not counted.
+ * What the kernel cannot refuse for want of something (closing, killing, the clock, a ring of the eventfd, the end of watching) is passed
+ * on and not counted.
  * Thread: any; one fault per arming. */
 #ifndef TESTS_FAULTY_OS_H
 #define TESTS_FAULTY_OS_H
@@ -10,6 +11,7 @@
 #include <errno.h>
 #include <stdatomic.h>
 #include <stddef.h>
+#include <sys/epoll.h>
 
 #include "os/os.h"
 
@@ -61,12 +63,19 @@ static bool faulty_now(const char *name)
 FAULTY_LIST(FAULTY_DEFINE)
 #undef FAULTY_DEFINE
 
+/* To stop watching needs nothing: the kernel does not refuse it. */
+static int faulty_epoll_change(int ep, int op, int fd, uint32_t events, void *data)
+{
+    return (op == EPOLL_CTL_DEL ? os_linux.epoll_ctl : faulty_epoll_ctl)(ep, op, fd, events, data);
+}
+
 static void faulty_init(void)
 {
     faulty_os = os_linux;
 #define FAULTY_SET(type, name, number, parameters, arguments) faulty_os.name = faulty_##name;
     FAULTY_LIST(FAULTY_SET)
 #undef FAULTY_SET
+    faulty_os.epoll_ctl = faulty_epoll_change;
 }
 
 /* From here on the k-th call fails; 0: none. */
