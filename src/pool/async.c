@@ -42,7 +42,7 @@ static bool lane_has_room(const struct lane *l, unsigned window)
 {
     if (l->worker->dead || l->sending != NULL || l->unsent.len != 0 || l->given_up != 0)
         return false;
-    return l->count == 0 || (l->windowed && l->worker->is_ring && l->count < window);
+    return l->count == 0 || (l->windowed && l->worker->is_ring && l->count < window && lane_has_mark(l));
 }
 
 struct lane *async_lane(struct pool *p, struct call *c)
@@ -225,7 +225,8 @@ void async_abandon(struct pool *p, struct lane *l, struct flight *f)
         if (l->sending == c)
             l->sending = NULL;
     }
-    lane_flag_cancel(l, f->sequence);
+    if (f == lane_head(l)) /* others when they come to the front (watch_grace): there is one flag */
+        lane_flag_cancel(l, f->sequence);
     if (l->owner == LANE_CALLER) {
         sched_hold_socket(l, false);
         lane_move(l, LANE_LOOP);
@@ -420,7 +421,7 @@ static bool settle(struct pool *p, struct lane *l, struct batch *b, struct list 
             error_worker(o.error, l->worker->id);
             error_pool(o.error, p->set.name);
         }
-        if (b->got[i].stamp != 0)
+        if (c->timed && b->got[i].stamp != 0) /* unasked it proves nothing */
             commands_measured(&p->commands, c->command, b->got[i].stamp);
         c->bytes_out = b->got[i].bytes;
         c->deserialize_ns = b->got[i].decode_ns;
@@ -463,6 +464,8 @@ static void watch_grace(struct pool *p, struct lane *l)
     if (given_up && l->graced == head->sequence)
         return;
     l->graced = given_up ? head->sequence : 0;
+    if (given_up)
+        lane_flag_cancel(l, head->sequence);
     if (given_up)
         loop_timer_set(p->env->loop, &l->grace, pool_now(p) + (uint64_t)p->set.cancel_grace_ms * MS);
     else

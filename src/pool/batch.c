@@ -14,6 +14,7 @@
 #include "base/alloc.h"
 #include "pool/pool_internal.h"
 
+enum { CANCELLING = 1, CANCELLED }; /* the reason is being written; it stands */
 enum { MEMBERS_MAX = 1024, MEMBERS_PER_LANE = 128 /* more do not fit into a core's cache */, READY_MAX = 64 };
 #define SHORT_WAIT_NS (MS / 20)
 
@@ -55,8 +56,11 @@ static void member_done(struct call *c)
 
 void batch_cancel(struct batch *b, const char *reason)
 {
+    uint32_t no = 0;
+    if (!__atomic_compare_exchange_n(&b->cancelled, &no, CANCELLING, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+        return;
     b->reason = reason;
-    __atomic_store_n(&b->cancelled, 1, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&b->cancelled, CANCELLED, __ATOMIC_SEQ_CST);
     rouse(b);
 }
 
@@ -209,7 +213,7 @@ static void run(struct batch *b)
 {
     bool stopped = false, over = false;
     while (b->finished < b->source->n) {
-        bool cancelled = __atomic_load_n(&b->cancelled, __ATOMIC_SEQ_CST) != 0;
+        bool cancelled = __atomic_load_n(&b->cancelled, __ATOMIC_SEQ_CST) == CANCELLED;
         over = over || (b->deadline_ns != UINT64_MAX && pool_now(b->pool) >= b->deadline_ns);
         size_t n = collect(b);
         if (cancelled || over) {
@@ -219,6 +223,8 @@ static void run(struct batch *b)
             stopped = stopped || cancelled;
         } else {
             prepare(b);
+            if (b->now_ns >= b->expiry_ns)
+                expire_running(b);
             n += hand_over(b);
         }
         if (n == 0 && b->finished < b->source->n)

@@ -31,7 +31,8 @@ struct segment_header {
 /* The claim of a call that stands in the request ring. Slot i belongs to the calls whose lane sequence is i modulo SEGMENT_SLOTS.
  * The worker starts a call with one exchange of (sequence << 2 | STARTED), before the ring's tail moves; finding
  * (sequence << 2 | REVOKED) there it skips the call without an answer. The host takes a call back that has not started with a
- * compare-and-swap to REVOKED. So a call is started or revoked, never both. */
+ * compare-and-swap to REVOKED. So a call is started or revoked, never both. A slot
+ * is used again only once the call that had it has been answered, or a later one has: what was revoked still stands in the ring. */
 enum { CLAIM_STARTED = 1, CLAIM_REVOKED = 2, CLAIM_FINISHED = 3 };
 #define CLAIM(sequence, state) (((uint64_t)(sequence) << 2) | (uint64_t)(state))
 

@@ -83,6 +83,7 @@ pit_error *call_encode(struct call *c, const struct call_args *args, size_t max_
         return error_suggest(e, "raise max_frame_bytes of the pool, or send the data in parts");
     }
     unsigned flags = (fields ? FRAME_FIELDS : 0u) | (c->observed ? FRAME_TIMED : 0u);
+    c->timed = c->observed;
     frame_put_header(b->data, FRAME_CALL, flags, 0, 0, b->len);
     return NULL;
 }
@@ -106,6 +107,7 @@ void call_seal(struct call *c, uint64_t sequence, uint64_t now_ns)
 
 void call_measure(struct call *c)
 {
+    c->timed = true;
     c->frame.data[2] |= FRAME_TIMED;
 }
 

@@ -66,6 +66,7 @@ struct call {
     bool fail_fast;
     bool waited_for; /* a thread blocks in it; else the loop carries it */
     bool observed;   /* somebody listens to its events */
+    bool timed;      /* the worker was asked how long its function took */
     bool of_batch;   /* it keeps its worker's id, and who made it watches its deadline */
     struct buf frame;
     size_t sent; /* bytes of the frame that are out */

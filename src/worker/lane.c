@@ -33,8 +33,14 @@ struct flight *lane_head(struct lane *l)
     return lane_at(l, 0);
 }
 
+bool lane_has_mark(const struct lane *l)
+{
+    return l->sequence - l->answered < SEGMENT_SLOTS;
+}
+
 void lane_pop(struct lane *l)
 {
+    l->answered = l->flights[l->first].sequence;
     l->first = (l->first + 1) % SEGMENT_SLOTS;
     l->count--;
 }

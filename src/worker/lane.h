@@ -49,6 +49,7 @@ struct lane {
     struct channel *channel;
     struct lane_status *status; /* NULL: the worker keeps no marks */
     uint64_t sequence;          /* of the last call */
+    uint64_t answered;          /* the last call that left from the front */
     unsigned first, count;
     struct flight flights[SEGMENT_SLOTS];
     bool windowed;           /* a LOOP lane: all its calls are short, more may be written ahead */
@@ -66,11 +67,14 @@ struct lane {
 };
 
 bool lane_move(struct lane *l, int owner);          /* the one function that changes the owner; pool's lock */
-uint64_t lane_push(struct lane *l, struct call *c); /* its sequence; there must be room */
+uint64_t lane_push(struct lane *l, struct call *c); /* its sequence; there must be room: a lane without flights has it */
+/* Is there a mark for one more call? What was taken back still stands in the worker's ring and keeps its mark until a later call
+ * is answered; the first flight is never taken back, so that comes. */
+bool lane_has_mark(const struct lane *l);
 struct flight *lane_head(struct lane *l);           /* NULL: none */
 struct flight *lane_at(struct lane *l, unsigned i); /* i-th oldest */
 void lane_pop(struct lane *l);
-void lane_drop(struct lane *l, unsigned i); /* takes out the i-th */
+void lane_drop(struct lane *l, unsigned i); /* takes out the i-th, which is not the first and was revoked */
 /* Has the worker begun to run this call? Without marks: true (a call runs at most once). */
 bool lane_started(const struct lane *l, uint64_t sequence);
 /* Takes a call back that has not been started: true when it will never run. */

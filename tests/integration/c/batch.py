@@ -8,6 +8,8 @@ from snakepit_bridge import current_context
 
 
 class Batch:
+    ran = 0
+
     def inc(self, x):
         return x + 1
 
@@ -24,6 +26,13 @@ class Batch:
         while os.path.exists(path):
             time.sleep(0.001)  # allow-sleep: between two looks
         return 1
+
+    def count(self, path):
+        """How often this method has run."""
+        self.ran += 1
+        if path:
+            self.hold(path)
+        return self.ran
 
     def maybe(self, path):
         return self.hold(path) if path else 0

@@ -351,6 +351,44 @@ static void test_suddenly_slow(void **state)
     kit_clean(before, "suddenly slow");
 }
 
+/* What was taken back keeps its mark until the worker has passed it: many more than there are marks never run, and harm nobody. */
+static void test_many_taken_back(void **state)
+{
+    (void)state;
+    enum { WARM = 200, BACK = 700, LIVE = 8 };
+    struct kit_before before = kit_before();
+    pit *p = open_python(1, PIT_DRIVE_THREAD);
+    struct many m = many_new(WARM, "count");
+    for (size_t i = 0; i < m.n; i++)
+        many_set(&m, i, "count", pit_pack("[s]", ""));
+    assert_int_equal(many_run(p, &m, NULL), 0);
+    hold_begin();
+    pit_value *held_args = pit_pack("[s]", held_path), *args = pit_pack("[s]", "");
+    pit_future *head = NULL, *f = NULL, *live[LIVE];
+    assert_int_equal(pit_submit(p, "count", held_args, NULL, &head, NULL), 0);
+    for (int i = 0; i < BACK; i++) {
+        assert_int_equal(pit_submit(p, "count", args, NULL, &f, NULL), 0);
+        assert_int_equal(pit_future_cancel(f, NULL), 0);
+        pit_future_free(f);
+    }
+    for (int i = 0; i < LIVE; i++)
+        assert_int_equal(pit_submit(p, "count", args, NULL, &live[i], NULL), 0);
+    KIT_AWAIT(held() == 1);
+    hold_end();
+    int64_t ran = 0;
+    assert_int_equal(kit_outcome(head, &ran), 0);
+    for (int i = 0; i < LIVE; i++)
+        assert_int_equal(kit_outcome(live[i], &ran), 0);
+    assert_int_equal(ran, WARM + 1 + LIVE);
+    assert_int_equal(kit_stats(p).crashes, 0);
+    assert_int_equal(kit_stats(p).restarts, 0);
+    pit_value_free(held_args);
+    pit_value_free(args);
+    many_free(&m);
+    assert_int_equal(pit_close(p), 0);
+    kit_clean(before, "taken back");
+}
+
 static void test_driven(void **state)
 {
     (void)state;
@@ -475,10 +513,19 @@ int main(int argc, char **argv)
 {
     kit_init(argc, argv);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_order),         cmocka_unit_test(test_bad_ones),  cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_deadline),      cmocka_unit_test(test_canceller), cmocka_unit_test(test_cancel_calls),
-        cmocka_unit_test(test_suddenly_slow), cmocka_unit_test(test_driven),    cmocka_unit_test(test_no_starvation),
-        cmocka_unit_test(test_no_memory),     cmocka_unit_test(test_metadata),  cmocka_unit_test(test_what_python_sees),
+        cmocka_unit_test(test_order),
+        cmocka_unit_test(test_bad_ones),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_deadline),
+        cmocka_unit_test(test_canceller),
+        cmocka_unit_test(test_cancel_calls),
+        cmocka_unit_test(test_suddenly_slow),
+        cmocka_unit_test(test_driven),
+        cmocka_unit_test(test_many_taken_back),
+        cmocka_unit_test(test_no_starvation),
+        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_metadata),
+        cmocka_unit_test(test_what_python_sees),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
