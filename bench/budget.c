@@ -130,29 +130,25 @@ static void part_lease(void *ctx, int turns)
 
 /* ---- the answer: checked, decoded, freed ---- */
 
-struct answer {
-    uint8_t frame[64];
-    size_t n;
-};
-
-static void answer_make(struct answer *a)
+static void answer_make(struct channel_frame *in)
 {
-    uint8_t *p = a->frame + FRAME_HEADER;
+    channel_frame_init(in);
+    uint8_t *p = in->data + FRAME_HEADER;
     p = mp_put_map(p, 1);
     p = mp_put_str(p, "x", 1);
     p = mp_put_int(p, 500001);
-    a->n = (size_t)(p - a->frame);
-    frame_put_header(a->frame, FRAME_RESULT, 0, 1, 0, a->n);
+    in->n = (size_t)(p - in->data);
+    frame_put_header(in->data, FRAME_RESULT, 0, 1, 0, in->n);
 }
 
 static void part_decode(void *ctx, int turns)
 {
-    const struct answer *a = ctx;
+    struct channel_frame *in = ctx;
     for (int i = 0; i < turns; i++) {
         struct frame f;
-        if (frame_parse(a->frame, a->n, &f) != 0)
+        if (frame_parse(in->data, in->n, &f) != 0)
             abort(); /* this program made it */
-        struct outcome o = call_decode(&f);
+        struct outcome o = call_decode(&f, in);
         outcome_free(&o);
     }
 }
@@ -172,7 +168,7 @@ struct way {
     size_t bytes;
     int fd;
     struct channel *host, *worker;
-    struct answer answer;
+    struct channel_frame answer;
     bool stop; /* atomic */
 };
 
@@ -188,7 +184,7 @@ static void *way_main(void *arg)
     while (!__atomic_load_n(&w->stop, __ATOMIC_ACQUIRE)) {
         size_t done = 0;
         if (w->worker->ops->recv(w->worker, &in) == 0)
-            w->worker->ops->send(w->worker, w->answer.frame, w->answer.n, &done);
+            w->worker->ops->send(w->worker, w->answer.data, w->answer.n, &done);
         else
             w->worker->ops->wait(w->worker, CHANNEL_FOR_FRAME, UINT64_MAX, 50000);
     }
@@ -204,7 +200,7 @@ static int way_once(void *ctx, uint32_t n)
     size_t done = 0;
     (void)n;
     channel_frame_init(&in);
-    int rc = w->host->ops->send(w->host, w->answer.frame, w->answer.n, &done);
+    int rc = w->host->ops->send(w->host, w->answer.data, w->answer.n, &done);
     while (rc == 0 && (rc = w->host->ops->recv(w->host, &in)) == CHANNEL_AGAIN)
         rc = w->host->ops->wait(w->host, CHANNEL_FOR_FRAME, UINT64_MAX, 50000);
     channel_frame_finish(&in);
@@ -313,7 +309,7 @@ static int budget_round(struct bench *b, struct lease *lease, double ns[PART_COU
 {
     struct result hot = {0};
     struct call call = {.command = "inc"};
-    struct answer answer;
+    struct channel_frame answer;
     answer_make(&answer);
     if (run_call_hot(b, PLACE_TWO, &hot) != BENCH_OK)
         return -1;

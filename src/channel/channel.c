@@ -9,6 +9,7 @@
 
 #include "base/alloc.h"
 #include "channel/channel_internal.h"
+#include "wire/frame.h"
 
 void channel_frame_init(struct channel_frame *f)
 {
@@ -24,10 +25,31 @@ void channel_frame_finish(struct channel_frame *f)
     channel_frame_init(f);
 }
 
+uint8_t *channel_frame_take(struct channel_frame *f)
+{
+    if (f->data == f->small || f->heap_cap <= f->n)
+        return NULL;
+    uint8_t *block = mem_realloc(f->heap, f->n + 1); /* up to half of it may be spare */
+    if (block == NULL)
+        return NULL;
+    channel_frame_init(f);
+    return block;
+}
+
 void frame_clear(struct channel_frame *f)
 {
     f->data = f->small;
     f->n = 0;
+}
+
+/* Twice what is needed, but not more than the frame will need if its header is right, and a byte: a long block that fits goes back to
+ * where the next one is taken from, and so no page of it is fresh. */
+static size_t capacity(const struct channel_frame *f, size_t total)
+{
+    if (total > SIZE_MAX / 2)
+        return total;
+    int64_t claimed = f->n >= FRAME_HEADER ? frame_peek_size(f->data, SIZE_MAX) : 0;
+    return claimed >= (int64_t)total && (size_t)claimed < 2 * total ? (size_t)claimed + 1 : 2 * total;
 }
 
 uint8_t *frame_room(struct channel_frame *f, size_t total)
@@ -35,7 +57,7 @@ uint8_t *frame_room(struct channel_frame *f, size_t total)
     bool small = f->data == f->small;
     if (small ? total > sizeof f->small : total > f->heap_cap) {
         if (total > f->heap_cap) {
-            size_t cap = total > SIZE_MAX / 2 ? total : 2 * total;
+            size_t cap = capacity(f, total);
             uint8_t *heap = mem_realloc(f->heap, cap);
             if (heap == NULL)
                 return NULL;

@@ -31,6 +31,9 @@ struct channel_frame {
 };
 void channel_frame_init(struct channel_frame *f);
 void channel_frame_finish(struct channel_frame *f);
+/* Gives the bytes away: a block (of mem_alloc) of f->n bytes and a spare one; *f is empty then. NULL, and nothing has changed: it is short, or there is
+ * no memory. */
+uint8_t *channel_frame_take(struct channel_frame *f);
 
 struct channel;
 

@@ -384,7 +384,7 @@ static int receive(struct lane *l, struct batch *b)
             b->got[b->n].stamp = f.stamp;
             b->got[b->n].bytes = in.n;
             uint64_t began = timed ? os->now_ns() : 0;
-            b->got[b->n].outcome = call_decode(&f);
+            b->got[b->n].outcome = call_decode(&f, &in);
             b->got[b->n++].decode_ns = timed ? os->now_ns() - began : 0;
         }
         if (rc != 0)

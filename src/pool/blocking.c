@@ -87,7 +87,7 @@ static void expire_sent(struct pool *p, struct call *c)
         worker_free(l->worker);
 }
 
-static enum step take_frame(struct pool *p, struct call *c, const struct channel_frame *in)
+static enum step take_frame(struct pool *p, struct call *c, struct channel_frame *in)
 {
     struct frame f;
     int rc = frame_parse(in->data, in->n, &f);
@@ -97,10 +97,10 @@ static enum step take_frame(struct pool *p, struct call *c, const struct channel
         c->bytes_out = in->n;
         c->python_ns = f.stamp;
         uint64_t began = c->observed ? pool_now(p) : 0;
-        struct outcome o = call_decode(&f);
+        struct outcome o = call_decode(&f, in);
         if (c->observed)
             c->deserialize_ns = pool_now(p) - began;
-        if (in->n > LONG_DECODE && pool_now(p) >= c->deadline_ns) {
+        if (c->bytes_out > LONG_DECODE && pool_now(p) >= c->deadline_ns) {
             outcome_free(&o);
             o = outcome_failed(expired_error(p, c, false));
         }

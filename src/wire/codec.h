@@ -31,9 +31,16 @@ int codec_encode(struct buf *out, const pit_value *v, struct codec_error *err);
 int codec_pack(struct buf *out, const char *format, va_list ap, struct codec_error *err);
 /* Decodes the first value of n bytes; *ret_used (may be NULL) gets its length; without it trailing bytes are an error.
  * deserialization_failed, limit_exceeded, duplicate_key, invalid_utf8, invalid_parameter (unhashable key), allocation_failed; the text
- * names the offset, the path leads to the part. */
-int codec_decode(const uint8_t *p, size_t n, const struct codec_limits *limits, pit_value **ret, size_t *ret_used,
-                 struct codec_error *err);
+ * names the offset, the path leads to the part.
+ * block: NULL; or the bytes lie inside *block (the caller's, from mem_alloc; at least one byte of it follows them), and when there is a long
+ * text or bytes among them the value may take it over instead of copying: *block is NULL then. */
+int codec_decode_block(uint8_t **block, const uint8_t *p, size_t n, const struct codec_limits *limits, pit_value **ret,
+                       size_t *ret_used, struct codec_error *err);
+static inline int codec_decode(const uint8_t *p, size_t n, const struct codec_limits *limits, pit_value **ret, size_t *ret_used,
+                               struct codec_error *err)
+{
+    return codec_decode_block(NULL, p, n, limits, ret, ret_used, err);
+}
 
 /* locate.c: the path to the value at or just before an offset where decoding has failed; "" for the whole. */
 void codec_locate(char path[CODEC_PATH], const uint8_t *p, size_t n, size_t offset);

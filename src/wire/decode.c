@@ -6,6 +6,7 @@
  *  2. The second pass meets only bytes that the first has accepted (the caller owns them; they do not change). All that it can still refuse are
  *     keys that stand twice and exceptions whose parts are of the wrong kind.
  *  3. The result is one block: tree, nodes (an index behind those of a set or of a map with many entries), words of bigints and leaves, texts.
+ *     A long text or bytes may stay where it was read instead: the tree then owns that block too.
  *
  * Failure: typed, with a text that names the offset. Thread: any. */
 #include <stdio.h>
@@ -17,6 +18,8 @@
 #include "wire/value.h"
 
 #define DEFAULT_EXTRA_BYTES ((size_t)64 << 20)
+#define LARGE (64u << 10)
+#define LARGE_WITHIN 256 /* tokens: where there are more, a text is a small part of the work */
 
 /* A container that is being measured. */
 struct level {
@@ -247,6 +250,7 @@ static bool measure_value(struct measure *m, const uint8_t *p, size_t n, size_t 
 
 struct fill {
     const uint8_t *begin, *p, *end;
+    const uint8_t *kept; /* a text that is not copied */
     struct leaf_place place;
     int code;
     const char *why;
@@ -268,10 +272,14 @@ static bool next(struct fill *f, struct mp_token *t)
            stop(f, PIT_E_DESERIALIZATION_FAILED, "the bytes changed while they were read");
 }
 
-static void fill_data(struct fill *f, pit_value *v, const struct mp_token *t)
+static inline void fill_data(struct fill *f, pit_value *v, const struct mp_token *t)
 {
     v->kind = t->type == MP_STR ? PIT_KIND_STR : PIT_KIND_BYTES;
     v->n = t->n;
+    if (t->n >= LARGE && t->data == f->kept) {
+        v->text = (const char *)t->data;
+        return;
+    }
     v->text = f->place.byte;
     memcpy(f->place.byte, t->data, t->n);
     f->place.byte[t->n] = '\0';
@@ -472,10 +480,26 @@ static int explain(struct codec_error *err, const uint8_t *p, size_t n, int code
     return code;
 }
 
-int codec_decode(const uint8_t *p, size_t n, const struct codec_limits *limits, pit_value **ret, size_t *ret_used,
-                 struct codec_error *err)
+/* A text or bytes that is worth to be kept where it is: *ret_n is its length. The bytes have been measured. */
+static const uint8_t *find_large(const uint8_t *p, const uint8_t *end, size_t *ret_n)
 {
-    size_t budget = limits != NULL && limits->max_bytes != 0 ? limits->max_bytes : DEFAULT_EXTRA_BYTES;
+    struct mp_token t;
+    for (int i = 0; i < LARGE_WITHIN && mp_read(&p, end, &t) == MP_OK; i++) {
+        if ((t.type == MP_STR || t.type == MP_BIN) && t.n >= LARGE) {
+            *ret_n = t.n;
+            return t.data;
+        }
+        if (t.type == MP_EXT && (leaf_is(t.ext) || t.ext == MP_EXT_BIGINT))
+            p += t.n;
+    }
+    return NULL;
+}
+
+/* One function for both forms: with a second caller its parts would not be inlined, which short answers feel. */
+int codec_decode_block(uint8_t **block, const uint8_t *p, size_t n, const struct codec_limits *limits, pit_value **ret,
+                       size_t *ret_used, struct codec_error *err)
+{
+    size_t budget = limits != NULL && limits->max_bytes != 0 ? limits->max_bytes : DEFAULT_EXTRA_BYTES, kept_n = 0;
     if ((limits == NULL || limits->max_bytes == 0) && n < SIZE_MAX / 16)
         budget += n * 8;
     struct measure m; /* large, and filled as far as it is used */
@@ -484,17 +508,26 @@ int codec_decode(const uint8_t *p, size_t n, const struct codec_limits *limits, 
     if (ret_used == NULL && m.p != p + n)
         return explain(err, p, 0, PIT_E_DESERIALIZATION_FAILED, "there are bytes behind the value", (size_t)(m.p - p), 0);
 
+    const uint8_t *kept = block != NULL ? find_large(p, m.p, &kept_n) : NULL;
+    if (kept != NULL)
+        m.room.bytes -= kept_n + 1;
+
     struct value_tree *tree = mem_alloc(sizeof *tree + m.room.nodes * sizeof(pit_value) + m.room.words * 8 + m.room.bytes);
     if (tree == NULL)
         return explain(err, p, 0, PIT_E_ALLOCATION_FAILED, "out of memory", 0, 0);
     *tree = (struct value_tree){.refs = 1};
     pit_value *root = (pit_value *)(void *)(tree + 1);
-    struct fill f = {.begin = p, .p = p, .end = p + n, .place = {.tree = tree, .node = root + 1}};
+    struct fill f = {.begin = p, .p = p, .end = p + n, .kept = kept, .place = {.tree = tree, .node = root + 1}};
     f.place.word = (uint64_t *)(void *)(root + m.room.nodes);
     f.place.byte = (char *)(f.place.word + m.room.words);
     if (!fill_value(&f, root)) {
         mem_free(tree);
         return explain(err, p, n, f.code, f.why, (size_t)(f.p - p), 0);
+    }
+    if (kept != NULL) {
+        (*block)[(size_t)(kept - *block) + kept_n] = '\0'; /* what began there has been read */
+        tree->kept = *block;
+        *block = NULL;
     }
     if (ret_used != NULL)
         *ret_used = (size_t)(m.p - p);

@@ -114,6 +114,8 @@ static void tree_destroy(struct value_tree *tree)
         next = x->next;
         mem_free(x);
     }
+    if (tree->kept != NULL)
+        mem_free(tree->kept);
     mem_free(tree);
 }
 

@@ -40,6 +40,7 @@ struct value_extra {
 struct value_tree {
     size_t refs;                /* atomic */
     struct value_extra *extras; /* atomic: pushed to by any thread */
+    uint8_t *kept;              /* a block that a long text stayed in; NULL */
 };
 
 struct value_big {

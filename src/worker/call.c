@@ -16,6 +16,7 @@ static const struct sm_table table = {"call", states, CALL_STATE_COUNT};
 /* The worker is told to stop a little before the host gives up, so that a clean timeout in Python wins over a kill. */
 #define REPLY_MARGIN_NS UINT64_C(200000000)
 #define REPLY_MARGIN_FROM_NS UINT64_C(2000000000)
+#define LONG_RESULT ((size_t)64 << 10)
 
 static void put_field(struct buf *b, int tag, const char *text)
 {
@@ -147,13 +148,25 @@ void call_clear(struct call *c)
     outcome_free(&c->outcome);
 }
 
-struct outcome call_decode(const struct frame *f)
+/* A long result takes over the block that it was received in rather than being copied once more into fresh pages. */
+static int decode_result(const struct frame *f, struct channel_frame *in, pit_value **ret, struct codec_error *why)
+{
+    size_t at = (size_t)(f->payload - in->data), n = f->payload_n;
+    uint8_t *block = n >= LONG_RESULT ? channel_frame_take(in) : NULL;
+    if (block == NULL)
+        return codec_decode(f->payload, n, NULL, ret, NULL, why);
+    int rc = codec_decode_block(&block, block + at, n, NULL, ret, NULL, why);
+    mem_free(block);
+    return rc;
+}
+
+struct outcome call_decode(const struct frame *f, struct channel_frame *in)
 {
     if (f->kind == FRAME_ERROR)
         return outcome_failed(error_from_worker(f->payload, f->payload_n, PIT_E_PYTHON_EXCEPTION));
     struct outcome o = {0};
     struct codec_error why; /* written on failure only */
-    o.rc = codec_decode(f->payload, f->payload_n, NULL, &o.value, NULL, &why);
+    o.rc = decode_result(f, in, &o.value, &why);
     if (o.rc == PIT_E_ALLOCATION_FAILED)
         return outcome_failed(error_new(o.rc, "out of memory while the result was decoded"));
     if (o.rc == 0)

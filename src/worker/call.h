@@ -16,6 +16,7 @@
 #include "base/list.h"
 #include "base/sm.h"
 #include "base/wheel.h"
+#include "channel/channel.h"
 #include "os/os.h"
 #include "wire/codec.h"
 #include "wire/error.h"
@@ -119,8 +120,8 @@ bool call_finish(struct call *c, struct outcome o);
 void outcome_free(struct outcome *o);
 /* Frees frame and outcome. */
 void call_clear(struct call *c);
-/* What a RESULT or ERROR frame says: outcome; rc PIT_E_PROTOCOL_ERROR when it is malformed. */
-struct outcome call_decode(const struct frame *f);
+/* What a RESULT or ERROR frame says: outcome; rc PIT_E_PROTOCOL_ERROR when it is malformed. f is what `in` holds; both may be used up. */
+struct outcome call_decode(const struct frame *f, struct channel_frame *in);
 /* Writes "sp-", 8 hex digits of prefix, 16 of sequence. */
 void call_put_id(char id[CALL_ID], uint32_t prefix, uint64_t sequence);
 /* The correlation id: the caller's, or one made from prefix and sequence. */
