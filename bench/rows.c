@@ -124,10 +124,9 @@ const struct row row_list[] = {
            "futures a second on 2 workers against one plain call after the other: what coalescing of frames and of wake-ups "
            "brings"),
     FASTER("submit.depth64.vs_1core", S_SUBMIT, S_PY_SOCKET_1, 0, NULL),
-    FASTER(
-        "many.10000", S_MANY, S_PY_SOCKET_2, 40.0,
-        "calls a second of batches on 2 workers against one plain call after the other. Above all three processes on two CPUs: "
-        "where the floor's other side never sleeps (a busy machine), the floor is five times as fast"),
+    FASTER("many.10000", S_MANY, S_PY_SOCKET_2, 40.0,
+           "calls a second of batches on 2 workers against one plain call after the other. Three processes share two CPUs; and "
+           "where the floor's other side never sleeps (a busy machine), the floor is five times as fast"),
     FASTER("many.10000.vs_1core", S_MANY, S_PY_SOCKET_1, 0, NULL),
     AGAINST("vs.pipe.2core", S_HOT_2, STAT_P50, S_MP_PIPE_2, STAT_P50, 1.0 / 50, "against multiprocessing.Pipe, one core each"),
     AGAINST("vs.pipe.1core", S_HOT_1, STAT_P50, S_MP_PIPE_1, STAT_P50, 1.0 / 4,
