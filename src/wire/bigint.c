@@ -240,15 +240,6 @@ pit_value *value_int_from_digits(const char *digits, size_t n, bool negative)
     return v;
 }
 
-size_t value_magnitude_from_digits(const char *digits, size_t n, uint8_t *out)
-{
-    uint64_t limb[VALUE_DIGITS / CHUNK_DIGITS + 2];
-    size_t size;
-    const uint8_t *bytes = convert_digits(digits, n, limb, &size);
-    memcpy(out, bytes, size);
-    return size;
-}
-
 /* Divides high:low (high < CHUNK) by CHUNK with its reciprocal instead of a division: Möller and Granlund, "Improved division by
  * invariant integers" (2011), algorithm 4. */
 static uint64_t divide_step(uint64_t high, uint64_t low, uint64_t *ret_rest)

@@ -14,17 +14,17 @@
 #include "wire/decimal.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
-#include "wire/json.h"
 #include "wire/leaf.h"
 
 #define MAX_DIGITS (1u << 20)
-#define KEY_DIGITS VALUE_DIGITS /* before the point, of a decimal that may be a key */
-#define FLOAT_DIGITS 767        /* no float has more significant ones */
-#define FLOAT_PLACES 1074       /* nor more behind the point */
+#define KEY_DIGITS 1024                    /* before the point, of a decimal that may be a key */
+#define FLOAT_DIGITS 767                   /* no float has more significant ones */
+#define FLOAT_PLACES 1074                  /* nor more behind the point */
+#define KEY_WORDS 56                       /* of 64 bits: KEY_DIGITS digits, more than a float's, and one factor below 2^64 */
+#define FIFTH UINT64_C(0xcccccccccccccccd) /* 5 * FIFTH == 1 modulo 2^64 */
 
 struct value_decimal {
     char *text;      /* atomic; NULL until somebody asks */
@@ -72,49 +72,90 @@ static size_t plain_size(const struct decimal_parts *d)
 
 /* ---- the plain form ---- */
 
+/* words * by + add, in place; returns the new size. There is room for one more. */
+static unsigned words_multiply_add(uint64_t *words, unsigned size, uint64_t by, uint64_t add)
+{
+    for (unsigned i = 0; i < size; i++) {
+        unsigned __int128 t = (unsigned __int128)words[i] * by + add;
+        words[i] = (uint64_t)t;
+        add = (uint64_t)(t >> 64);
+    }
+    if (add != 0)
+        words[size++] = add;
+    return size;
+}
+
+/* n digits as a number of words, the least significant first; returns how many. */
+static unsigned words_from_digits(const char *digits, uint32_t n, uint64_t *words)
+{
+    unsigned size = 0;
+    for (uint32_t i = 0; i < n;) {
+        uint64_t part = 0, power = 1;
+        for (uint32_t end = n - i < 19 ? n : i + 19; i < end; i++, power *= 10)
+            part = part * 10 + (uint64_t)(digits[i] - '0');
+        size = words_multiply_add(words, size, power, part);
+    }
+    return size;
+}
+
+/* words * 5^count, in place; returns the new size. It stops early when that is above `limit`. */
+static unsigned words_times_fives(uint64_t *words, unsigned size, int64_t count, unsigned limit)
+{
+    for (int64_t i = 0; i < count && size <= limit;) {
+        uint64_t power = 1;
+        for (int64_t end = count - i < 27 ? count : i + 27; i < end; i++)
+            power *= 5; /* 5^27 fits 63 bits */
+        size = words_multiply_add(words, size, power, 0);
+    }
+    return size;
+}
+
+/* 10^exponent is a power of five and a shift. */
 static void set_plain_integer(struct value_decimal *d, uint32_t n, int64_t exponent, void *big)
 {
-    char digits[KEY_DIGITS];
-    uint8_t magnitude[KEY_DIGITS / 2];
-    memcpy(digits, d->digits, n);
-    memset(digits + n, '0', (size_t)exponent);
-    size_t size = value_magnitude_from_digits(digits, n + (size_t)exponent, magnitude);
+    uint64_t words[KEY_WORDS], bytes[KEY_WORDS];
+    unsigned low = (unsigned)exponent / 64, size = words_from_digits(d->digits, n, words);
+    size = words_times_fives(words, size, exponent, KEY_WORDS);
+    size = words_multiply_add(words, size, UINT64_C(1) << exponent % 64, 0);
+    memset(bytes + size, 0, low * sizeof *bytes);
+    for (unsigned i = 0; i < size; i++)
+        bytes[i] = __builtin_bswap64(words[size - 1 - i]);
+    const uint8_t *magnitude = (const uint8_t *)bytes;
+    size_t count = (size + low) * sizeof *bytes;
+    for (; *magnitude == 0; magnitude++)
+        count--;
     d->plain.flags = VALUE_FROZEN;
-    if (value_int_small(&d->plain, magnitude, size, d->negative))
+    if (value_int_small(&d->plain, magnitude, count, d->negative))
         return;
     d->plain.kind = PIT_KIND_INT;
     d->plain.flags |= VALUE_BIG;
     d->plain.big = big;
-    *d->plain.big = (struct value_big){.n = (uint32_t)size, .negative = d->negative};
-    memcpy(d->plain.big->magnitude, magnitude, size);
+    *d->plain.big = (struct value_big){.n = (uint32_t)count, .negative = d->negative};
+    memcpy(d->plain.big->magnitude, magnitude, count);
 }
 
-/* Do 5^places divide the number, as far as that is cheap to tell? What has passed is nearly always a float. */
-static bool may_be_float(const char *digits, uint32_t n, int64_t places)
+/* Of the decimals that pass as floats modulo 2^64 this is the proof: is the number odd * 5^places? */
+static bool is_product(const uint64_t *number, unsigned n, uint64_t odd, int64_t places)
 {
-    if (digits[n - 1] != '5' || n > FLOAT_DIGITS || places > FLOAT_PLACES)
-        return false;
-    uint64_t power = 1, rest = 0;
-    for (int64_t i = 0; i < places && i < 26; i++)
-        power *= 5;
-    for (uint32_t i = 0; i < n; i++)
-        rest = (rest * 10 + (uint64_t)(digits[i] - '0')) % power; /* 10 * 5^26 fits 64 bits */
-    return rest == 0;
+    uint64_t product[KEY_WORDS] = {odd};
+    return words_times_fives(product, 1, places, n) == n && memcmp(product, number, n * sizeof *number) == 0;
 }
 
-/* A float equals digits * 10^exponent exactly when its own digits, all of them, are these. */
-static void set_plain_float(struct value_decimal *d, uint32_t n, int64_t exponent)
+/* digits * 10^-places equals a float exactly when digits / 5^places is an integer below 2^53. The last digit is no zero, so that integer is odd,
+ * and the division is a multiplication by the inverse of 5^places modulo 2^64. That tells what the integer would be, and nearly always that
+ * it is none; the cost is that of reading the digits. */
+static void set_plain_float(struct value_decimal *d, uint32_t n, int64_t places)
 {
-    char text[FLOAT_DIGITS + 16], all[FLOAT_DIGITS + 16];
-    memcpy(text, d->digits, n);
-    size_t used = n + (size_t)sprintf(text + n, "e%lld", (long long)exponent);
-    double x = number_get(text, used);
-    if (isinf(x) || x == 0)
+    uint64_t number[KEY_WORDS];
+    if (d->digits[n - 1] != '5' || n > FLOAT_DIGITS || places > FLOAT_PLACES)
         return;
-    int decimal = number_digits(x, FLOAT_DIGITS, all);
-    all[FLOAT_DIGITS] = '\0';
-    if (decimal != exponent + n - 1 || memcmp(all, d->digits, n) != 0 || strspn(all + n, "0") != FLOAT_DIGITS - n)
+    unsigned size = words_from_digits(d->digits, n, number);
+    uint64_t odd = number[0], inverse = FIFTH;
+    for (int64_t left = places; left != 0; left >>= 1, inverse *= inverse)
+        odd *= (left & 1) != 0 ? inverse : 1;
+    if (odd >> 53 != 0 || !is_product(number, size, odd, places))
         return;
+    double x = ldexp((double)odd, -(int)places);
     d->plain = (pit_value){.kind = PIT_KIND_FLOAT, .flags = VALUE_FROZEN, .f = d->negative ? -x : x};
 }
 
@@ -137,8 +178,8 @@ static void set_plain(struct value_decimal *d, void *big)
     d->hashable = n + exponent <= KEY_DIGITS;
     if (d->hashable && exponent >= 0)
         set_plain_integer(d, n, exponent, big);
-    else if (exponent < 0 && may_be_float(d->digits, n, -exponent))
-        set_plain_float(d, n, exponent);
+    else if (exponent < 0)
+        set_plain_float(d, n, -exponent);
 }
 
 static void set_decimal(pit_value *v, const struct decimal_parts *parts, void *where)

@@ -32,8 +32,6 @@ pit_value *json_tagged(const pit_value *map, struct json_error *err);
 /* number.c: the shortest text that reads back as the same bits, as Python's repr() writes it; x is finite. */
 #define NUMBER_TEXT 32
 size_t number_put(char out[NUMBER_TEXT], double x);
-/* The first `count` (at most 800) digits of |x|, rounded by libc, and the decimal exponent of the first. */
-int number_digits(double x, int count, char *digits);
 /* The double nearest to a number of JSON's grammar (n bytes); infinite when there is none. */
 double number_get(const char *text, size_t n);
 

@@ -58,9 +58,10 @@ double number_get(const char *text, size_t n)
     return strtod(plain, NULL);
 }
 
-int number_digits(double x, int count, char *digits)
+/* The first `count` (at most 17) digits of |x|, rounded by libc, and the decimal exponent of the first. */
+static int first_digits(double x, int count, char *digits)
 {
-    char text[DIGITS_KEPT + 32];
+    char text[48];
     snprintf(text, sizeof text, "%.*e", count - 1, fabs(x));
     int n = 0;
     const char *p = text;
@@ -93,7 +94,7 @@ size_t number_put(char out[NUMBER_TEXT], double x)
     char digits[20];
     int n = fabs(x) < 0x1p-1022 ? 1 : 15, exponent, binary; /* subnormal numbers have few digits */
     for (;; n++) {
-        exponent = number_digits(x, n, digits);
+        exponent = first_digits(x, n, digits);
         if (n == 17 || reads_back(x, digits, n, exponent))
             break;
         /* Below a power of two the floats lie twice as close as above: then the number on the far side may read back where the nearest

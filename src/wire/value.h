@@ -200,9 +200,6 @@ int value_big_order(const struct value_big *a, const struct value_big *b);
 int value_big_order_double(const struct value_big *a, double x); /* x is no NaN */
 /* false when no double has exactly this value. */
 bool value_big_to_double(const struct value_big *big, double *ret);
-/* The magnitude of at most VALUE_DIGITS digits (at least 1) into out (half as many bytes will do); its length. */
-#define VALUE_DIGITS 1024
-size_t value_magnitude_from_digits(const char *digits, size_t n, uint8_t *out);
 /* Decimal text of an integer beyond 64 bits. */
 const char *value_big_text(const pit_value *v);
 

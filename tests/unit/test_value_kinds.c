@@ -444,6 +444,41 @@ static void equality_of_numbers(void **state)
     pit_value_free(v);
 }
 
+static pit_value *decimal_of(double x)
+{
+    char text[800]; /* all its digits */
+    snprintf(text, sizeof text, "%.766e", x);
+    return pit_decimal(text);
+}
+
+/* Every float is the decimal with all of its digits, and none that is next to it. */
+static void decimals_that_are_floats(void **state)
+{
+    (void)state;
+    static const double some[] = {0x1p-1,    0x1p-26,   0x1p-27,
+                                  0x1p-28,   0x1p-53,   0x1p-54,
+                                  0x1p-1022, 0x1p-1074, 0x1.fffffffffffffp-1022,
+                                  0.1,       1.5,       0x1.fffffffffffffp-1,
+                                  1e22,      0x1p70,    0x1.fffffffffffffp51};
+    uint64_t x = UINT64_C(0x9e3779b97f4a7c15);
+    for (size_t i = 0; i < sizeof some / sizeof some[0] + 2000; i++) {
+        double f;
+        x = x * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+        uint64_t bits = i % 4 == 0 ? x & ~(UINT64_C(0x7ff) << 52) : x; /* some are subnormal */
+        memcpy(&f, &bits, sizeof f);
+        if (i < sizeof some / sizeof some[0])
+            f = some[i];
+        if (!isfinite(f) || fabs(f) > 1e300)
+            continue;
+        assert_true(one_key(decimal_of(f), pit_float(f)));
+        assert_false(one_key(decimal_of(f), pit_float(nextafter(f, INFINITY))));
+        assert_false(one_key(decimal_of(f), pit_float(-f)));
+    }
+    /* A product of 5^places modulo 2^64 alone, and an integer that is too large. */
+    assert_false(one_key(pit_decimal("1844674407370955.19285"), pit_float(1.0 / 32))); /* 2^64 * 10 + 5^5 */
+    assert_false(one_key(pit_decimal("0.5000000000000000000000000000000000000000000000000000000000005"), pit_float(0.5)));
+}
+
 /* ---- the rest ---- */
 
 static void tables(void **state)
@@ -672,6 +707,7 @@ int main(void)
         WIRE_TEST(times_as_keys),
         WIRE_TEST(decimals),
         WIRE_TEST(equality_of_numbers),
+        WIRE_TEST(decimals_that_are_floats),
         WIRE_TEST(tables),
         WIRE_TEST(refs),
         WIRE_TEST(markers),
