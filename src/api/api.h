@@ -19,6 +19,7 @@ int api_enter(pit *p);
 void api_leave(pit *p);
 /* The same for a function that blocks: PIT_E_WRONG_THREAD in a callback. */
 int api_enter_blocking(pit *p);
+pit_error *api_refusal(int rc);              /* the error of a refused entry (owned) */
 int api_refused(pit_error **reterr, int rc); /* writes the error of a refused entry, returns rc */
 
 /* Copies the part of an options struct that the caller's header knew. 0, or PIT_E_UNSUPPORTED_OPTION when it sets something that

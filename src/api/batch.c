@@ -61,7 +61,7 @@ static pit_error *begin_item(void *user, size_t i, struct call *c)
     pit_error *e =
         m->items[i].command == NULL || m->items[i].command != m->checked ? call_check_command(m->items[i].command) : NULL;
     if (e != NULL)
-        return e;
+        return call_plan_refuse(&m->plan, 1, e);
     m->checked = m->items[i].command;
     m->plan.now_ns = m->batch.now_ns;
     c->of_batch = true;
@@ -128,10 +128,12 @@ int pit_call_many(pit *p, const pit_call_item *items, size_t n, const pit_call_o
         memset(ret_results, 0, n * sizeof *ret_results);
     int rc = api_enter_blocking(p);
     if (rc != 0)
-        return refuse_all(ret_results, n, error_new(rc, "%s", pit_strerror(rc)), reterr);
+        return refuse_all(ret_results, n, api_refusal(rc), reterr);
     struct many m = {.pit = p, .items = items, .results = ret_results};
     pit_error *e = call_plan_make(p, o, &m.plan);
-    if (e == NULL && n != 0)
+    if (e != NULL)
+        call_plan_refuse(&m.plan, n, e);
+    else if (n != 0)
         e = run(&m, n);
     call_plan_finish(&m.plan);
     rc = e != NULL ? refuse_all(ret_results, n, e, reterr) : error_give(reterr, NULL);

@@ -202,6 +202,13 @@ pit_error *call_plan_make(pit *p, const pit_call_options *given, struct call_pla
     return e;
 }
 
+pit_error *call_plan_refuse(const struct call_plan *plan, size_t n, pit_error *e)
+{
+    if (plan->pool != NULL)
+        pool_count_refusals(plan->pool, n, pit_error_code(e));
+    return e;
+}
+
 void call_plan_finish(struct call_plan *plan)
 {
     buf_finish(&plan->fields);
@@ -229,7 +236,7 @@ pit_error *call_begin(pit *p, const struct call_plan *plan, struct call *c, cons
     if (e != NULL) {
         error_pool(e, pool->set.name);
         error_correlation(e, c->correlation_id);
-        pool_count_refusal(pool);
+        pool_count_refusals(pool, 1, pit_error_code(e));
         return e;
     }
     if (c->observed)

@@ -20,6 +20,8 @@ struct call_plan {
 /* NULL, or an error (owned). call_plan_finish in either case. */
 pit_error *call_plan_make(pit *p, const pit_call_options *given, struct call_plan *ret);
 void call_plan_finish(struct call_plan *plan);
+/* What cannot be planned is counted, once the pool is known: n calls. Returns e. */
+pit_error *call_plan_refuse(const struct call_plan *plan, size_t n, pit_error *e);
 pit_error *call_check_command(const char *command); /* NULL, or an error (owned) */
 /* Fills and encodes a cleared call, which borrows command (checked) and the options' texts. NULL, or an error (owned). */
 pit_error *call_begin(pit *p, const struct call_plan *plan, struct call *c, const char *command, const struct call_args *args);

@@ -61,6 +61,8 @@ static int call_blocking(pit *p, const char *command, const struct call_args *ar
     e = call_plan_make(p, o, &plan);
     if (e == NULL)
         e = call_begin(p, &plan, c, command, args);
+    else
+        call_plan_refuse(&plan, 1, e);
     call_plan_finish(&plan);
     if (e != NULL) {
         call_clear(c);

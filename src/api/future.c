@@ -129,6 +129,8 @@ static pit_error *submit(pit *p, pit_future *f, const char *command, const pit_v
     e = call_plan_make(p, o, &plan);
     if (e == NULL)
         e = call_begin(p, &plan, &f->call, command, &a);
+    else
+        call_plan_refuse(&plan, 1, e);
     call_plan_finish(&plan);
     f->pool = plan.pool;
     if (e == NULL && !keep_texts(f))

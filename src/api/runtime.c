@@ -57,16 +57,21 @@ int api_enter_blocking(pit *p)
     return PIT_E_WRONG_THREAD;
 }
 
-int api_refused(pit_error **reterr, int rc)
+pit_error *api_refusal(int rc)
 {
     switch (rc) {
     case PIT_E_WRONG_THREAD:
-        return error_set(reterr, rc, "a function that blocks was called from a callback");
+        return error_new(rc, "a function that blocks was called from a callback");
     case PIT_E_INVALID_REQUEST:
-        return error_set(reterr, rc, "the handle is NULL");
+        return error_new(rc, "the handle is NULL");
     default:
-        return error_set(reterr, rc, "%s", pit_strerror(rc));
+        return error_new(rc, "%s", pit_strerror(rc));
     }
+}
+
+int api_refused(pit_error **reterr, int rc)
+{
+    return error_give(reterr, api_refusal(rc));
 }
 
 int options_copy(void *to, size_t known, const void *from)

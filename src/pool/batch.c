@@ -83,6 +83,13 @@ static void retire_with(struct batch *b, struct member *m, pit_error *e)
     retire(b, m);
 }
 
+/* It never came to the pool. */
+static void refuse(struct batch *b, struct member *m, pit_error *e)
+{
+    pool_count_refusals(b->pool, 1, pit_error_code(e));
+    retire_with(b, m, e);
+}
+
 /* Takes what has ended: how many. */
 static size_t collect(struct batch *b)
 {
@@ -140,7 +147,7 @@ static unsigned hand_over(struct batch *b)
     if (e == NULL && n == 0 && b->in_flight == 0 && b->fail_fast)
         e = sched_none_free(b->pool);
     for (; e != NULL && b->n_ready > 0; n++)
-        retire_with(b, b->ready[--b->n_ready], error_ref(e));
+        refuse(b, b->ready[--b->n_ready], error_ref(e));
     pit_error_free(e);
     return n;
 }
@@ -159,7 +166,7 @@ static pit_error *early_end(const struct batch *b, bool cancelled)
 static void drop_rest(struct batch *b, bool cancelled)
 {
     while (b->n_ready > 0)
-        retire_with(b, b->ready[--b->n_ready], early_end(b, cancelled));
+        refuse(b, b->ready[--b->n_ready], early_end(b, cancelled));
     while (b->next < b->source->n) {
         struct member *m = b->idle; /* there is one: the member that was ready last, or none is under way */
         if (m == NULL)
@@ -167,7 +174,7 @@ static void drop_rest(struct batch *b, bool cancelled)
         b->idle = m->next;
         memset(&m->call, 0, offsetof(struct call, small));
         m->index = b->next++;
-        retire_with(b, m, early_end(b, cancelled));
+        refuse(b, m, early_end(b, cancelled));
     }
 }
 

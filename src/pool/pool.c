@@ -180,10 +180,11 @@ void pool_destroy(struct pool *p)
     mem_free(p);
 }
 
-void pool_count_refusal(struct pool *p)
+void pool_count_refusals(struct pool *p, size_t n, int rc)
 {
     pool_lock(p);
-    p->requests++;
-    p->errors++;
+    p->requests += n;
+    p->errors += n;
+    p->cancelled += rc == PIT_E_CANCELLED ? n : 0;
     pool_unlock(p);
 }

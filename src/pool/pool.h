@@ -131,7 +131,7 @@ bool pool_turn(struct pool *p);
 bool pool_arm(struct pool *p);
 void pool_disarm(struct pool *p);
 
-void pool_count_refusal(struct pool *p); /* a call that failed before it came here */
+void pool_count_refusals(struct pool *p, size_t n, int rc); /* calls that failed before they came here */
 void pool_get_stats(struct pool *p, pit_stats *add);
 bool pool_is_idle(struct pool *p); /* no call inside */
 

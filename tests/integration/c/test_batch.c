@@ -194,6 +194,9 @@ static void test_deadline(void **state)
     assert_int_equal(many_run(p, &m, &o), 0);
     assert_int_equal(many_count(&m, PIT_E_DEADLINE_EXCEEDED), m.n - 5);
     assert_int_equal(many_count(&m, 0), 5);
+    pit_stats s = kit_stats(p);
+    assert_int_equal(s.requests, m.n);
+    assert_int_equal(s.errors, m.n - 5);
     hold_end();
     assert_int_equal(kit_call(p, "inc", 1, KIT_LIMIT_MS, NULL), 0);
     many_free(&m);
@@ -237,7 +240,10 @@ static void test_canceller(void **state)
     assert_int_equal(many_count(&m, PIT_E_CANCELLED), m.n);
     assert_non_null(strstr(pit_error_message(m.results[0].error), "enough"));
     assert_non_null(strstr(pit_error_message(m.results[m.n - 1].error), "enough"));
+    assert_int_equal(kit_stats(p).cancelled, m.n);
     assert_int_equal(many_run(p, &m, &r.o), PIT_E_CANCELLED); /* it stays fired */
+    assert_int_equal(kit_stats(p).requests, 2 * m.n);
+    assert_int_equal(kit_stats(p).cancelled, 2 * m.n);
     assert_int_equal(pit_call(p, "inc", NULL, &r.o, NULL, NULL), PIT_E_CANCELLED);
     pit_canceller_free(c);
     hold_end();
