@@ -129,7 +129,7 @@ PIT_API pit_value *pit_packv(const char *format, va_list ap);
 /* Takes a value apart; each letter takes a pointer to what pit_pack takes (s: const char **, S and y: const char ** or const
  * void ** and size_t *, v: const pit_value **, borrowed, i: int *, f: double *, also exact integers, b: bool *). '?' before a
  * key makes it optional (its variable keeps its value); '*' before the closing bracket allows more. On failure no variable is
- * changed: invalid_parameter naming the path and the column. */
+ * changed: invalid_parameter naming the path and the column; so also when a variable is NULL. */
 PIT_API int pit_unpack(const pit_value *v, pit_error **reterr, const char *format, ...);
 PIT_API int pit_unpackv(const pit_value *v, pit_error **reterr, const char *format, va_list ap);
 

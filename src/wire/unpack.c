@@ -4,7 +4,7 @@
  *  1. The format is walked twice, with the same arguments: once to check, once to write. So on failure no variable has changed.
  *  2. Nothing is allocated but the error.
  *
- * Failure: invalid_parameter with path and column; the code of a failed value. Thread: any. */
+ * Failure: invalid_parameter with path and column, also when a variable is NULL; the code of a failed value. Thread: any. */
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -37,6 +37,12 @@ static bool refuse_here(struct unpacker *u, const char *why)
 {
     u->fault = u->at - 1;
     return refuse(u, why);
+}
+
+/* A variable that a letter should write to is NULL: refused on the first walk, whether the letter would write to it or not. */
+static bool no_variable(struct unpacker *u)
+{
+    return refuse(u, "the variable for it is a NULL pointer");
 }
 
 static bool bad(struct unpacker *u, const char *why)
@@ -79,6 +85,8 @@ static bool unpack_int(struct unpacker *u, char letter, const pit_value *v, bool
     switch (letter) {
     case 'i': {
         int *target = va_arg(u->ap, int *);
+        if (target == NULL)
+            return no_variable(u);
         fits = fits && i >= INT_MIN && i <= INT_MAX;
         if (fits)
             WRITE(u, skip, target, (int)i);
@@ -86,12 +94,16 @@ static bool unpack_int(struct unpacker *u, char letter, const pit_value *v, bool
     }
     case 'I': {
         int64_t *target = va_arg(u->ap, int64_t *);
+        if (target == NULL)
+            return no_variable(u);
         if (fits)
             WRITE(u, skip, target, i);
         break;
     }
     case 'u': {
         unsigned *target = va_arg(u->ap, unsigned *);
+        if (target == NULL)
+            return no_variable(u);
         fits = fits && n <= UINT_MAX;
         if (fits)
             WRITE(u, skip, target, (unsigned)n);
@@ -99,6 +111,8 @@ static bool unpack_int(struct unpacker *u, char letter, const pit_value *v, bool
     }
     default: {
         uint64_t *target = va_arg(u->ap, uint64_t *);
+        if (target == NULL)
+            return no_variable(u);
         if (fits)
             WRITE(u, skip, target, n);
         break;
@@ -114,6 +128,8 @@ static bool unpack_text(struct unpacker *u, char letter, const pit_value *v, boo
     const char **target = va_arg(u->ap, const char **);
     size_t *size = letter == 'S' ? va_arg(u->ap, size_t *) : NULL;
     const char *text = pit_value_str(v);
+    if (target == NULL || (letter == 'S' && size == NULL))
+        return no_variable(u);
     if (skip)
         return true;
     if (text == NULL)
@@ -130,6 +146,8 @@ static bool unpack_bytes(struct unpacker *u, const pit_value *v, bool skip)
 {
     const void **target = va_arg(u->ap, const void **), *data;
     size_t *size = va_arg(u->ap, size_t *), n;
+    if (target == NULL || size == NULL)
+        return no_variable(u);
     if (skip)
         return true;
     if (!pit_value_get_bytes(v, &data, &n))
@@ -146,6 +164,8 @@ static bool unpack_scalar(struct unpacker *u, char letter, const pit_value *v, b
         return skip || pit_value_kind(v) == PIT_KIND_NIL || expected(u, "nil", v);
     case 'b': {
         bool *target = va_arg(u->ap, bool *), truth;
+        if (target == NULL)
+            return no_variable(u);
         if (skip)
             return true;
         if (!pit_value_get_bool(v, &truth))
@@ -155,6 +175,8 @@ static bool unpack_scalar(struct unpacker *u, char letter, const pit_value *v, b
     }
     case 'f': {
         double *target = va_arg(u->ap, double *), x;
+        if (target == NULL)
+            return no_variable(u);
         if (skip)
             return true;
         if (!pit_value_get_number(v, &x))
@@ -175,6 +197,8 @@ static bool unpack_scalar(struct unpacker *u, char letter, const pit_value *v, b
         return unpack_bytes(u, v, skip);
     case 'v': {
         const pit_value **target = va_arg(u->ap, const pit_value **);
+        if (target == NULL)
+            return no_variable(u);
         if (!skip && v == NULL)
             return expected(u, "a value", v);
         WRITE(u, skip, target, v);

@@ -240,6 +240,43 @@ static void unpack_optional_and_more(void **state)
     pit_value_free(v);
 }
 
+/* A variable that is NULL is refused where it stands, whether the value would have fitted or was there at all, and no other is written. */
+static void unpack_null_variables(void **state)
+{
+    (void)state;
+    static const char letters[] = "biIuUfsSyv";
+    for (const char *letter = letters; *letter != '\0'; letter++) {
+        const pit_value *items[] = {pit_bool(1), pit_int(1), pit_float(1), pit_str("text"), pit_bytes("x", 1)};
+        for (size_t k = 0; k < sizeof items / sizeof items[0]; k++) {
+            char format[16], absent[16];
+            int before = 77;
+            pit_error *e = NULL;
+            pit_value *v = pit_pack("[iv]", 5, items[k]);
+            snprintf(format, sizeof format, "[i%c]", *letter);
+            snprintf(absent, sizeof absent, "{?s:%c}", *letter);
+            assert_int_equal(pit_unpack(v, &e, format, &before, NULL, NULL), PIT_E_INVALID_PARAMETER);
+            assert_int_equal(before, 77);
+            assert_string_equal(pit_error_message(e), "[1]: the variable for it is a NULL pointer (format column 3)");
+            pit_error_free(e);
+            pit_value_free(v);
+            v = pit_map();
+            assert_int_equal(pit_unpack(v, NULL, absent, "key", NULL, NULL), PIT_E_INVALID_PARAMETER);
+            pit_value_free(v);
+            pit_value_free((pit_value *)(uintptr_t)items[k]);
+        }
+    }
+    const char *text = NULL;
+    pit_value *v = pit_pack("[s,y]", "text", "x", (size_t)1);
+    assert_int_equal(pit_unpack(v, NULL, "[S*]", &text, NULL), PIT_E_INVALID_PARAMETER);
+    assert_null(text);
+    const void *data = NULL;
+    size_t n = 0;
+    assert_int_equal(pit_unpack(v, NULL, "[sy]", &text, &data, NULL), PIT_E_INVALID_PARAMETER);
+    assert_int_equal(pit_unpack(v, NULL, "[sy]", &text, NULL, &n), PIT_E_INVALID_PARAMETER);
+    assert_true(text == NULL && data == NULL && n == 0);
+    pit_value_free(v);
+}
+
 /* Keys of every kind find their entries; what stands for no key is refused. */
 static void unpack_keys(void **state)
 {
@@ -439,6 +476,7 @@ int main(void)
         WIRE_TEST(failures_name_the_path),
         WIRE_TEST(bad_formats_name_the_column),
         WIRE_TEST(unpack_optional_and_more),
+        WIRE_TEST(unpack_null_variables),
         WIRE_TEST(unpack_keys),
         WIRE_TEST(on_failure_no_variable_changes),
         WIRE_TEST(unpack_does_not_lose),
