@@ -156,12 +156,11 @@ int pit_submit(pit *p, const char *command, const pit_value *args, const pit_cal
     } else {
         e = error_new(PIT_E_ALLOCATION_FAILED, "out of memory");
     }
-    if (e != NULL && f != NULL) {
-        f->refs = 1;
-        future_unref(f);
-    } else if (e == NULL && ret != NULL) {
+    if (e == NULL && ret != NULL) {
         *ret = f;
-    } else if (e == NULL) {
+    } else if (f != NULL) {
+        if (e != NULL)
+            f->refs = 1;
         future_unref(f);
     }
     rc = error_give(reterr, e);

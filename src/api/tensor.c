@@ -70,7 +70,7 @@ int pit_tensor_alloc(pit *p, int dtype, const int64_t *shape, int ndim, pit_valu
 int pit_tensor_from_data(pit *p, int dtype, const int64_t *shape, int ndim, const void *data, pit_value **ret,
                          pit_error **reterr)
 {
-    pit_value *v;
+    pit_value *v = NULL;
     if (ret == NULL)
         return error_set(reterr, PIT_E_INVALID_PARAMETER, "ret is NULL");
     int rc = make(p, dtype, shape, ndim, &v, reterr);
@@ -99,10 +99,10 @@ int pit_tensor_wrap(pit *p, int dtype, const int64_t *shape, int ndim, void *dat
 {
     static char nothing;
     struct tensor_shape checked;
-    size_t bytes;
+    size_t bytes = 0;
+    if (ret == NULL)
+        return error_set(reterr, PIT_E_INVALID_PARAMETER, "ret is NULL");
     int rc = check_host(p, reterr);
-    if (rc == 0 && ret == NULL)
-        rc = error_set(reterr, PIT_E_INVALID_PARAMETER, "ret is NULL");
     if (rc == 0)
         rc = check_shape(dtype, shape, ndim, &checked, &bytes, reterr);
     if (rc == 0 && ((data == NULL && bytes != 0) || !is_aligned(dtype, data)))

@@ -155,7 +155,7 @@ _Noreturn void child_run(pid_t guard, uint64_t serial, int report, const struct 
         _exit(127);
     struct program program = {NULL, NULL, NULL};
     int error = read_request(fds->request, guard, serial, &program);
-    if (error != 0)
+    if (error != 0 || program.argv == NULL)
         fail(report, "request", error);
     const char *failed = place_fds(&report, fds);
     if (failed != NULL)

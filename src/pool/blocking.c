@@ -165,8 +165,8 @@ static enum step step_on_lane(struct pool *p, struct call *c, struct channel_fra
 
 static void wait_for(struct pool *p, struct call *c, enum step what, uint64_t deadline_ns)
 {
-    struct channel *ch = c->lane != NULL ? c->lane->channel : NULL;
-    if (what == STEP_FRAME || what == STEP_ROOM)
+    struct channel *ch = what == STEP_FRAME || what == STEP_ROOM ? c->lane->channel : NULL;
+    if (ch != NULL)
         ch->ops->wait(ch, what == STEP_FRAME ? CHANNEL_FOR_FRAME : CHANNEL_FOR_ROOM | CHANNEL_FOR_FRAME, deadline_ns,
                       p->set.spin_ns);
     else

@@ -216,7 +216,7 @@ static const uint8_t *convert_digits(const char *digits, size_t n, uint64_t *lim
         limb[i] = __builtin_bswap64(limb[i]);
     const uint8_t *bytes = (const uint8_t *)limb;
     size_t size = used * 8;
-    for (; size != 0 && *bytes == 0; size--)
+    for (; size != 0 && *bytes == 0; size--) /* NOLINT: the analyzer follows one limb and no more */
         bytes++;
     *ret_size = size;
     return bytes;

@@ -191,7 +191,7 @@ static int put_take(pit_value *map, pit_value *key, pit_value *item, bool replac
             rc = pit_value_error(key);
         else
             rc = refuse_item(item, deep);
-        if (rc == 0 && !value_hashable(key))
+        if (rc == 0 && (key == NULL || !value_hashable(key)))
             rc = PIT_E_INVALID_PARAMETER;
         if (rc == 0)
             rc = put_entry(map, key, item, replace);
@@ -285,7 +285,7 @@ int pit_exception_set_cause_take(pit_value *exception, pit_value *cause)
     int rc = pit_value_error(exception);
     if (exception == cause && exception != NULL)
         return rc != 0 ? rc : PIT_E_INVALID_PARAMETER;
-    if (rc == 0 && (pit_value_kind(exception) != PIT_KIND_EXCEPTION || pit_value_is_immutable(exception)))
+    if (rc == 0 && (exception == NULL || pit_value_kind(exception) != PIT_KIND_EXCEPTION || pit_value_is_immutable(exception)))
         rc = PIT_E_INVALID_PARAMETER;
     else if (rc == 0) {
         rc = pit_value_error(cause);
