@@ -217,4 +217,4 @@ verb_lint() {
     closing_line
 }
 
-tidy() { git ls-files 'src/*.c' 'cli/*.c' 'examples/*.c' | xargs -P "$(cpus)" -n 4 clang-tidy --extra-arg=-Wno-ignored-optimization-argument -p build --quiet --extra-arg=-Wno-ignored-optimization-argument; }
+tidy() { git ls-files 'src/*.c' 'cli/*.c' 'examples/*.c' | xargs -P "$(cpus)" -n 4 clang-tidy -p build --quiet --extra-arg=-Wno-ignored-optimization-argument; }
