@@ -9,7 +9,8 @@ Invariants
     object tells.
  3. The result is final: encoding it asks for no further conversion of itself (only of its parts), so a chain of conversions ends.
 
-Failure: ``CodecError`` by the policy or for limits; a converter that raises an ``Exception`` is passed over. Thread: any.
+Failure: ``CodecError`` by the policy or for limits, that of a frame before an array or a table is copied; another converter that raises an
+``Exception`` is passed over. Thread: any.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from ._registry import (
     POLICY_MARKER,
     REGISTERED,
     SETTINGS,
+    check_size,
     is_namedtuple,
     registered_for,
     setting,
@@ -168,6 +170,7 @@ def _numpy(obj: Any) -> Any:
 
 
 def _array_leaf(np: Any, dtype: str, obj: Any) -> Leaf:
+    check_size(obj.nbytes)
     array = np.asarray(obj)
     if array.dtype.byteorder == ">" or (BIG_ENDIAN and array.dtype.byteorder == "="):
         array = array.astype(array.dtype.newbyteorder("<"))
@@ -185,9 +188,11 @@ def _torch(obj: Any) -> Any:
         return _NO
     if obj.layout != torch.strided:
         _guard(obj)
+        check_size(obj.numel() * obj.element_size())
         obj = obj.to_dense()
     if obj.dim() == 0:
         return obj.item()
+    check_size(obj.numel() * obj.element_size())
     tensor = obj.detach().resolve_conj().resolve_neg().cpu().contiguous()
     if tensor.dtype == torch.bfloat16:
         array, dtype = tensor.view(torch.int16).numpy(), "bf16"
@@ -204,14 +209,34 @@ def _scipy(obj: Any) -> Any:
     if sparse is None or not sparse.issparse(obj):
         return _NO
     _guard(obj)
+    check_size(_product(obj.shape) * obj.dtype.itemsize)
     return obj.toarray()
 
 
 def _stream(pa: Any, table: Any, code: int) -> Leaf:
     sink = pa.BufferOutputStream()
+    if _may_be_too_large(table):
+        measure = pa.MockOutputStream()  # takes no memory
+        _write(pa, table, measure)
+        check_size(measure.size())
+    _write(pa, table, sink)
+    return Leaf(code, b"", memoryview(sink.getvalue()))
+
+
+def _write(pa: Any, table: Any, sink: Any) -> None:
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write(table)
-    return Leaf(code, b"", memoryview(sink.getvalue()))
+
+
+def _may_be_too_large(table: Any) -> bool:
+    """Only a suspicion: its bytes count twice what its columns share."""
+    try:
+        check_size(table.nbytes)
+    except CodecError:
+        return True
+    except Exception:  # not known for every type
+        pass
+    return False
 
 
 def _arrow(obj: Any) -> Any:
@@ -234,10 +259,13 @@ def _pandas(obj: Any) -> Any:
         obj = obj.to_frame()
     if not isinstance(obj, pd.DataFrame):
         return _NO
+    check_size(len(obj) * sum(dtype.itemsize for dtype in obj.dtypes if getattr(dtype, "kind", "O") in "iufmM"))
     try:
         import pyarrow as pa
 
         return _stream(pa, pa.Table.from_pandas(obj), EXT_TABLE)
+    except CodecError:
+        raise
     except Exception:
         return _columns(pd, obj)
 
@@ -260,6 +288,10 @@ def _polars(obj: Any) -> Any:
         obj = obj.to_frame()
     if not isinstance(obj, pl.DataFrame):
         return _NO
+    if any(_holds_objects(pl, dtype) for dtype in obj.dtypes):
+        _guard(obj)  # Arrow would hold their addresses
+        return {column.name: column.to_list() for column in obj.get_columns()}
+    check_size(len(obj) * sum(_WIDTHS.get(str(dtype), 0) for dtype in obj.dtypes))
     from io import BytesIO
 
     sink = BytesIO()
@@ -270,6 +302,14 @@ def _polars(obj: Any) -> Any:
     return Leaf(EXT_TABLE, b"", sink.getbuffer())
 
 
+def _holds_objects(pl: Any, dtype: Any) -> bool:
+    inner = getattr(dtype, "inner", None)
+    inside = [field.dtype for field in getattr(dtype, "fields", ())] if inner is None else [inner]
+    return bool(dtype == pl.Object) or any(_holds_objects(pl, part) for part in inside)
+
+
+# The bytes of a number, by the name of its type in polars. Whatever else a column holds may take less in Arrow.
+_WIDTHS = {f"{kind}{bits}": bits // 8 for kind in ("Int", "UInt", "Float") for bits in (8, 16, 32, 64, 128)}
 _LIBRARIES: dict[str, Callable[[Any], Any]] = {
     "numpy": _numpy,
     "ml_dtypes": _ml_dtypes,
@@ -279,6 +319,9 @@ _LIBRARIES: dict[str, Callable[[Any], Any]] = {
     "pandas": _pandas,
     "polars": _polars,
 }
+
+
+_OUR_OWN = frozenset(_LIBRARIES.values())
 
 
 def _library(kind: type) -> Converter | None:
@@ -403,11 +446,11 @@ def _plain(obj: Any) -> Any:
 
 
 def _attempt(convert: Converter, obj: Any) -> Any:
-    """What a converter makes of an object; _NO when it raises. A limit that one of our own kinds runs into is no failed attempt."""
+    """What a converter makes of an object; _NO when it raises. A limit that a converter of our own runs into is no failed attempt."""
     try:
         return convert(obj)
     except CodecError:
-        if convert is maker_of(type(obj)):
+        if convert is maker_of(type(obj)) or convert is leaf_of or convert in _OUR_OWN:
             raise
     except Lossy:
         raise

@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import sys
 
+from ._refusals import too_large, too_long
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, TypeVar
@@ -92,6 +94,15 @@ def setting(name: str, key: str, default: int, most: int | None = None) -> int:
             value = default
     value = max(0, value)
     return value if most is None else min(value, most)
+
+
+def check_size(n: int) -> None:
+    """Refuses what will take n bytes or more, before it is copied."""
+    limit = SETTINGS.get("max_frame_bytes")
+    if type(limit) is int and n > limit:
+        raise too_large(limit)
+    if n >= 1 << 32:
+        raise too_long()
 
 
 _simplify: Callable[[Any, int], Any] | None = None

@@ -133,6 +133,7 @@ class Worker:
             _registry.SETTINGS.update(serialization)
         _registry.REPORTERS.append(self._log)
         self._control.max_frame = int(welcome.get("max_frame_bytes", _wire.MAX_FRAME))
+        _registry.SETTINGS["max_frame_bytes"] = self._control.max_frame
         return True
 
     def _failure(self, exc: BaseException) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import warnings
 
 import pytest
 from snakepit_bridge import _convert
-from snakepit_bridge._registry import POLICY_MARKER
+from snakepit_bridge._registry import POLICY_MARKER, SETTINGS
 from snakepit_bridge.values import Tensor, Unserializable
 from value_kit import CODECS, failure, same
 
@@ -222,6 +222,95 @@ def test_frames_of_polars(codec):
     assert isinstance(through(codec, pl.LazyFrame({"a": [1]})), Unserializable)
 
 
+def test_objects_in_polars_are_no_addresses(codec, monkeypatch):
+    pl = library("polars")
+    frame = pl.DataFrame({"n": [1, 2], "o": [object(), {"x": 1}]}, schema={"n": pl.Int64, "o": pl.Object})
+    kind = Unserializable("object")
+    assert through(codec, frame) == {"n": [1, 2], "o": [kind, {"x": 1}]}
+    assert through(codec, pl.Series("s", [object()], dtype=pl.Object)) == {"s": [kind]}
+    assert failure(codec.encode, [frame]) == ("unserializable", '[0]["o"][0]')
+    nested = pl.Struct([pl.Field("a", pl.List(pl.Object))])
+    assert _convert._holds_objects(pl, nested) and not _convert._holds_objects(pl, pl.List(pl.Int8))
+    monkeypatch.setattr(_convert, "_max_elements", 3)
+    assert isinstance(through(codec, frame), Unserializable)
+
+
+def test_types_of_ones_own_in_arrow(codec):
+    pa = library("pyarrow")
+
+    class Opaque(pa.ExtensionType):
+        def __init__(self):
+            super().__init__(pa.int64(), "snakepit.test")
+
+        def __arrow_ext_serialize__(self):
+            return b""
+
+        @classmethod
+        def __arrow_ext_deserialize__(cls, storage, data):
+            return cls()
+
+    array = pa.ExtensionArray.from_storage(Opaque(), pa.array([1, 2]))
+    assert through(codec, pa.table({"o": array}))["o"].to_pylist() == [1, 2]
+    assert through(codec, [array, array[0]]) == [[1, 2], 1]
+
+
+# ---- the frame ----
+
+
+@pytest.fixture
+def small_frame(monkeypatch):
+    monkeypatch.setitem(SETTINGS, "max_frame_bytes", 1 << 20)
+
+
+def test_arrays_larger_than_a_frame_are_not_copied(codec, small_frame, monkeypatch):
+    np = library("numpy")
+    monkeypatch.setattr(np, "ascontiguousarray", None)
+    whole = np.broadcast_to(np.float32(1), (1 << 20, 1 << 10))
+    for odd in (whole, whole.T, np.broadcast_to(np.array(1, ">i4"), (1 << 29,))):
+        assert failure(codec.encode, {"a": odd}) == ("limit_exceeded", '["a"]')
+
+
+def test_four_gigabytes_are_a_limit_without_a_frame(codec):
+    np = library("numpy")
+    assert failure(codec.encode, [np.broadcast_to(np.float32(1), (1 << 20, 1 << 10))]) == ("limit_exceeded", "[0]")
+
+
+def test_tensors_larger_than_a_frame_are_not_copied(codec, small_frame):
+    torch = library("torch")
+    for large in (torch.ones(1).expand(1 << 40), torch.ones(1, dtype=torch.bfloat16).expand(1 << 19, 2)):
+        assert failure(codec.encode, [large]) == ("limit_exceeded", "[0]")
+    assert through(codec, torch.ones(1).expand(1 << 10)).shape == (1 << 10,)
+
+
+def test_sparse_matrices_larger_than_a_frame(codec, small_frame):
+    sparse = library("scipy.sparse")
+    assert failure(codec.encode, [sparse.eye(500, format="csr")]) == ("limit_exceeded", "[0]")
+
+
+def test_tables_larger_than_a_frame_are_not_copied(codec, small_frame, monkeypatch):
+    pa = library("pyarrow")
+    column = pa.array(range(1 << 16))
+    before = pa.total_allocated_bytes()
+    assert failure(codec.encode, [pa.table({str(i): column for i in range(3)})]) == ("limit_exceeded", "[0]")
+    assert pa.total_allocated_bytes() == before
+    shared = pa.array(["x" * 1000] * 1000).dictionary_encode()
+    many = pa.table({"d": pa.chunked_array([shared] * 10)})
+    monkeypatch.setitem(SETTINGS, "max_frame_bytes", many.nbytes - 1)
+    assert through(codec, many).equals(many)  # its chunks share their words
+
+
+def test_frames_of_pandas_larger_than_a_frame(codec, small_frame):
+    pd, np = library("pandas"), library("numpy")
+    large = pd.DataFrame({"a": np.zeros(1 << 18), "b": ["x"] * (1 << 18)})
+    assert failure(codec.encode, [large]) == ("limit_exceeded", "[0]")
+
+
+def test_frames_of_polars_larger_than_a_frame(codec, small_frame):
+    pl = library("polars")
+    large = pl.DataFrame({"a": pl.zeros(1 << 18, eager=True), "b": pl.repeat("x", 1 << 18, eager=True)})
+    assert failure(codec.encode, [large]) == ("limit_exceeded", "[0]")
+
+
 def test_models_of_pydantic(codec):
     pydantic = library("pydantic")
 
@@ -230,3 +319,20 @@ def test_models_of_pydantic(codec):
         when: datetime.date = datetime.date(2026, 1, 1)
 
     assert through(codec, [Model()]) == [{"a": 1, "when": datetime.date(2026, 1, 1)}]
+
+
+def test_a_worker_knows_its_frame(worker):
+    library("numpy")
+    w = worker(
+        """
+        import numpy as np
+
+        class A:
+            def huge(self):
+                return {"a": np.broadcast_to(np.float32(1), (1 << 40, 1 << 10))}
+        """,
+        welcome={"max_frame_bytes": 1 << 20},
+    )
+    error = w.error("huge")
+    assert (error["code"], error["details"]) == ("limit_exceeded", {"key": '["a"]'})
+    assert "max_frame_bytes" in error["message"]
