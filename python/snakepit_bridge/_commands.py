@@ -211,7 +211,7 @@ class Commands:
                 "the result of the tool is a generator: it streams, and this was no call for a stream",
                 suggestions=["have the method collect it: return list(...)"],
             )
-        if kind is not GeneratorType and not hasattr(kind, "__await__"):
+        if kind is not GeneratorType and not _is_awaitable(kind):
             return result
         return self.run(result, context)
 
@@ -241,6 +241,13 @@ class Commands:
             loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
+
+
+def _is_awaitable(kind: type) -> bool:
+    try:
+        return hasattr(kind, "__await__")
+    except Exception:  # a metaclass has a say in it; Python's own await would not ask it
+        return False
 
 
 async def _guarded(awaitable: Any, context: SessionContext | None) -> tuple[bool, Any]:

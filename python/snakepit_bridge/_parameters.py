@@ -103,48 +103,50 @@ def _a(value: Any) -> str:
 def _range(value: Any, entry: dict[str, Any]) -> str:
     # written so that a NaN is in no range
     if "min" in entry and not value >= entry["min"]:
-        return f"is at least {entry['min']}, not {value!r}"
+        return f"must be at least {entry['min']}, not {value!r}"
     if "max" in entry and not value <= entry["max"]:
-        return f"is at most {entry['max']}, not {value!r}"
+        return f"must be at most {entry['max']}, not {value!r}"
     return ""
 
 
 def _float(value: Any, entry: dict[str, Any]) -> str:
-    return _range(value, entry) if _is_number(value) else f"is a number, {_a(value)}"
+    return _range(value, entry) if _is_number(value) else f"must be a number, {_a(value)}"
 
 
 def _integer(value: Any, entry: dict[str, Any]) -> str:
     if not isinstance(value, int) or isinstance(value, bool):
-        return f"is an integer, {_a(value)}"
+        return f"must be an integer, {_a(value)}"
     return _range(value, entry)
 
 
 def _string(value: Any, entry: dict[str, Any]) -> str:
     if not isinstance(value, str):
-        return f"is a text, {_a(value)}"
+        return f"must be a text, {_a(value)}"
     if len(value) < entry.get("min_length", 0):
-        return f"has at least {entry['min_length']} characters, not {len(value)}"
+        return f"must have at least {entry['min_length']} characters, not {len(value)}"
     if "max_length" in entry and len(value) > entry["max_length"]:
-        return f"has at most {entry['max_length']} characters, not {len(value)}"
+        return f"must have at most {entry['max_length']} characters, not {len(value)}"
     return _choice(value, entry) if "choices" in entry else ""
 
 
 def _boolean(value: Any, entry: dict[str, Any]) -> str:
-    return "" if isinstance(value, bool) else f"is True or False, {_a(value)}"
+    return "" if isinstance(value, bool) else f"must be True or False, {_a(value)}"
 
 
 def _choice(value: Any, entry: dict[str, Any]) -> str:
     for choice in entry["choices"]:
         if isinstance(value, bool) == isinstance(choice, bool) and value == choice:
             return ""
-    return f"is one of {', '.join(map(repr, entry['choices']))}, not {repr(value)[:100]}"
+    return f"must be one of {', '.join(map(repr, entry['choices']))}, not {repr(value)[:100]}"
 
 
 def _module(value: Any, entry: dict[str, Any]) -> str:
     if not isinstance(value, str) or not all(part.isidentifier() for part in value.split(".")):
-        return f"is the name of a module, not {repr(value)[:100]}"
+        return f"must be the name of a module, not {repr(value)[:100]}"
     allowed = entry.get("allowed_modules")
-    return "" if allowed is None or value in allowed else f"is one of the modules {', '.join(sorted(allowed))}, not {value!r}"
+    return (
+        "" if allowed is None or value in allowed else f"must be one of the modules {', '.join(sorted(allowed))}, not {value!r}"
+    )
 
 
 def _shape_of(value: Any) -> tuple[int, ...] | None:
@@ -167,22 +169,22 @@ def _shape_of(value: Any) -> tuple[int, ...] | None:
 def _embedding(value: Any, entry: dict[str, Any]) -> str:
     shape = _shape_of(value)
     if shape is None or len(shape) != 1:
-        return f"is a vector of numbers, {_a(value)}"
+        return f"must be a vector of numbers, {_a(value)}"
     n = entry.get("dimensions", shape[0])
-    return "" if shape[0] == n else f"has {n} dimensions, not {shape[0]}"
+    return "" if shape[0] == n else f"must have {n} dimensions, not {shape[0]}"
 
 
 def _tensor(value: Any, entry: dict[str, Any]) -> str:
     shape = _shape_of(value)
     if shape is None:
-        return f"is a tensor or nested lists of numbers, {_a(value)}"
+        return f"must be a tensor or nested lists of numbers, {_a(value)}"
     wanted = entry.get("shape")
     if wanted is not None and not (
         len(wanted) == len(shape) and all(w is None or w == -1 or w == n for w, n in zip(wanted, shape))
     ):
-        return f"has the shape {list(wanted)}, not {list(shape)}"
+        return f"must have the shape {list(wanted)}, not {list(shape)}"
     if "dtype" in entry and str(getattr(value, "dtype", "")) not in (entry["dtype"], _LONG.get(entry["dtype"])):
-        return f"has the dtype {entry['dtype']}, not {getattr(value, 'dtype', None)}"
+        return f"must have the dtype {entry['dtype']}, not {getattr(value, 'dtype', None)}"
     return ""
 
 
@@ -226,6 +228,21 @@ def _positional(fn: Any) -> tuple[str, ...]:
     return names if function is fn else names[1:]
 
 
+def _is_needed(fn: Any, name: str, entry: dict[str, Any]) -> bool:
+    """Must the caller give it? As declared; else as the function has it."""
+    if "required" in entry or "default" in entry:
+        return entry.get("required") is True
+    import inspect
+
+    try:
+        parameter = inspect.signature(fn).parameters.get(name)
+    except (TypeError, ValueError):
+        return False
+    if parameter is None or parameter.default is not parameter.empty:
+        return False
+    return parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+
+
 def checked(fn: Callable[..., Any], spec: ToolSpec) -> Callable[..., Any]:
     """fn with its arguments checked; fn itself when nothing is declared."""
     entries: dict[str, tuple[Check, dict[str, Any]]] = {}
@@ -237,6 +254,7 @@ def checked(fn: Callable[..., Any], spec: ToolSpec) -> Callable[..., Any]:
     if not entries:
         return fn
     names = _positional(fn)
+    needed = [name for name, (_, entry) in entries.items() if _is_needed(fn, name, entry)]
 
     def look(name: str, value: Any) -> None:
         found = entries.get(name)
@@ -254,6 +272,9 @@ def checked(fn: Callable[..., Any], spec: ToolSpec) -> Callable[..., Any]:
             look(name, value)
         for name, value in kwargs.items():
             look(name, value)
+        for name in needed:
+            if name not in kwargs and name not in names[: len(args)]:
+                raise ParameterError(name, "is missing")
         return fn(*args, **kwargs)
 
     return run

@@ -89,6 +89,18 @@ class SessionContext:
         return self._map(FIELD_METADATA)
 
     @property
+    def request_metadata(self) -> dict[str, Any]:
+        """The same as ``metadata``."""
+        return self.metadata
+
+    @property
+    def log(self) -> Any:
+        """A ``logging`` adapter whose records carry ``correlation_id`` and ``session_id``: ``ctx.log.warning("...")``."""
+        from logging import LoggerAdapter, getLogger
+
+        return LoggerAdapter(getLogger("snakepit"), {"correlation_id": self.correlation_id, "session_id": self.session_id})
+
+    @property
     def binary_parameters(self) -> dict[str, bytes]:
         """Named bytes that came with the call beside its arguments; empty without. A copy each time."""
         return self._map(FIELD_BINARY)

@@ -1,10 +1,12 @@
 """current_context() and session_context."""
 
+import struct
 import time
 
 import pytest
 import snakepit_bridge
-from snakepit_bridge import Cancelled, SessionContext, current_context
+from snakepit_bridge import Cancelled, SessionContext, _codec, current_context
+from snakepit_bridge._wire import FIELD_CORRELATION, FIELD_METADATA
 
 ADAPTER = """
 import asyncio, time
@@ -207,3 +209,16 @@ def test_the_object_itself():
         c.check()
     assert "sp-" in repr(c)
     assert not issubclass(Cancelled, Exception)
+
+
+def test_metadata_and_log(caplog):
+    told = _codec.encode({"tenant": "t1", "try": 2})
+    fields = b"".join(
+        struct.pack("<BBH", tag, 0, len(data)) + data for tag, data in ((FIELD_METADATA, told), (FIELD_CORRELATION, b"c-1"))
+    )
+    c = SessionContext(7, 0, fields, 0, lambda call: False)
+    assert c.request_metadata == c.metadata == {"tenant": "t1", "try": 2}
+    c.log.warning("slow: %d", 5)
+    record = caplog.records[-1]
+    assert (record.name, record.getMessage(), record.correlation_id, record.session_id) == ("snakepit", "slow: 5", "c-1", None)
+    assert SessionContext(7, 0, b"", 0, lambda call: False).request_metadata == {}

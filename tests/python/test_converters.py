@@ -301,6 +301,12 @@ def test_a_zone_that_raises(codec):
     assert through(codec, datetime.datetime(2026, 1, 1, tzinfo=odd)) == "2026-01-01T00:00:00+00:00:00.000001"
 
 
+def test_a_zone_that_is_off_by_a_part_of_a_second_is_text(codec):
+    zone = datetime.timezone(datetime.timedelta(seconds=1, microseconds=5))
+    for value in (datetime.datetime(2026, 1, 2, tzinfo=zone), datetime.time(3, tzinfo=zone)):
+        assert through(codec, value) == value.isoformat()
+
+
 def test_nanoseconds_are_cut_and_told(codec):
     from snakepit_bridge._kinds import take_cut
 

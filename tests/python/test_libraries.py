@@ -78,6 +78,8 @@ def test_times_of_numpy(codec):
     assert codec.encode(np.datetime64("1970-01-01T00:00:00.000000006")).hex() == "c70d0700000000000000000000000600"
     assert through(codec, np.timedelta64(-1500, "ms")) == datetime.timedelta(seconds=-1.5)
     assert through(codec, np.timedelta64(5, "Y")) == "5 years"
+    assert through(codec, [np.timedelta64(5, "M"), np.timedelta64(7)]) == ["5 months", "7 generic time units"]
+    assert through(codec, np.datetime64("20000-01-01")) == "20000-01-01"
     assert through(codec, np.datetime64(2**60, "s")).endswith("-05-13T13:56:16")
     moments = np.array([["2026-01-01", "NaT"]], "M8[s]")
     assert through(codec, moments) == [[datetime.datetime(2026, 1, 1), None]]

@@ -146,6 +146,32 @@ def test_wrapped_and_variable_arguments():
         a.call_tool("many", 1, b="x")
 
 
+def test_what_has_to_be_there():
+    class A(BaseAdapter):
+        @tool(parameters=[
+            {"name": "a", "type": "integer"},
+            {"name": "b", "type": "integer", "required": True},
+            {"name": "c", "type": "integer", "required": False},
+            {"name": "d", "type": "integer"},
+            {"name": "rest", "type": "string"},
+        ])  # fmt: skip
+        def f(self, a, b=1, c=2, *rest, d):
+            return a, b, c, d
+
+        @tool(parameters=[{"name": "x", "type": "integer"}, {"name": "y", "type": "integer", "required": True}])
+        def g(self, **more):
+            return more
+
+    a = A()
+    assert a.call_tool("f", 1, 2, d=3) == (1, 2, 2, 3) and a.call_tool("g", y=1) == {"y": 1}
+    for name, args, keywords, missing in (
+        ("f", (), {"b": 1, "d": 1}, "a"), ("f", (1,), {"d": 1}, "b"), ("f", (1, 2), {}, "d"), ("g", (), {"x": 1}, "y"),
+    ):  # fmt: skip
+        with pytest.raises(ParameterError) as caught:
+            a.call_tool(name, *args, **keywords)
+        assert caught.value.details == {"parameter": missing}
+
+
 SOURCE = """
     from snakepit_bridge import BaseAdapter, tool
 
@@ -174,10 +200,13 @@ def test_a_caller_is_told(worker):
     error = w.error("predict", temperature=2.5)
     assert error["code"] == "invalid_parameter"
     assert error["details"] == {"parameter": "temperature"}
-    assert error["message"] == "the parameter 'temperature' is at most 2, not 2.5"
+    assert error["message"] == "the parameter 'temperature' must be at most 2, not 2.5"
     assert w.error("predict", 1, "slow")["details"] == {"parameter": "mode"}
     assert w.error("predict", "x")["code"] == "invalid_parameter"
-    assert w.error("predict")["code"] == "type_error"
+    error = w.error("predict")
+    assert (error["code"], error["details"]) == ("invalid_parameter", {"parameter": "temperature"})
+    assert error["message"] == "the parameter 'temperature' is missing"
+    assert w.error("predict", mode="good")["details"] == {"parameter": "temperature"}
     assert w.call("predict", temperature=0, mode="good") == [0, "good", 2]
     assert w.call("later", 5) == 5
     w.send_call("later", 1.5)

@@ -201,3 +201,24 @@ def test_a_repr_is_not_made_for_nothing(worker):
     kind, _, _, value = w.answer()
     assert kind == RESULT and len(value["bad"]) == 100_000
     assert time.monotonic() - begun < 60
+
+
+def test_a_class_that_cannot_be_asked(worker):
+    """Whether it can be awaited is asked of every result that is no plain value, in each lane."""
+    w = worker(
+        """
+        class _Meta(type):
+            def __getattribute__(cls, name):
+                raise RuntimeError("asked for " + name)
+
+        class _Closed(metaclass=_Meta):
+            pass
+
+        class A:
+            def closed(self):
+                return _Closed()
+        """
+    )
+    w.send_call("closed")
+    kind, _, _, value = w.answer()
+    assert (kind, value) == (RESULT, Unserializable("adapter._Closed"))
