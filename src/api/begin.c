@@ -34,13 +34,15 @@ static pit_error *check_options(const pit_call_options *o)
     if (o->correlation_id != NULL && !text_is_good(o->correlation_id, ID_MAX))
         return error_new(PIT_E_INVALID_PARAMETER, "correlation_id is 1 to %d bytes of UTF-8", ID_MAX);
     if (o->priority < 0 || o->priority > PIT_PRIORITY_URGENT)
-        return error_new(PIT_E_INVALID_PARAMETER, "priority: %d is no PIT_PRIORITY_", o->priority);
+        return error_new(PIT_E_INVALID_PARAMETER, "priority: %d is none of PIT_PRIORITY_* (%d to %d)", o->priority,
+                         PIT_PRIORITY_BACKGROUND, PIT_PRIORITY_URGENT);
     if (o->fail_fast < PIT_OFF || o->fail_fast > PIT_ON)
         return error_new(PIT_E_INVALID_PARAMETER, "fail_fast is PIT_ON, PIT_OFF or 0");
     if (o->idempotent < PIT_OFF || o->idempotent > PIT_ON)
         return error_new(PIT_E_INVALID_PARAMETER, "idempotent is PIT_ON, PIT_OFF or 0");
     if (o->on_unserializable < 0 || o->on_unserializable > PIT_UNSERIALIZABLE_ERROR)
-        return error_new(PIT_E_INVALID_PARAMETER, "on_unserializable: %d is no PIT_UNSERIALIZABLE_", o->on_unserializable);
+        return error_new(PIT_E_INVALID_PARAMETER, "on_unserializable: %d is none of PIT_UNSERIALIZABLE_* (%d to %d)",
+                         o->on_unserializable, PIT_UNSERIALIZABLE_MARKER, PIT_UNSERIALIZABLE_ERROR);
     if (o->timeout_ms < 0 && o->timeout_ms != PIT_INFINITE)
         return error_new(PIT_E_INVALID_TIMEOUT,
                          "timeout_ms: %lld; a call needs a positive number of milliseconds, or PIT_INFINITE",
@@ -74,15 +76,23 @@ static pit_error *check_metadata(const pit_value *m)
     return NULL;
 }
 
+static pit_error *not_binary(const char *name)
+{
+    pit_error *e = error_new(PIT_E_INVALID_PARAMETER, "binary_parameters is a map of names to bytes");
+    if (name != NULL)
+        error_detail_take(e, "key", pit_str(name));
+    return error_detail_take(e, "reason", pit_str("not_binary"));
+}
+
 static pit_error *check_binary(const pit_value *m)
 {
     const pit_value *key, *item;
     size_t i = 0;
     if (pit_value_kind(m) != PIT_KIND_MAP)
-        return error_new(PIT_E_INVALID_PARAMETER, "binary_parameters is a map of names to bytes");
+        return not_binary(NULL);
     while (pit_value_next(m, &i, &key, &item))
         if (pit_value_kind(key) != PIT_KIND_STR || pit_value_kind(item) != PIT_KIND_BYTES)
-            return error_new(PIT_E_INVALID_PARAMETER, "binary_parameters is a map of names to bytes");
+            return not_binary(pit_value_str(key));
     return NULL;
 }
 
@@ -162,7 +172,7 @@ static void set_deadlines(struct call *c, const struct pool *p, const pit_call_o
     c->deadline_ns = after(c->entered_ns, c->timeout_ms);
     if (o->deadline_ns != 0 && o->deadline_ns < c->deadline_ns) {
         c->deadline_ns = o->deadline_ns;
-        c->timeout_ms = o->deadline_ns > c->entered_ns ? (int64_t)((o->deadline_ns - c->entered_ns) / MS) : 0;
+        c->timeout_ms = o->deadline_ns > c->entered_ns ? (int64_t)((o->deadline_ns - c->entered_ns + MS / 2) / MS) : 0;
     }
     c->queue_deadline_ns = after(c->entered_ns, p->set.queue_timeout_ms);
     if (c->queue_deadline_ns > c->deadline_ns)

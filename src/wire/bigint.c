@@ -45,13 +45,15 @@ bool value_int_small(pit_value *ret, const uint8_t *magnitude, size_t n, bool ne
     return true;
 }
 
+static const pit_value too_large = VALUE_FAILED(PIT_E_LIMIT_EXCEEDED, "an integer of more than 2^20 bits");
+
 pit_value *value_int_from_magnitude(const uint8_t *magnitude, size_t n, bool negative)
 {
     pit_value small;
     if (value_int_small(&small, magnitude, n, negative))
         return (small.flags & VALUE_UNSIGNED) != 0 ? pit_uint(small.u) : pit_int(small.i);
     if (value_magnitude_bits(magnitude, n) > MP_MAX_BIGINT_BITS)
-        return value_failed(PIT_E_LIMIT_EXCEEDED);
+        return value_static(&too_large);
     pit_value *v = value_new(PIT_KIND_INT, sizeof(struct value_big) + n);
     if (v == NULL)
         return value_failed(PIT_E_ALLOCATION_FAILED);
@@ -229,7 +231,7 @@ pit_value *value_int_from_digits(const char *digits, size_t n, bool negative)
         n--;
     }
     if ((double)(n - 1) * BITS_PER_DIGIT > MP_MAX_BIGINT_BITS + 4.0)
-        return value_failed(PIT_E_LIMIT_EXCEEDED);
+        return value_static(&too_large);
     uint64_t *limb = mem_array(n / CHUNK_DIGITS + 2, sizeof *limb);
     if (limb == NULL)
         return value_failed(PIT_E_ALLOCATION_FAILED);

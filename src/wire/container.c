@@ -7,6 +7,8 @@
 #include "base/alloc.h"
 #include "wire/value.h"
 
+#define PUT_INTO_ITSELF "a container was put into itself"
+
 static pit_value *new_container(int kind, uint32_t cap)
 {
     pit_value *v = value_new(kind, sizeof(struct value_items));
@@ -49,11 +51,31 @@ pit_value *pit_set(int frozen)
     return v;
 }
 
-int value_spoil(pit_value *container, int code)
+int value_spoil(pit_value *container, int code, const char *why)
 {
-    if (container->items->err == 0)
+    if (container->items->err == 0) {
         container->items->err = code;
+        container->items->why = why;
+    }
     return code;
+}
+
+const char *value_spoiled_why(const pit_value *v)
+{
+    return value_is_container(v) && (v->flags & VALUE_INLINE) == 0 ? v->items->why : NULL;
+}
+
+/* Sets the reason; returns the code. */
+static int because(const char **why, int code, const char *text)
+{
+    *why = text;
+    return code;
+}
+
+/* Of a failed value that will not be kept: its text if that outlives it. */
+static int because_failed(const char **why, const pit_value *failed)
+{
+    return because(why, pit_value_error(failed), failed->tree == NULL ? failed->text : value_spoiled_why(failed));
 }
 
 /* Why nothing can be added to v, which should be a map or one of the others: 0 when it can. */
@@ -67,11 +89,13 @@ static int refuse_building(const pit_value *v, bool map)
 }
 
 /* Why `item` cannot stand in a container: 0 when it can. A failed item can: it is kept, so that its place can be named. */
-static int refuse_item(const pit_value *item, bool deep)
+static int refuse_item(const pit_value *item, bool deep, const char **why)
 {
-    if (item == NULL || item->kind == PIT_KIND_ARGS)
-        return PIT_E_INVALID_PARAMETER;
-    return item->height >= MP_MAX_DEPTH && !deep ? PIT_E_LIMIT_EXCEEDED : 0;
+    if (item == NULL)
+        return because(why, PIT_E_INVALID_PARAMETER, "an item is a NULL pointer");
+    if (item->kind == PIT_KIND_ARGS)
+        return because(why, PIT_E_INVALID_PARAMETER, "pit_args() is the arguments of a call, and no part of a value");
+    return item->height >= MP_MAX_DEPTH && !deep ? because(why, PIT_E_LIMIT_EXCEEDED, VALUE_TOO_DEEP) : 0;
 }
 
 /* Room for `count` pointers, and for the index that goes with them. */
@@ -106,35 +130,36 @@ static void adopt(pit_value *container, uint32_t at, pit_value *item)
     if (item->height >= container->height)
         container->height = (uint16_t)(item->height + 1);
     if (pit_value_error(item) != 0)
-        value_spoil(container, pit_value_error(item));
+        value_spoil(container, pit_value_error(item), NULL);
 }
 
 /* Why a set cannot take the item: 0 when it can. */
-static int refuse_set_item(const pit_value *set, const pit_value *item)
+static int refuse_set_item(const pit_value *set, const pit_value *item, const char **why)
 {
     if (pit_value_error(item) != 0)
-        return pit_value_error(item);
+        return because_failed(why, item);
     if (!value_hashable(item))
-        return PIT_E_INVALID_PARAMETER;
+        return because(why, PIT_E_INVALID_PARAMETER, "an item of a set " VALUE_UNHASHABLE);
     value_freeze(item); /* as the order of frozensets asks */
-    return value_map_find(set, item) >= 0 ? PIT_E_DUPLICATE_KEY : 0;
+    return value_map_find(set, item) >= 0 ? because(why, PIT_E_DUPLICATE_KEY, "an item stands twice in the set") : 0;
 }
 
 int value_append_take(pit_value *list, pit_value *item, bool deep)
 {
     int rc = refuse_building(list, false);
+    const char *why = NULL;
     if (rc == 0 && item == list)
-        return value_spoil(list, PIT_E_INVALID_PARAMETER);
+        return value_spoil(list, PIT_E_INVALID_PARAMETER, PUT_INTO_ITSELF);
     if (rc == 0) {
-        rc = refuse_item(item, deep);
+        rc = refuse_item(item, deep, &why);
         if (rc == 0 && list->n >= UINT32_MAX / (list->kind == PIT_KIND_SET ? 8 : 2))
             rc = PIT_E_LIMIT_EXCEEDED;
         if (rc == 0 && list->kind == PIT_KIND_SET)
-            rc = refuse_set_item(list, item);
+            rc = refuse_set_item(list, item, &why);
         if (rc == 0 && !grow(list, list->n + 1))
             rc = PIT_E_ALLOCATION_FAILED;
         if (rc != 0)
-            value_spoil(list, rc);
+            value_spoil(list, rc, why);
     }
     if (rc != 0) {
         pit_value_free(item);
@@ -149,6 +174,16 @@ int value_append_take(pit_value *list, pit_value *item, bool deep)
 int pit_list_append_take(pit_value *list_or_tuple_or_set, pit_value *item)
 {
     return value_append_take(list_or_tuple_or_set, item, false);
+}
+
+/* Why an entry cannot have this key: 0 when it can. */
+static int refuse_key(const pit_value *key, const char **why)
+{
+    if (key == NULL)
+        return because(why, PIT_E_INVALID_PARAMETER, "the key of an entry is a NULL pointer");
+    if (pit_value_error(key) != 0)
+        return because_failed(why, key);
+    return value_hashable(key) ? 0 : because(why, PIT_E_INVALID_PARAMETER, VALUE_UNHASHABLE_KEY);
 }
 
 /* Adds or replaces the entry; key and item are good. */
@@ -185,19 +220,15 @@ static int put_take(pit_value *map, pit_value *key, pit_value *item, bool replac
     int rc = refuse_building(map, true);
     bool itself = rc == 0 && (key == map || item == map);
     if (rc == 0) {
-        if (itself)
-            rc = PIT_E_INVALID_PARAMETER;
-        else if (pit_value_error(key) != 0)
-            rc = pit_value_error(key);
-        else
-            rc = refuse_item(item, deep);
-        if (rc == 0 && (key == NULL || !value_hashable(key)))
-            rc = PIT_E_INVALID_PARAMETER;
+        const char *why = NULL;
+        rc = itself ? because(&why, PIT_E_INVALID_PARAMETER, PUT_INTO_ITSELF) : refuse_key(key, &why);
+        if (rc == 0)
+            rc = refuse_item(item, deep, &why);
         if (rc == 0)
             rc = put_entry(map, key, item, replace);
         if (rc == 0)
             return pit_value_error(item);
-        value_spoil(map, rc);
+        value_spoil(map, rc, why);
     }
     if (key != map)
         pit_value_free(key);
@@ -253,18 +284,25 @@ static pit_value *absent_part(int field)
     return field == EXCEPTION_MESSAGE ? pit_str("") : field == EXCEPTION_NOTES ? pit_list() : pit_nil();
 }
 
+/* The failed value for an exception that has this part: of a part that is no good in itself its own, if that is static. */
+static pit_value *bad_part(int field, const pit_value *part)
+{
+    int rc = pit_value_error(part);
+    if (rc == 0)
+        return value_failed_text(PIT_E_INVALID_PARAMETER, "", value_exception_flaw(field, part));
+    return part->tree == NULL ? value_static(part) : value_failed(rc);
+}
+
 pit_value *value_new_exception(pit_value *parts[EXCEPTION_FIELDS])
 {
-    int rc = 0;
+    pit_value *bad = NULL;
     for (int i = 0; i < EXCEPTION_FIELDS; i++) {
         if (i != EXCEPTION_TYPE && (parts[i] == NULL || (parts[i]->kind == PIT_KIND_NIL)))
             parts[i] = absent_part(i);
-        if (rc == 0)
-            rc = pit_value_error(parts[i]);
-        if (rc == 0 && value_exception_flaw(i, parts[i])[0] != '\0')
-            rc = PIT_E_INVALID_PARAMETER;
+        if (bad == NULL && (pit_value_error(parts[i]) != 0 || value_exception_flaw(i, parts[i])[0] != '\0'))
+            bad = bad_part(i, parts[i]);
     }
-    pit_value *v = rc == 0 ? new_container(PIT_KIND_EXCEPTION, EXCEPTION_FIELDS) : value_failed(rc);
+    pit_value *v = bad == NULL ? new_container(PIT_KIND_EXCEPTION, EXCEPTION_FIELDS) : bad;
     if (v->kind == PIT_KIND_FAILED) {
         for (int i = 0; i < EXCEPTION_FIELDS; i++)
             pit_value_free(parts[i]);
@@ -288,13 +326,15 @@ int pit_exception_set_cause_take(pit_value *exception, pit_value *cause)
     if (rc == 0 && (exception == NULL || pit_value_kind(exception) != PIT_KIND_EXCEPTION || pit_value_is_immutable(exception)))
         rc = PIT_E_INVALID_PARAMETER;
     else if (rc == 0) {
-        rc = pit_value_error(cause);
-        if (rc == 0 && (cause == NULL || value_exception_flaw(EXCEPTION_CAUSE, cause)[0] != '\0'))
-            rc = PIT_E_INVALID_PARAMETER;
-        if (rc == 0 && cause->height >= MP_MAX_DEPTH)
-            rc = PIT_E_LIMIT_EXCEEDED;
+        const char *why = NULL;
+        if (pit_value_error(cause) != 0)
+            rc = because_failed(&why, cause);
+        else if (cause == NULL || value_exception_flaw(EXCEPTION_CAUSE, cause)[0] != '\0')
+            rc = because(&why, PIT_E_INVALID_PARAMETER, "the cause of an exception is not an exception");
+        else if (cause->height >= MP_MAX_DEPTH)
+            rc = because(&why, PIT_E_LIMIT_EXCEEDED, VALUE_TOO_DEEP);
         if (rc != 0)
-            value_spoil(exception, rc);
+            value_spoil(exception, rc, why);
     }
     if (rc != 0) {
         pit_value_free(cause);
@@ -309,8 +349,11 @@ int pit_exception_set_cause_take(pit_value *exception, pit_value *cause)
 
 pit_value *pit_exception(const char *type, const char *message, const char *traceback)
 {
+    static const pit_value no_type = VALUE_FAILED(PIT_E_INVALID_PARAMETER, "pit_exception: the type is required");
+    if (type == NULL || *type == '\0')
+        return value_static(&no_type);
     pit_value *parts[EXCEPTION_FIELDS] = {
-        [EXCEPTION_TYPE] = type != NULL ? pit_str(type) : NULL,
+        [EXCEPTION_TYPE] = pit_str(type),
         [EXCEPTION_MESSAGE] = message != NULL ? pit_str(message) : NULL,
         [EXCEPTION_TRACEBACK] = traceback != NULL ? pit_str(traceback) : NULL,
     };
@@ -329,15 +372,21 @@ static bool is_keywords(const pit_value *keywords)
 
 pit_value *pit_args(const pit_value *positional, const pit_value *keywords)
 {
+    static const pit_value no_items = VALUE_FAILED(PIT_E_INVALID_PARAMETER, "positional arguments are a list or a tuple");
+    static const pit_value no_names = VALUE_FAILED(PIT_E_INVALID_PARAMETER, "keyword arguments are a map with texts as keys");
+    static const pit_value too_deep = VALUE_FAILED(PIT_E_LIMIT_EXCEEDED, VALUE_TOO_DEEP);
     const pit_value *failed = pit_value_error(positional) != 0 ? positional : pit_value_error(keywords) != 0 ? keywords : NULL;
     if (failed != NULL)
-        return failed->kind == PIT_KIND_FAILED ? pit_value_ref(failed) : value_failed(pit_value_error(failed));
+        return failed->kind == PIT_KIND_FAILED ? pit_value_ref(failed)
+                                               : value_failed_text(pit_value_error(failed), "", pit_value_error_text(failed));
     int kind = pit_value_kind(positional);
-    if ((positional != NULL && kind != PIT_KIND_LIST && kind != PIT_KIND_TUPLE) || (keywords != NULL && !is_keywords(keywords)))
-        return value_failed(PIT_E_INVALID_PARAMETER);
+    if (positional != NULL && kind != PIT_KIND_LIST && kind != PIT_KIND_TUPLE)
+        return value_static(&no_items);
+    if (keywords != NULL && !is_keywords(keywords))
+        return value_static(&no_names);
     const pit_value *parts[2] = {positional != NULL ? positional : pit_nil(), keywords != NULL ? keywords : pit_nil()};
     if (parts[0]->height >= MP_MAX_DEPTH || parts[1]->height >= MP_MAX_DEPTH)
-        return value_failed(PIT_E_LIMIT_EXCEEDED);
+        return value_static(&too_deep);
     pit_value *v = new_container(PIT_KIND_ARGS, 2);
     if (v->kind == PIT_KIND_FAILED)
         return v;

@@ -198,8 +198,9 @@ static void set_decimal(pit_value *v, const struct decimal_parts *parts, void *w
 
 pit_value *decimal_new(const struct decimal_parts *parts)
 {
+    static const pit_value too_long = VALUE_FAILED(PIT_E_LIMIT_EXCEEDED, "a decimal of more than 2^20 digits");
     if (parts->n > MAX_DIGITS)
-        return value_failed(PIT_E_LIMIT_EXCEEDED);
+        return value_static(&too_long);
     pit_value *v = leaf_new(PIT_KIND_DECIMAL, struct_size(parts->n) + plain_size(parts));
     if (v->kind == PIT_KIND_DECIMAL)
         set_decimal(v, parts, v + 1);

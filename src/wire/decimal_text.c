@@ -125,8 +125,10 @@ static bool parse_special(const char *text, char *digits, struct decimal_parts *
 
 pit_value *pit_decimal(const char *text)
 {
+    static const pit_value no_number =
+        VALUE_FAILED(PIT_E_INVALID_PARAMETER, "pit_decimal takes a number as Python's Decimal reads it, as text");
     if (text == NULL)
-        return value_failed(PIT_E_INVALID_PARAMETER);
+        return value_static(&no_number);
     char *digits = mem_alloc(strlen(text) + 1);
     if (digits == NULL)
         return value_failed(PIT_E_ALLOCATION_FAILED);
@@ -134,7 +136,7 @@ pit_value *pit_decimal(const char *text)
     text += *text == '-' || *text == '+';
     bool good =
         (*text >= '0' && *text <= '9') || *text == '.' ? parse_finite(text, digits, &d) : parse_special(text, digits, &d);
-    pit_value *v = good ? decimal_new(&d) : value_failed(PIT_E_INVALID_PARAMETER);
+    pit_value *v = good ? decimal_new(&d) : value_static(&no_number);
     mem_free(digits);
     return v;
 }

@@ -65,7 +65,7 @@ static int encode_int(struct encoder *e, const pit_value *v)
 static int encode_items(struct encoder *e, const pit_value *v, size_t count)
 {
     if (e->depth >= MP_MAX_DEPTH + 1) {
-        e->why = "more than 128 levels of containers";
+        e->why = VALUE_TOO_DEEP;
         return PIT_E_LIMIT_EXCEEDED;
     }
     e->inside[e->depth++] = v;

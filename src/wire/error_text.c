@@ -39,13 +39,20 @@ static void put_detail(struct buf *b, const char *key, const pit_value *v)
     buf_putc(b, '\n');
 }
 
+/* Does the message name the path already, or is it that of the whole? */
+static bool is_told(const pit_error *e, const pit_value *key, const pit_value *path)
+{
+    const char *text = pit_value_str(path);
+    return text != NULL && strcmp(pit_value_str(key), "key") == 0 && strstr(pit_error_message(e), text) != NULL;
+}
+
 /* One error without its cause, each line ended. */
 static void put_error(struct buf *b, const pit_error *e)
 {
     const pit_value *key, *item;
     buf_printf(b, "[%s/%s] %s\n", pit_error_category(e), pit_error_name(e), pit_error_message(e));
     for (size_t i = 0; pit_value_next(e->details, &i, &key, &item);)
-        if (pit_value_str(key) != NULL)
+        if (pit_value_str(key) != NULL && !is_told(e, key, item))
             put_detail(b, pit_value_str(key), item);
     for (size_t i = 0; pit_value_next(e->suggestions, &i, NULL, &item);)
         if (pit_value_str(item) != NULL)

@@ -140,8 +140,10 @@ static int walk_item(struct walker *w, char letter, va_list *ap)
 static int walk_open(struct walker *w, int kind, size_t closing)
 {
     bool key = at_key(&w->levels[w->depth]);
-    if (w->depth == MP_MAX_DEPTH)
+    if (w->depth == MP_MAX_DEPTH) {
+        w->why = VALUE_TOO_DEEP;
         return PIT_E_LIMIT_EXCEEDED;
+    }
     if (key)
         w->levels[w->depth].text = NULL;
     int rc = w->ops->open(w->user, kind, key, &w->why);

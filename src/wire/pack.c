@@ -22,27 +22,35 @@ struct builder {
 };
 
 /* Puts a finished value (taken) where it belongs. */
-static int place(struct builder *b, pit_value *v, bool key)
+static int place(struct builder *b, pit_value *v, bool key, const char **why)
 {
     if (b->depth == 0) {
         b->root = v;
         return pit_value_error(v);
     }
     pit_value *container = b->open[b->depth - 1];
-    if (container->kind != PIT_KIND_MAP)
-        return pit_list_append_take(container, v);
+    if (container->kind != PIT_KIND_MAP) {
+        int rc = pit_list_append_take(container, v);
+        *why = value_spoiled_why(container);
+        return rc;
+    }
     if (key) {
         b->keys[b->depth - 1] = v;
-        return pit_value_error(v) != 0 ? pit_value_error(v) : value_hashable(v) ? 0 : PIT_E_INVALID_PARAMETER;
+        if (pit_value_error(v) == 0 && !value_hashable(v)) {
+            *why = VALUE_UNHASHABLE_KEY;
+            return PIT_E_INVALID_PARAMETER;
+        }
+        return pit_value_error(v);
     }
     pit_value *waiting = b->keys[b->depth - 1];
     b->keys[b->depth - 1] = NULL;
-    return value_put_new_take(container, waiting, v, false);
+    int rc = value_put_new_take(container, waiting, v, false);
+    *why = value_spoiled_why(container);
+    return rc;
 }
 
 static int build_item(void *user, const struct format_item *item, const char **why)
 {
-    (void)why;
     pit_value *v;
     switch (item->kind) {
     case PIT_KIND_NIL:
@@ -67,18 +75,18 @@ static int build_item(void *user, const struct format_item *item, const char **w
         v = pit_value_ref(item->value);
         break;
     }
-    return place(user, v, item->key);
+    return place(user, v, item->key, why);
 }
 
 static int build_open(void *user, int kind, bool key, const char **why)
 {
-    (void)why;
     struct builder *b = user;
     pit_value *v = kind == PIT_KIND_LIST ? pit_list() : kind == PIT_KIND_TUPLE ? pit_tuple() : pit_map();
     if (pit_value_error(v) != 0)
         return pit_value_error(v);
     if (key && kind != PIT_KIND_TUPLE) {
         pit_value_free(v);
+        *why = VALUE_UNHASHABLE_KEY;
         return PIT_E_INVALID_PARAMETER;
     }
     b->keys[b->depth] = NULL;
@@ -89,9 +97,8 @@ static int build_open(void *user, int kind, bool key, const char **why)
 static int build_close(void *user, uint32_t count, bool key, const char **why)
 {
     (void)count;
-    (void)why;
     struct builder *b = user;
-    return place(b, b->open[--b->depth], key);
+    return place(b, b->open[--b->depth], key, why);
 }
 
 static int build(const char *format, va_list ap, pit_value **ret, struct codec_error *err)

@@ -341,7 +341,7 @@ static bool unpack_container(struct unpacker *u, char letter, const pit_value *v
 {
     bool good;
     if (u->depth == MP_MAX_DEPTH)
-        return bad(u, "more than 128 levels");
+        return bad(u, VALUE_TOO_DEEP);
     u->depth++;
     if (letter == '[')
         good = unpack_items(u, PIT_KIND_LIST, ']', v, skip);

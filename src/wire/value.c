@@ -24,24 +24,20 @@ static const pit_value static_true = {.kind = PIT_KIND_BOOL, .flags = VALUE_FROZ
 #define SMALL_64(x) SMALL_16(x) SMALL_16((x) + 16) SMALL_16((x) + 32) SMALL_16((x) + 48)
 static const pit_value static_ints[SMALL_COUNT] = {SMALL_16(-16) SMALL_64(0) SMALL_64(64) SMALL_64(128) SMALL_64(192)};
 
-#define FAILED_VALUE(code, why)                                                                                                \
-    {                                                                                                                          \
-        .kind = PIT_KIND_FAILED, .flags = VALUE_FROZEN, .n = (uint32_t) - (code), .text = (why)                                \
-    }
 static const pit_value static_failed[] = {
-    FAILED_VALUE(PIT_E_ALLOCATION_FAILED, "out of memory"),
-    FAILED_VALUE(PIT_E_INVALID_UTF8, "the text is not valid UTF-8"),
-    FAILED_VALUE(PIT_E_INVALID_PARAMETER, "an argument of a value's constructor is not allowed"),
-    FAILED_VALUE(PIT_E_LIMIT_EXCEEDED, "a value passes a size limit"),
-    FAILED_VALUE(PIT_E_DUPLICATE_KEY, "a key stands twice in one map, or an item in one set"),
-    FAILED_VALUE(PIT_E_UNSUPPORTED_DTYPE, "a tensor of a type that is not supported"),
-    FAILED_VALUE(PIT_E_SHAPE_MISMATCH, "the data of a tensor is not as long as its shape says"),
+    VALUE_FAILED(PIT_E_ALLOCATION_FAILED, "out of memory"),
+    VALUE_FAILED(PIT_E_INVALID_UTF8, "the text is not valid UTF-8"),
+    VALUE_FAILED(PIT_E_INVALID_PARAMETER, "an argument of a value's constructor is not allowed"),
+    VALUE_FAILED(PIT_E_LIMIT_EXCEEDED, "a value passes a size limit"),
+    VALUE_FAILED(PIT_E_DUPLICATE_KEY, "a key stands twice in one map, or an item in one set"),
+    VALUE_FAILED(PIT_E_UNSUPPORTED_DTYPE, "a tensor of a type that is not supported"),
+    VALUE_FAILED(PIT_E_SHAPE_MISMATCH, "the data of a tensor is not as long as its shape says"),
 };
 
-static const pit_value null_with_size = FAILED_VALUE(PIT_E_INVALID_PARAMETER, "a NULL pointer with a size");
+static const pit_value null_with_size = VALUE_FAILED(PIT_E_INVALID_PARAMETER, "a NULL pointer with a size");
 
 /* Static values are handed out like any other; nothing ever writes to a value without a tree. */
-static pit_value *handle(const pit_value *v)
+pit_value *value_static(const pit_value *v)
 {
     return (pit_value *)(uintptr_t)v;
 }
@@ -51,8 +47,8 @@ pit_value *value_failed(int code)
     size_t count = sizeof static_failed / sizeof static_failed[0];
     for (size_t i = 0; i < count; i++)
         if (static_failed[i].n == (uint32_t)-code)
-            return handle(&static_failed[i]);
-    return handle(&static_failed[0]);
+            return value_static(&static_failed[i]);
+    return value_static(&static_failed[0]);
 }
 
 /* Behind the node: "path: text", or "text", and the path once more. */
@@ -134,7 +130,7 @@ void value_freeze(const pit_value *v)
         return;
     if (v->kind == PIT_KIND_SET)
         value_index_finish(v);
-    __atomic_or_fetch(&handle(v)->flags, VALUE_FROZEN, __ATOMIC_RELAXED);
+    __atomic_or_fetch(&value_static(v)->flags, VALUE_FROZEN, __ATOMIC_RELAXED);
 }
 
 pit_value *pit_value_ref(const pit_value *v)
@@ -143,19 +139,19 @@ pit_value *pit_value_ref(const pit_value *v)
         value_freeze(v);
         __atomic_add_fetch(&v->tree->refs, 1, __ATOMIC_RELAXED);
     }
-    return handle(v);
+    return value_static(v);
 }
 
 /* ---- scalars, texts ---- */
 
 pit_value *pit_nil(void)
 {
-    return handle(&static_nil);
+    return value_static(&static_nil);
 }
 
 pit_value *pit_bool(int truth)
 {
-    return handle(truth != 0 ? &static_true : &static_false);
+    return value_static(truth != 0 ? &static_true : &static_false);
 }
 
 static pit_value *new_scalar(pit_value content)
@@ -172,7 +168,7 @@ static pit_value *new_scalar(pit_value content)
 pit_value *pit_int(int64_t n)
 {
     if (n >= SMALL_MIN && n < SMALL_MIN + SMALL_COUNT)
-        return handle(&static_ints[n - SMALL_MIN]);
+        return value_static(&static_ints[n - SMALL_MIN]);
     return new_scalar((pit_value){.kind = PIT_KIND_INT, .i = n});
 }
 
@@ -185,14 +181,14 @@ pit_value *pit_uint(uint64_t n)
 
 pit_value *pit_bigint(const char *decimal)
 {
-    static const pit_value no_number = FAILED_VALUE(PIT_E_INVALID_PARAMETER, "pit_bigint takes a decimal integer as text");
+    static const pit_value no_number = VALUE_FAILED(PIT_E_INVALID_PARAMETER, "pit_bigint takes a decimal integer as text");
     if (decimal == NULL)
-        return handle(&no_number);
+        return value_static(&no_number);
     bool negative = *decimal == '-';
     const char *digits = decimal + (*decimal == '-' || *decimal == '+');
     size_t n = strspn(digits, "0123456789");
     if (n == 0 || digits[n] != '\0')
-        return handle(&no_number);
+        return value_static(&no_number);
     return value_int_from_digits(digits, n, negative);
 }
 
@@ -220,7 +216,7 @@ pit_value *value_new_data(int kind, size_t n, char **ret_data)
 pit_value *pit_strn(const char *text, size_t n)
 {
     if (text == NULL && n != 0)
-        return handle(&null_with_size);
+        return value_static(&null_with_size);
     if (!mp_utf8_valid((const uint8_t *)text, n, NULL))
         return value_failed(PIT_E_INVALID_UTF8);
     char *data;
@@ -238,7 +234,7 @@ pit_value *pit_str(const char *text)
 static pit_value *new_bytes(int kind, const void *data, size_t n)
 {
     if (data == NULL && n != 0)
-        return handle(&null_with_size);
+        return value_static(&null_with_size);
     char *copy;
     pit_value *v = value_new_data(kind, n, &copy);
     if (v->kind == kind && n != 0)
@@ -299,6 +295,8 @@ const char *pit_value_error_text(const pit_value *v)
         return "no error";
     if (v->kind == PIT_KIND_FAILED)
         return v->text;
+    if (v->items->why != NULL)
+        return v->items->why;
     for (size_t i = 0; i < value_count(v); i++)
         if (pit_value_error(v->items->v[i]) == code)
             return pit_value_error_text(v->items->v[i]);

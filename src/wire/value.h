@@ -52,9 +52,10 @@ struct value_big {
 
 /* What a built container holds. */
 struct value_items {
-    pit_value **v; /* items; of a map key, item, key, item, ... */
-    uint32_t cap;  /* of v */
-    int err;       /* the first failure in building it */
+    pit_value **v;   /* items; of a map key, item, key, item, ... */
+    uint32_t cap;    /* of v */
+    int err;         /* the first failure in building it */
+    const char *why; /* of err, static; NULL: a failed item tells, or nothing but the code does */
     uint32_t *
         index; /* of a map with more than VALUE_LINEAR entries and of a set: see index.c; with as many words of scratch behind it */
 };
@@ -104,6 +105,10 @@ struct pit_value {
 _Static_assert(sizeof(pit_value) == 24, "a node is three words");
 
 enum { EXCEPTION_TYPE, EXCEPTION_MESSAGE, EXCEPTION_TRACEBACK, EXCEPTION_NOTES, EXCEPTION_CAUSE, EXCEPTION_FIELDS };
+#define VALUE_UNHASHABLE "cannot be hashed: take a tuple for a list, a frozenset for a set"
+#define VALUE_UNHASHABLE_KEY "a key " VALUE_UNHASHABLE
+#define VALUE_TOO_DEEP "more than 128 levels of containers" /* as a worker says it */
+
 extern const char *const value_exception_fields[EXCEPTION_FIELDS];
 
 static inline bool value_is_container(const pit_value *v)
@@ -127,6 +132,12 @@ static inline const pit_value *value_item(const pit_value *v, size_t i)
 pit_value *value_new(int kind, size_t extra);
 /* A static failed value; code is one of those that constructors give. */
 pit_value *value_failed(int code);
+/* The same with a static text: VALUE_FAILED initializes a static const pit_value, which value_static() hands out. */
+#define VALUE_FAILED(code, why)                                                                                                \
+    {                                                                                                                          \
+        .kind = PIT_KIND_FAILED, .flags = VALUE_FROZEN, .n = (uint32_t) - (code), .text = (why)                                \
+    }
+pit_value *value_static(const pit_value *v);
 /* A failed value with a text of its own, and the path to what failed ("" if it is the whole); both copied. The static one when memory ran
  * out. */
 pit_value *value_failed_text(int code, const char *path, const char *text);
@@ -137,8 +148,10 @@ const char *value_failed_why(const pit_value *v);
 void value_freeze(const pit_value *v);
 /* Keeps a text made on demand: *slot (in v's tree) gets extra's text, unless another thread was first. Takes extra; returns what is kept. */
 const char *value_keep_text(const pit_value *v, char **slot, struct value_extra *extra);
-/* Marks a mutable container as failed; the first mark stays. Returns code. */
-int value_spoil(pit_value *container, int code);
+/* Marks a mutable container as failed; the first mark stays. why: static; NULL: as struct value_items says. Returns code. */
+int value_spoil(pit_value *container, int code, const char *why);
+/* What value_spoil() was told; NULL when it was told nothing, or v is no built container. */
+const char *value_spoiled_why(const pit_value *v);
 /* A text or bytes of n bytes that are filled in by the caller through *ret_data; failed on failure. */
 pit_value *value_new_data(int kind, size_t n, char **ret_data);
 /* An exception from its parts (taken; NULL: absent): type, message and traceback texts, notes a list, cause an exception. Failed with

@@ -60,7 +60,7 @@ static pit_error *encode_failed(const struct codec_error *why)
     pit_error *e =
         error_new(why->code, "the arguments cannot be sent: %s%s%s", why->text, why->path[0] != '\0' ? " at " : "", why->path);
     error_detail_take(e, "key", pit_str(why->path));
-    return error_detail_take(e, "reason", pit_str("encode_failed"));
+    return why->code == PIT_E_INVALID_PARAMETER ? error_detail_take(e, "reason", pit_str("encode_failed")) : e;
 }
 
 pit_error *call_encode(struct call *c, const struct call_args *args, size_t max_frame)

@@ -96,8 +96,20 @@ static void test_too_large_and_not_encodable(void **state)
     e = call_encode(fresh(&c), &a, 8192);
     assert_int_equal(pit_error_code(e), PIT_E_INVALID_UTF8);
     assert_non_null(pit_value_get(pit_error_details(e), "key"));
+    assert_null(pit_value_get(pit_error_details(e), "reason")); /* the code says it */
     pit_error_free(e);
     call_clear(&c);
+    pit_value *set = pit_set(0);
+    pit_list_append_take(set, pit_list());
+    a.value = set;
+    e = call_encode(fresh(&c), &a, 8192);
+    assert_int_equal(pit_error_code(e), PIT_E_INVALID_PARAMETER);
+    assert_string_equal(pit_value_str(pit_value_get(pit_error_details(e), "reason")), "encode_failed");
+    assert_non_null(strstr(pit_error_string(e), "an item of a set cannot be hashed"));
+    assert_null(strstr(pit_error_string(e), "key:")); /* nothing to tell of the whole */
+    pit_error_free(e);
+    call_clear(&c);
+    pit_value_free(set);
     pit_value_free(bytes);
     pit_value_free(bad);
 }

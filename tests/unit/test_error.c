@@ -115,6 +115,26 @@ static void the_whole_object(void **state)
     pit_error_free(same);
 }
 
+/* The path stands once in the text, and always in the details. */
+static void the_path_is_told_once(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *message, *key, *text;
+    } cases[] = {
+        {"bad at [\"a\"]", "[\"a\"]", "[validation/invalid_parameter] bad at [\"a\"]"},
+        {"bad", "[\"a\"]", "[validation/invalid_parameter] bad\n  key: [\"a\"]"},
+        {"bad", "", "[validation/invalid_parameter] bad"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        pit_error *e = error_new(PIT_E_INVALID_PARAMETER, "%s", cases[i].message);
+        error_detail_take(e, "key", pit_str(cases[i].key));
+        assert_string_equal(pit_error_string(e), cases[i].text);
+        assert_string_equal(pit_value_str(pit_value_get(pit_error_details(e), "key")), cases[i].key);
+        pit_error_free(e);
+    }
+}
+
 static void json_form(void **state)
 {
     (void)state;
@@ -382,6 +402,7 @@ int main(void)
         WIRE_TEST(codes),
         WIRE_TEST(no_error),
         WIRE_TEST(the_whole_object),
+        WIRE_TEST(the_path_is_told_once),
         WIRE_TEST(json_form),
         WIRE_TEST(texts_become_utf8),
         WIRE_TEST(a_long_chain_of_causes),

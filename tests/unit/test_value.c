@@ -495,6 +495,63 @@ static void memory_runs_out(void **state)
     assert_true(count > 60);
 }
 
+/* Each mistake says which it was, in the container and in what it is put into. */
+static void mistakes_say_what_was_wrong(void **state)
+{
+    (void)state;
+    pit_value *deep = pit_list(), *args = pit_args(NULL, NULL);
+    for (int i = 1; i < 128; i++) {
+        pit_value *outer = pit_list();
+        assert_int_equal(pit_list_append_take(outer, deep), 0);
+        deep = outer;
+    }
+    struct {
+        pit_value *container, *key, *item;
+        int code;
+        const char *why;
+    } cases[] = {
+        {pit_set(0), NULL, pit_list(), PIT_E_INVALID_PARAMETER, "an item of a set cannot be hashed"},
+        {pit_set(1), NULL, pit_str("\xff"), PIT_E_INVALID_UTF8, "valid UTF-8"},
+        {pit_set(1), NULL, pit_decimal("1,5"), PIT_E_INVALID_PARAMETER, "pit_decimal takes a number"},
+        {pit_list(), NULL, NULL, PIT_E_INVALID_PARAMETER, "an item is a NULL pointer"},
+        {pit_list(), NULL, pit_value_ref(args), PIT_E_INVALID_PARAMETER, "pit_args()"},
+        {pit_tuple(), NULL, pit_value_ref(deep), PIT_E_LIMIT_EXCEEDED, "more than 128 levels of containers"},
+        {pit_map(), NULL, pit_int(1), PIT_E_INVALID_PARAMETER, "the key of an entry is a NULL pointer"},
+        {pit_map(), pit_list(), pit_int(1), PIT_E_INVALID_PARAMETER, "a key cannot be hashed"},
+        {pit_map(), pit_str("k"), NULL, PIT_E_INVALID_PARAMETER, "an item is a NULL pointer"},
+        {pit_map(), pit_str("k"), pit_decimal(NULL), PIT_E_INVALID_PARAMETER, "pit_decimal takes a number"},
+        {pit_map(), pit_str("k"), pit_exception(NULL, "m", NULL), PIT_E_INVALID_PARAMETER, "the type is required"},
+        {pit_map(), pit_str("k"), pit_exception("", "m", NULL), PIT_E_INVALID_PARAMETER, "the type is required"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        bool map = pit_value_kind(cases[i].container) == PIT_KIND_MAP;
+        int rc = map ? pit_map_put_take(cases[i].container, cases[i].key, cases[i].item)
+                     : pit_list_append_take(cases[i].container, cases[i].item);
+        assert_int_equal(rc, cases[i].code);
+        pit_value *outer = pit_list();
+        assert_int_equal(pit_list_append_take(outer, cases[i].container), cases[i].code);
+        if (strstr(pit_value_error_text(outer), cases[i].why) == NULL)
+            fail_msg("%zu: %s", i, pit_value_error_text(outer));
+        pit_value_free(outer);
+    }
+    pit_value *list = pit_list(), *map = pit_map(), *e = pit_exception("E", NULL, NULL), *set = pit_set(0);
+    assert_int_equal(pit_list_append_take(list, list), PIT_E_INVALID_PARAMETER);
+    assert_string_equal(pit_value_error_text(list), "a container was put into itself");
+    assert_int_equal(pit_map_put_take(map, pit_str("k"), map), PIT_E_INVALID_PARAMETER);
+    assert_string_equal(pit_value_error_text(map), "a container was put into itself");
+    assert_int_equal(pit_exception_set_cause_take(e, pit_int(1)), PIT_E_INVALID_PARAMETER);
+    assert_string_equal(pit_value_error_text(e), "the cause of an exception is not an exception");
+    pit_list_append_take(set, pit_int(1));
+    assert_int_equal(pit_list_append_take(set, pit_float(1)), PIT_E_DUPLICATE_KEY);
+    assert_string_equal(pit_value_error_text(set), "an item stands twice in the set");
+    assert_string_equal(pit_value_error_text(pit_args(pit_nil(), NULL)), "positional arguments are a list or a tuple");
+    assert_string_equal(pit_value_error_text(pit_args(NULL, pit_nil())), "keyword arguments are a map with texts as keys");
+    assert_string_equal(pit_value_error_text(pit_args(deep, NULL)), "more than 128 levels of containers");
+    pit_value *parts[] = {list, map, e, set, deep, args};
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
+        pit_value_free(parts[i]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -514,6 +571,7 @@ int main(void)
         WIRE_TEST(equality),
         WIRE_TEST(threads_share_values),
         WIRE_TEST(memory_runs_out),
+        WIRE_TEST(mistakes_say_what_was_wrong),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
