@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _exit, _register_at_fork, _set_inheritable, _close = os._exit, os.register_at_fork, os.set_inheritable, os.close
 _excepthook = sys.__excepthook__
 _ENV = "SNAKEPIT_FDS"
+_LOG_TEXT = 8192  # characters: the host takes no LOG above 64 KiB
 
 
 def _load_extension() -> tuple[Any, str | None]:
@@ -204,7 +205,7 @@ class Worker:
             pass
 
     def _log(self, text: str, level: str = "warning") -> None:
-        self._send(_wire.LOG, {"level": level, "text": text, "logger": "snakepit_bridge", "correlation_id": None})
+        self._send(_wire.LOG, {"level": level, "text": text[:_LOG_TEXT], "logger": "snakepit_bridge", "correlation_id": None})
 
     def _clean_up(self) -> None:
         context.bind_thread(None)

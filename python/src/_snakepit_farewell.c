@@ -1,9 +1,11 @@
 /* The death of the thread that serves a lane rings the bell on which the host's caller sleeps.
  *
  * The kernel tells of a death (pidfd, end of the socket, SIGCHLD) only when it has taken the process's memory down: half a millisecond for a
- * bare interpreter, 70 ms a gigabyte. Robust futexes it handles before that: for each thread it is told of one that is being acquired (list_op_pending), and
- * if the thread dies while no owner stands in that word, it wakes one waiter (robust-futex-ABI.rst; Linux 5.5, and earlier stable
- * ones). So the bell's word is left there as "being acquired" for as long as the lane is served. The bell never holds a thread's id:
+ * bare interpreter, 70 ms a gigabyte. Robust futexes it handles before that: for each thread it is told of one that is being acquired
+ * (list_op_pending), and if the thread dies while no owner stands in that word, it wakes one waiter. (handle_futex_death looks at the owner's
+ * bits since Linux 6.2, and in stable kernels since the end of 2022. From 5.5 until then it wakes only while the whole word is 0, which a
+ * bell with a sleeper never is: those kernels do not ring.) So the bell's word is left there as "being acquired" for as long as the lane is
+ * served. The bell never holds a thread's id:
  * RING_FUTEX has none of the bits of FUTEX_TID_MASK.
  *
  * The place belongs to the C library, which uses it in each operation on a robust mutex and empties it then: it is filled again before each

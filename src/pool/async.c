@@ -11,7 +11,7 @@
 #include "base/alloc.h"
 #include "pool/pool_internal.h"
 
-enum { BATCH = 64, OFFER_RUN = 16 /* so many calls go to one lane before the next is chosen */ };
+enum { BATCH = 64, LAST_TURNS = 64, OFFER_RUN = 16 /* so many calls go to one lane before the next is chosen */ };
 #define STALL_NS (4 * MS) /* so long may the first call of a lane keep others waiting that stand behind it */
 
 /* ---- expiry ---- */
@@ -356,7 +356,7 @@ void pool_cancel(struct pool *p, struct call *c, const char *reason)
 /* ---- receiving: the loop ---- */
 
 struct batch {
-    unsigned n;
+    unsigned n, frames; /* answers; with what else came */
     struct {
         uint64_t id, stamp, decode_ns;
         size_t bytes;
@@ -372,7 +372,8 @@ static int receive(struct lane *l, struct batch *b)
     struct channel_frame in;
     channel_frame_init(&in);
     int rc = 0;
-    for (b->n = 0; b->n < BATCH;) {
+    b->n = 0;
+    for (b->frames = 0; b->frames < BATCH; b->frames++) {
         struct frame f;
         rc = l->channel->ops->recv(l->channel, &in);
         if (rc == 0)
@@ -493,7 +494,7 @@ static bool turn_lane(struct pool *p, struct lane *l, struct list *done)
             sched_release(p, l);
     }
     pool_unlock(p);
-    return b.n != 0;
+    return b.frames != 0;
 }
 
 bool pool_turn(struct pool *p)
@@ -556,13 +557,14 @@ void pool_disarm(struct pool *p)
 void async_lane_gone(struct pool *p, struct lane *l, struct list *done)
 {
     struct batch b;
-    do {
+    int rc = 0;
+    for (int turns = 0; rc == 0 && turns < LAST_TURNS; turns++) {
         pool_unlock(p);
-        int rc = receive(l, &b); /* the answers that it had published come first */
+        rc = receive(l, &b); /* the answers that it had published come first */
         pool_lock(p);
-        if (!settle(p, l, &b, done) || rc != 0)
+        if (!settle(p, l, &b, done))
             break;
-    } while (true);
+    }
     while (l->count > 0) {
         struct flight f = *lane_at(l, l->count - 1);
         l->count--;

@@ -1,5 +1,5 @@
-/* The handshake, host side: HELLO from the worker, WELCOME to it, READY or FAILED from it; later its log lines. Loop thread, but for
- * worker_side_frame. Everything that comes in is hostile. */
+/* The handshake, host side: HELLO from the worker, WELCOME to it, READY or FAILED from it. Loop thread, but for worker_side_frame.
+ * Everything that comes in is hostile. */
 #include <snakepit/value.h>
 #include <stdio.h>
 #include <string.h>
@@ -150,37 +150,18 @@ static int on_ready(struct worker *w)
 /* The worker has said why it will not become ready; it exits by itself, and the exit completes the story. */
 static void on_failed(struct worker *w, const struct frame *f)
 {
+    if (w->failure != NULL)
+        return;
     pit_error *e = error_from_worker(f->payload, f->payload_n, PIT_E_START_FAILED);
     error_worker(e, w->id);
     error_pool(e, w->config->pool);
-    if (w->failure == NULL)
-        w->failure = e;
-    else
-        pit_error_free(e);
+    w->failure = e;
 }
 
-static void on_log(struct worker *w, const pit_value *line)
-{
-    static const char *const names[] = {"debug", "info", "warning", "error"};
-    const char *level = pit_value_str_or(pit_value_get(line, "level"), "info");
-    int n = PIT_LOG_INFO;
-    for (int i = 0; i < 4; i++)
-        if (strcmp(level, names[i]) == 0)
-            n = PIT_LOG_DEBUG + i;
-    log_line(w->env->log, n, "worker %s: %s: %s", w->id, pit_value_str_or(pit_value_get(line, "logger"), "python"),
-             pit_value_str_or(pit_value_get(line, "text"), ""));
-}
-
+/* On a ring only answers come: the control socket is for the rest. */
 int worker_side_frame(struct worker *w, const struct frame *f)
 {
-    if (f->kind != FRAME_LOG)
-        return PIT_E_PROTOCOL_ERROR;
-    pit_value *line = decode_map(f);
-    if (line == NULL)
-        return PIT_E_PROTOCOL_ERROR;
-    on_log(w, line);
-    pit_value_free(line);
-    return 0;
+    return f->kind == FRAME_LOG && !w->is_ring ? worker_log(w, f) : PIT_E_PROTOCOL_ERROR;
 }
 
 int handshake_frame(struct worker *w, const struct frame *f)
@@ -202,5 +183,5 @@ int handshake_frame(struct worker *w, const struct frame *f)
         on_failed(w, f);
         return 0;
     }
-    return worker_side_frame(w, f);
+    return f->kind == FRAME_LOG ? worker_log(w, f) : PIT_E_PROTOCOL_ERROR;
 }

@@ -13,7 +13,7 @@
 
 /* How long a dead worker's status, and the end of one that has closed its socket, may take on a machine under load (a core dump, gigabytes
  * to tear down); a lost guard does not take that long to be noticed. */
-enum { CONTROL_TURNS = 64 /* frames in one turn of the loop */, LAST_TURNS = 64 };
+enum { CONTROL_TURNS = 64, CONTROL_BYTES = 256 * 1024 /* frames, and their bytes, in one turn of the loop */, LAST_TURNS = 64 };
 enum { STATUS_WAIT_MS = 1000, EOF_WAIT_MS = 250, STDERR_TAIL = 64 * 1024 };
 static const char went_on[] = "it closed its control socket but went on running, and was killed";
 static const char guard_silent[] = "it died, and the guard did not tell within a second how: is snakepit-guard stopped?";
@@ -362,17 +362,20 @@ static int receive(struct worker *w, struct channel_frame *in, bool *ret_mine)
 static bool read_control(struct worker *w, uint32_t events)
 {
     struct channel_frame in;
-    int turns = 0;
+    size_t bytes = 0;
+    bool more = true;
     channel_frame_init(&in);
-    for (; turns < CONTROL_TURNS && w->control_open; turns++) {
+    for (int turns = 0; more && turns < CONTROL_TURNS && bytes < CONTROL_BYTES && w->control_open; turns++) {
         bool mine;
         int rc = receive(w, &in, &mine);
         if (rc == CHANNEL_AGAIN) {
             if (!mine && (events & (EPOLLHUP | EPOLLERR)) != 0)
                 worker_lost(w);
+            more = false;
             break;
         }
         struct frame f;
+        bytes += in.n;
         if (rc == 0)
             rc = frame_parse(in.data, in.n, &f);
         if (rc == 0)
@@ -381,11 +384,10 @@ static bool read_control(struct worker *w, uint32_t events)
             worker_lost(w);
         else if (rc != 0)
             worker_kill(w, rc, worker_fault(rc));
-        if (rc != 0)
-            break;
+        more = rc == 0;
     }
     channel_frame_finish(&in);
-    return turns == CONTROL_TURNS && w->control_open;
+    return more && w->control_open;
 }
 
 /* What is left may stand in the channel's buffer, of which the descriptor tells nothing. */
@@ -420,24 +422,24 @@ static void on_ready_timeout(struct loop_timer *t)
     worker_kill(w, PIT_E_START_TIMEOUT, "it was not ready in time");
 }
 
-static void output_dropped(struct worker *w, const struct capture *c, const char *stream)
+void worker_output_dropped(struct worker *w, uint64_t dropped, const char *stream)
 {
     if (!telemetry_wants(w->env->telemetry, EVENT_WORKER_OUTPUT_DROPPED))
         return;
     struct event_common common = worker_common(w);
-    const double numbers[] = {(double)c->dropped};
+    const double numbers[] = {(double)dropped};
     const char *texts[] = {stream};
     telemetry_emit(w->env->telemetry, EVENT_WORKER_OUTPUT_DROPPED, &common, numbers, texts);
 }
 
 static void on_out_dropped(struct capture *c)
 {
-    output_dropped(LIST_ENTRY(c, struct worker, out), c, "stdout");
+    worker_output_dropped(LIST_ENTRY(c, struct worker, out), c->dropped, "stdout");
 }
 
 static void on_err_dropped(struct capture *c)
 {
-    output_dropped(LIST_ENTRY(c, struct worker, err), c, "stderr");
+    worker_output_dropped(LIST_ENTRY(c, struct worker, err), c->dropped, "stderr");
 }
 
 static void spawn_failed(struct worker *w, int error, const char *call)

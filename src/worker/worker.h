@@ -66,6 +66,13 @@ struct guard_child {
     void (*exited)(struct guard_child *c, struct guard_exit how);
 };
 
+/* What a worker has logged in this second. */
+struct log_meter {
+    uint64_t start_ns, bytes, dropped; /* dropped: bytes, ever */
+    unsigned lines;
+    bool told;
+};
+
 struct worker {
     struct guard_child child;
     const struct worker_env *env;
@@ -89,6 +96,7 @@ struct worker {
     struct list node;     /* in the pool's list of all workers */
     struct lane *lanes;   /* config->lanes of them once it is READY */
     bool marks;
+    struct log_meter log_meter;
     /* loop thread */
     pid_t pid; /* written once, read under the pool's lock */
     int pidfd, control_fd;
@@ -126,7 +134,7 @@ void worker_lost(struct worker *w);
 int worker_ending(const struct worker *w);
 /* The guard is lost: the process has ended or will, and nobody will tell its status. */
 void worker_guard_lost(struct worker *w);
-/* A frame that is no answer to a call (a log line); PIT_E_PROTOCOL_ERROR when it may not come now. Any thread. */
+/* A frame on a lane that is no answer to a call: a log line, where lane and control socket are one; else PIT_E_PROTOCOL_ERROR. Any thread. */
 int worker_side_frame(struct worker *w, const struct frame *f);
 /* lock: */
 bool worker_move(struct worker *w, int state);

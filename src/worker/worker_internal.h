@@ -8,6 +8,10 @@
 
 /* handshake.c: a frame on the control socket. 0 or the PIT_E_* for which the worker is ended. */
 int handshake_frame(struct worker *w, const struct frame *f);
+/* worker_log.c: a LOG frame. 0 or PIT_E_PROTOCOL_ERROR. Any thread. */
+int worker_log(struct worker *w, const struct frame *f);
+/* Tells telemetry of output that went no further: dropped bytes so far, of stdout, stderr or log. Any thread. */
+void worker_output_dropped(struct worker *w, uint64_t dropped, const char *stream);
 /* READY has come and the guard has told the pid, in either order: a quick worker is faster than the guard's word. */
 void handshake_announce(struct worker *w);
 /* It can serve no longer. code 0: it died by itself. failure (taken, may be NULL): why it did not become ready. */

@@ -136,6 +136,7 @@ struct kit {
     const char *channel; /* "ring" */
     const char *marks;   /* NULL, or "--no-marks" */
     int drive, require_ready;
+    pit_log_fn log;        /* NULL; KIT_LOG in the environment: to stderr */
     pit_pool_options pool; /* what else is wanted of it */
 };
 
@@ -176,7 +177,7 @@ static inline int kit_open_os(const struct os_ops *os, const struct kit *k, pit 
     o.n_pools = 1;
     o.drive = k->drive;
     o.require_ready = k->require_ready;
-    o.log = getenv("KIT_LOG") != NULL ? kit_log : NULL;
+    o.log = k->log != NULL ? k->log : getenv("KIT_LOG") != NULL ? kit_log : NULL;
     o.log_level = PIT_LOG_DEBUG;
     return api_open_os(os, &o, ret, reterr);
 }

@@ -458,6 +458,135 @@ static void test_others_are_not_held_up(void **state)
     }
 }
 
+/* ---- log lines ---- */
+
+static atomic_long lines_heard;
+static char last_line[4096];
+static pthread_mutex_t line_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void hear(int level, const char *text, void *user)
+{
+    (void)user;
+    if (strstr(text, ": python: ") == NULL && strstr(text, ": a b") == NULL)
+        return; /* the library's own */
+    pthread_mutex_lock(&line_lock);
+    snprintf(last_line, sizeof last_line, "%d %s", level, text);
+    pthread_mutex_unlock(&line_lock);
+    atomic_fetch_add(&lines_heard, 1);
+}
+
+static int speak(pit *p, const char *command, int64_t n, bool async)
+{
+    return async ? kit_outcome(kit_submit(p, command, n, NULL), NULL) : kit_call(p, command, n, KIT_LIMIT_MS, NULL);
+}
+
+/* What a worker logs cannot forge lines of the host's log, nor speak to its terminal. */
+static void test_log_lines_are_clean(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        struct kit_before before = kit_before();
+        struct kit k = KIT_INIT;
+        k.channel = channels[i / 2];
+        k.log = hear;
+        atomic_store(&lines_heard, 0);
+        pit *p = kit_open(&k);
+        check(speak(p, "say_control", 0, i % 2), 0, k.channel, i % 2);
+        KIT_AWAIT(atomic_load(&lines_heard) == 1);
+        const char *text = strstr(last_line, ": ");
+        assert_non_null(text);
+        assert_string_equal(text, ": a b\xef\xbf\xbd: one two three\xef\xbf\xbd[31m\xef\xbf\xbd\xe2\x82\xac");
+        assert_int_equal(last_line[0], '0' + PIT_LOG_ERROR);
+        check(speak(p, "say_long", 5000, i % 2), 0, k.channel, i % 2);
+        KIT_AWAIT(atomic_load(&lines_heard) == 2);
+        assert_int_equal(last_line[0], '0' + PIT_LOG_WARNING);
+        settle(p, before, "log lines are clean");
+    }
+}
+
+/* A log line is short and flat; on a ring there is none. */
+static void test_log_lines_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *command;
+        int64_t n;
+        bool ring_only;
+    } cases[] = {{"say_list", 0, false}, {"say_decimal", 0, false}, {"say_long", 66000, false}, {"say_on_lane", 1, true}};
+    for (size_t i = 0; i < 4 * sizeof cases / sizeof cases[0]; i++) {
+        struct kit_before before = kit_before();
+        struct kit k = KIT_INIT;
+        bool async = i % 2, socket = i / 2 % 2;
+        int64_t n = 0;
+        k.channel = channels[socket];
+        pit *p = kit_open(&k);
+        pid_t pid = kit_worker(p, 0);
+        int rc = speak(p, cases[i / 4].command, cases[i / 4].n, async);
+        bool refused = !cases[i / 4].ring_only || !socket;
+        if (rc != 0 || !refused) /* the answer that follows may be heard, too */
+            check(rc, refused ? PIT_E_PROTOCOL_ERROR : 0, k.channel, async);
+        if (refused)
+            KIT_AWAIT(kit_stats(p).restarts == 1);
+        assert_int_equal(kit_call(p, "pid", 0, KIT_LIMIT_MS, &n), 0);
+        assert_int_equal(n != pid, refused);
+        settle(p, before, "log lines refused");
+    }
+}
+
+/* So many lines a second are heard; the rest costs the worker nothing. */
+static void test_log_lines_are_metered(void **state)
+{
+    (void)state;
+    enum { SAID = 30000, A_SECOND = 1000 };
+    for (int i = 0; i < 2; i++) {
+        struct kit_before before = kit_before();
+        struct kit k = KIT_INIT;
+        int64_t n = 0;
+        k.channel = channels[i];
+        k.log = hear;
+        pit *p = kit_open(&k);
+        pid_t pid = kit_worker(p, 0);
+        atomic_store(&lines_heard, 0);
+        uint64_t began = pit_now_ns();
+        assert_int_equal(kit_call(p, "say_often", SAID, KIT_LIMIT_MS, NULL), 0);
+        assert_int_equal(kit_call(p, "pid", 0, KIT_LIMIT_MS, &n), 0);
+        assert_int_equal(n, pid);
+        long heard = atomic_load(&lines_heard);
+        uint64_t seconds = (pit_now_ns() - began) / 1000000000 + 1;
+        assert_true(heard > 0 && heard <= (long)(seconds + 1) * A_SECOND);
+        settle(p, before, "log lines are metered");
+    }
+}
+
+/* A worker that logs on its lane without end, beside calls of another: those go on, and its own call has its deadline. */
+static void test_log_without_end(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        struct kit_before before = kit_before();
+        struct kit k = KIT_INIT;
+        k.workers = 2;
+        k.channel = channels[i / 2];
+        k.pool.cancel_grace_ms = 100;
+        pit *p = kit_open(&k);
+        pit_call_options o = PIT_CALL_OPTIONS_INIT;
+        o.timeout_ms = 500;
+        int rc;
+        if (i % 2 != 0) {
+            pit_future *endless = kit_submit(p, "say_on_lane", -1, &o);
+            do
+                assert_int_equal(kit_outcome(kit_submit(p, "echo", 1, NULL), NULL), 0);
+            while (pit_future_wait(endless, 0) == PIT_E_PENDING);
+            rc = kit_outcome(endless, NULL);
+        } else {
+            rc = kit_call(p, "say_on_lane", -1, 500, NULL);
+        }
+        check(rc, i < 2 ? PIT_E_PROTOCOL_ERROR : PIT_E_DEADLINE_EXCEEDED, k.channel, i % 2);
+        assert_int_equal(kit_call(p, "echo", 1, KIT_LIMIT_MS, NULL), 0);
+        settle(p, before, "log without end");
+    }
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -483,6 +612,10 @@ int main(int argc, char **argv)
         TEST(test_large_things_refused),
         TEST(test_large_ready_refused),
         TEST(test_others_are_not_held_up),
+        TEST(test_log_lines_are_clean),
+        TEST(test_log_lines_refused),
+        TEST(test_log_lines_are_metered),
+        TEST(test_log_without_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

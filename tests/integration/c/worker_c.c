@@ -165,6 +165,45 @@ static void answer_early(bool ring)
     sleep_ms(600000);
 }
 
+/* A log line with so many characters of text. */
+static void say(struct channel *c, int64_t n)
+{
+    char *text = malloc((size_t)n + 1);
+    if (text == NULL)
+        exit(97);
+    memset(text, 'x', (size_t)n);
+    text[n] = '\0';
+    pit_value *v = pit_pack("{s:s,s:s,s:n,s:i}", "level", "warning", "text", text, "correlation_id", "more", 1);
+    send_frame(c, FRAME_LOG, 0, 0, v);
+    pit_value_free(v);
+    free(text);
+}
+
+/* Log lines that are more than that; false: another command. */
+static bool say_badly(const char *command, int64_t n)
+{
+    if (strcmp(command, "say_control") == 0)
+        send_map_take(FRAME_LOG, pit_pack("{s:s,s:s,s:s}", "level", "error", "logger", "a\nb\x7f", "text",
+                                          "one\ntwo\tthree\x1b[31m\xc2\x9b\xe2\x82\xac"));
+    else if (strcmp(command, "say_list") == 0)
+        send_map_take(FRAME_LOG, pit_pack("{s:s,s:[i]}", "text", "a line", "more", 1));
+    else if (strcmp(command, "say_decimal") == 0) {
+        pit_value *v = pit_pack("{s:s}", "text", "a line");
+        pit_map_put_take(v, pit_str("more"), pit_decimal("0.5"));
+        send_map_take(FRAME_LOG, v);
+    } else if (strcmp(command, "say_long") == 0)
+        say(control, n);
+    else if (strcmp(command, "say_often") == 0)
+        for (; n > 0; n--)
+            say(control, 10);
+    else if (strcmp(command, "say_on_lane") == 0)
+        for (; n != 0; n--) /* -1: for ever */
+            say(lane, 20000);
+    else
+        return false;
+    return true;
+}
+
 /* The result, owned; NULL: an unknown command. */
 static pit_value *run(const char *command, int64_t n)
 {
@@ -205,7 +244,7 @@ static pit_value *run(const char *command, int64_t n)
         pit_value *v = pit_bytes(bytes, (size_t)n);
         free(bytes);
         return v;
-    } else
+    } else if (!say_badly(command, n))
         return NULL;
     return pit_nil();
 }
