@@ -123,6 +123,8 @@ void streams_secure(void);
 int streams_finish(const struct cli *cli, int code);
 void streams_flush(void); /* what is printed so far goes out now; a failure is reported at the end */
 bool stream_is_terminal(FILE *stream);
+/* Prints a text that a worker may have made; for a terminal control characters are escaped. */
+void print_text(FILE *stream, const char *text);
 bool stream_has_color(const struct cli *cli, FILE *stream);
 /* Prints an error that the program found itself, as the PIT_E_* rc; hint (may be NULL) is what to do about it. Returns exit_code. */
 int report(const struct cli *cli, int exit_code, int rc, const char *hint, const char *format, ...)

@@ -33,7 +33,9 @@ static int parse_arguments(const struct cli *cli, const char *text, size_t n, pi
     int rc = pit_value_parse_json(text, n, &v, &err);
 
     if (rc != 0) {
-        int code = report_usage(cli, "the arguments are no JSON: %s", err != NULL ? pit_error_message(err) : pit_strerror(rc));
+        bool tagged = pit_value_get(pit_error_details(err), "tagged") != NULL;
+        int code = report_usage(cli, "the arguments %s: %s", tagged ? "hold a malformed \"$pit\" form" : "are no JSON",
+                                err != NULL ? pit_error_message(err) : pit_strerror(rc));
         pit_error_free(err);
         return code;
     }
@@ -83,6 +85,8 @@ static int run_call(struct cli *cli, const struct call_options *o, const char *c
         pit_error_free(err);
     } else {
         code = rc == 0 ? print_value(cli, result) : report_error(cli, rc, err);
+        if (rc == PIT_E_DEADLINE_EXCEEDED && o->timeout_ms != 0 && !cli->json)
+            fprintf(stderr, "  --timeout: %lld ms, the start of the pool included\n", (long long)o->timeout_ms);
     }
     pit_value_free(result);
     if (code == 0)

@@ -60,6 +60,39 @@ bool stream_has_color(const struct cli *cli, FILE *stream)
     return !cli->no_color && stream_is_terminal(stream) && (term == NULL || strcmp(term, "dumb") != 0);
 }
 
+/* The length of the control character at s, and which it is: C0 but newline and tab, DEL, C1. 0: it is none. */
+static size_t control_at(const char *s, unsigned *ret)
+{
+    unsigned char c = (unsigned char)*s;
+
+    if ((c < 0x20 && c != '\n' && c != '\t') || c == 0x7f) {
+        *ret = c;
+        return 1;
+    }
+    if (c != 0xc2 || (s[1] & 0xe0) != 0x80)
+        return 0;
+    *ret = (unsigned char)s[1];
+    return 2;
+}
+
+/* What a worker says may hold what a terminal would obey: there it is written as JSON writes it. */
+void print_text(FILE *stream, const char *text)
+{
+    unsigned c = 0;
+
+    if (!stream_is_terminal(stream)) {
+        fputs(text, stream);
+        return;
+    }
+    for (size_t n; *text != '\0'; text += n) {
+        n = control_at(text, &c);
+        if (n != 0)
+            fprintf(stream, "\\u%04x", c);
+        else
+            fputc(text[n++], stream);
+    }
+}
+
 static pit_value *one_hint(const char *hint)
 {
     return hint == NULL ? pit_list() : pit_pack("[s]", hint);
@@ -100,8 +133,10 @@ static void report_text(const struct cli *cli, const char *hint, const char *mes
 {
     bool color = stream_has_color(cli, stderr);
 
-    fprintf(stderr, "%ssnakepit%s%s:%s %s\n", color ? "\033[31m" : "", cli->command != NULL ? " " : "",
-            cli->command != NULL ? cli->command->name : "", color ? "\033[0m" : "", message);
+    fprintf(stderr, "%ssnakepit%s%s:%s ", color ? "\033[31m" : "", cli->command != NULL ? " " : "",
+            cli->command != NULL ? cli->command->name : "", color ? "\033[0m" : "");
+    print_text(stderr, message);
+    fputc('\n', stderr);
     if (hint != NULL)
         fprintf(stderr, "  try: %s\n", hint);
 }
@@ -159,10 +194,12 @@ int report_error(const struct cli *cli, int rc, pit_error *err)
 {
     if (cli->json) {
         char *text = err != NULL ? pit_error_json(err) : NULL;
-        if (text != NULL)
-            fprintf(stderr, "%s\n", text);
-        else
+        if (text != NULL) {
+            print_text(stderr, text);
+            fputc('\n', stderr);
+        } else {
             report_json(rc, NULL, pit_strerror(rc));
+        }
         pit_free(text);
     } else {
         report_text(cli, NULL, err != NULL ? pit_error_string(err) : pit_strerror(rc));
@@ -180,7 +217,7 @@ int print_value(const struct cli *cli, const pit_value *v)
 
     if (rc != 0)
         return report_error(cli, rc, err);
-    fputs(text, stdout);
+    print_text(stdout, text);
     fputc('\n', stdout);
     pit_free(text);
     return EXIT_OK; /* whether it arrived shows streams_finish() */

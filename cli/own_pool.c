@@ -19,7 +19,9 @@ static void log_line(int level, const char *text, void *user)
     static const char *const names[] = {"", "debug", "info", "warning", "error"};
 
     (void)user;
-    fprintf(stderr, "%s: %s\n", level >= PIT_LOG_DEBUG && level <= PIT_LOG_ERROR ? names[level] : "log", text);
+    fprintf(stderr, "%s: ", level >= PIT_LOG_DEBUG && level <= PIT_LOG_ERROR ? names[level] : "log");
+    print_text(stderr, text);
+    fputc('\n', stderr);
 }
 
 /* Every event with its time since the opening: what happened when, for who looks for the milliseconds or for what went wrong. */
@@ -29,8 +31,9 @@ static int event_line(const pit_event *ev, void *user)
     uint64_t at = pit_event_timestamp_ns(ev);
     char *text = pit_event_json(ev);
 
-    fprintf(stderr, "%9.1f ms  %s\n", at > pool->opened_ns ? (double)(at - pool->opened_ns) / 1e6 : 0.0,
-            text != NULL ? text : pit_event_name(ev));
+    fprintf(stderr, "%9.1f ms  ", at > pool->opened_ns ? (double)(at - pool->opened_ns) / 1e6 : 0.0);
+    print_text(stderr, text != NULL ? text : pit_event_name(ev));
+    fputc('\n', stderr);
     pit_free(text);
     return 0;
 }

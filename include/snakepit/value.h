@@ -198,7 +198,8 @@ PIT_API void pit_value_free(pit_value *v);
 /* ---- JSON (strict RFC 8259 and the tagged forms of docs/wire.md) ---- */
 
 enum { PIT_JSON_PRETTY = 1, PIT_JSON_ASCII = 2 };
-/* Makes a value from JSON text. deserialization_failed with line and column in the message and the details. */
+/* Makes a value from JSON text. deserialization_failed with line and column in the message and the details; there "tagged" is
+ * true when the text is JSON, and holds an object that is no good tagged form. */
 PIT_API int pit_value_parse_json(const char *text, size_t n, pit_value **ret, pit_error **reterr);
 /* The value as JSON text: one block, freed with pit_free(); NULL when v is failed or from pit_args(), holds a tensor of more than 1 MiB, or more than two integers of the largest size (2^20 bits:
  * digits take time with the square of it), or memory ran out. */

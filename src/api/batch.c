@@ -62,6 +62,8 @@ static pit_error *begin_item(void *user, size_t i, struct call *c)
         m->items[i].command == NULL || m->items[i].command != m->checked ? call_check_command(m->items[i].command) : NULL;
     if (e != NULL)
         return call_plan_refuse(&m->plan, 1, e);
+    if (m->items[i].reserved[0] != NULL || m->items[i].reserved[1] != NULL)
+        return error_new(PIT_E_INVALID_PARAMETER, "reserved of an item of a batch is not NULL");
     m->checked = m->items[i].command;
     m->plan.now_ns = m->batch.now_ns;
     c->of_batch = true;
@@ -103,8 +105,10 @@ static pit_error *run(struct many *m, size_t n)
     const char *reason;
     struct batch_source source = {.n = n, .user = m, .begin = begin_item, .end = end_item};
     uint64_t deadline = o->timeout_ms > 0 ? host_deadline(m->pit->host, o->timeout_ms) : UINT64_MAX;
-    if (o->deadline_ns != 0 && o->deadline_ns < deadline)
+    bool earlier = o->deadline_ns != 0 && o->deadline_ns < deadline;
+    if (earlier)
         deadline = o->deadline_ns;
+    m->plan.asked_ms = earlier ? 0 : o->timeout_ms;
     if (deadline != UINT64_MAX) { /* every call has the batch's */
         m->plan.options.deadline_ns = deadline;
         m->plan.options.timeout_ms = 0;

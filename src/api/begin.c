@@ -198,6 +198,7 @@ pit_error *call_plan_make(pit *p, const pit_call_options *given, struct call_pla
     ret->options = none;
     ret->pool = NULL;
     ret->now_ns = 0;
+    ret->asked_ms = 0;
     ret->fields = (struct buf){0};
     if (given != NULL) {
         int rc = options_copy(&ret->options, sizeof ret->options, given);
@@ -235,6 +236,8 @@ pit_error *call_begin(pit *p, const struct call_plan *plan, struct call *c, cons
     c->priority = o->priority != 0 ? o->priority : PIT_PRIORITY_NORMAL;
     c->fail_fast = o->fail_fast == PIT_ON;
     set_deadlines(c, pool, o, plan->now_ns);
+    if (plan->asked_ms != 0)
+        c->timeout_ms = plan->asked_ms;
     observe(c, p->host);
     pit_error *e = call_encode(c, args, pool->set.max_frame);
     if (c->observed)

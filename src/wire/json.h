@@ -20,6 +20,7 @@ struct json_error {
     int code;
     size_t line, column; /* from 1, columns in bytes */
     const char *why;
+    bool tagged; /* it is JSON, but holds an object that is no good tagged form */
 };
 int json_read(const char *text, size_t n, pit_value **ret, struct json_error *err);
 

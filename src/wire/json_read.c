@@ -24,6 +24,7 @@ struct reader {
     unsigned depth;
     int code; /* of the first failure */
     const char *why, *where;
+    bool tagged; /* the failure is that of a tagged form */
 };
 
 static pit_value *read_value(struct reader *r);
@@ -311,8 +312,10 @@ static pit_value *read_object(struct reader *r)
         return v;
     struct json_error err;
     pit_value *meant = r->code == 0 ? json_tagged(v, &err) : NULL;
-    if (r->code == 0 && meant == NULL)
+    if (r->code == 0 && meant == NULL) {
         refuse(r, err.code, err.why, where);
+        r->tagged = true;
+    }
     pit_value_free(v);
     return meant;
 }
@@ -363,6 +366,7 @@ static void locate(const struct reader *r, struct json_error *err)
 {
     err->code = r->code;
     err->why = r->why;
+    err->tagged = r->tagged;
     err->line = err->column = 1;
     for (const char *s = r->begin; s < r->where; s++) {
         err->line += *s == '\n';
@@ -406,5 +410,7 @@ int pit_value_parse_json(const char *text, size_t n, pit_value **ret, pit_error 
     pit_error *e = error_new(rc, "line %zu, column %zu: %s", why.line, why.column, why.why);
     error_detail_take(e, "line", pit_uint(why.line));
     error_detail_take(e, "column", pit_uint(why.column));
+    if (why.tagged)
+        error_detail_take(e, "tagged", pit_bool(1));
     return error_give(reterr, e);
 }

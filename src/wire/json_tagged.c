@@ -211,10 +211,12 @@ static pit_value *from_tuple(const pit_value *map, const char **why)
 
 static pit_value *from_set(const pit_value *map, const char **why)
 {
-    const pit_value *list = pit_value_get(map, "v");
-    bool frozen;
-    if (pit_value_kind(list) != PIT_KIND_LIST || !pit_value_get_bool(pit_value_get(map, "frozen"), &frozen))
-        return wrong(why, "a set without an array of items, or without \"frozen\"");
+    const pit_value *list = pit_value_get(map, "v"), *flag = pit_value_get(map, "frozen");
+    bool frozen = false;
+    if (pit_value_kind(list) != PIT_KIND_LIST)
+        return wrong(why, "a set without an array of items");
+    if (flag != NULL && !pit_value_get_bool(flag, &frozen))
+        return wrong(why, "\"frozen\" of a set is neither true nor false");
     pit_value *v = from_items(pit_set(frozen), list);
     if (pit_value_error(v) == PIT_E_INVALID_PARAMETER)
         *why = "an item of a set that cannot be hashed";

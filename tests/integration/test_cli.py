@@ -84,6 +84,7 @@ def test_version(snakepit):
         (["call", "x", '{"a": 1, "a": 2}'], "no JSON"),
         (["call", "x", ""], "no JSON"),
         (["call", "x", "1e999"], "no JSON"),
+        (["call", "x", '[{"$pit":"set"}]'], 'malformed "$pit" form: line 1, column 2: a set without an array of items'),
         (["doctor", "x"], "no argument"),
         (["help", "call", "doctor"], "one command"),
     ],
@@ -285,6 +286,13 @@ def test_timeout_bounds_a_call(snakepit, adapter):
     done = snakepit("call", "slow", "--adapter", path, "--timeout", "500ms", "-o", "json")
     assert (done.returncode, done.stdout) == (124, "")
     assert json.loads(done.stderr)["code"] == "deadline_exceeded"
+
+
+def test_a_timeout_is_named_as_it_was_given(snakepit, adapter):
+    path = adapter("def slow(self):\n    import time\n    time.sleep(600)")
+    done = snakepit("call", "slow", "--adapter", path, "--timeout", "700ms")
+    assert done.returncode == 124
+    assert "--timeout: 700 ms" in done.stderr
 
 
 def test_timeout_bounds_the_start(snakepit, adapter):
@@ -493,6 +501,19 @@ def test_a_terminal_gets_an_indented_result(build, env, adapter, tmp_path):
     assert code == 0
     assert said.count("\n") > 1
     assert json.loads(said) == {"args": [1], "kwargs": {}}
+
+
+def test_a_terminal_obeys_no_worker(build, env, adapter, tmp_path):
+    path = adapter(
+        "def f(self, fails):\n    text = '\\33[31m\\x7f\\x9bm\\u00fc'\n    if fails:\n        raise ValueError(text)\n    return text"
+    )
+    command = [str(build / "snakepit"), "--no-color", "call", "f", "--adapter", path]
+    said, code = on_terminal([*command, "[false]"], env, tmp_path)
+    assert (code, json.loads(said)) == (0, "\33[31m\x7f\x9bm\u00fc")
+    assert not set(said) & set("\33\x7f\x9b") and "\u00fc" in said
+    said, code = on_terminal([*command, "[true]"], env, tmp_path)
+    assert code == 1 and "ValueError" in said
+    assert not set(said) & set("\33\x7f\x9b") and "\\u001b[31m\\u007f\\u009bm\u00fc" in said
 
 
 @pytest.mark.parametrize("words, extra, colored", [([], {}, True), (["--no-color"], {}, False), ([], {"NO_COLOR": "1"}, False)])

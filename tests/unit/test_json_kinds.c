@@ -76,6 +76,7 @@ static void read_as_something_plainer(void **state)
         {PIT("decimal", "\"+1e5\""), PIT("decimal", "\"1E+5\"")},
         {PIT("complex", "[1,-2]"), PIT("complex", "[1.0,-2.0]")},
         {"{\"v\":[1],\"frozen\":true,\"$pit\":\"set\"}", "{\"$pit\":\"set\",\"frozen\":true,\"v\":[1]}"},
+        {"{\"v\":[1],\"$pit\":\"set\"}", "{\"$pit\":\"set\",\"frozen\":false,\"v\":[1]}"},
         {"{\"$pit\":\"ref\",\"id\":\"o\",\"type\":\"T\",\"worker\":\"w\"}",
          "{\"$pit\":\"ref\",\"id\":\"o\",\"type\":\"T\",\"worker\":\"w\",\"session\":null,\"generation\":0}"},
     };
@@ -91,7 +92,7 @@ static void read_as_something_plainer(void **state)
 static const struct refusal {
     const char *text, *code;
 } refusals[] = {
-    {"{\"$pit\":\"set\",\"v\":[]}", "deserialization_failed"},
+    {"{\"$pit\":\"set\"}", "deserialization_failed"},
     {"{\"$pit\":\"set\",\"frozen\":1,\"v\":[]}", "deserialization_failed"},
     {"{\"$pit\":\"set\",\"frozen\":true,\"v\":{}}", "deserialization_failed"},
     {"{\"$pit\":\"set\",\"frozen\":true,\"v\":[1,1.0]}", "duplicate_key"},

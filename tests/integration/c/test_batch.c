@@ -138,15 +138,18 @@ static void test_bad_ones(void **state)
     many_set(&m, 51, "", NULL);
     many_set(&m, 52, "inc", pit_strn("\xff", 1));
     many_set(&m, 120, "die", pit_pack("[i]", 3));
+    m.items[53].reserved[0] = m.items[54].reserved[1] = &m;
     assert_int_equal(many_run(p, &m, NULL), 0);
     for (size_t i = 0; i < m.n; i++)
-        if (i != 3 && (i < 50 || i > 52) && i != 120)
+        if (i != 3 && (i < 50 || i > 54) && i != 120)
             assert_good(&m, i);
     assert_int_equal(m.results[3].rc, PIT_E_VALUE_ERROR);
     assert_string_equal(pit_error_message(m.results[3].error), "no 3");
     assert_int_equal(m.results[50].rc, PIT_E_TOOL_NOT_FOUND);
     assert_int_equal(m.results[51].rc, PIT_E_INVALID_REQUEST);
     assert_int_equal(m.results[52].rc, PIT_E_INVALID_UTF8);
+    assert_int_equal(m.results[53].rc, PIT_E_INVALID_PARAMETER);
+    assert_int_equal(m.results[54].rc, PIT_E_INVALID_PARAMETER);
     assert_int_equal(m.results[120].rc, PIT_E_WORKER_CRASH);
     assert_non_null(m.results[120].worker);
     assert_null(m.results[51].worker);
@@ -194,6 +197,9 @@ static void test_deadline(void **state)
     assert_int_equal(many_run(p, &m, &o), 0);
     assert_int_equal(many_count(&m, PIT_E_DEADLINE_EXCEEDED), m.n - 5);
     assert_int_equal(many_count(&m, 0), 5);
+    int64_t told = 0; /* what was asked for, not what was left of it when the call began */
+    assert_true(pit_value_get_int(pit_value_get(pit_error_details(m.results[5].error), "timeout_ms"), &told));
+    assert_int_equal(told, 1000);
     pit_stats s = kit_stats(p);
     assert_int_equal(s.requests, m.n);
     assert_int_equal(s.errors, m.n - 5);
@@ -475,6 +481,15 @@ static void test_metadata(void **state)
     assert_reason(p, pit_pack("{i:i}", 1, 1), PIT_E_INVALID_METADATA, "unsupported_type");
     assert_reason(p, entries(33, "x"), PIT_E_INVALID_METADATA, "too_many_entries");
     assert_reason(p, entries(1, long_text), PIT_E_INVALID_METADATA, "too_large");
+    pit_call_options binary = PIT_CALL_OPTIONS_INIT;
+    pit_value *no_bytes = pit_pack("{s:s}", "image", "text");
+    pit_error *e = NULL;
+    binary.binary_parameters = no_bytes;
+    assert_int_equal(pit_call(p, "about", NULL, &binary, NULL, &e), PIT_E_INVALID_PARAMETER);
+    assert_string_equal(pit_value_str_or(pit_value_get(pit_error_details(e), "reason"), ""), "not_binary");
+    assert_string_equal(pit_value_str_or(pit_value_get(pit_error_details(e), "key"), ""), "image");
+    pit_error_free(e);
+    pit_value_free(no_bytes);
     pit_value *full = entries(32, "x");
     pit_call_options o = PIT_CALL_OPTIONS_INIT;
     o.metadata = full;
