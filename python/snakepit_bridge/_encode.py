@@ -17,19 +17,20 @@ from ._errors import CodecError, exception_fields
 from ._kinds import (
     EXT_BIGINT,
     EXT_COMPLEX,
+    EXT_DECIMAL,
     Leaf,
     bigint_to_bytes,
     extension_head,
     may_be_key,
 )
-from ._refusals import MAX_DEPTH, bad_key, bad_text, too_deep, too_long, unserializable
-from ._registry import POLICY_DEFAULT, POLICY_ERROR, is_namedtuple, is_registered, simplify, tensor_of_view
+from ._refusals import MAX_DEPTH, MAX_ENTRIES, bad_key, bad_text, too_deep, too_long, too_many_entries, unserializable
+from ._registry import POLICY_DEFAULT, POLICY_ERROR, check_distinct, is_namedtuple, is_registered, simplify, tensor_of_view
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable
 
-    Writer = Callable[[Any, bytearray, int], None]
+    Writer = Callable[[Any, "Output", int], None]
 
 _LEAD_U16 = Struct(">BH")
 _LEAD_U32 = Struct(">BI")
@@ -47,17 +48,19 @@ class Output(bytearray):
     """What is written, and what happens to values that cannot leave."""
 
     policy = POLICY_DEFAULT
+    entries = 0  # of maps and sets so far; a decimal as key counts as more
+    odd = False  # has a key come by that the host may take for another one?
 
 
-def _put_none(obj: Any, out: bytearray, depth: int) -> None:
+def _put_none(obj: Any, out: Output, depth: int) -> None:
     out.append(0xC0)
 
 
-def _put_bool(obj: Any, out: bytearray, depth: int) -> None:
+def _put_bool(obj: Any, out: Output, depth: int) -> None:
     out.append(0xC3 if obj else 0xC2)
 
 
-def _put_int(x: Any, out: bytearray, depth: int) -> None:
+def _put_int(x: Any, out: Output, depth: int) -> None:
     if 0 <= x < 0x80:
         out.append(x)
     elif x < 0:
@@ -75,7 +78,7 @@ def _put_int(x: Any, out: bytearray, depth: int) -> None:
         _put_bigint(x, out)
 
 
-def _put_negative(x: int, out: bytearray) -> None:
+def _put_negative(x: int, out: Output) -> None:
     if x >= -32:
         out.append(x & 0xFF)
     elif x >= -0x80:
@@ -90,17 +93,17 @@ def _put_negative(x: int, out: bytearray) -> None:
         _put_bigint(x, out)
 
 
-def _put_bigint(x: int, out: bytearray) -> None:
+def _put_bigint(x: int, out: Output) -> None:
     data = bigint_to_bytes(x)
     out += extension_head(EXT_BIGINT, len(data))
     out += data
 
 
-def _put_float(x: Any, out: bytearray, depth: int) -> None:
+def _put_float(x: Any, out: Output, depth: int) -> None:
     out += _LEAD_F64.pack(0xCB, x)
 
 
-def _put_str(text: Any, out: bytearray, depth: int) -> None:
+def _put_str(text: Any, out: Output, depth: int) -> None:
     try:
         data = str.encode(text, "utf-8")
     except UnicodeEncodeError:
@@ -119,7 +122,7 @@ def _put_str(text: Any, out: bytearray, depth: int) -> None:
     out += data
 
 
-def _put_bytes(data: Any, out: bytearray, depth: int) -> None:
+def _put_bytes(data: Any, out: Output, depth: int) -> None:
     n = len(data)
     if n < 0x100:
         out.append(0xC4)
@@ -132,11 +135,11 @@ def _put_bytes(data: Any, out: bytearray, depth: int) -> None:
     out += data
 
 
-def _put_buffer(data: Any, out: bytearray, depth: int) -> None:
+def _put_buffer(data: Any, out: Output, depth: int) -> None:
     _put_bytes(memoryview(data).tobytes(), out, depth)
 
 
-def _put_view(view: Any, out: bytearray, depth: int) -> None:
+def _put_view(view: Any, out: Output, depth: int) -> None:
     leaf = tensor_of_view(view)
     if leaf is not None:
         _put_leaf(leaf, out)
@@ -144,7 +147,7 @@ def _put_view(view: Any, out: bytearray, depth: int) -> None:
         _put_bytes(view.tobytes(), out, depth)
 
 
-def _put_leaf(leaf: Leaf, out: bytearray) -> None:
+def _put_leaf(leaf: Leaf, out: Output) -> None:
     out += extension_head(leaf.code, len(leaf.head) + len(leaf.body))
     out += leaf.head
     out += leaf.body
@@ -155,7 +158,13 @@ def _check_length(n: int) -> None:
         raise too_long()
 
 
-def _put_array_head(n: int, out: bytearray) -> None:
+def _count(n: int, out: Output) -> None:
+    out.entries += n
+    if out.entries > MAX_ENTRIES:
+        raise too_many_entries()
+
+
+def _put_array_head(n: int, out: Output) -> None:
     if n < 16:
         out.append(0x90 | n)
     elif n < 0x10000:
@@ -165,7 +174,7 @@ def _put_array_head(n: int, out: bytearray) -> None:
         out += _LEAD_U32.pack(0xDD, n)
 
 
-def _put_array(items: Any, n: int, out: bytearray, depth: int) -> None:
+def _put_array(items: Any, n: int, out: Output, depth: int) -> None:
     _put_array_head(n, out)
     i = 0
     try:
@@ -178,7 +187,7 @@ def _put_array(items: Any, n: int, out: bytearray, depth: int) -> None:
         raise RuntimeError("a list changed its size while it was encoded")
 
 
-def _put_keys(items: Any, n: int, out: bytearray, depth: int) -> None:
+def _put_keys(items: Any, n: int, out: Output, depth: int) -> None:
     _put_array_head(n, out)
     i = 0
     try:
@@ -189,13 +198,13 @@ def _put_keys(items: Any, n: int, out: bytearray, depth: int) -> None:
         raise exc.at(i) from None
 
 
-def _put_list(items: Any, out: bytearray, depth: int) -> None:
+def _put_list(items: Any, out: Output, depth: int) -> None:
     if depth >= MAX_DEPTH:
         raise too_deep()
     _put_array(list.__iter__(items), list.__len__(items), out, depth + 1)
 
 
-def _put_tuple(items: Any, out: bytearray, depth: int) -> None:
+def _put_tuple(items: Any, out: Output, depth: int) -> None:
     if depth >= MAX_DEPTH:
         raise too_deep()
     at = len(out)
@@ -204,11 +213,13 @@ def _put_tuple(items: Any, out: bytearray, depth: int) -> None:
     _U32.pack_into(out, at + 1, len(out) - at - 6)
 
 
-def _put_dict(entries: Any, out: bytearray, depth: int) -> None:
+def _put_dict(entries: Any, out: Output, depth: int) -> None:
     if depth >= MAX_DEPTH:
         raise too_deep()
     depth += 1
     n = len(entries)
+    _count(n, out)
+    odd = type(entries) is _Items and entries.repeated()
     if n < 16:
         out.append(0x80 | n)
     elif n < 0x10000:
@@ -231,16 +242,20 @@ def _put_dict(entries: Any, out: bytearray, depth: int) -> None:
                 else:
                     _put_str(key, out, depth)
             else:
+                out.odd = False
                 _put_key(key, out, depth)
+                odd = odd or out.odd
             _WRITERS.get(type(item), _put_other)(item, out, depth)
             n -= 1
     except CodecError as exc:
         raise exc.at(key) from None
     if n != 0:
         raise RuntimeError("a dict changed its size while it was encoded")
+    if odd:
+        check_distinct([key for key, _ in entries.items()], False)
 
 
-def _put_mapping(entries: Any, out: bytearray, depth: int) -> None:
+def _put_mapping(entries: Any, out: Output, depth: int) -> None:
     """A subclass of dict: its own order and items (OrderedDict, defaultdict, ...)."""
     items = list(entries.items())
     plain = [(entry[0], entry[1]) for entry in items if type(entry) is tuple and len(entry) == 2]
@@ -258,30 +273,40 @@ class _Items:
     def __len__(self) -> int:
         return len(self._entries)
 
+    def repeated(self) -> bool:
+        """Is there a key twice, or one that cannot be one?"""
+        try:
+            return len({key for key, _ in self._entries}) != len(self._entries)
+        except Exception:
+            return True
+
     def items(self) -> list[tuple[Any, Any]]:
         return self._entries
 
 
-def _put_key(key: Any, out: bytearray, depth: int) -> None:
+def _put_key(key: Any, out: Output, depth: int) -> None:
     """A key, an item of a set, or a part of one that is a tuple or frozenset."""
     kind = type(key)
     if kind in _SCALARS:
+        if key != key:
+            out.odd = True
         _WRITERS[kind](key, out, depth)
     elif is_registered(kind):
         _put_simple_key(key, out, depth)
     elif issubclass(kind, tuple):
         _put_items_of_key(b"\xc9\0\0\0\0\x02", tuple.__iter__(key), tuple.__len__(key), out, depth)
     elif issubclass(kind, frozenset):
-        _put_items_of_key(b"\xc9\0\0\0\0\x06", frozenset.__iter__(key), frozenset.__len__(key), out, depth)
+        _put_set(key, out, depth)
     elif issubclass(kind, (dict, list, set, bytearray, memoryview, BaseException)):
         raise bad_key(key)
     elif issubclass(kind, (str, int, float, bytes)):
+        out.odd = True
         _put_other(key, out, depth)
     else:
         _put_simple_key(key, out, depth)
 
 
-def _put_items_of_key(head: bytes, items: Any, n: int, out: bytearray, depth: int) -> None:
+def _put_items_of_key(head: bytes, items: Any, n: int, out: Output, depth: int) -> None:
     if depth >= MAX_DEPTH:
         raise too_deep()
     at = len(out)
@@ -290,32 +315,41 @@ def _put_items_of_key(head: bytes, items: Any, n: int, out: bytearray, depth: in
     _U32.pack_into(out, at + 1, len(out) - at - 6)
 
 
-def _put_simple_key(key: Any, out: bytearray, depth: int) -> None:
+def _put_simple_key(key: Any, out: Output, depth: int) -> None:
     """Another object as key: what it is converted to has to be one. A placeholder is none, whatever the policy."""
+    out.odd = True
     simple = simplify(key, POLICY_ERROR)
     if type(simple) is not Leaf:
         _put_key(simple, out, depth)
     elif may_be_key(simple):
+        if simple.code == EXT_DECIMAL:
+            _count(_DECIMAL_KEY, out)
         _put_leaf(simple, out)
     else:
         raise bad_key(key)
 
 
-def _put_set(items: Any, out: bytearray, depth: int) -> None:
+def _put_set(items: Any, out: Output, depth: int) -> None:
     frozen = issubclass(type(items), frozenset)
     if depth >= MAX_DEPTH:
         raise too_deep()
     at = len(out)
     out += b"\xc9\0\0\0\0\x06" if frozen else b"\xc9\0\0\0\0\x05"
     now = tuple((frozenset if frozen else set).__iter__(items))
+    _count(len(now), out)
+    before, out.odd = out.odd, False
     _put_keys(now, len(now), out, depth + 1)
+    if out.odd:
+        check_distinct(now, True)
+    out.odd = out.odd or before
     _U32.pack_into(out, at + 1, len(out) - at - 6)
 
 
-def _put_exception(exc: Any, out: bytearray, depth: int) -> None:
+def _put_exception(exc: Any, out: Output, depth: int) -> None:
     if depth >= MAX_DEPTH:
         raise too_deep()
     kind, message, traceback, notes, cause = exception_fields(exc)
+    _count(5, out)
     at = len(out)
     out += b"\xc9\0\0\0\0\x04\x85"
     for key, text in (("type", kind), ("message", message), ("traceback", traceback)):
@@ -337,29 +371,29 @@ def _put_exception(exc: Any, out: bytearray, depth: int) -> None:
     _U32.pack_into(out, at + 1, len(out) - at - 6)
 
 
-def _put_other(obj: Any, out: bytearray, depth: int) -> None:
+def _put_other(obj: Any, out: Output, depth: int) -> None:
     found = type(obj)
     if not is_registered(found) and not is_namedtuple(found):
         for kind, writer in _BASES:
             if issubclass(found, kind):
                 writer(obj, out, depth)
                 return
-    simple = simplify(obj, getattr(out, "policy", POLICY_ERROR))
+    simple = simplify(obj, out.policy)
     if type(simple) is Leaf:
         _put_leaf(simple, out)
     else:
         _WRITERS.get(type(simple), _put_other)(simple, out, depth)
 
 
-def _put_complex(x: Any, out: bytearray, depth: int) -> None:
+def _put_complex(x: Any, out: Output, depth: int) -> None:
     out += _COMPLEX.pack(0xD8, EXT_COMPLEX, x.real, x.imag)
 
 
-def _put_str_subclass(text: Any, out: bytearray, depth: int) -> None:
+def _put_str_subclass(text: Any, out: Output, depth: int) -> None:
     _put_str(str.__str__(text), out, depth)
 
 
-def _put_int_subclass(x: Any, out: bytearray, depth: int) -> None:
+def _put_int_subclass(x: Any, out: Output, depth: int) -> None:
     _put_int(int.__pos__(x), out, depth)
 
 
@@ -379,6 +413,7 @@ _WRITERS: dict[type, Writer] = {
     frozenset: _put_set,
     complex: _put_complex,
 }
+_DECIMAL_KEY = 16  # what a decimal as key counts as
 _SCALARS = frozenset({type(None), bool, int, float, str, bytes, complex})
 
 # In the order in which a value is tried.
@@ -397,7 +432,7 @@ _BASES: tuple[tuple[type, Writer], ...] = (
 )
 
 
-def encode_into(out: bytearray, obj: Any) -> None:
+def encode_into(out: Output, obj: Any) -> None:
     """Appends the encoding of obj. On failure out holds a part of it."""
     _WRITERS.get(type(obj), _put_other)(obj, out, 0)
 

@@ -9,6 +9,7 @@ MAX_DEPTH = 128
 MAX_BIGINT_BITS = 1 << 20
 MAX_DECIMAL_DIGITS = 1 << 20
 MAX_DIMENSIONS = 32
+MAX_ENTRIES = 1 << 20
 
 
 def unserializable(obj: object) -> CodecError:
@@ -41,6 +42,10 @@ def too_deep() -> CodecError:
 
 def too_long() -> CodecError:
     return CodecError("limit_exceeded", "more than 4 Gi bytes or items")
+
+
+def too_many_entries() -> CodecError:
+    return CodecError("limit_exceeded", f"more than {MAX_ENTRIES} entries in the maps and sets of one value")
 
 
 def too_large(limit: int) -> CodecError:

@@ -118,6 +118,13 @@ def simplify(obj: Any, policy: int) -> Any:
     return _simplify(obj, policy)
 
 
+def check_distinct(keys: Any, items: bool) -> None:
+    """Refuses keys, or items of a set, of which two leave as the same value."""
+    from ._keys import check_distinct as check
+
+    check(keys, items)
+
+
 def policy_of_options(data: bytes) -> int:
     """What the options of a call say about objects that cannot leave."""
     from ._coder import decode

@@ -30,6 +30,7 @@
     X(simplify, "snakepit_bridge._registry")                                                                                   \
     X(tensor_of_view, "snakepit_bridge._registry")                                                                             \
     X(policy_of_options, "snakepit_bridge._registry")                                                                          \
+    X(check_distinct, "snakepit_bridge._registry")                                                                             \
     X(unserializable, "snakepit_bridge._refusals")                                                                             \
     X(bad_text, "snakepit_bridge._refusals")                                                                                   \
     X(bad_bytes, "snakepit_bridge._refusals")                                                                                  \
@@ -39,6 +40,7 @@
     X(too_deep, "snakepit_bridge._refusals")                                                                                   \
     X(too_long, "snakepit_bridge._refusals")                                                                                   \
     X(too_large, "snakepit_bridge._refusals")                                                                                  \
+    X(too_many_entries, "snakepit_bridge._refusals")                                                                           \
     X(truncated, "snakepit_bridge._refusals")                                                                                  \
     X(malformed, "snakepit_bridge._refusals")                                                                                  \
     X(ProtocolError, "snakepit_bridge._wire")                                                                                  \
@@ -73,9 +75,11 @@ enum { POLICY_DEFAULT = 0, POLICY_MARKER, POLICY_REF, POLICY_ERROR };
 struct writer {
     struct state *st;
     uint8_t *base, *p, *end;
-    bool heap;  /* base is PyMem_RawMalloc's */
-    int policy; /* for objects that nothing converts: POLICY_* of snakepit_bridge._registry */
-    size_t max; /* 0: none; more than that is limit_exceeded */
+    bool heap;      /* base is PyMem_RawMalloc's */
+    int policy;     /* for objects that nothing converts: POLICY_* of snakepit_bridge._registry */
+    size_t max;     /* 0: none; more than that is limit_exceeded */
+    size_t entries; /* of maps and sets so far; a decimal as key counts as more */
+    bool odd;       /* a key has come by that the host may take for another one */
 };
 
 /* Raises the CodecError that helper(argument) makes; argument may be NULL. Always returns -1. */
@@ -110,11 +114,16 @@ int put_mapping(struct writer *w, PyObject *mapping, int depth);
 int put_list(struct writer *w, PyObject *list, int depth);
 int put_tuple(struct writer *w, PyObject *tuple, int depth);
 int put_set(struct writer *w, PyObject *set, int depth);
-int put_entry(struct writer *w, PyObject *key, PyObject *item, int depth);
+/* *odd is set if the key is one that the host may take for another one. */
+int put_entry(struct writer *w, PyObject *key, PyObject *item, int depth, bool *odd);
 int put_items(struct writer *w, PyObject *items, bool list, int depth);
 /* The beginning of every container: its depth and length are checked, there is room for its heads. */
 int container_enter(struct writer *w, Py_ssize_t n, int depth);
 int length_check(struct writer *w, Py_ssize_t n);
+/* Counts n more entries of maps and sets. */
+int entries_count(struct writer *w, Py_ssize_t n);
+/* The keys, or items of a set, of which none may leave as the same value as another. */
+int keys_distinct(struct writer *w, PyObject *keys, bool items);
 /* Room for n more bytes at w->p. */
 int writer_grow(struct writer *w, size_t n);
 void writer_finish(struct writer *w);

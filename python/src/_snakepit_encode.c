@@ -9,6 +9,7 @@
 #include "wire/mp.h"
 
 #define LEAST 512
+#define MAX_ENTRIES ((size_t)1 << 20) /* what the host takes */
 
 int writer_grow(struct writer *w, size_t n)
 {
@@ -46,6 +47,19 @@ void writer_finish(struct writer *w)
 int length_check(struct writer *w, Py_ssize_t n)
 {
     return (uint64_t)n <= UINT32_MAX ? 0 : codec_raise(w->st->too_long, NULL);
+}
+
+int entries_count(struct writer *w, Py_ssize_t n)
+{
+    w->entries += (size_t)n;
+    return w->entries <= MAX_ENTRIES ? 0 : codec_raise(w->st->too_many_entries, NULL);
+}
+
+int keys_distinct(struct writer *w, PyObject *keys, bool items)
+{
+    PyObject *none = PyObject_CallFunctionObjArgs(w->st->check_distinct, keys, items ? Py_True : Py_False, NULL);
+    Py_XDECREF(none);
+    return none != NULL ? 0 : -1;
 }
 
 static int put_data(struct writer *w, const void *data, Py_ssize_t n, bool text)
@@ -225,15 +239,18 @@ int put_tuple(struct writer *w, PyObject *tuple, int depth)
     return 0;
 }
 
-int put_entry(struct writer *w, PyObject *key, PyObject *item, int depth)
+int put_entry(struct writer *w, PyObject *key, PyObject *item, int depth, bool *odd)
 {
     int rc;
     Py_INCREF(key);
     Py_INCREF(item);
-    if (PyUnicode_CheckExact(key))
+    if (PyUnicode_CheckExact(key)) {
         rc = put_text(w, key);
-    else
+    } else {
+        w->odd = false;
         rc = value_encode_key(w, key, depth);
+        *odd |= w->odd;
+    }
     if (rc == 0)
         rc = value_encode(w, item, depth);
     if (rc != 0)
@@ -250,16 +267,24 @@ static int put_dict(struct writer *w, PyObject *dict, int depth)
 #else
     Py_ssize_t n = PyDict_GET_SIZE(dict), at = 0, seen = 0;
     PyObject *key, *item;
-    if (container_enter(w, n, depth) != 0)
+    bool odd = false;
+    if (container_enter(w, n, depth) != 0 || entries_count(w, n) != 0)
         return -1;
     w->p = mp_put_map(w->p, (uint32_t)n);
     while (PyDict_Next(dict, &at, &key, &item)) {
         if (++seen > n)
             return changed("dict");
-        if (put_entry(w, key, item, depth + 1) != 0)
+        if (put_entry(w, key, item, depth + 1, &odd) != 0)
             return -1;
     }
-    return seen == n && PyDict_GET_SIZE(dict) == n ? 0 : changed("dict");
+    if (seen != n || PyDict_GET_SIZE(dict) != n)
+        return changed("dict");
+    if (!odd)
+        return 0;
+    PyObject *keys = PyDict_Keys(dict);
+    int rc = keys != NULL ? keys_distinct(w, keys, false) : -1;
+    Py_XDECREF(keys);
+    return rc;
 #endif
 }
 

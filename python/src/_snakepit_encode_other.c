@@ -5,6 +5,7 @@
  *
  * Invariants: an answer of simplify is final, so it is asked once for an object; user code runs in between, so what is walked is held.
  * Failure: CodecError with the path to the leaf, MemoryError, or what the user's code raised. Thread: any that may run Python. */
+#include <math.h>
 #include <string.h>
 
 #include "_snakepit.h"
@@ -103,12 +104,18 @@ static int put_keys(struct writer *w, PyObject *items, int depth)
 /* A container of hashable items in an extension. */
 static int put_hashables(struct writer *w, int code, PyObject *items, int depth)
 {
+    bool set = code != MP_EXT_TUPLE, before = w->odd;
+    if (set)
+        w->odd = false;
     if (container_enter(w, PyTuple_GET_SIZE(items), depth) != 0)
         return -1;
     w->p = mp_open_ext(w->p, (int8_t)code);
     size_t at = (size_t)(w->p - w->base);
-    if (put_keys(w, items, depth + 1) != 0)
+    if ((set && entries_count(w, PyTuple_GET_SIZE(items)) != 0) || put_keys(w, items, depth + 1) != 0)
         return -1;
+    if (set && w->odd && keys_distinct(w, items, true) != 0)
+        return -1;
+    w->odd |= before;
     if (length_check(w, w->p - (w->base + at)) != 0)
         return -1;
     mp_close_ext(w->base + at, w->p);
@@ -138,9 +145,34 @@ static int has_codec(struct writer *w, PyObject *obj)
     return has;
 }
 
+/* A decimal that the host has to compare with others takes it longer: docs/wire.md, limits. */
+#define DECIMAL_KEY 16
+
+static int put_leaf_key(struct writer *w, PyObject *leaf)
+{
+    PyObject *code = PyObject_GetAttrString(leaf, "code");
+    long number = code != NULL ? PyLong_AsLong(code) : -1;
+    Py_XDECREF(code);
+    if (number < 0 || (number == MP_EXT_DECIMAL && entries_count(w, DECIMAL_KEY) != 0))
+        return -1;
+    return put_leaf(w, leaf);
+}
+
+/* Is it a NaN, or one in part? Two of them are two keys here and one for the host. */
+static bool is_nan(PyObject *key)
+{
+    if (PyFloat_CheckExact(key))
+        return isnan(PyFloat_AS_DOUBLE(key));
+    if (!PyComplex_CheckExact(key))
+        return false;
+    Py_complex c = PyComplex_AsCComplex(key);
+    return isnan(c.real) || isnan(c.imag);
+}
+
 /* Another object as key: what it is converted to has to be one. A placeholder is none, whatever the policy. */
 static int put_simple_key(struct writer *w, PyObject *key, int depth)
 {
+    w->odd = true;
     PyObject *simple = simplify(w, key, POLICY_ERROR);
     if (simple == NULL)
         return -1;
@@ -149,7 +181,7 @@ static int put_simple_key(struct writer *w, PyObject *key, int depth)
         PyObject *may = PyObject_CallFunctionObjArgs(w->st->may_be_key, simple, NULL);
         int yes = may != NULL ? PyObject_IsTrue(may) : -1;
         Py_XDECREF(may);
-        rc = yes < 0 ? -1 : yes ? put_leaf(w, simple) : codec_raise(w->st->bad_key, key);
+        rc = yes < 0 ? -1 : yes ? put_leaf_key(w, simple) : codec_raise(w->st->bad_key, key);
     } else {
         rc = value_encode_key(w, simple, depth);
     }
@@ -160,8 +192,10 @@ static int put_simple_key(struct writer *w, PyObject *key, int depth)
 int value_encode_key(struct writer *w, PyObject *key, int depth)
 {
     if (PyUnicode_CheckExact(key) || PyLong_CheckExact(key) || PyFloat_CheckExact(key) || PyBytes_CheckExact(key) ||
-        PyComplex_CheckExact(key) || PyBool_Check(key) || key == Py_None)
+        PyComplex_CheckExact(key) || PyBool_Check(key) || key == Py_None) {
+        w->odd |= is_nan(key);
         return value_encode(w, key, depth);
+    }
     int has = has_codec(w, key);
     if (has != 0)
         return has < 0 ? -1 : put_simple_key(w, key, depth);
@@ -172,26 +206,47 @@ int value_encode_key(struct writer *w, PyObject *key, int depth)
     if (PyDict_Check(key) || PyList_Check(key) || PySet_Check(key) || PyByteArray_Check(key) || PyMemoryView_Check(key) ||
         PyExceptionInstance_Check(key))
         return codec_raise(w->st->bad_key, key);
-    if (PyUnicode_Check(key) || PyLong_Check(key) || PyFloat_Check(key) || PyBytes_Check(key))
+    if (PyUnicode_Check(key) || PyLong_Check(key) || PyFloat_Check(key) || PyBytes_Check(key)) {
+        w->odd = true;
         return value_encode_other(w, key, depth);
+    }
     return put_simple_key(w, key, depth);
 }
 
 /* ---- subclasses of dict ---- */
 
+/* Does one stand twice? Yes, too, if that cannot be said. */
+static bool are_repeated(PyObject *keys)
+{
+    PyObject *set = PySet_New(keys);
+    bool repeated = set == NULL || PySet_GET_SIZE(set) != PyTuple_GET_SIZE(keys);
+    if (set == NULL)
+        PyErr_Clear();
+    Py_XDECREF(set);
+    return repeated;
+}
+
 /* A list of pairs, as items() gives them. */
 static int put_pairs(struct writer *w, PyObject *pairs, int depth)
 {
     Py_ssize_t n = PyList_GET_SIZE(pairs);
-    if (container_enter(w, n, depth) != 0)
+    if (container_enter(w, n, depth) != 0 || entries_count(w, n) != 0)
         return -1;
+    PyObject *keys = PyTuple_New(n);
+    bool odd = false;
     w->p = mp_put_map(w->p, (uint32_t)n);
-    for (Py_ssize_t i = 0; i < n; i++) {
-        PyObject *pair = PyList_GET_ITEM(pairs, i);
-        if (put_entry(w, PyTuple_GET_ITEM(pair, 0), PyTuple_GET_ITEM(pair, 1), depth + 1) != 0)
-            return -1;
+    for (Py_ssize_t i = 0; i < n && keys != NULL; i++) {
+        PyObject *pair = PyList_GET_ITEM(pairs, i), *key = PyTuple_GET_ITEM(pair, 0);
+        Py_INCREF(key);
+        PyTuple_SET_ITEM(keys, i, key);
+        if (put_entry(w, key, PyTuple_GET_ITEM(pair, 1), depth + 1, &odd) != 0)
+            Py_CLEAR(keys);
     }
-    return 0;
+    if (keys == NULL)
+        return -1;
+    int rc = odd || are_repeated(keys) ? keys_distinct(w, keys, false) : 0;
+    Py_DECREF(keys);
+    return rc;
 }
 
 /* A subclass of dict: its own order and items (OrderedDict, defaultdict, ...). */
@@ -215,6 +270,8 @@ int put_mapping(struct writer *w, PyObject *mapping, int depth)
 }
 
 /* ---- exceptions ---- */
+
+#define EXCEPTION_FIELDS 5
 
 static int put_text_or_nil(struct writer *w, const char *name, PyObject *text)
 {
@@ -249,6 +306,10 @@ static int put_exception(struct writer *w, PyObject *exception, int depth)
     PyObject *fields = PyObject_CallFunctionObjArgs(w->st->exception_fields, exception, NULL);
     if (fields == NULL)
         return -1;
+    if (entries_count(w, EXCEPTION_FIELDS) != 0) {
+        Py_DECREF(fields);
+        return -1;
+    }
     w->p = mp_open_ext(w->p, MP_EXT_EXCEPTION);
     size_t at = (size_t)(w->p - w->base);
     int rc = put_exception_fields(w, fields, depth);

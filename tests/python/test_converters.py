@@ -423,3 +423,69 @@ def test_the_guard_looks_at_what_came_out(codec, monkeypatch):
 def test_sizes_that_lie(codec):
     for told in ("x", None, -1, float("nan"), (1, "a")):
         assert through(codec, type("Liar", (), {"size": told, "shape": told, "tolist": lambda self: [1]})()) == [1]
+
+
+# ---- keys that are one for the host ----
+
+NAN = float("nan")
+
+
+class Pairs(dict):
+    def items(self):
+        return [("a", 1), ("a", 2)]
+
+
+def nans():
+    return float("nan"), float("nan")
+
+
+@pytest.mark.parametrize(
+    ("value", "path"),
+    [
+        (dict.fromkeys(nans()), "[nan]"),
+        ([set(nans())], "[0][1]"),
+        ({"a": {(1, x) for x in nans()}}, '["a"][1]'),
+        ({frozenset([1, x]) for x in nans()}, "[1]"),
+        (frozenset(complex(x, 1) for x in nans()), "[1]"),
+        ({NAN: 1, complex(NAN, 0): 2}, "[...]"),
+        ({Decimal("NaN"): 1, Decimal("NaN"): 2}, "[...]"),
+        ({uuid.UUID(int=5): 1, str(uuid.UUID(int=5)): 2}, '["00000000-0000-0000-0000-000000000005"]'),
+        ({pathlib.PurePosixPath("p"), "p"}, "[1]"),
+        (Pairs(), '["a"]'),
+        ({"n": Pairs()}, '["n"]["a"]'),
+    ],
+    ids=str,
+)
+def test_keys_that_are_one_for_the_host(codec, value, path):
+    assert failure(codec.encode, value) == ("duplicate_key", path)
+
+
+ZONE = datetime.timezone(datetime.timedelta(hours=1))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {NAN: 1, 0.0: 2, "nan": 3, None: 4, (NAN,): 5, frozenset([NAN]): 6, complex(NAN, 1): 7},
+        {uuid.UUID(int=5): 1, uuid.UUID(int=6): 2},
+        {datetime.date(2026, 1, 1): 1, datetime.datetime(2026, 1, 1): 2, datetime.datetime(2026, 1, 1, tzinfo=ZONE): 3},
+        {datetime.time(1): 1, datetime.time(1, tzinfo=ZONE): 2, datetime.time(0, tzinfo=ZONE): 3, datetime.timedelta(1): 4},
+        {Decimal("1.5"): 1, Decimal("2.5"): 2, 1.25: 3, Decimal("NaN"): 4, 2: 5},
+        {1: {NAN: 1}, 2: {NAN: 2}},
+        [{NAN}, {NAN}],
+    ],
+    ids=str,
+)
+def test_keys_that_stay_apart(codec, value):
+    assert len(through(codec, value)) == len(value)
+
+
+def test_more_entries_than_the_host_takes(codec):
+    many = dict.fromkeys(range(1 << 19))
+    assert len(through(codec, [many, many])) == 2
+    assert failure(codec.encode, [many, many, {1}]) == ("limit_exceeded", "[2]")
+    assert failure(codec.encode, {"a": dict.fromkeys(range((1 << 20) + 1))}) == ("limit_exceeded", '["a"]')
+    assert failure(codec.encode, [many, many, ValueError()])[0] == "limit_exceeded"
+    assert len(through(codec, {Decimal(i) / 8 for i in range(1 << 10)})) == 1 << 10
+    assert failure(codec.encode, {Decimal(i) / 8 for i in range(61681)})[0] == "limit_exceeded"
+    assert len(through(codec, [list(range(1 << 20)), (1, 2)])) == 2
