@@ -355,7 +355,7 @@ void pool_cancel(struct pool *p, struct call *c, const char *reason)
 
 /* ---- receiving: the loop ---- */
 
-struct batch {
+struct answers {
     unsigned n, frames; /* answers; with what else came */
     struct {
         uint64_t id, stamp, decode_ns;
@@ -365,7 +365,7 @@ struct batch {
 };
 
 /* Takes the answers that are there. 0, CHANNEL_AGAIN when there are no more, or why the worker must go. */
-static int receive(struct lane *l, struct batch *b)
+static int receive(struct lane *l, struct answers *b)
 {
     const struct os_ops *os = l->worker->env->os;
     bool timed = telemetry_wants_calls(l->worker->env->telemetry);
@@ -402,7 +402,7 @@ static bool still_sending(const struct lane *l, const struct flight *f)
 }
 
 /* Gives the answers to their calls: lock. false: an answer to no call. */
-static bool settle(struct pool *p, struct lane *l, struct batch *b, struct list *done)
+static bool settle(struct pool *p, struct lane *l, struct answers *b, struct list *done)
 {
     bool good = true;
     for (unsigned i = 0; i < b->n; i++) {
@@ -475,7 +475,7 @@ static void watch_grace(struct pool *p, struct lane *l)
 
 static bool turn_lane(struct pool *p, struct lane *l, struct list *done)
 {
-    struct batch b;
+    struct answers b;
     bool dead = l->dead;
     int rc = receive(l, &b);
     pool_lock(p);
@@ -556,7 +556,7 @@ void pool_disarm(struct pool *p)
 
 void async_lane_gone(struct pool *p, struct lane *l, struct list *done)
 {
-    struct batch b;
+    struct answers b;
     int rc = 0;
     for (int turns = 0; rc == 0 && turns < LAST_TURNS; turns++) {
         pool_unlock(p);
