@@ -18,6 +18,7 @@ test|@fuzzer|have_fuzzer|libFuzzer and its sanitizers
 test|g++|command -v g++|builds a C++ program against what was installed
 test|pkg-config|command -v pkg-config|says how such a program is linked
 test|dpkg-dev|command -v dpkg-shlibdeps|says what a Debian package depends on
+test|file|command -v file|tells programs from other files when a Debian package is made
 test|groff-base|command -v groff|reads the manual pages as a reader's man does
 test|mandoc|command -v mandoc|finds mistakes in them
 test|llvm|command -v llvm-symbolizer|names in the stack traces of a fuzzer
