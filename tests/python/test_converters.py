@@ -454,7 +454,19 @@ def nans():
         (Pairs(), '["a"]'),
         ({"n": Pairs()}, '["n"]["a"]'),
     ],
-    ids=str,
+    ids=[
+        "dict",
+        "set",
+        "tuples",
+        "frozensets",
+        "complex",
+        "kinds",
+        "decimals",
+        "uuid",
+        "path",
+        "pairs",
+        "nested",
+    ],  # a NaN's hash is its address
 )
 def test_keys_that_are_one_for_the_host(codec, value, path):
     assert failure(codec.encode, value) == ("duplicate_key", path)
