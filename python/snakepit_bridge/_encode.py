@@ -316,7 +316,7 @@ def _put_items_of_key(head: bytes, items: Any, n: int, out: Output, depth: int) 
 
 
 def _put_simple_key(key: Any, out: Output, depth: int) -> None:
-    """Another object as key: what it is converted to has to be one. A placeholder is none, whatever the policy."""
+    """Another object as key: what it is converted to has to be one. A marker is none, whatever the policy."""
     out.odd = True
     simple = simplify(key, POLICY_ERROR)
     if type(simple) is not Leaf:

@@ -169,7 +169,7 @@ static bool is_nan(PyObject *key)
     return isnan(c.real) || isnan(c.imag);
 }
 
-/* Another object as key: what it is converted to has to be one. A placeholder is none, whatever the policy. */
+/* Another object as key: what it is converted to has to be one. A marker is none, whatever the policy. */
 static int put_simple_key(struct writer *w, PyObject *key, int depth)
 {
     w->odd = true;

@@ -43,7 +43,7 @@ def test_many_arguments(worker, n):
     assert w.call("echo", *range(n), **named) == {"args": list(range(n)), "kwargs": named}
 
 
-@pytest.mark.skipif(not VECTORS.exists(), reason="no vectors")
+@pytest.mark.skipif(not VECTORS.exists(), reason="the folder tests/vectors is not beside these tests")
 def test_argument_vectors(worker):
     w = worker(ECHO)
     for vector in json.loads(VECTORS.read_text()):
