@@ -372,8 +372,10 @@ static int receive(struct lane *l, struct answers *b)
     struct channel_frame in;
     channel_frame_init(&in);
     int rc = 0;
-    b->n = 0;
-    for (b->frames = 0; b->frames < BATCH; b->frames++) {
+    b->n = b->frames = 0;
+    if (l->broken)
+        return CHANNEL_AGAIN;
+    for (; b->frames < BATCH; b->frames++) {
         struct frame f;
         rc = l->channel->ops->recv(l->channel, &in);
         if (rc == 0)
@@ -481,7 +483,9 @@ static bool turn_lane(struct pool *p, struct lane *l, struct list *done)
     pool_lock(p);
     if (!settle(p, l, &b, done))
         rc = PIT_E_PROTOCOL_ERROR;
-    if (!dead && rc != 0 && rc != CHANNEL_AGAIN && rc != PIT_E_WORKER_LOST)
+    bool breaks = rc != 0 && rc != CHANNEL_AGAIN && rc != PIT_E_WORKER_LOST;
+    l->broken = l->broken || breaks;
+    if (!dead && breaks)
         sched_condemn(p, l->worker, rc, worker_fault(rc));
     if (!dead && rc == PIT_E_WORKER_LOST)
         sched_lost(p, l->worker);
@@ -527,7 +531,7 @@ bool pool_arm(struct pool *p)
     LIST_EACH(node, &p->loop_lanes)
     {
         struct lane *l = LIST_ENTRY(node, struct lane, node);
-        if (l->dead)
+        if (l->dead || l->broken)
             continue;
         l->armed = true;
         if (!l->channel->ops->arm(l->channel, CHANNEL_FOR_FRAME))

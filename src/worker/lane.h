@@ -54,6 +54,7 @@ struct lane {
     struct flight flights[SEGMENT_SLOTS];
     bool windowed;           /* a LOOP lane: all its calls are short, more may be written ahead */
     unsigned given_up;       /* flights without a call */
+    bool broken;             /* the worker broke the protocol here: nothing that came behind it counts */
     uint64_t graced;         /* the sequence of the flight that `grace` runs for; 0: it does not */
     bool attended;           /* `attend` is posted */
     uint64_t stalled;        /* the first call's sequence when `stall` was set */

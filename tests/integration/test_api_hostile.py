@@ -102,6 +102,7 @@ def test_ends(build, env, command, channel, how):
 BREAKS = [
     "wrong_id", "id_zero", "version", "flags", "size_zero", "size_small", "no_kind", "unknown_kind", "reserved_kind", "hosts_kind",
     "ready_again", "hello_again", "fields_overrun", "field_broken", "no_fields", "rubbish", "unasked",
+    "unasked_and_heard",
 ]  # fmt: skip
 CONTROL_BREAKS = ["rubbish_control", "log_rubbish"]
 RING_BREAKS = [

@@ -15,6 +15,7 @@ import resource
 import signal
 import struct
 import sys
+import termios
 import threading
 import time
 
@@ -194,6 +195,14 @@ class Worker:
         else:
             self.say(data)
 
+    def wait_until_heard(self):
+        unread = ctypes.c_int(1)
+        while unread.value:
+            if self.is_ring:
+                unread.value = self.segment.get(self.segment.reply + 64) != self.segment.head
+            else:
+                LIBC.ioctl(CONTROL, termios.TIOCOUTQ, ctypes.byref(unread))
+
     def serve(self):
         while True:
             got = self.next_call()
@@ -352,6 +361,12 @@ class Evil:
 
     def unasked(self):
         self.result(b"\xc0", call=self.call + 1)
+        return self.result(b"\xc0")
+
+    def unasked_and_heard(self):
+        """The host has read what is wrong before the right answer comes."""
+        self.result(b"\xc0", call=self.call + 1)
+        self.worker.wait_until_heard()
         return self.result(b"\xc0")
 
     def version(self):
