@@ -35,13 +35,18 @@ typedef struct pit_pool_options {
     size_t ring_bytes;      /* of each of a lane's two rings, a power of two (64 KiB) */
     size_t max_frame_bytes; /* of one message (64 MiB) */
     int channel;            /* PIT_CHANNEL_AUTO (default): rings where the worker can, else the socket */
+
+    /* restarts */
+    int64_t restart_window_ms; /* see max_restarts (5000) */
+    int restart_backoff; /* PIT_ON (default): workers that die too often are replaced more and more slowly; PIT_OFF: at once */
+    int max_restarts;    /* successors that may start within restart_window_ms; then the pool is degraded (10; at most 1024) */
 } pit_pool_options;
 
 enum { PIT_CHANNEL_AUTO = 0, PIT_CHANNEL_RING = 1, PIT_CHANNEL_SOCKET = 2 };
 
 #define PIT_POOL_OPTIONS_INIT                                                                                                  \
     {                                                                                                                          \
-        sizeof(pit_pool_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                             \
+        sizeof(pit_pool_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                    \
     }
 
 /* Adds a pool. *Blocks* until it has a ready worker. When every start failed: no_workers_started with its cause, as for pit_open, and
@@ -63,11 +68,13 @@ typedef struct pit_stats {
     uint64_t workers, available, busy, draining, tainted; /* workers; available and busy count ready ones */
     uint64_t crashes, restarts;
     double avg_queue_ms, max_queue_ms; /* weighted average (alpha 0.2) and maximum of the wait of calls that had to wait */
+
+    uint64_t degraded; /* pools that lose workers so often that their successors are held back */
 } pit_stats;
 
 #define PIT_STATS_INIT                                                                                                         \
     {                                                                                                                          \
-        sizeof(pit_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0                                         \
+        sizeof(pit_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0, 0                                      \
     }
 
 /* Fills *ret_stats (set to PIT_STATS_INIT before); pool NULL: the sum of all. pool_not_found. Never blocks. Since 0.1. */

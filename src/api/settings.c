@@ -188,7 +188,7 @@ static pit_error *unknown_profile(const char *name)
 static pit_error *read_durations(const pit_pool_options *o, struct pool_settings *s)
 {
     const struct profile *profile = find_profile(o->timeout_profile);
-    int64_t spin_us;
+    int64_t spin_us, window_ms;
     if (profile == NULL)
         return unknown_profile(o->timeout_profile);
     const struct {
@@ -202,14 +202,16 @@ static pit_error *read_durations(const pit_pool_options *o, struct pool_settings
         {"worker_ready_timeout_ms", o->worker_ready_timeout_ms, 30000, &s->worker_ready_timeout_ms},
         {"graceful_shutdown_timeout_ms", o->graceful_shutdown_timeout_ms, 6000, &s->graceful_ms},
         {"spin_us", o->spin_us, 50, &spin_us},
+        {"restart_window_ms", o->restart_window_ms, 5000, &window_ms},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        bool zero = i == 0 && rows[i].given == PIT_NOW; /* a call needs some time */
+        bool zero = (i == 0 || i == 7) && rows[i].given == PIT_NOW; /* a call needs some time */
         bool endless = (i == 2 || i == 3 || i >= 5) && rows[i].given == PIT_INFINITE;
         if (!duration_read(rows[i].given, rows[i].fallback, rows[i].to) || zero || endless)
             return error_new(PIT_E_INVALID_TIMEOUT, "%s: %lld is not allowed", rows[i].name, (long long)rows[i].given);
     }
     s->spin_ns = (uint64_t)spin_us * 1000;
+    s->restart.window_ns = (uint64_t)window_ms * 1000000;
     return NULL;
 }
 
@@ -222,6 +224,10 @@ static pit_error *read_numbers(const struct os_ops *os, const pit_pool_options *
         return error_new(PIT_E_INVALID_PARAMETER, "pool %s: max_queue_size and startup_batch_size are not negative", o->name);
     if (o->channel < 0 || o->channel > PIT_CHANNEL_SOCKET)
         return error_new(PIT_E_INVALID_PARAMETER, "pool %s: channel: %d is no PIT_CHANNEL_", o->name, o->channel);
+    if (o->max_restarts < 0 || o->max_restarts > RESTART_MOST)
+        return error_new(PIT_E_INVALID_PARAMETER, "pool %s: max_restarts is 1 to %d", o->name, RESTART_MOST);
+    if (o->restart_backoff < PIT_OFF || o->restart_backoff > PIT_ON)
+        return error_new(PIT_E_INVALID_PARAMETER, "pool %s: restart_backoff is PIT_ON, PIT_OFF or 0", o->name);
     size_t ring = o->ring_bytes != 0 ? o->ring_bytes : RING_BYTES;
     if (ring < RING_MIN || ring > RING_MAX || (ring & (ring - 1)) != 0)
         return error_new(PIT_E_INVALID_PARAMETER, "pool %s: ring_bytes is a power of two from %d to %d", o->name, RING_MIN,
@@ -233,6 +239,8 @@ static pit_error *read_numbers(const struct os_ops *os, const pit_pool_options *
     s->max_queue_size = o->max_queue_size == PIT_NONE ? 0 : o->max_queue_size != 0 ? o->max_queue_size : 1000;
     s->startup_batch_size = o->startup_batch_size != 0 ? o->startup_batch_size : 10;
     s->channel = o->channel;
+    s->restart.on = o->restart_backoff != PIT_OFF;
+    s->restart.max_restarts = o->max_restarts != 0 ? (unsigned)o->max_restarts : 10;
     s->ring_bytes = (uint32_t)ring;
     s->max_frame = frame;
     s->lanes = 1;

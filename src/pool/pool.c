@@ -97,6 +97,7 @@ void pool_stop_workers(struct pool *p, bool at_once)
     for (int i = 0; i < p->set.workers; i++)
         loop_timer_stop(p->env->loop, &p->slots[i].timer);
     loop_timer_stop(p->env->loop, &p->batch_timer);
+    loop_timer_stop(p->env->loop, &p->calm_timer);
     LIST_EACH_SAFE(node, next, &p->workers)
     {
         struct worker *w = LIST_ENTRY(node, struct worker, node);

@@ -1,6 +1,7 @@
 /* A pool: identical workers, one queue, and the choice of a lane for each call.
  *
  *   STARTING --first worker ready--> RUNNING --every start failed--> FAILED --a start succeeds--> RUNNING
+ *       RUNNING --too many successors in a while--> DEGRADED (starts are held back) --a while of calm--> RUNNING
  *       any -> STOPPING (no new calls) -> STOPPED (no worker left)
  *
  * Invariants
@@ -19,6 +20,7 @@
 #define PIT_POOL_POOL_H
 
 #include "base/wheel.h"
+#include "fault/restart.h"
 #include "pool/commands.h"
 #include "pool/queue.h"
 #include "worker/worker.h"
@@ -26,7 +28,8 @@
 /* X(CONSTANT, name, edges) */
 #define POOL_STATE_LIST(X)                                                                                                     \
     X(STARTING, starting, SM_TO(POOL_RUNNING) | SM_TO(POOL_FAILED) | SM_TO(POOL_STOPPING))                                     \
-    X(RUNNING, running, SM_TO(POOL_FAILED) | SM_TO(POOL_STOPPING))                                                             \
+    X(RUNNING, running, SM_TO(POOL_DEGRADED) | SM_TO(POOL_FAILED) | SM_TO(POOL_STOPPING))                                      \
+    X(DEGRADED, degraded, SM_TO(POOL_RUNNING) | SM_TO(POOL_FAILED) | SM_TO(POOL_STOPPING))                                     \
     X(FAILED, failed, SM_TO(POOL_RUNNING) | SM_TO(POOL_STOPPING))                                                              \
     X(STOPPING, stopping, SM_TO(POOL_STOPPED))                                                                                 \
     X(STOPPED, stopped, 0)
@@ -49,18 +52,17 @@ struct pool_settings {
     uint64_t spin_ns;
     uint32_t ring_bytes, lanes;
     size_t max_frame;
+    struct restart_rules restart;
 };
-
-enum { SLOT_DEATHS = 3 };
 
 struct slot {
     struct pool *pool;
     struct worker *current; /* NULL: none, one will be started when `timer` runs out */
     uint64_t generation;
-    uint64_t deaths[SLOT_DEATHS]; /* times of the last crashes, oldest first */
-    unsigned n_deaths, backoff;   /* index into the table of delays */
-    bool start_failed;            /* the last start ended badly */
-    bool gives_way;               /* `timer` is short: a start takes a CPU from the caller whose worker has died */
+    struct restart_slot restart;
+    bool counts;       /* `timer` starts a successor that counts among the pool's: it is asked whether there may be one */
+    bool start_failed; /* the last start ended badly */
+    bool gives_way;    /* `timer` is short: a start takes a CPU from the caller whose worker has died */
     struct loop_timer timer;
 };
 
@@ -90,7 +92,8 @@ struct pool {
     uint64_t requests, succeeded, errors, queued_total, queue_timeouts, saturated, cancelled, crashes, restarts;
     double avg_queue_ms, max_queue_ms;
     /* loop thread */
-    struct loop_timer expiry_timer, batch_timer;
+    struct loop_timer expiry_timer, batch_timer, calm_timer;
+    struct restart_pool restart;
     struct loop_work look_at_expiry, kill_work, tell_work;
     unsigned started; /* slots of the first batches */
     uint64_t opened_ns;

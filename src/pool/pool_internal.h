@@ -42,6 +42,13 @@ unsigned pool_count_ready(struct pool *p);               /* lock */
 pit_error *pool_closing(struct pool *p);                 /* the error of who comes too late */
 void pool_end_queued(struct pool *p, struct list *done); /* lock: nobody waits any more */
 void life_init(struct pool *p);
+void life_start_slot(struct slot *s); /* loop: unless it has a worker */
+
+/* ---- replace.c: loop ---- */
+void replace_worker(struct pool *p, struct worker *w, bool gives_way); /* starts the successor, once */
+void replace_failed_start(struct pool *p, struct worker *w);
+void replace_who_gave_way(struct pool *p); /* callers have their errors: the starts that gave way to them go on */
+void replace_init(struct pool *p);
 
 /* ---- scheduler.c ---- */
 pit_error *sched_admit(struct pool *p);     /* lock: may a call enter at all? */

@@ -8,11 +8,7 @@
 
 #include "pool/pool_internal.h"
 
-static const unsigned backoff_ms[] = {100, 500, 1000, 2000, 5000};
-enum { BACKOFFS = sizeof backoff_ms / sizeof backoff_ms[0] };
-#define DEATHS_WINDOW_NS (5000 * MS)
-#define HEALTHY_NS (60000 * MS)
-#define GIVE_WAY_NS MS
+#define NO_MEMORY_NS (100 * MS) /* until a start is tried again for which there was no memory */
 
 static struct event_common pool_common(const struct pool *p)
 {
@@ -26,7 +22,7 @@ static bool is_ending(const struct pool *p)
     return __atomic_load_n(&p->ending, __ATOMIC_ACQUIRE);
 }
 
-static void start_slot(struct slot *s)
+void life_start_slot(struct slot *s)
 {
     struct pool *p = s->pool;
     if (is_ending(p) || s->current != NULL)
@@ -35,7 +31,7 @@ static void start_slot(struct slot *s)
         return; /* pool_guard_back starts it */
     struct worker *w = worker_create(p->env, &p->config, &p->events, p, (int)(s - p->slots), s->generation + 1);
     if (w == NULL) {
-        loop_timer_set(p->env->loop, &s->timer, pool_now(p) + backoff_ms[0] * MS);
+        loop_timer_set(p->env->loop, &s->timer, pool_now(p) + NO_MEMORY_NS);
         return;
     }
     s->generation++;
@@ -51,29 +47,10 @@ static void start_slot(struct slot *s)
     worker_start(w, host_next_prefix(p->host));
 }
 
-static void on_slot_timer(struct loop_timer *t)
-{
-    struct slot *s = LIST_ENTRY(t, struct slot, timer);
-    s->gives_way = false;
-    start_slot(s);
-}
-
-/* Callers have their errors: the starts that gave way to them go on. */
-static void start_who_gave_way(struct pool *p)
-{
-    for (int i = 0; i < p->set.workers; i++) {
-        struct slot *s = &p->slots[i];
-        if (!s->gives_way)
-            continue;
-        loop_timer_stop(p->env->loop, &s->timer);
-        on_slot_timer(&s->timer);
-    }
-}
-
 static void start_batch(struct pool *p)
 {
     for (int i = 0; i < p->set.startup_batch_size && p->started < (unsigned)p->set.workers; i++)
-        start_slot(&p->slots[p->started++]);
+        life_start_slot(&p->slots[p->started++]);
     if (p->started < (unsigned)p->set.workers)
         loop_timer_set(p->env->loop, &p->batch_timer, pool_now(p) + (uint64_t)p->set.startup_batch_delay_ms * MS);
 }
@@ -146,7 +123,7 @@ static void on_ready(struct worker *w)
     struct pool *p = w->pool;
     struct slot *s = &p->slots[w->slot];
     pool_lock(p);
-    bool first = p->state != POOL_RUNNING && pool_move(p, POOL_RUNNING);
+    bool first = p->state != POOL_DEGRADED && pool_move(p, POOL_RUNNING);
     s->start_failed = false;
     for (uint32_t i = 0; i < p->config.lanes; i++) {
         lane_init_hooks(&w->lanes[i]);
@@ -154,6 +131,7 @@ static void on_ready(struct worker *w)
     }
     unsigned ready = pool_count_ready(p);
     pool_unlock(p);
+    restart_slot_ready(&s->restart);
     host_changed(p->host);
     log_line(p->env->log, PIT_LOG_INFO, "worker %s (pid %d) is ready", w->id, (int)w->pid);
     struct event_common common = worker_common(w);
@@ -167,53 +145,6 @@ static void on_ready(struct worker *w)
         common = pool_common(p);
         telemetry_emit(p->env->telemetry, EVENT_POOL_INITIALIZED, &common, numbers, NULL);
     }
-}
-
-/* How long the slot waits before its next start: not at all, unless it has died too often lately. */
-static uint64_t restart_delay(struct slot *s, const struct worker *w, uint64_t now)
-{
-    bool ours = w->end_code == PIT_E_WORKER_KILLED || w->end_code == PIT_E_GUARD_LOST || w->end_code == PIT_E_SHUTTING_DOWN;
-    if (w->ready_ns == 0)
-        return backoff_ms[s->backoff < BACKOFFS ? s->backoff++ : BACKOFFS - 1] * MS;
-    if (now - w->ready_ns >= HEALTHY_NS)
-        s->backoff = s->n_deaths = 0;
-    if (ours)
-        return 0;
-    if (s->n_deaths == SLOT_DEATHS) {
-        memmove(s->deaths, s->deaths + 1, (SLOT_DEATHS - 1) * sizeof s->deaths[0]);
-        s->n_deaths--;
-    }
-    s->deaths[s->n_deaths++] = now;
-    if (s->n_deaths < SLOT_DEATHS || now - s->deaths[0] > DEATHS_WINDOW_NS)
-        return 0;
-    return backoff_ms[s->backoff < BACKOFFS ? s->backoff++ : BACKOFFS - 1] * MS;
-}
-
-/* Starts the successor, once. After a death that was not our doing this waits for the exit status, which comes in the next moment: the
- * guard tells it before it forks, and the caller who waits for it comes first. gives_way: a caller has been woken, on this CPU most
- * likely, since the dying worker has another: it runs when the loop sleeps, and calls us back. */
-static void replace(struct pool *p, struct worker *w, bool gives_way)
-{
-    struct slot *s = &p->slots[w->slot];
-    if (!w->replace)
-        return;
-    w->replace = false;
-    pool_lock(p);
-    p->restarts++;
-    pool_unlock(p);
-    uint64_t now = pool_now(p), delay = restart_delay(s, w, now);
-    if (delay == 0 && !gives_way) {
-        start_slot(s);
-        return;
-    }
-    if (delay == 0) {
-        s->gives_way = true;
-        loop_timer_set(p->env->loop, &s->timer, now + GIVE_WAY_NS);
-        return;
-    }
-    log_line(p->env->log, PIT_LOG_WARNING, "pool %s: slot %d dies too often; its next start is in %llu ms", p->set.name,
-             w->slot, (unsigned long long)(delay / MS));
-    loop_timer_set(p->env->loop, &s->timer, now + delay);
 }
 
 static void on_dead(struct worker *w)
@@ -235,7 +166,7 @@ static void on_dead(struct worker *w)
     pool_unlock(p);
     host_changed(p->host);
     if (killed)
-        replace(p, w, false); /* its end may take long: memory is torn down at 68 ms per GB */
+        replace_worker(p, w, false); /* its end may take long: memory is torn down at 68 ms per GB */
 }
 
 /* Why it did not become ready: what it said, what we killed it for, or how it ended. */
@@ -280,8 +211,7 @@ static void start_ended_badly(struct pool *p, struct worker *w)
     bool hopeless = all_failed(p);
     pool_unlock(p);
     pit_error_free(old);
-    uint64_t now = pool_now(p);
-    loop_timer_set(p->env->loop, &s->timer, now + restart_delay(s, w, now));
+    replace_failed_start(p, w);
     if (hopeless)
         become_failed(p, "every start failed");
     host_changed(p->host);
@@ -343,7 +273,7 @@ static void on_gone(struct worker *w)
         list_remove(&w->node);
     pool_unlock(p);
     async_deliver(p, &done);
-    replace(p, w, woken);
+    replace_worker(p, w, woken);
     report_end(p, w, crash);
     log_line(p->env->log, crash ? PIT_LOG_WARNING : PIT_LOG_INFO, "worker %s (pid %d)%s %s", w->id, (int)w->pid,
              w->end_text != NULL ? ":" : "", w->end_text != NULL ? w->end_text : exit_text(w->exit_class, w->how, text));
@@ -360,7 +290,7 @@ static void on_gone(struct worker *w)
 static void on_kill_work(struct loop_work *work)
 {
     struct pool *p = LIST_ENTRY(work, struct pool, kill_work);
-    start_who_gave_way(p);
+    replace_who_gave_way(p);
     for (;;) {
         struct worker *found = NULL;
         pool_lock(p);
@@ -402,7 +332,7 @@ void pool_guard_back(struct pool *p)
 {
     for (unsigned i = 0; i < p->started; i++)
         if (p->slots[i].current == NULL && !loop_timer_armed(&p->slots[i].timer))
-            start_slot(&p->slots[i]);
+            life_start_slot(&p->slots[i]);
 }
 
 void life_init(struct pool *p)
@@ -410,6 +340,5 @@ void life_init(struct pool *p)
     p->batch_timer.fn = on_batch_timer;
     p->kill_work.fn = on_kill_work;
     p->events = (struct worker_events){.ready = on_ready, .dead = on_dead, .gone = on_gone};
-    for (int i = 0; i < p->set.workers; i++)
-        p->slots[i] = (struct slot){.pool = p, .timer = {.fn = on_slot_timer}};
+    replace_init(p);
 }

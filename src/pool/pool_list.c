@@ -94,6 +94,7 @@ void pool_get_stats(struct pool *p, pit_stats *add)
     add->cancelled += p->cancelled;
     add->crashes += p->crashes;
     add->restarts += p->restarts;
+    add->degraded += p->state == POOL_DEGRADED;
     if (p->max_queue_ms > add->max_queue_ms)
         add->max_queue_ms = p->max_queue_ms;
     if (p->avg_queue_ms > add->avg_queue_ms)

@@ -11,7 +11,7 @@
 
 pit_error *sched_admit(struct pool *p)
 {
-    if (p->state == POOL_STARTING || p->state == POOL_RUNNING)
+    if (p->state <= POOL_DEGRADED)
         return NULL;
     if (p->state != POOL_FAILED)
         return pool_closing(p);

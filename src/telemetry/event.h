@@ -16,6 +16,8 @@
     X(POOL_INIT_STARTED, "pool.init_started", "total_workers", "")                                                             \
     X(POOL_INITIALIZED, "pool.initialized", "duration_ms ready", "")                                                           \
     X(POOL_INIT_FAILED, "pool.init_failed", "duration_ms", "reason")                                                           \
+    X(POOL_DEGRADED, "pool.degraded", "max_restarts window_ms", "")                                                            \
+    X(POOL_RECOVERED, "pool.recovered", "degraded_ms", "")                                                                     \
     X(POOL_WORKER_READY, "pool.worker_ready", "worker_count", "")                                                              \
     X(POOL_WORKER_SPAWN_STARTED, "pool.worker.spawn_started", "", "mode")                                                      \
     X(POOL_WORKER_SPAWNED, "pool.worker.spawned", "duration_ms", "mode python_pid")                                            \
