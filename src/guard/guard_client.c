@@ -63,7 +63,7 @@ void guard_free_proc(struct guard_client *g, struct guard_proc *p)
 /* 0, CLIENT_LATER, or -errno. */
 static int ask(struct guard_client *g, struct guard_proc *p, const int *fds)
 {
-    struct guard_msg m = {.kind = GUARD_SPAWN, .token = p->serial, .number = p->mask};
+    struct guard_msg m = {.kind = p->of != 0 ? GUARD_FORK : GUARD_SPAWN, .token = p->serial, .of = p->of, .number = p->mask};
     memcpy(m.text, p->worker_id, sizeof m.text);
     int n = g->os->send_fds(g->control.fd, &m, sizeof m, fds, p->n_fds);
     if (n == -EAGAIN || (n == -ETOOMANYREFS && g->asked_n > 0))
@@ -141,6 +141,18 @@ static void collect_fds(struct guard_proc *p, const struct guard_spawn *r, int r
     }
 }
 
+/* The serial of a running process, by its caller's token; 0: there is none. */
+static uint64_t serial_of(struct guard_client *g, uint64_t token)
+{
+    LIST_EACH(n, &g->running)
+    {
+        const struct guard_proc *p = LIST_ENTRY(n, struct guard_proc, node);
+        if (p->token == token)
+            return p->serial;
+    }
+    return 0;
+}
+
 int guard_spawn(struct guard_client *g, const struct guard_spawn *r)
 {
     if (g->lost)
@@ -148,11 +160,16 @@ int guard_spawn(struct guard_client *g, const struct guard_spawn *r)
     size_t id = r->worker_id != NULL ? strlen(r->worker_id) : 0;
     if (id >= GUARD_TEXT || r->argv == NULL || r->argv[0] == NULL || r->fd_control < 0)
         return PIT_E_INVALID_PARAMETER;
+    uint64_t of = r->of != 0 ? serial_of(g, r->of) : 0;
+    if (r->of != 0 && of == 0)
+        return PIT_E_WORKER_NOT_FOUND;
     struct guard_proc *p = mem_zalloc(sizeof *p);
     if (p == NULL)
         return PIT_E_ALLOCATION_FAILED;
     p->token = r->token;
     p->serial = ++g->serial;
+    p->of = of;
+    p->mask = r->is_template ? GUARD_IS_TEMPLATE : 0;
     memcpy(p->worker_id, r->worker_id != NULL ? r->worker_id : "", id);
     int request = write_request(g->os, r);
     if (request < 0) {

@@ -30,6 +30,8 @@ struct guard_spawn {
     const char *cwd;                                  /* NULL: the guard's (the host's at open) */
     const char *worker_id;                            /* also in env as SNAKEPIT_WORKER_ID: descendants are told apart by it */
     int fd_control, fd_segment, fd_stdout, fd_stderr; /* become 3, 4, 1, 2 in the child; borrowed until guard_spawn returns */
+    bool is_template; /* its 4 is a socket to the guard, for requests to fork (guard_msg.h); it has no segment */
+    uint64_t of;      /* not 0: the token of a running template, which forks this process instead of an exec */
 };
 
 /* The errno of a spawn request that was still open when the guard was lost. */
@@ -37,7 +39,8 @@ struct guard_spawn {
 
 struct guard_callbacks {
     /* error 0: the process runs (its own session and group, pgid = pid); *pidfd is the callee's. Else a positive errno of fork or exec
-     * and which call failed ("fork", "exec", "chdir", ...). */
+     * and which call failed ("fork", "exec", "chdir", ...); of a fork by a template "template" (it is gone, stuck, or lies) or the step
+     * that it names: then nothing runs, and an exec may be tried. */
     void (*spawned)(void *user, uint64_t token, int error, const char *call, pid_t pid, int pidfd);
     void (*exited)(void *user, uint64_t token, pid_t pid, struct guard_exit how);
     void (*lost)(void *user, const char *why);
@@ -48,7 +51,7 @@ struct guard_callbacks {
  * runs, or on the loop for a restart. */
 int guard_start(const struct os_ops *os, struct loop *loop, const char *path, const char *run_id, int64_t timeout_ms,
                 const struct guard_callbacks *cb, void *user, struct guard_client **ret, int *ret_errno, const char **ret_call);
-/* 0, or a negative PIT_E_*: then there is no callback. */
+/* 0, or a negative PIT_E_*: then there is no callback. PIT_E_WORKER_NOT_FOUND: the template does not run. */
 int guard_spawn(struct guard_client *g, const struct guard_spawn *request);
 /* SIGKILL (or sig) to the group of a process that this guard started, through the guard (it knows whether the pid is still ours). */
 int guard_kill(struct guard_client *g, pid_t pid, int sig);

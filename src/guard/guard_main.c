@@ -9,6 +9,7 @@
  *     too, until there is none; then the guard ends. A copy of the socket in a forked child of the host does not matter to the pidfd.
  *     A guard that is stopped then is continued by the kernel.
  *  4. The dead are looked at before requests are: a request that was sent because a worker died finds the worker's traces gone.
+ *  5. What templates say is heard before the dead are looked at: a worker that has died already is known by then.
  *
  * Failure: of a step of the start: HELLO carries it. Later: a failing call is told in the answer to the request that needed it, or
  * tried again after a moment. */
@@ -113,7 +114,7 @@ static void sort_fds(const int *fds, int n, uint32_t mask, struct spawn_fds *ret
         ret->request = -1;
 }
 
-static int take_fds(struct msghdr *h, int *fds, int room)
+int guard_take_fds(struct msghdr *h, int *fds, int room)
 {
     int count = 0;
     for (struct cmsghdr *c = CMSG_FIRSTHDR(h); c != NULL; c = CMSG_NXTHDR(h, c)) {
@@ -132,6 +133,9 @@ static void on_message(struct guard *g, const struct guard_msg *m, const int *fd
     case GUARD_SPAWN:
         sort_fds(fds, n_fds, m->number, &sorted);
         table_start(g, m, &sorted);
+        break;
+    case GUARD_FORK:
+        fork_ask(g, m, fds, n_fds);
         break;
     case GUARD_KILL:
         kill_group(g, m->pid, (int)m->number);
@@ -159,7 +163,7 @@ static bool receive(struct guard *g)
         g->retry = g->retry || errno == ENOMEM || errno == ENOBUFS;
         return false;
     }
-    int fds[MOST_FDS], n_fds = n > 0 ? take_fds(&h, fds, MOST_FDS) : 0;
+    int fds[MOST_FDS], n_fds = n > 0 ? guard_take_fds(&h, fds, MOST_FDS) : 0;
     if (n != (ssize_t)sizeof m) { /* the end, or half a message: nothing that follows could be trusted */
         for (int i = 0; i < n_fds; i++)
             close(fds[i]);
@@ -181,26 +185,41 @@ static int wait_ms(const struct guard *g)
 {
     if (g->retry || g->rescan)
         return AGAIN_MS;
-    return g->ending ? ENDING_MS : -1;
+    return g->ending ? ENDING_MS : fork_wait_ms(g);
+}
+
+/* The children that say something before they run, or make others. */
+static nfds_t watch_children(struct guard *g, struct pollfd *p, struct child **who)
+{
+    nfds_t n = 0;
+    int starting = 0, templates = 0;
+    for (int i = 0; i < g->high; i++) {
+        struct child *c = &g->children[i];
+        if (!c->used)
+            continue;
+        if (c->report >= 0 && starting++ < GUARD_MAX_STARTING) {
+            who[n] = c;
+            p[n++] = (struct pollfd){.fd = c->report, .events = POLLIN};
+        }
+        if (c->fork_socket >= 0 && templates++ < GUARD_MAX_TEMPLATES) {
+            who[n] = c;
+            p[n++] = (struct pollfd){.fd = c->fork_socket, .events = POLLIN};
+        }
+    }
+    return n;
 }
 
 /* One wait. The host's messages are left in the socket while too many children are starting, or an answer is stuck. */
 static void wait_for_work(struct guard *g)
 {
-    enum { CONTROL, HOST, SIGNALS, FIXED };
-    struct pollfd p[FIXED + GUARD_MAX_STARTING];
-    struct child *starting[GUARD_MAX_STARTING];
+    enum { CONTROL, HOST, SIGNALS, FIXED, MOST = GUARD_MAX_STARTING + GUARD_MAX_TEMPLATES };
+    struct pollfd p[FIXED + MOST];
+    struct child *who[MOST];
     bool reads = !g->ending && !g->blocked && has_room(g);
     p[CONTROL] = (struct pollfd){.fd = g->control, .events = (short)((reads ? POLLIN : 0) | (g->blocked ? POLLOUT : 0))};
     p[HOST] = (struct pollfd){.fd = g->host, .events = POLLIN};
     p[SIGNALS] = (struct pollfd){.fd = g->signals, .events = POLLIN};
-    nfds_t n = FIXED;
-    for (int i = 0; i < g->high && n < FIXED + GUARD_MAX_STARTING; i++) {
-        if (g->children[i].used && g->children[i].report >= 0) {
-            starting[n - FIXED] = &g->children[i];
-            p[n++] = (struct pollfd){.fd = g->children[i].report, .events = POLLIN};
-        }
-    }
+    nfds_t n = FIXED + watch_children(g, p + FIXED, who);
     int limit = wait_ms(g);
     g->retry = false;
     if (poll(p, n, limit) < 0) {
@@ -211,9 +230,14 @@ static void wait_for_work(struct guard *g)
     struct signalfd_siginfo seen;
     while (p[SIGNALS].revents != 0 && read(g->signals, &seen, sizeof seen) == (ssize_t)sizeof seen)
         ;
-    for (nfds_t i = FIXED; i < n; i++)
-        if (p[i].revents != 0 && starting[i - FIXED]->report >= 0)
-            table_read_report(g, starting[i - FIXED]);
+    for (nfds_t i = FIXED; i < n; i++) {
+        struct child *c = who[i - FIXED];
+        if (p[i].revents != 0 && p[i].fd == c->report)
+            table_read_report(g, c);
+        else if (p[i].revents != 0 && p[i].fd == c->fork_socket)
+            fork_read(g, c);
+    }
+    fork_expire(g);
     if (p[CONTROL].revents != 0)
         g->blocked = false;
     if (p[HOST].revents != 0) {

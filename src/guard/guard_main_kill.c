@@ -39,10 +39,19 @@ static void kill_tree(pid_t pid, int sig)
         kill(pid, sig);
 }
 
+void kill_child(const struct child *c, int sig)
+{
+    if (c->is_template)
+        kill(c->pid, sig);
+    else
+        kill_tree(c->pid, sig);
+}
+
 void kill_group(struct guard *g, pid_t pid, int sig)
 {
-    if (pid > 1 && table_find(g, pid) != NULL)
-        kill_tree(pid, sig);
+    const struct child *c = pid > 1 ? table_find(g, pid) : NULL;
+    if (c != NULL)
+        kill_child(c, sig);
 }
 
 enum belongs { TO_NOBODY, TO_THE_LIVING, TO_THE_DEAD, NOT_KNOWN_YET };
@@ -53,7 +62,7 @@ static enum belongs whose(struct guard *g, const struct envscan_entry *worker, c
         return TO_NOBODY;
     for (int i = 0; i < g->high; i++) {
         const struct child *c = &g->children[i];
-        if (!c->used || !c->alive || strcmp(c->worker_id, worker->value) != 0)
+        if (!c->used || (!c->alive && c->of == 0) || strcmp(c->worker_id, worker->value) != 0)
             continue;
         char mine[48];
         snprintf(mine, sizeof mine, "%d.%llu", (int)g->pid, (unsigned long long)c->serial);
@@ -163,13 +172,30 @@ static void judge_children(struct guard *g)
         g->rescan = false;
 }
 
-/* The first child that has ended, left in place; 0: none. */
+static pid_t next_known_ended(struct guard *g)
+{
+    siginfo_t info;
+    for (int i = 0; i < g->high; i++) {
+        const struct child *c = &g->children[i];
+        info.si_pid = 0;
+        if (c->used && c->alive && waitid(P_PID, (id_t)c->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0)
+            return c->pid;
+    }
+    return 0;
+}
+
+/* The first child that has ended, left in place; 0: none. While a template has to answer, one that nobody knows may be the one that it is about
+ * to tell of: reaped before, its status would be lost, and its number anybody's. */
 static pid_t next_ended(struct guard *g)
 {
     siginfo_t info;
     memset(&info, 0, sizeof info);
-    if (GUARD_SYS("waitid", waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT)) == 0)
-        return info.si_pid;
+    if (GUARD_SYS("waitid", waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT)) == 0) {
+        if (info.si_pid == 0 || g->forking == 0 || g->ending || table_find(g, info.si_pid) != NULL)
+            return info.si_pid;
+        g->left_alone = true;
+        return next_known_ended(g);
+    }
     if (errno == ECHILD)
         g->childless = true;
     else
@@ -182,7 +208,7 @@ static bool reap_one(struct guard *g, pid_t pid)
     siginfo_t info;
     memset(&info, 0, sizeof info);
     struct child *c = table_find(g, pid);
-    if (c != NULL)
+    if (c != NULL && (!c->is_template || g->ending))
         kill(-pid, SIGKILL);
     if (GUARD_SYS("waitid", waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG)) != 0 || info.si_pid == 0) {
         g->retry = true;
@@ -195,6 +221,8 @@ static bool reap_one(struct guard *g, pid_t pid)
     c->status = info.si_status;
     if (c->report >= 0)
         table_read_report(g, c);
+    if (c->fork_socket >= 0)
+        fork_template_gone(g, c);
     c->exited_due = !c->failed;
     return true;
 }

@@ -23,7 +23,7 @@ struct child *table_add(struct guard *g)
             continue;
         memset(c, 0, sizeof *c);
         c->used = true;
-        c->report = c->pidfd = -1;
+        c->report = c->pidfd = c->fork_socket = -1;
         if (i >= g->high)
             g->high = i + 1;
         return c;
@@ -39,7 +39,7 @@ struct child *table_find(struct guard *g, pid_t pid)
     return NULL;
 }
 
-static void start_failed(struct child *c, const char *call, int error)
+void table_start_failed(struct child *c, const char *call, int error)
 {
     c->failed = true;
     c->error = error;
@@ -51,7 +51,7 @@ static void fork_child(struct guard *g, struct child *c, const struct spawn_fds 
 {
     int report[2];
     if (GUARD_SYS("pipe", pipe2(report, O_CLOEXEC)) != 0) {
-        start_failed(c, "pipe", errno);
+        table_start_failed(c, "pipe", errno);
         return;
     }
     pid_t pid = GUARD_SYS("fork", fork());
@@ -63,14 +63,14 @@ static void fork_child(struct guard *g, struct child *c, const struct spawn_fds 
     close(report[1]);
     if (pid < 0) {
         close(report[0]);
-        start_failed(c, "fork", error);
+        table_start_failed(c, "fork", error);
         return;
     }
     c->alive = true;
     c->pid = pid;
     c->pidfd = (int)GUARD_SYS("pidfd_open", syscall(SYS_pidfd_open, pid, 0));
     if (c->pidfd < 0) { /* nobody could tell its death: it may not live */
-        start_failed(c, "pidfd_open", errno);
+        table_start_failed(c, "pidfd_open", errno);
         kill(pid, SIGKILL);
         close(report[0]);
         return;
@@ -78,6 +78,23 @@ static void fork_child(struct guard *g, struct child *c, const struct spawn_fds 
     fcntl(report[0], F_SETFL, O_NONBLOCK);
     c->report = report[0];
     g->starting++;
+}
+
+static void start_template(struct guard *g, struct child *c, const struct spawn_fds *fds)
+{
+    struct spawn_fds with_socket = *fds;
+    c->is_template = true;
+    with_socket.segment = fork_open_socket(g, c);
+    if (with_socket.segment < 0) {
+        table_start_failed(c, "socketpair", errno);
+        return;
+    }
+    fork_child(g, c, &with_socket);
+    close(with_socket.segment);
+    if (!c->alive) {
+        close(c->fork_socket);
+        c->fork_socket = -1;
+    }
 }
 
 void table_start(struct guard *g, const struct guard_msg *m, const struct spawn_fds *fds)
@@ -90,9 +107,11 @@ void table_start(struct guard *g, const struct guard_msg *m, const struct spawn_
     memcpy(c->worker_id, m->text, sizeof c->worker_id);
     c->worker_id[sizeof c->worker_id - 1] = '\0';
     if (c == &g->children[TABLE])
-        start_failed(c, "table", EAGAIN);
+        table_start_failed(c, "table", EAGAIN);
     else if (fds->request < 0 || fds->control < 0)
-        start_failed(c, "recvmsg", EMFILE); /* the kernel drops descriptors that the guard has no number for */
+        table_start_failed(c, "recvmsg", EMFILE); /* the kernel drops descriptors that the guard has no number for */
+    else if ((m->number & GUARD_IS_TEMPLATE) != 0)
+        start_template(g, c, fds);
     else
         fork_child(g, c, fds);
 }
@@ -109,7 +128,7 @@ void table_read_report(struct guard *g, struct child *c)
     g->starting--;
     if (n == (ssize_t)sizeof f) {
         f.call[sizeof f.call - 1] = '\0';
-        start_failed(c, f.call, f.error);
+        table_start_failed(c, f.call, f.error);
     } else {
         c->spawned_due = true;
     }
@@ -180,6 +199,6 @@ void table_send_due(struct guard *g)
             return;
         if (c->exited_due && !send_exited(g, c))
             return;
-        c->used = c->alive || c->report >= 0;
+        c->used = c->alive || c->report >= 0 || c->of != 0;
     }
 }

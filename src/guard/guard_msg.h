@@ -5,31 +5,44 @@
  *
  *   guard -> host   HELLO    number = GUARD_PROTOCOL, pid; or error and text = the call that failed: then the guard ends
  *   host -> guard   SPAWN    token, number = GUARD_HAS_* mask, text = worker id; descriptors: request, control, then those of the mask
+ *   host -> guard   FORK     as SPAWN, and of = the token of a template, which is to make the process
  *   guard -> host   SPAWNED  token, pid, one descriptor: the pidfd; or error and text = the call that failed
  *   guard -> host   EXITED   token, pid, code, status (as waitid says them); after the SPAWNED of the same token
  *   host -> guard   KILL     pid, number = signal: to the whole group of a process that the guard still has
  *   host -> guard   QUIT     the guard kills what it has, waits for all of it, and ends
  *
- * End of file, or the death of the host, means QUIT too. */
+ * End of file, or the death of the host, means QUIT too.
+ *
+ * A template (a process that was spawned with GUARD_IS_TEMPLATE) finds a socket to the guard where others find their segment: one message a
+ * packet, answered in order.
+ *   guard -> template   FORK     token, pid = the guard's, number and descriptors as in SPAWN, text = worker id
+ *   template -> guard   FORKED   the token, pid, one descriptor: the pidfd of the guard's new child; or error (never 0) and text = the step
+ *                                that failed: then there is no child */
 #ifndef PIT_GUARD_MSG_H
 #define PIT_GUARD_MSG_H
 
 #include <stdint.h>
 
-#define GUARD_PROTOCOL 1
+#define GUARD_PROTOCOL 2
 #define GUARD_FD_CONTROL 3 /* where the guard finds its socket, */
 #define GUARD_FD_HOST 4    /* and a pidfd of its host */
 #define GUARD_TEXT 192     /* a worker id with its NUL */
 #define GUARD_MAX_CHILDREN 1024
 #define GUARD_MAX_STARTING 32 /* forked and not yet exec'd */
+#define GUARD_MAX_TEMPLATES 16
+#define GUARD_FORK_MS 5000 /* a template that takes longer is stopped, or stuck: it is killed */
 
 /* In the environment of every worker, and so of its descendants: which incarnation of the worker they belong to. */
 #define GUARD_ENV_WORKER "SNAKEPIT_WORKER_ID"
 #define GUARD_ENV_SERIAL "SNAKEPIT_GUARD_SERIAL"
 #define GUARD_ENV_RUN "SNAKEPIT_RUN_ID"
+/* The first entry of a template's environment: what a process that it forks writes its own two entries over, for the kernel shows that block for it
+ * too, and the first entry of a name counts. */
+#define GUARD_ENV_ROOM "SNAKEPIT_ROOM"
+#define GUARD_ROOM_BYTES 320 /* of its value: holds the two entries with their NULs */
 
-enum guard_kind { GUARD_HELLO = 1, GUARD_SPAWN, GUARD_SPAWNED, GUARD_EXITED, GUARD_KILL, GUARD_QUIT };
-enum { GUARD_HAS_SEGMENT = 1, GUARD_HAS_STDOUT = 2, GUARD_HAS_STDERR = 4 };
+enum guard_kind { GUARD_HELLO = 1, GUARD_SPAWN, GUARD_SPAWNED, GUARD_EXITED, GUARD_KILL, GUARD_QUIT, GUARD_FORK, GUARD_FORKED };
+enum { GUARD_HAS_SEGMENT = 1, GUARD_HAS_STDOUT = 2, GUARD_HAS_STDERR = 4, GUARD_IS_TEMPLATE = 8 };
 
 struct guard_msg {
     uint32_t kind;
@@ -37,6 +50,7 @@ struct guard_msg {
     uint64_t token;
     int32_t error, code, status;
     uint32_t number;
+    uint64_t of;
     char text[GUARD_TEXT];
 };
 

@@ -17,6 +17,7 @@ struct guard_proc {
     uint64_t token;   /* the caller's */
     uint64_t serial;  /* ours: between us and the guard */
     uint32_t mask;
+    uint64_t of;                     /* the serial of the template that shall make it */
     int fds[GUARD_SPAWN_FDS], n_fds; /* copies, while queued */
     pid_t pid;
     uint64_t start; /* with pid, names the process for ever; 0: not known */
