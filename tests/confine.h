@@ -3,16 +3,19 @@
 #ifndef TESTS_CONFINE_H
 #define TESTS_CONFINE_H
 
+#include <dirent.h>
 #include <errno.h>
 #include <grp.h>
 #include <linux/audit.h>
 #include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -56,14 +59,34 @@ static inline int confine_capabilities(uint32_t kept)
     return (int)syscall(SYS_capset, &head, data);
 }
 
-/* Root becomes nobody; anybody else stays who he is. Where nobody cannot get at `needed`, as in a tree under /root, he keeps the right to
+/* A user who has no process, for whoever's processes are counted: nobody may be many tests at once. */
+static inline uid_t confine_lonely_user(void)
+{
+    enum { FIRST = 30000, USERS = 30000 }; /* nobody's by Debian's policy; a container has them too */
+    uid_t user = FIRST + (uid_t)getpid() % USERS;
+    bool taken = true;
+    while (taken) {
+        struct dirent *e;
+        struct stat st;
+        DIR *d = opendir("/proc");
+        user = user + 1 < FIRST + USERS ? user + 1 : FIRST;
+        taken = false;
+        while (d != NULL && (e = readdir(d)) != NULL)
+            taken = taken || (e->d_name[0] >= '0' && e->d_name[0] <= '9' && fstatat(dirfd(d), e->d_name, &st, 0) == 0 &&
+                              st.st_uid == user);
+        if (d != NULL)
+            closedir(d);
+    }
+    return user;
+}
+
+/* Root becomes that user; anybody else stays who he is. Where the user cannot get at `needed`, as in a tree under /root, he keeps the right to
  * read and to search, and no other. 0 or -1. */
-static inline int confine_user(const char *needed)
+static inline int confine_user(uid_t user, const char *needed)
 {
     if (geteuid() != 0)
         return 0;
-    if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0 || setgroups(0, NULL) != 0 || setgid(CONFINE_NOBODY) != 0 ||
-        setuid(CONFINE_NOBODY) != 0)
+    if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0 || setgroups(0, NULL) != 0 || setgid(CONFINE_NOBODY) != 0 || setuid(user) != 0)
         return -1;
     if (access(needed, X_OK) == 0)
         return confine_capabilities(0);

@@ -67,7 +67,7 @@ static int enter(const struct profile *p, const char *program)
     if (p->refused == NULL) {
         if (geteuid() != 0)
             return skip("this user has no privileges anyway");
-        return confine_user(program) == 0 ? 0 : skip("there is no becoming nobody here");
+        return confine_user(CONFINE_NOBODY, program) == 0 ? 0 : skip("there is no becoming nobody here");
     }
     if (confine_refuse(p->refused, p->n) != 0)
         return skip("the kernel takes no filter of system calls");

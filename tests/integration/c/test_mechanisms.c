@@ -51,10 +51,9 @@ static void test_taken_back_to_another(void **state)
     struct kit k = KIT_INIT;
     k.workers = 2;
     pit *p = kit_open(&k);
-    kit_open_gate();
     for (int i = 0; i < 300; i++)
         assert_int_equal(kit_outcome(kit_submit(p, "run", STAGE_RUNS - 1, NULL), NULL), 0);
-    pit_future *slow = kit_submit(p, "sleep", 300, NULL), *f[N];
+    pit_future *slow = kit_submit(p, "gate", STAGE_RUNS - 1, NULL), *f[N];
     for (int i = 0; i < N; i++)
         f[i] = kit_submit(p, "run", i, NULL);
     for (int i = 0; i < N; i++) {
@@ -62,6 +61,7 @@ static void test_taken_back_to_another(void **state)
         assert_int_equal(atomic_load(&stage->runs[i]), 1);
     }
     assert_int_equal(pit_future_wait(slow, 0), PIT_E_PENDING);
+    kit_open_gate();
     assert_int_equal(kit_outcome(slow, NULL), 0);
     settle(p, before, "taken back to another");
 }
@@ -79,7 +79,7 @@ static void test_cancel(void **state)
     (void)state;
     struct kit_before before = kit_before();
     struct kit k = KIT_INIT;
-    k.pool.cancel_grace_ms = 20000; /* nobody is killed here */
+    k.pool.cancel_grace_ms = 2 * KIT_LIMIT_MS; /* nobody is killed here */
     pit *p = kit_open(&k);
     make_short(p);
     pit_future *running = kit_submit(p, "gate", 0, NULL);
@@ -143,13 +143,13 @@ static void deadline_spares(const char *channel, bool async)
     struct kit_before before = kit_before();
     struct kit k = KIT_INIT;
     k.channel = channel;
-    k.pool.cancel_grace_ms = 5000;
+    k.pool.cancel_grace_ms = 2 * KIT_LIMIT_MS;
     pit *p = kit_open(&k);
     pid_t pid = kit_worker(p, 0);
     miss_deadline(p, async);
     kit_open_gate();
     int64_t n = 0;
-    assert_int_equal(kit_call(p, "pid", 0, 4000, &n), 0);
+    assert_int_equal(kit_call(p, "pid", 0, KIT_LIMIT_MS, &n), 0);
     assert_int_equal(n, pid);
     settle(p, before, "deadline spares");
 }
@@ -262,13 +262,32 @@ static void test_priorities(void **state)
     settle(p, before, "priorities");
 }
 
+static void test_queue_timeout(void **state)
+{
+    (void)state;
+    struct kit_before before = kit_before();
+    struct kit k = KIT_INIT;
+    k.pool.queue_timeout_ms = 40;
+    pit *p = kit_open(&k);
+    pit_future *running = kit_submit(p, "gate", 0, NULL);
+    KIT_AWAIT(atomic_load(&stage->arrived) == 1);
+    assert_int_equal(kit_call(p, "echo", 1, PIT_INFINITE, NULL), PIT_E_QUEUE_TIMEOUT);
+    assert_int_equal(kit_outcome(kit_submit(p, "echo", 1, NULL), NULL), PIT_E_QUEUE_TIMEOUT);
+    kit_open_gate();
+    assert_int_equal(kit_outcome(running, NULL), 0);
+    pit_stats s = kit_stats(p);
+    assert_int_equal(s.queue_timeouts, 2);
+    assert_int_equal(s.requests, s.succeeded + s.errors);
+    settle(p, before, "queue timeout");
+}
+
 static void test_queue_limits(void **state)
 {
     (void)state;
     struct kit_before before = kit_before();
     struct kit k = KIT_INIT;
     k.pool.max_queue_size = 2;
-    k.pool.queue_timeout_ms = 40;
+    k.pool.queue_timeout_ms = KIT_LIMIT_MS;
     pit *p = kit_open(&k);
     pit_future *running = kit_submit(p, "gate", 0, NULL);
     KIT_AWAIT(atomic_load(&stage->arrived) == 1);
@@ -276,19 +295,20 @@ static void test_queue_limits(void **state)
     o.fail_fast = PIT_ON;
     assert_int_equal(pit_callf(p, "echo", &o, NULL, NULL, "[i]", 1), PIT_E_NO_WORKERS_AVAILABLE);
     assert_int_equal(pit_submit(p, "echo", NULL, &o, NULL, NULL), PIT_E_NO_WORKERS_AVAILABLE);
-    assert_int_equal(kit_call(p, "echo", 1, 0, NULL), PIT_E_QUEUE_TIMEOUT);
     assert_int_equal(kit_call(p, "echo", 1, 10, NULL), PIT_E_DEADLINE_EXCEEDED);
     o = (pit_call_options)PIT_CALL_OPTIONS_INIT;
     o.timeout_ms = 10;
-    pit_future *late = kit_submit(p, "echo", 1, &o), *slow = kit_submit(p, "echo", 1, NULL);
+    assert_int_equal(kit_outcome(kit_submit(p, "echo", 1, &o), NULL), PIT_E_DEADLINE_EXCEEDED);
+    o.timeout_ms = PIT_INFINITE;
+    pit_future *waiting[] = {kit_submit(p, "echo", 1, &o), kit_submit(p, "echo", 1, &o)};
     assert_int_equal(kit_call(p, "echo", 1, 0, NULL), PIT_E_POOL_SATURATED);
     assert_int_equal(pit_submit(p, "echo", NULL, NULL, NULL, NULL), PIT_E_POOL_SATURATED);
-    assert_int_equal(kit_outcome(late, NULL), PIT_E_DEADLINE_EXCEEDED);
-    assert_int_equal(kit_outcome(slow, NULL), PIT_E_QUEUE_TIMEOUT);
     kit_open_gate();
     assert_int_equal(kit_outcome(running, NULL), 0);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(kit_outcome(waiting[i], NULL), 0);
     pit_stats s = kit_stats(p);
-    assert_int_equal(s.queue_timeouts, 2);
+    assert_int_equal(s.queue_timeouts, 0);
     assert_int_equal(s.pool_saturated, 2);
     assert_int_equal(s.requests, s.succeeded + s.errors);
     settle(p, before, "queue limits");
@@ -400,7 +420,7 @@ static void test_deadline_in_large(void **state)
     for (int async = 0; async < 2; async++) {
         struct kit_before before = kit_before();
         struct kit k = KIT_INIT;
-        k.pool.cancel_grace_ms = 10000;
+        k.pool.cancel_grace_ms = 2 * KIT_LIMIT_MS;
         pit *p = kit_open(&k);
         pid_t pid = kit_worker(p, 0);
         assert_int_equal(kill(pid, SIGSTOP), 0);
@@ -417,7 +437,7 @@ static void test_deadline_in_large(void **state)
         }
         assert_int_equal(kill(pid, SIGCONT), 0);
         int64_t n = 0;
-        assert_int_equal(kit_call(p, "pid", 0, 9000, &n), 0);
+        assert_int_equal(kit_call(p, "pid", 0, KIT_LIMIT_MS, &n), 0);
         assert_int_equal(n, pid);
         settle(p, before, "deadline in a large frame");
     }
@@ -436,6 +456,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_failed_and_mended),
         cmocka_unit_test(test_start_timeout),
         cmocka_unit_test(test_priorities),
+        cmocka_unit_test(test_queue_timeout),
         cmocka_unit_test(test_queue_limits),
         cmocka_unit_test(test_misbehaviour),
         cmocka_unit_test(test_unstarted_run_elsewhere),

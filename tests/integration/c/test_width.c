@@ -172,7 +172,7 @@ static int few_processes(void)
     struct kit k = KIT_INIT;
     pit *p = NULL;
     pit_error *e = NULL;
-    NEED(confine_user(KIT_WORKER) == 0);
+    NEED(confine_user(confine_lonely_user(), KIT_WORKER) == 0);
     for (rlim_t n = 1; n < 9; n++) {
         limit.rlim_cur = limit.rlim_max = 8;
         limit.rlim_cur = n;
@@ -292,7 +292,7 @@ static void test_refused_calls(void **state)
 
 static int unprivileged(void)
 {
-    NEED(confine_user(KIT_WORKER) == 0);
+    NEED(confine_user(CONFINE_NOBODY, KIT_WORKER) == 0);
     return use_all(PIT_DRIVE_THREAD);
 }
 
