@@ -146,7 +146,8 @@ static void become_pid1(void)
 static void hit_nproc(void)
 {
     struct rlimit two = {2, 2};
-    if (setgid(60123) != 0 || setuid(60123) != 0 || setrlimit(RLIMIT_NPROC, &two) != 0)
+    uid_t user = confine_lonely_user();
+    if (setgid(user) != 0 || setuid(user) != 0 || setrlimit(RLIMIT_NPROC, &two) != 0)
         skip("setuid");
     if (access(guard_path, X_OK) != 0)
         skip("the guard cannot be reached by another user");

@@ -11,6 +11,7 @@
 #include "base/alloc.h"
 #include "fault/faulty_os.h"
 #include "fault/guard_kit.h"
+#include "patience.h"
 #include <snakepit/runtime.h>
 
 enum { WORKERS = 10 };
@@ -94,9 +95,9 @@ static void live(const struct os_ops *os, bool lose)
     }
     assert_int_equal(k.bad, 0);
     /* what was killed dies in its own time, but within the 2 s in which nothing of ours may be alive */
-    uint64_t limit = os_linux.now_ns() + UINT64_C(2000000000);
+    struct patience patience = patience_for(2000);
     while (kit_alive(run) != 0)
-        if (os_linux.now_ns() > limit)
+        if (patience_is_over(&patience))
             fail_msg("%d processes were left when %s failed", kit_alive(run), faulty_hit() != NULL ? faulty_hit() : "nothing");
 }
 

@@ -131,9 +131,9 @@ static void stress(void **state)
 
 /* ---- a nudge from a third thread ---- */
 
-static uint32_t stopped;    /* atomic */
-static uint64_t nudged_at;  /* atomic: when this round's nudge was done; 0: it is not */
-static unsigned overslept;  /* sleeps that ended with their slice though the nudge was done before that */
+static uint32_t stopped;   /* atomic */
+static uint64_t nudged_at; /* atomic: when this round's nudge was done; 0: it is not */
+static unsigned overslept; /* sleeps that ended with their slice though the nudge was done before that */
 
 /* How long a thread waits for its CPU says nothing: only the kernel's order of wake-up and end does. */
 static int watched_wait(const uint32_t *word, uint32_t expected, uint64_t deadline_ns)

@@ -136,7 +136,7 @@ class Host:
             self.driver.stdout.close()
         if check:
             assert status == 0
-            wait_for(lambda: not self.processes(), "the end of every process of the host", 20)
+            wait_for(lambda: not self.processes(), "the end of every process of the host")
 
     # ---- calls ----
 
