@@ -13,9 +13,9 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from conftest import _snakepit, needs_extension
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from package_kit import _snakepit, needs_extension
 from snakepit_bridge import _codec
 from snakepit_bridge._errors import CodecError, RemoteException
 from snakepit_bridge.values import ArrowTable, ObjectRef, Tensor, Unserializable

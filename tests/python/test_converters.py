@@ -12,7 +12,7 @@ import uuid
 from decimal import Decimal
 
 import pytest
-from conftest import PACKAGE
+from package_kit import PACKAGE
 from snakepit_bridge import _convert, _registry, register_codec
 from snakepit_bridge._errors import Cancelled, CodecError
 from snakepit_bridge._registry import POLICY_MARKER

@@ -12,7 +12,7 @@ from decimal import Decimal
 import bridge_host
 import pytest
 from bridge_host import CALL, ERROR, RESULT, STOP, TIMEOUT, call_payload, frame, payload_of
-from conftest import _snakepit, needs_extension
+from package_kit import _snakepit, needs_extension
 from snakepit_bridge import context
 from snakepit_bridge._channel import Control
 from snakepit_bridge._commands import Commands

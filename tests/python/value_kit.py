@@ -5,7 +5,7 @@ import struct
 from decimal import Decimal
 
 import pytest
-from conftest import _snakepit, needs_extension
+from package_kit import _snakepit, needs_extension
 from snakepit_bridge import _codec
 from snakepit_bridge._errors import CodecError
 
