@@ -87,6 +87,7 @@ static struct lease *lease_create(void)
     l->lane.owner = LANE_IDLE;
     l->pool.env = &l->env;
     l->pool.state = POOL_RUNNING;
+    l->pool.watched = true; /* as between two looks */
     poollock_init(&l->pool.lock, l->env.telemetry, "budget");
     list_init(&l->pool.idle);
     list_init(&l->pool.loop_lanes);

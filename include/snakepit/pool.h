@@ -9,6 +9,26 @@
 extern "C" {
 #endif
 
+/* How workers are watched while they run calls (pit_pool_options.heartbeat). A call that has run for one interval makes the library ask
+ * its worker for a sign of life, and then each interval. A thread of the Python runtime that needs no GIL answers: so a worker that computes in C, or
+ * waits, is alive; one that is stopped or frozen is not. An idle worker is never asked. A worker without that thread (pure Python, another
+ * language without it) is not asked either. Since 0.1. */
+typedef struct pit_heartbeat_options {
+    size_t size;
+    int enabled;               /* (PIT_ON) */
+    int max_missed_heartbeats; /* in a row; any answer begins the count anew (3) */
+    int64_t ping_interval_ms;  /* (2000) */
+    int64_t timeout_ms;        /* of one answer: what takes longer is a miss (10 000) */
+    int64_t initial_delay_ms;  /* after a worker's start nobody is asked for so long (0) */
+    int64_t stall_report_ms;   /* without Python code run, though it answers: it is flagged as stalled, no more (5000) */
+    int dependent;             /* PIT_ON (default): at so many misses it is killed, and replaced; PIT_OFF: events only */
+} pit_heartbeat_options;
+
+#define PIT_HEARTBEAT_OPTIONS_INIT                                                                                             \
+    {                                                                                                                          \
+        sizeof(pit_heartbeat_options), 0, 0, 0, 0, 0, 0, 0                                                                     \
+    }
+
 /* A pool. Zero in a field means "not set"; the default stands in parentheses. Strings and arrays are copied. Field names are the
  * configuration's keys. */
 typedef struct pit_pool_options {
@@ -40,13 +60,14 @@ typedef struct pit_pool_options {
     int64_t restart_window_ms; /* see max_restarts (5000) */
     int restart_backoff; /* PIT_ON (default): workers that die too often are replaced more and more slowly; PIT_OFF: at once */
     int max_restarts;    /* successors that may start within restart_window_ms; then the pool is degraded (10; at most 1024) */
+    const pit_heartbeat_options *heartbeat; /* how workers that run calls are watched (NULL: as its defaults say) */
 } pit_pool_options;
 
 enum { PIT_CHANNEL_AUTO = 0, PIT_CHANNEL_RING = 1, PIT_CHANNEL_SOCKET = 2 };
 
 #define PIT_POOL_OPTIONS_INIT                                                                                                  \
     {                                                                                                                          \
-        sizeof(pit_pool_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                    \
+        sizeof(pit_pool_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                 \
     }
 
 /* Adds a pool. *Blocks* until it has a ready worker. When every start failed: no_workers_started with its cause, as for pit_open, and
@@ -70,11 +91,14 @@ typedef struct pit_stats {
     double avg_queue_ms, max_queue_ms; /* weighted average (alpha 0.2) and maximum of the wait of calls that had to wait */
 
     uint64_t degraded; /* pools that lose workers so often that their successors are held back */
+
+    uint64_t pings, pongs, missed_heartbeats; /* of all workers so far */
+    uint64_t stalled;                         /* workers, now */
 } pit_stats;
 
 #define PIT_STATS_INIT                                                                                                         \
     {                                                                                                                          \
-        sizeof(pit_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0, 0                                      \
+        sizeof(pit_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0, 0, 0, 0, 0, 0                          \
     }
 
 /* Fills *ret_stats (set to PIT_STATS_INIT before); pool NULL: the sum of all. pool_not_found. Never blocks. Since 0.1. */
@@ -93,6 +117,9 @@ enum {
 
 enum { PIT_START_EXEC = 1, PIT_START_ZYGOTE = 2, PIT_START_ATTACH = 3 };
 
+/* Flags of a worker. STALLED: it answers heartbeats, but has run no Python code for stall_report_ms: it computes in C, waits, or hangs. */
+enum { PIT_WORKER_FLAG_STALLED = 1 };
+
 typedef struct pit_worker_info {
     size_t size;
     const char *id; /* "default/3.2": pool, slot, generation */
@@ -108,6 +135,7 @@ typedef struct pit_worker_info {
     uint64_t current_call_started_ns; /* 0: idle */
     uint64_t started_ns;
     uint64_t dropped_output_bytes; /* of stdout and stderr beyond 1 MiB/s */
+    int flags;                     /* PIT_WORKER_FLAG_*, as a sum */
 } pit_worker_info;
 
 typedef struct pit_worker_list pit_worker_list;

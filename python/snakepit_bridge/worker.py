@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import sys
 
-from . import _coder, _registry, _segment, _wire, context
+from . import _coder, _heart, _registry, _segment, _wire, context
 from ._channel import Control
 from ._commands import Commands, describe_tools
 from ._errors import CodecError, SnakepitError, cut, describe, message_of, traceback_of, type_name
@@ -157,9 +157,11 @@ class Worker:
             self._settle(self._instance.initialize())
         self._lane = self._make_lane()
         _register_at_fork(after_in_child=self._after_fork)
+        tools = describe_tools(self._instance)
+        heart = _heart.start(self._extension, self._segment_fd, self._welcome)
         return {
-            "tools": describe_tools(self._instance),
-            "capabilities": [],
+            "tools": tools,
+            "capabilities": [] if heart is None else [heart],
             "gil_enabled": _gil_enabled(),
         }
 

@@ -2,7 +2,7 @@
  *
  * Multi-phase initialisation, all state per module: usable in subinterpreters with their own GIL, and without a GIL. What it needs of the
  * package is imported when it is loaded. Failure: ImportError, and the worker goes on in pure Python. */
-#include "_snakepit.h"
+#include "_snakepit_lane.h"
 
 static struct PyModuleDef definition;
 
@@ -105,6 +105,8 @@ static void module_free(void *module)
 static PyMethodDef methods[] = {
     {"encode", (PyCFunction)(void (*)(void))module_encode, METH_FASTCALL,
      "encode(value[, policy]): the encoding of a value. The policy for what cannot leave is POLICY_ERROR of _registry."},
+    {"start_heart", heart_start, METH_O,
+     "start_heart(segment_fd): a thread that answers the host's heartbeats, for as long as the process lives. Once."},
     {"decode", module_decode, METH_O, "The one value that the bytes hold."},
     {NULL, NULL, 0, NULL},
 };

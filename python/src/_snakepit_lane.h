@@ -63,6 +63,15 @@ struct lane {
 
 /* ---- _snakepit_lane_ring.c: rings, sleeping, the control socket ---- */
 
+struct segment_view { /* a mapped segment, and one lane in it */
+    uint8_t *map, *lane;
+    size_t map_n;
+    uint32_t ring_bytes;
+};
+/* Maps the segment and finds lane `index`. 0, or -1 with an exception. */
+int segment_open(int fd, unsigned index, struct segment_view *ret);
+void segment_close(struct segment_view *v);
+
 /* Maps the segment and takes up lane `index`. 0, or -1 with an exception. */
 int lane_attach(struct lane *l, int segment_fd, unsigned index);
 /* The next frame, valid until lane_release: 1, 0 when serving is over (l->stopped or l->eof say why), -1 with an exception. With the GIL. */
@@ -84,6 +93,10 @@ static inline void lane_renew_farewell(struct lane *l)
 uint64_t lane_now_ns(void);
 /* Has this moment (of lane_now_ns) passed? Cheap while it is some milliseconds away. */
 bool lane_is_past(uint64_t stamp);
+
+/* ---- _snakepit_heart.c ---- */
+
+PyObject *heart_start(PyObject *module, PyObject *segment_fd);
 
 /* ---- _snakepit_call.c ---- */
 

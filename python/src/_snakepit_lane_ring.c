@@ -90,7 +90,7 @@ static int bad_segment(void)
     return -1;
 }
 
-static int map_segment(struct lane *l, int fd)
+static int map_segment(struct segment_view *v, int fd)
 {
     off_t size = lseek(fd, 0, SEEK_END); /* fstat would need glibc 2.33, and nobody reads by the descriptor's place */
     if (size < 0) {
@@ -104,28 +104,47 @@ static int map_segment(struct lane *l, int fd)
         PyErr_SetFromErrno(PyExc_OSError);
         return -1;
     }
-    l->map = map;
-    l->map_n = (size_t)size;
+    v->map = map;
+    v->map_n = (size_t)size;
+    return 0;
+}
+
+void segment_close(struct segment_view *v)
+{
+    munmap(v->map, v->map_n);
+}
+
+int segment_open(int fd, unsigned index, struct segment_view *v)
+{
+    if (map_segment(v, fd) != 0)
+        return -1;
+    struct segment_header h;
+    memcpy(&h, v->map, sizeof h);
+    uint64_t at = h.lane_offset + (uint64_t)index * h.lane_stride;
+    if (h.magic != SEGMENT_MAGIC || h.version != SEGMENT_VERSION || index >= h.lanes || h.bytes > v->map_n ||
+        h.ring_bytes < RING_MIN_BYTES || (h.ring_bytes & (h.ring_bytes - 1)) != 0 || h.ring_bytes > (1u << 30) ||
+        at % SEGMENT_LINE != 0 || at + LANE_BYTES((uint64_t)h.ring_bytes) > h.bytes) {
+        segment_close(v);
+        return bad_segment();
+    }
+    v->lane = v->map + at;
+    v->ring_bytes = h.ring_bytes;
     return 0;
 }
 
 int lane_attach(struct lane *l, int segment_fd, unsigned index)
 {
-    if (map_segment(l, segment_fd) != 0)
+    struct segment_view v;
+    if (segment_open(segment_fd, index, &v) != 0)
         return -1;
-    struct segment_header h;
-    memcpy(&h, l->map, sizeof h);
-    uint64_t at = h.lane_offset + (uint64_t)index * h.lane_stride;
-    if (h.magic != SEGMENT_MAGIC || h.version != SEGMENT_VERSION || index >= h.lanes || h.bytes > l->map_n ||
-        h.ring_bytes < RING_MIN_BYTES || (h.ring_bytes & (h.ring_bytes - 1)) != 0 || h.ring_bytes > (1u << 30) ||
-        at % SEGMENT_LINE != 0 || at + LANE_BYTES((uint64_t)h.ring_bytes) > h.bytes)
-        return bad_segment();
-    uint8_t *lane = l->map + at;
+    uint8_t *lane = v.lane;
+    l->map = v.map;
+    l->map_n = v.map_n;
     struct ring_shared *request = (struct ring_shared *)(void *)(lane + LANE_REQUEST_OFFSET);
-    struct ring_shared *reply = (struct ring_shared *)(void *)(lane + LANE_REPLY_OFFSET(h.ring_bytes));
+    struct ring_shared *reply = (struct ring_shared *)(void *)(lane + LANE_REPLY_OFFSET(v.ring_bytes));
     l->status = (struct lane_status *)(void *)(lane + LANE_STATUS_OFFSET);
-    ring_reader_init(&l->in, request, lane + LANE_REQUEST_DATA, h.ring_bytes, &ring_system);
-    ring_writer_init(&l->out, reply, lane + LANE_REPLY_DATA(h.ring_bytes), h.ring_bytes, &ring_system);
+    ring_reader_init(&l->in, request, lane + LANE_REQUEST_DATA, v.ring_bytes, &ring_system);
+    ring_writer_init(&l->out, reply, lane + LANE_REPLY_DATA(v.ring_bytes), v.ring_bytes, &ring_system);
     l->in.waiter.fresh_cpu = &reply->tail_cpu;
     l->in.waiter.stop = l->out.waiter.stop = look_at_control;
     l->in.waiter.user = l->out.waiter.user = l;

@@ -285,6 +285,8 @@ pit_error *pool_settings_read(const struct os_ops *os, const pit_pool_options *g
     if (e == NULL)
         e = read_durations(&o, &s);
     if (e == NULL)
+        e = heartbeat_settings_read(o.heartbeat, o.name, &s);
+    if (e == NULL)
         e = read_texts(os, &o, &s);
     if (e != NULL)
         pool_settings_free(&s);

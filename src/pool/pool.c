@@ -157,6 +157,7 @@ struct pool *pool_create(struct host *h, struct worker_env *env, struct pool_set
     wheel_init(&p->expiry, env->os->now_ns());
     async_init(p);
     life_init(p);
+    watch_init(p);
     p->config = (struct worker_config){.pool = p->set.name,
                                        .cwd = p->set.cwd,
                                        .lanes = p->set.lanes,
@@ -165,6 +166,7 @@ struct pool *pool_create(struct host *h, struct worker_env *env, struct pool_set
                                        .channel = p->set.channel,
                                        .ready_timeout_ms = p->set.worker_ready_timeout_ms,
                                        .graceful_ms = p->set.graceful_ms,
+                                       .heartbeat = p->set.heartbeat_on,
                                        .lock = &p->lock};
     *set = (struct pool_settings){0};
     return p;

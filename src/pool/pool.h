@@ -53,6 +53,9 @@ struct pool_settings {
     uint32_t ring_bytes, lanes;
     size_t max_frame;
     struct restart_rules restart;
+    struct heartbeat_rules heartbeat;
+    uint64_t heartbeat_delay_ns;
+    bool heartbeat_on;
 };
 
 struct slot {
@@ -78,7 +81,8 @@ struct pool {
     struct poollock lock;
     /* lock */
     int state;
-    bool ending; /* atomic: STOPPING or STOPPED; somebody waits for the calls to end */
+    bool watched; /* the loop looks at the workers by itself; else watch_begin asks it to */
+    bool ending;  /* atomic: STOPPING or STOPPED; somebody waits for the calls to end */
     struct list idle, loop_lanes, workers;
     struct queue queue;
     struct wheel expiry;    /* calls that the loop carries */
@@ -90,11 +94,12 @@ struct pool {
     pit_error *start_error; /* the last start that failed; owned */
     bool hopeless;          /* no start can succeed: the reason shows before a worker is started */
     uint64_t requests, succeeded, errors, queued_total, queue_timeouts, saturated, cancelled, crashes, restarts;
+    uint64_t pings, pongs, missed_heartbeats;
     double avg_queue_ms, max_queue_ms;
     /* loop thread */
-    struct loop_timer expiry_timer, batch_timer, calm_timer;
+    struct loop_timer expiry_timer, batch_timer, calm_timer, watch_timer;
     struct restart_pool restart;
-    struct loop_work look_at_expiry, kill_work, tell_work;
+    struct loop_work look_at_expiry, kill_work, tell_work, watch_work;
     unsigned started; /* slots of the first batches */
     uint64_t opened_ns;
 };

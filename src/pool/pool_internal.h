@@ -81,6 +81,11 @@ void async_lane_gone(struct pool *p, struct lane *l, struct list *done); /* lock
 void async_init(struct pool *p);
 void lane_init_hooks(struct lane *l);
 
+/* ---- watch.c ---- */
+void watch_init(struct pool *p);
+void watch_begin(struct pool *p);                   /* lock; any thread: a call begins, and nobody is watched */
+void watch_ended(struct pool *p, struct worker *w); /* no lock; loop */
+
 /* ---- outcomes ---- */
 pit_error *expired_error(struct pool *p, struct call *c, bool in_queue);
 void report_call(struct pool *p, struct call *c); /* no lock: call.stop and its like */

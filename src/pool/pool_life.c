@@ -273,6 +273,7 @@ static void on_gone(struct worker *w)
         list_remove(&w->node);
     pool_unlock(p);
     async_deliver(p, &done);
+    watch_ended(p, w);
     replace_worker(p, w, woken);
     report_end(p, w, crash);
     log_line(p->env->log, crash ? PIT_LOG_WARNING : PIT_LOG_INFO, "worker %s (pid %d)%s %s", w->id, (int)w->pid,

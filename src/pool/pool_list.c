@@ -37,7 +37,8 @@ static void fill(struct worker_row *row, const struct pool *p, const struct work
                                   .current_call_started_ns = running_since(w, p->config.lanes),
                                   .started_ns = w->started_ns,
                                   .dropped_output_bytes = __atomic_load_n(&w->out.dropped, __ATOMIC_RELAXED) +
-                                                          __atomic_load_n(&w->err.dropped, __ATOMIC_RELAXED)};
+                                                          __atomic_load_n(&w->err.dropped, __ATOMIC_RELAXED),
+                                  .flags = w->flags};
 }
 
 static int by_slot(const void *a, const void *b)
@@ -95,6 +96,9 @@ void pool_get_stats(struct pool *p, pit_stats *add)
     add->crashes += p->crashes;
     add->restarts += p->restarts;
     add->degraded += p->state == POOL_DEGRADED;
+    add->pings += p->pings;
+    add->pongs += p->pongs;
+    add->missed_heartbeats += p->missed_heartbeats;
     if (p->max_queue_ms > add->max_queue_ms)
         add->max_queue_ms = p->max_queue_ms;
     if (p->avg_queue_ms > add->avg_queue_ms)
@@ -106,6 +110,7 @@ void pool_get_stats(struct pool *p, pit_stats *add)
         add->available += !w->dead && w->state == PIT_WORKER_READY;
         add->busy += !w->dead && w->state == PIT_WORKER_BUSY;
         add->draining += w->state == PIT_WORKER_DRAINING;
+        add->stalled += !w->dead && (w->flags & PIT_WORKER_FLAG_STALLED) != 0;
     }
     pool_unlock(p);
 }

@@ -95,6 +95,8 @@ void sched_assign(struct pool *p, struct lane *l, struct call *c, int owner)
     unsigned steps = CALL_DISPATCHED | (c->state == CALL_QUEUED ? (unsigned)CALL_DEQUEUED : 0);
     if (l->owner == LANE_IDLE)
         worker_busy(l->worker);
+    if (!p->watched)
+        watch_begin(p);
     if (l->owner == LANE_LOOP && owner != LANE_LOOP)
         list_remove(&l->node);
     if (owner == LANE_CALLER) {

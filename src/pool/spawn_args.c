@@ -36,6 +36,8 @@ char **spawn_argv(const struct host *h, const struct pool_settings *s, const cha
     return copy;
 }
 
+#define MS UINT64_C(1000000)
+
 /* One thread for each numeric library: a process worker runs one call at a time, and there are as many workers as CPUs. */
 static const char *const defaults[] = {"PYTHONUNBUFFERED=1",       "PYTHONNOUSERSITE=1",      "OPENBLAS_NUM_THREADS=1",
                                        "MKL_NUM_THREADS=1",        "OMP_NUM_THREADS=1",       "NUMEXPR_NUM_THREADS=1",
@@ -60,6 +62,18 @@ static void put_python_path(struct env *e, const struct host *h, const struct po
     mem_free(item);
 }
 
+/* For people and for workers in other languages: ours are told by WELCOME. */
+static void put_heartbeat(struct env *e, const struct pool_settings *s)
+{
+    const struct heartbeat_rules *r = &s->heartbeat;
+    env_putf(e,
+             "SNAKEPIT_HEARTBEAT_CONFIG={\"enabled\":%s,\"ping_interval_ms\":%llu,\"timeout_ms\":%llu,"
+             "\"max_missed_heartbeats\":%u,\"initial_delay_ms\":%llu,\"dependent\":%s}",
+             s->heartbeat_on ? "true" : "false", (unsigned long long)(r->interval_ns / MS),
+             (unsigned long long)(r->timeout_ns / MS), r->max_missed, (unsigned long long)(s->heartbeat_delay_ns / MS),
+             r->dependent ? "true" : "false");
+}
+
 char **spawn_env(const struct host *h, const struct pool_settings *s, const struct interpreter *i)
 {
     static const char *const levels[] = {"error", "debug", "info", "warning", "error", "none"};
@@ -74,6 +88,7 @@ char **spawn_env(const struct host *h, const struct pool_settings *s, const stru
         env_putf(&e, "SNAKEPIT_PYTHON_VERSION=%s", i->version);
         env_putf(&e, "SNAKEPIT_PYTHON_PLATFORM=%s", i->platform);
     }
+    put_heartbeat(&e, s);
     env_put(&e, "SNAKEPIT_FDS=3,4");
     env_put(&e, "SNAKEPIT_PROCESS_GROUP=1");
     env_putf(&e, "SNAKEPIT_RUN_ID=%s", h->run_id);

@@ -7,6 +7,7 @@
 #ifndef PIT_RING_SEGMENT_H
 #define PIT_RING_SEGMENT_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #define SEGMENT_MAGIC UINT64_C(0x31305449504b4e53) /* "SNKPIT01" */
@@ -42,11 +43,15 @@ struct lane_status {
     /* Counted up after something was written to the control socket and before the bell is rung for it: a worker that is about to
      * sleep sees here, without a system call, whether it has to look at the socket first. */
     uint64_t attention;
-    uint8_t pad0[SEGMENT_LINE - 16];
+    uint8_t pad0[SEGMENT_LINE - 20];
+    uint32_t ping; /* of lane 0, for the whole worker: counted up by the host, a futex on which the worker's heart sleeps */
     /* written by the worker */
     uint64_t finished; /* lane sequence of the last call whose function has returned (set before its reply is published) */
     uint64_t progress;
-    uint8_t pad1[SEGMENT_LINE - 16];
+    uint8_t pad1[SEGMENT_LINE - 36];
+    uint32_t pong;    /* the last value of `ping` that was answered; set after pong_ns */
+    uint64_t pong_ns; /* when, CLOCK_MONOTONIC */
+    uint64_t ticks;   /* counted up when Python next runs bytecode after a ping */
     /* written by both, atomically */
     uint64_t claims[SEGMENT_SLOTS];
 };
@@ -93,6 +98,9 @@ struct ring_record {
 enum { RECORD_MORE = 1, RECORD_PAD = 2 };
 
 _Static_assert(sizeof(struct segment_header) == 56, "layout of the segment header");
+_Static_assert(offsetof(struct lane_status, ping) == SEGMENT_LINE - 4 &&
+                   offsetof(struct lane_status, pong) == 2 * SEGMENT_LINE - 20,
+               "layout of the heartbeat's words");
 _Static_assert(sizeof(struct lane_status) == 2 * SEGMENT_LINE + 8 * SEGMENT_SLOTS, "layout of the lane status");
 _Static_assert(sizeof(struct ring_shared) == 4 * SEGMENT_LINE, "layout of a ring");
 

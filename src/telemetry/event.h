@@ -38,6 +38,13 @@
     X(CALL_CANCELLED, "call.cancelled", "total_ms", "command rung reason")                                                     \
     X(WORKER_STATE_CHANGED, "worker.state_changed", "", "from to")                                                             \
     X(WORKER_CRASH, "worker.crash", "count", "reason exit_code exit_class")                                                    \
+    X(WORKER_STALLED, "worker.stalled", "stalled_ms", "command")                                                               \
+    X(HEARTBEAT_MONITOR_STARTED, "heartbeat.monitor_started", "count", "dependent")                                            \
+    X(HEARTBEAT_MONITOR_STOPPED, "heartbeat.monitor_stopped", "count", "reason")                                               \
+    X(HEARTBEAT_MONITOR_FAILURE, "heartbeat.monitor_failure", "failures", "dependent missed_count")                            \
+    X(HEARTBEAT_PING_SENT, "heartbeat.ping_sent", "pings", "")                                                                 \
+    X(HEARTBEAT_PONG_RECEIVED, "heartbeat.pong_received", "pongs latency_ms", "")                                              \
+    X(HEARTBEAT_TIMEOUT, "heartbeat.heartbeat_timeout", "timeouts missed", "")                                                 \
     X(WORKER_OUTPUT_DROPPED, "worker.output_dropped", "dropped_bytes", "stream")                                               \
     X(GUARD_LOST, "guard.lost", "count", "reason")                                                                             \
     X(CLEANUP_START, "cleanup.start", "count", "run_id")                                                                       \

@@ -50,10 +50,11 @@ static int send_welcome(struct worker *w)
     struct buf b = {0};
     buf_reserve(&b, 512);
     b.len = FRAME_HEADER;
-    pit_value *v = pit_pack("{s:i,s:s,s:s,s:s,s:s,s:u,s:U,s:i,s:u,s:U}", "protocol", PROTOCOL_MAX, "worker_id", w->id, "pool",
-                            w->config->pool, "run_id", w->env->run_id, "channel", w->is_ring ? "ring" : "socket", "lanes",
-                            (unsigned)w->config->lanes, "max_frame_bytes", (uint64_t)w->config->max_frame, "max_depth",
-                            CODEC_MAX_DEPTH, "call_prefix", (unsigned)w->prefix, "now_ns", w->env->os->now_ns());
+    pit_value *v =
+        pit_pack("{s:i,s:s,s:s,s:s,s:s,s:u,s:U,s:i,s:u,s:U,s:b}", "protocol", PROTOCOL_MAX, "worker_id", w->id, "pool",
+                 w->config->pool, "run_id", w->env->run_id, "channel", w->is_ring ? "ring" : "socket", "lanes",
+                 (unsigned)w->config->lanes, "max_frame_bytes", (uint64_t)w->config->max_frame, "max_depth", CODEC_MAX_DEPTH,
+                 "call_prefix", (unsigned)w->prefix, "now_ns", w->env->os->now_ns(), "heartbeat", (int)w->config->heartbeat);
     int rc = codec_encode(&b, v, NULL);
     pit_value_free(v);
     size_t done = 0;
@@ -138,9 +139,10 @@ void handshake_announce(struct worker *w)
         w->events->ready(w);
 }
 
-static int on_ready(struct worker *w)
+static int on_ready(struct worker *w, const pit_value *ready)
 {
     int rc = make_lanes(w);
+    w->capabilities = worker_capabilities(ready);
     w->said_ready = rc == 0;
     if (rc == 0)
         handshake_announce(w);
@@ -174,8 +176,8 @@ int handshake_frame(struct worker *w, const struct frame *f)
         return rc;
     }
     if (f->kind == FRAME_READY && starting && w->hello && !w->said_ready) {
-        pit_value *ready = decode_map(f); /* tools and capabilities: nothing here needs them yet, but they must be readable */
-        int rc = ready != NULL ? on_ready(w) : PIT_E_PROTOCOL_ERROR;
+        pit_value *ready = decode_map(f); /* tools: nothing here needs them yet, but they must be readable */
+        int rc = ready != NULL ? on_ready(w, ready) : PIT_E_PROTOCOL_ERROR;
         pit_value_free(ready);
         return rc;
     }

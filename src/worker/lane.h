@@ -65,6 +65,8 @@ struct lane {
     size_t unsent_done;
     struct call *sending; /* a LOOP lane: the call whose frame is partly out */
     uint64_t finished;    /* calls, for statistics */
+    uint64_t watched;     /* the first call's sequence when its worker was last looked at */
+    uint64_t watched_ns;  /* since when it has been the first */
 };
 
 bool lane_move(struct lane *l, int owner);          /* the one function that changes the owner; pool's lock */

@@ -26,6 +26,7 @@
 #include "worker/call.h"
 #include "worker/capture.h"
 #include "worker/exit.h"
+#include "worker/heartbeat.h"
 #include "worker/lane.h"
 #include "worker/poollock.h"
 
@@ -49,6 +50,7 @@ struct worker_config {
     size_t max_frame;
     int channel; /* PIT_CHANNEL_* */
     int64_t ready_timeout_ms, graceful_ms;
+    bool heartbeat;        /* its workers are asked for signs of life */
     struct poollock *lock; /* the pool's */
 };
 
@@ -97,6 +99,8 @@ struct worker {
     struct lane *lanes;   /* config->lanes of them once it is READY */
     bool marks;
     struct log_meter log_meter;
+    int flags;               /* PIT_WORKER_FLAG_* */
+    struct worker_beat beat; /* changed on the loop alone */
     /* loop thread */
     pid_t pid; /* written once, read under the pool's lock */
     int pidfd, control_fd;
@@ -109,6 +113,7 @@ struct worker {
     struct loop_timer ready_timer, stop_timer, status_timer, more_timer;
     struct capture out, err;
     bool spawned, hello, said_ready, exited, control_open, is_ring, term_sent;
+    unsigned capabilities; /* WORKER_HAS_*; written once, before it is READY */
     uint64_t started_ns, ready_ns;
     struct guard_exit how;
     enum exit_class exit_class;

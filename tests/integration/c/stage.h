@@ -15,6 +15,8 @@ struct stage {
     atomic_uint fat;     /* workers that start now say READY at a length that nobody needs */
     atomic_uint chatty;  /* workers that start now write so many log lines in one go with what they say of their start */
     atomic_uint early;   /* the next large call is answered before it has been read */
+    atomic_uint
+        heart; /* workers that start now claim a heart: 1 that is silent, 2 with answers to what nobody asked, 3 that writes the host's word */
     atomic_uint starts;
     atomic_uint runs[STAGE_RUNS]; /* how often the call with this id was run */
 };

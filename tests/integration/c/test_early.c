@@ -8,15 +8,13 @@ struct early {
     int64_t exit_code;
     char class[32], signal[16];
     bool was_early;
-    pid_t pid;
+    int pidfd;
 };
 
-/* Its descriptors are closed after its memory is gone, and before its pidfd is readable. */
-static bool has_descriptors(pid_t pid)
+/* Its pidfd is readable once all of its threads are gone, and with the last of them its memory. */
+static bool has_not_ended(int pidfd)
 {
-    char path[64], to[64];
-    snprintf(path, sizeof path, "/proc/%d/fd/0", (int)pid);
-    return readlink(path, to, sizeof to) > 0;
+    return os_linux.poll_one(pidfd, OS_READABLE, 0) == 0;
 }
 
 static pit *open_python(void)
@@ -45,7 +43,7 @@ static void *call_hold(void *arg)
     struct early *t = arg;
     pit_error *e = NULL;
     t->rc = pit_callf(t->p, "hold", NULL, NULL, &e, "[s]", t->path);
-    t->was_early = has_descriptors(t->pid);
+    t->was_early = has_not_ended(t->pidfd);
     const pit_value *details = pit_error_details(e);
     pit_value_get_int(pit_value_get(details, "exit_code"), &t->exit_code);
     copy_text(details, "exit_class", t->class, sizeof t->class);
@@ -65,14 +63,16 @@ static bool die_of(int sig, const char *class, const char *name)
 {
     struct early t = {.p = open_python()};
     pthread_t thread;
-    t.pid = kit_worker(t.p, 0);
-    assert_true(has_descriptors(t.pid));
+    pid_t pid = kit_worker(t.p, 0);
+    t.pidfd = os_linux.pidfd_open(pid);
+    assert_true(t.pidfd >= 0 && has_not_ended(t.pidfd));
     snprintf(t.path, sizeof t.path, "%s.early", kit_stage_path);
     assert_int_equal(pthread_create(&thread, NULL, call_hold, &t), 0);
     KIT_AWAIT(has_begun(t.path));
     poll(NULL, 0, 2); /* allow-sleep: the caller falls asleep */
-    kill(t.pid, sig);
+    kill(pid, sig);
     pthread_join(thread, NULL);
+    close(t.pidfd);
     unlink(t.path);
     assert_int_equal(t.rc, PIT_E_WORKER_CRASH);
     assert_string_equal(t.class, class);

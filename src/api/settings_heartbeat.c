@@ -1,0 +1,54 @@
+/* The options by which workers are watched: checks and defaults. */
+#include "api/api.h"
+
+#define MS UINT64_C(1000000)
+enum { INTERVAL_MS = 2000, TIMEOUT_MS = 10000, STALL_MS = 5000, MISSED = 3, MISSED_MAX = 1000000 };
+enum { LONGEST_MS = INT32_MAX };
+
+static pit_error *read_rules(const pit_heartbeat_options *o, const char *pool, struct pool_settings *s)
+{
+    int64_t interval, timeout, delay, stall;
+    const struct {
+        const char *name;
+        int64_t given, fallback, *to;
+        bool may_be_zero;
+    } rows[] = {
+        {"ping_interval_ms", o->ping_interval_ms, INTERVAL_MS, &interval, false},
+        {"timeout_ms", o->timeout_ms, TIMEOUT_MS, &timeout, false},
+        {"initial_delay_ms", o->initial_delay_ms, 0, &delay, true},
+        {"stall_report_ms", o->stall_report_ms, STALL_MS, &stall, false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        if (!duration_read(rows[i].given, rows[i].fallback, rows[i].to) || *rows[i].to < (rows[i].may_be_zero ? 0 : 1) ||
+            *rows[i].to > LONGEST_MS)
+            return error_new(PIT_E_INVALID_TIMEOUT, "pool %s: heartbeat.%s: %lld is not allowed", pool, rows[i].name,
+                             (long long)rows[i].given);
+    if (o->max_missed_heartbeats < 0 || o->max_missed_heartbeats > MISSED_MAX)
+        return error_new(PIT_E_INVALID_PARAMETER, "pool %s: heartbeat.max_missed_heartbeats: %d; it is 1 to %d", pool,
+                         o->max_missed_heartbeats, MISSED_MAX);
+    s->heartbeat_delay_ns = (uint64_t)delay * MS;
+    s->heartbeat =
+        (struct heartbeat_rules){.interval_ns = (uint64_t)interval * MS,
+                                 .timeout_ns = (uint64_t)timeout * MS,
+                                 .stall_ns = (uint64_t)stall * MS,
+                                 .max_missed = o->max_missed_heartbeats != 0 ? (unsigned)o->max_missed_heartbeats : MISSED,
+                                 .dependent = o->dependent != PIT_OFF};
+    return NULL;
+}
+
+pit_error *heartbeat_settings_read(const pit_heartbeat_options *given, const char *pool, struct pool_settings *s)
+{
+    pit_heartbeat_options o = PIT_HEARTBEAT_OPTIONS_INIT;
+    int rc = given != NULL ? options_copy(&o, sizeof o, given) : 0;
+    if (rc != 0)
+        return options_refused(rc, "a heartbeat", "PIT_HEARTBEAT_OPTIONS_INIT");
+    const struct {
+        const char *name;
+        int value;
+    } switches[] = {{"enabled", o.enabled}, {"dependent", o.dependent}};
+    for (size_t i = 0; i < sizeof switches / sizeof switches[0]; i++)
+        if (switches[i].value < PIT_OFF || switches[i].value > PIT_ON)
+            return error_new(PIT_E_INVALID_PARAMETER, "pool %s: heartbeat.%s is PIT_ON, PIT_OFF or 0", pool, switches[i].name);
+    s->heartbeat_on = o.enabled != PIT_OFF;
+    return read_rules(&o, pool, s);
+}

@@ -1,0 +1,45 @@
+/* The heartbeat of one worker: the words in its segment by which it is asked and answers, and the events that tell of it. The policy is
+ * fault/heartbeat.h's, when to look the pool's (pool/watch.c).
+ *
+ * The host counts up `ping` and rings its futex. In the worker a native thread (python/src/_snakepit_heart.c) copies it to `pong`, whether or
+ * not Python runs, and asks Python to count up `ticks`. So a process that is stopped or gone is silent, while one that computes in C for
+ * an hour answers without progress.
+ *
+ * Invariants: only a worker that has said in READY that it has a heart is asked. What it writes is read once, and judged by the policy.
+ * Failure: none; what cannot be asked is not watched. */
+#ifndef PIT_WORKER_HEARTBEAT_H
+#define PIT_WORKER_HEARTBEAT_H
+
+#include "fault/heartbeat.h"
+
+struct worker;
+struct pit_value;
+
+/* What READY says that a worker can do. */
+enum { WORKER_HAS_HEART = 1 };
+
+enum { BEAT_COMMAND = 257 };
+
+/* What is told of a look at a worker, once the lock is released. */
+struct beat_news {
+    struct heartbeat_step step;
+    bool ended;                 /* the worker has */
+    char command[BEAT_COMMAND]; /* of the call that it stalls in; empty: its caller has gone */
+};
+
+struct worker_beat {
+    struct heartbeat state;
+    uint64_t pings, pongs, timeouts, failures;
+};
+
+/* The bits of the capabilities that READY names. */
+unsigned worker_capabilities(const struct pit_value *ready);
+/* lock; loop. Looks at the worker: what there is to tell goes to *ret. HEARTBEAT_KILL in it: the caller sees to that. */
+void worker_beat_look(struct worker *w, const struct heartbeat_rules *r, uint64_t delay_ns, uint64_t now_ns,
+                      struct beat_news *ret);
+/* lock; loop. The same for a worker that has ended. */
+void worker_beat_end(struct worker *w, struct beat_news *ret);
+/* no lock; loop */
+void worker_beat_tell(struct worker *w, const struct heartbeat_rules *r, const struct beat_news *news);
+
+#endif
