@@ -16,7 +16,7 @@ function(snakepit_register_test name timeout)
     endif()
     add_test(NAME ${name} COMMAND ${ARGN})
     set_tests_properties(${name} PROPERTIES TIMEOUT ${timeout} ENVIRONMENT
-        "SNAKEPIT_SOURCE=${CMAKE_SOURCE_DIR};SNAKEPIT_BUILD=${CMAKE_BINARY_DIR};SNAKEPIT_PYTHON=${SNAKEPIT_PYTHON}")
+        "SNAKEPIT_SOURCE=${CMAKE_SOURCE_DIR};SNAKEPIT_BUILD=${CMAKE_BINARY_DIR};SNAKEPIT_PYTHON=${SNAKEPIT_PYTHON};XDG_STATE_HOME=${CMAKE_BINARY_DIR}/state")
 endfunction()
 
 if(SNAKEPIT_FUZZ)

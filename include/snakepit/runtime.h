@@ -25,9 +25,10 @@ typedef struct pit_options {
     /* or several pools; together with adapter: config_conflict. The first is the default pool. */
     const pit_pool_options *const *pools;
     size_t n_pools;
-    const char *python;              /* the interpreter; else SNAKEPIT_PYTHON, $VIRTUAL_ENV, python3 on the PATH */
-    const char *cwd;                 /* working directory of the workers (the host's) */
-    const char *instance_name;       /* shown in the workers' arguments */
+    const char *python; /* the interpreter; else SNAKEPIT_PYTHON, $VIRTUAL_ENV, python3 on the PATH */
+    const char *cwd;    /* working directory of the workers (the host's) */
+    const char *
+        instance_name; /* whose orphans it may end, also in the workers' arguments; else SNAKEPIT_INSTANCE_NAME, user and cwd */
     const char *guard_path;          /* snakepit-guard; else SNAKEPIT_GUARD, beside the library, the compiled prefix */
     const char *python_package_path; /* folder holding snakepit_bridge; else SNAKEPIT_PYTHON_PACKAGE, then as guard_path */
     const char *const *env;          /* "NAME=value", NULL-terminated: over what the host's environment has */
@@ -39,11 +40,16 @@ typedef struct pit_options {
     void *log_user;
     int64_t shutdown_timeout_ms; /* the time that pit_close has (15 000) */
     int64_t drain_timeout_ms;    /* how long pit_shutdown lets running calls finish (30 000, within shutdown_timeout_ms) */
+    const char
+        *data_dir; /* where the registry is kept; else SNAKEPIT_DATA_DIR, $XDG_STATE_HOME/snakepit, ~/.local/state/snakepit */
+    const char *instance_token; /* else SNAKEPIT_INSTANCE_TOKEN: hosts with another one are another instance */
+    int64_t
+        registry_sweep_interval_ms; /* between looks for what dead hosts have left (30 000; PIT_INFINITE: only when opened) */
 } pit_options;
 
 #define PIT_OPTIONS_INIT                                                                                                       \
     {                                                                                                                          \
-        sizeof(pit_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                           \
+        sizeof(pit_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                  \
     }
 
 /* Opens a host and its pools. *Blocks* until each pool has a ready worker (unless require_ready is PIT_OFF). When a pool's

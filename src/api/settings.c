@@ -60,6 +60,70 @@ static bool is_unset(const char *name)
     return name == NULL || *name == '\0' || strcmp(name, "nil") == 0 || strcmp(name, "null") == 0 || strcmp(name, "none") == 0;
 }
 
+/* Hosts of one user that run in one folder are one instance, unless they have a name. */
+static char *default_instance(const struct os_ops *os)
+{
+    const char *user = getenv("USER");
+    char cwd[PATH_MAX];
+    if (is_unset(user))
+        user = getenv("LOGNAME");
+    struct buf b = {0};
+    uint32_t hash = UINT32_C(2166136261); /* FNV-1a: tells folders of one name apart */
+    const char *folder = os->real_path(".", cwd) == 0 ? cwd : "";
+    for (const char *c = folder; *c != '\0'; c++)
+        hash = (hash ^ (unsigned char)*c) * UINT32_C(16777619);
+    const char *last = strrchr(folder, '/');
+    buf_printf(&b, "%.32s-%.48s-%08x", is_unset(user) ? "user" : user, last != NULL ? last + 1 : "", hash);
+    char *raw = buf_take_str(&b), *name = raw != NULL ? sanitised(raw) : NULL;
+    buf_finish(&b);
+    mem_free(raw);
+    return name;
+}
+
+/* $XDG_STATE_HOME/snakepit, or where that would be; NULL and *ok: there is no such place. */
+static char *usual_data_dir(bool *ok)
+{
+    const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+    struct buf b = {0};
+    if (state != NULL && state[0] == '/')
+        buf_printf(&b, "%s/snakepit", state);
+    else if (home != NULL && home[0] == '/')
+        buf_printf(&b, "%s/.local/state/snakepit", home);
+    else
+        return NULL;
+    char *path = buf_take_str(&b);
+    buf_finish(&b);
+    *ok = *ok && path != NULL;
+    return path;
+}
+
+/* A relative path is meant from where the program runs now. */
+static char *named_data_dir(const struct os_ops *os, const char *named)
+{
+    char cwd[PATH_MAX];
+    struct buf b = {0};
+    if (named[0] != '/' && os->real_path(".", cwd) == 0)
+        buf_printf(&b, "%s/", cwd);
+    buf_puts(&b, named);
+    char *path = buf_take_str(&b);
+    buf_finish(&b);
+    return path;
+}
+
+static bool read_registry(const struct os_ops *os, const pit_options *o, struct host_settings *s)
+{
+    const char *named = option_or_env(o->data_dir, "SNAKEPIT_DATA_DIR");
+    const char *token = option_or_env(o->instance_token, "SNAKEPIT_INSTANCE_TOKEN");
+    bool ok = true;
+    if (named != NULL)
+        s->data_from = o->data_dir != NULL ? "the option data_dir" : "SNAKEPIT_DATA_DIR";
+    s->data_dir = named != NULL ? named_data_dir(os, named) : usual_data_dir(&ok);
+    s->instance = s->instance_name != NULL ? mem_strdup(s->instance_name) : default_instance(os);
+    s->instance_token = is_unset(token) ? NULL : sanitised(token);
+    return ok && (named == NULL || s->data_dir != NULL) && s->instance != NULL &&
+           (is_unset(token) || s->instance_token != NULL);
+}
+
 static pit_error *check_env(const char *const *env, const char *of)
 {
     for (; env != NULL && *env != NULL; env++) {
@@ -100,6 +164,9 @@ pit_error *host_settings_read(const struct os_ops *os, const pit_options *o, str
         !duration_read(o->drain_timeout_ms, 30000, &s.drain_timeout_ms))
         return error_new(PIT_E_INVALID_TIMEOUT,
                          "shutdown_timeout_ms and drain_timeout_ms are milliseconds, PIT_NOW or PIT_INFINITE");
+    if (!duration_read(o->registry_sweep_interval_ms, 30000, &s.registry_sweep_interval_ms) ||
+        o->registry_sweep_interval_ms == PIT_NOW)
+        return error_new(PIT_E_INVALID_INTERVAL, "registry_sweep_interval_ms is milliseconds or PIT_INFINITE");
     env_put_all(&env, (const char *const *)environ);
     env_put_all(&env, o->env);
     s.environ = env_take(&env);
@@ -114,7 +181,8 @@ pit_error *host_settings_read(const struct os_ops *os, const pit_options *o, str
     s.path = mem_strdup(path != NULL ? path : "/usr/local/bin:/usr/bin:/bin");
     s.virtual_env = mem_strdup(venv);
     s.instance_name = is_unset(instance) ? NULL : sanitised(instance);
-    if (s.environ == NULL || s.path == NULL || (python != NULL && s.python == NULL) || (venv != NULL && s.virtual_env == NULL))
+    if (!read_registry(os, o, &s) || s.environ == NULL || s.path == NULL || (python != NULL && s.python == NULL) ||
+        (venv != NULL && s.virtual_env == NULL) || (!is_unset(instance) && s.instance_name == NULL))
         e = no_memory();
     else if (e == NULL && s.guard_path == NULL)
         e = error_suggest(error_new(PIT_E_GUARD_UNAVAILABLE, "the program snakepit-guard was not found"),

@@ -57,6 +57,8 @@ int guard_spawn(struct guard_client *g, const struct guard_spawn *request);
 int guard_kill(struct guard_client *g, pid_t pid, int sig);
 /* It does not do its work (it is stopped, say): it counts as lost, and `lost` runs in a later turn of the loop. */
 void guard_give_up(struct guard_client *g, const char *why /* static */);
+/* Once it is lost: how many of its processes were alive and have been killed by this side, and how long that took. */
+int guard_swept(const struct guard_client *g, uint64_t *ret_ns);
 pid_t guard_pid(const struct guard_client *g);
 /* Ends the guard and everything it has: asks, waits until it is gone or the deadline, kills it. The number of processes that were
  * still alive then. Blocks. */

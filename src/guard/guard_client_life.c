@@ -228,11 +228,19 @@ void guard_lose(struct guard_client *g, const char *why)
     loop_timer_stop(g->loop, &g->give_up);
     loop_remove(g->loop, &g->control);
     loop_remove(g->loop, &g->death);
-    kill_everything(g);
+    uint64_t began = g->os->now_ns();
+    g->swept = kill_everything(g);
+    g->swept_ns = g->os->now_ns() - began;
     fail_list(g, &g->asked, GUARD_GONE);
     fail_list(g, &g->queued, GUARD_GONE);
     free_running(g);
     g->cb.lost(g->user, why);
+}
+
+int guard_swept(const struct guard_client *g, uint64_t *ret_ns)
+{
+    *ret_ns = g->swept_ns;
+    return g->swept;
 }
 
 static void on_give_up(struct loop_timer *t)

@@ -38,7 +38,9 @@ struct guard_client {
     uint64_t serial;
     struct list queued, asked, running;
     int asked_n;
-    char *run_entry; /* "SNAKEPIT_RUN_ID=..." */
+    char *run_entry;   /* "SNAKEPIT_RUN_ID=..." */
+    int swept;         /* when it was lost: how many processes were alive, */
+    uint64_t swept_ns; /* and how long their end took */
 };
 
 void guard_on_control(struct loop_source *s, uint32_t events);

@@ -52,6 +52,15 @@ int linux_epoll_ctl(int ep, int op, int fd, uint32_t events, void *data);
 int linux_epoll_wait(int ep, void *events, int max, uint64_t deadline_ns);
 int linux_eventfd(void);
 
+/* linux_file.c */
+int linux_dir_open(const char *path);
+int linux_dir_names(int dir, bool (*fn)(void *user, const char *name), void *user);
+int linux_file_create(int dir, const char *name);
+int linux_file_open(int dir, const char *name, struct os_file *ret);
+int linux_file_rename(int dir, const char *from, const char *to);
+int linux_file_unlink(int dir, const char *name);
+int linux_boot_id(char ret[OS_BOOT_ID], uint64_t *ret_pid_namespace);
+
 /* linux_process.c, linux_proc.c */
 int linux_spawn(const char *path, char *const argv[], char *const envp[], const int *fds, int n_fds, pid_t *ret_pid,
                 int *ret_pidfd);
@@ -61,6 +70,7 @@ int linux_group_kill(pid_t pgid, int sig);
 int linux_reap(int pidfd, int *ret_code, int *ret_status);
 int linux_reap_group(pid_t pgid, uint64_t deadline_ns);
 int linux_proc_info(pid_t pid, struct os_proc *ret);
+bool linux_proc_has_env(pid_t pid, const char *entry);
 int linux_kill_by_env(const char *entry);
 
 #endif

@@ -20,6 +20,8 @@
 #include "base/envscan.h"
 #include "os/linux.h"
 
+enum { ENTRY_NAME = 64 };
+
 static int open_proc(pid_t pid, const char *what)
 {
     char path[64];
@@ -169,19 +171,36 @@ static int sweep(int proc, struct envscan_entry *wanted, const char *value)
     return total;
 }
 
-int linux_kill_by_env(const char *entry)
+/* The value of "NAME=value", and its name apart; NULL: it is none. */
+static const char *split(const char *entry, char name[ENTRY_NAME])
 {
-    char name[64];
     const char *eq = strchr(entry, '=');
-    if (eq == NULL || (size_t)(eq - entry) >= sizeof name)
-        return -EINVAL;
+    if (eq == NULL || eq - entry >= ENTRY_NAME)
+        return NULL;
     memcpy(name, entry, (size_t)(eq - entry));
     name[eq - entry] = '\0';
+    return eq + 1;
+}
+
+bool linux_proc_has_env(pid_t pid, const char *entry)
+{
+    char name[ENTRY_NAME];
+    const char *value = split(entry, name);
+    struct envscan_entry wanted = {.name = name};
+    return value != NULL && has_entry(pid, &wanted, value);
+}
+
+int linux_kill_by_env(const char *entry)
+{
+    char name[ENTRY_NAME];
+    const char *value = split(entry, name);
+    if (value == NULL)
+        return -EINVAL;
     struct envscan_entry wanted = {.name = name};
     int proc = (int)LINUX_RETRY(open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (proc < 0)
         return proc;
-    int total = sweep(proc, &wanted, eq + 1);
+    int total = sweep(proc, &wanted, value);
     linux_close(proc);
     return total;
 }

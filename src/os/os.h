@@ -24,6 +24,13 @@ struct os_proc {
     int wait_status;
 };
 
+#define OS_BOOT_ID 40 /* the kernel's name for this boot, with its NUL */
+
+struct os_file {
+    uint64_t bytes;
+    uint64_t changed_ns; /* CLOCK_REALTIME */
+};
+
 enum os_wait { OS_READABLE, OS_WRITABLE, OS_EITHER };
 
 struct os_ops {
@@ -86,6 +93,19 @@ struct os_ops {
     /* a page that holds 1, and 0 in a forked child; NULL: no memory */
     const volatile unsigned char *(*fork_canary)(void);
     void (*fork_canary_free)(const volatile unsigned char *page);
+    /* files that outlive a host. A folder by its absolute path, made with mode 0700 where it is missing; a descriptor, or -EPERM: it is not
+     * this user's alone */
+    int (*dir_open)(const char *path);
+    /* every name in it that begins with no dot, until fn says false */
+    int (*dir_names)(int dir, bool (*fn)(void *user, const char *name), void *user);
+    int (*file_create)(int dir, const char *name); /* new, to append to: a descriptor, or -EEXIST */
+    /* to read: a descriptor, or -EPERM: no plain file of this user's alone, or linked to from elsewhere */
+    int (*file_open)(int dir, const char *name, struct os_file *ret);
+    int (*file_rename)(int dir, const char *from, const char *to); /* replaces */
+    int (*file_unlink)(int dir, const char *name);
+    int (*boot_id)(char ret[OS_BOOT_ID], uint64_t *ret_pid_namespace);
+    /* Has this process of this user exactly this entry ("NAME=value") in its environment? */
+    bool (*proc_has_env)(pid_t pid, const char *entry);
 };
 
 extern const struct os_ops os_linux;

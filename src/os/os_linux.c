@@ -110,4 +110,12 @@ const struct os_ops os_linux = {
     .thread_start = linux_thread_start,
     .fork_canary = linux_fork_canary,
     .fork_canary_free = linux_fork_canary_free,
+    .dir_open = linux_dir_open,
+    .dir_names = linux_dir_names,
+    .file_create = linux_file_create,
+    .file_open = linux_file_open,
+    .file_rename = linux_file_rename,
+    .file_unlink = linux_file_unlink,
+    .boot_id = linux_boot_id,
+    .proc_has_env = linux_proc_has_env,
 };

@@ -225,17 +225,25 @@ void host_settings_free(struct host_settings *s)
     mem_free(s->path);
     mem_free(s->virtual_env);
     mem_free_strv(s->environ);
+    mem_free(s->data_dir);
+    mem_free(s->instance);
+    mem_free(s->instance_token);
     *s = (struct host_settings){0};
+}
+
+void host_make_run_id(struct host *h, uint32_t noise)
+{
+    static const char digits[] = "0123456789abcdefghijklmnopqrstuvwxyz";
+    uint64_t n = h->os->wall_ns() / (1000 * MS) % (36u * 36 * 36 * 36 * 36) * 1296 + noise % 1296;
+    for (int i = 6; i >= 0; i--, n /= 36)
+        h->run_id[i] = digits[n % 36];
 }
 
 static int make_ids(struct host *h)
 {
-    static const char digits[] = "0123456789abcdefghijklmnopqrstuvwxyz";
     uint32_t noise[3];
     int rc = h->os->random(noise, sizeof noise);
-    uint64_t n = h->os->wall_ns() / (1000 * MS) % (36u * 36 * 36 * 36 * 36) * 1296 + noise[0] % 1296;
-    for (int i = 6; i >= 0; i--, n /= 36)
-        h->run_id[i] = digits[n % 36];
+    host_make_run_id(h, noise[0]);
     h->call_prefix = h->prefix = noise[1];
     h->call_counter = noise[2];
     return rc;
@@ -243,6 +251,7 @@ static int make_ids(struct host *h)
 
 static void free_host(struct host *h)
 {
+    host_registry_close(h);
     LIST_EACH_SAFE(node, next, &h->interpreters)
     interpreter_free(LIST_ENTRY(node, struct interpreter, node));
     struct list *lists[] = {&h->pools, &h->stopped};
@@ -300,7 +309,8 @@ static pit_error *start_loop(struct host *h)
     telemetry_set_warn(h->telemetry, warn, h);
     loop_set_hooks(h->loop, before_sleep, after_sleep, h);
     h->env = (struct worker_env){.os = h->os, .loop = h->loop, .telemetry = h->telemetry, .log = &h->log, .run_id = h->run_id};
-    return host_start_guard(h);
+    pit_error *e = host_registry_open(h);
+    return e != NULL ? e : host_start_guard(h);
 }
 
 static int start_thread(struct host *h)

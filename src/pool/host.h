@@ -23,6 +23,9 @@ struct host_settings {                                        /* strings owned *
     int drive;
     int64_t shutdown_timeout_ms, drain_timeout_ms;
     int max_workers;
+    char *data_dir, *instance, *instance_token; /* of the registry; data_dir NULL: there is no place for one */
+    const char *data_from;                      /* what named data_dir; NULL: it is the usual place */
+    int64_t registry_sweep_interval_ms;         /* PIT_INFINITE: never */
 };
 
 struct host {
@@ -55,6 +58,11 @@ struct host {
     uint32_t call_prefix;  /* of calls that get their id before they have a worker */
     uint64_t call_counter; /* atomic */
     uint64_t close_deadline_ns;
+    struct registry *registry; /* loop; NULL: none */
+    struct loop_timer registry_timer;
+    pthread_t sweeper;                     /* a thread that ends the orphans of dead hosts, now and then */
+    bool sweeping, sweep_over, sweep_stop; /* loop; atomic; atomic */
+    bool registry_told;                    /* that it cannot be written */
 };
 
 void host_settings_free(struct host_settings *s);

@@ -29,6 +29,10 @@ static void on_lost(void *user, const char *why)
     log_line(&h->log, PIT_LOG_ERROR, "the guard process is gone (%s): its workers are replaced", why);
     if (telemetry_wants(h->telemetry, EVENT_GUARD_LOST))
         telemetry_emit(h->telemetry, EVENT_GUARD_LOST, NULL, (const double[]){1}, &why);
+    uint64_t ns;
+    int swept = guard_swept(h->env.guard, &ns);
+    const char *texts[] = {h->run_id, "0"};
+    telemetry_emit(h->telemetry, EVENT_CLEANUP_EMERGENCY, NULL, (const double[]){swept, (double)ns / 1e6}, texts);
     h->lost_guard = h->env.guard;
     h->env.guard = NULL;
     LIST_EACH(node, &h->pools)

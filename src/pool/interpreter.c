@@ -161,6 +161,7 @@ static void on_exited(struct guard_child *c, struct guard_exit how)
     struct interpreter *i = LIST_ENTRY(c, struct interpreter, child);
     i->running = false;
     i->how = how;
+    registry_gone(i->host->registry, (uint64_t)(uintptr_t)c, how.code != 0);
     if (i->known)
         return;
     capture_drain(&i->out);
@@ -174,8 +175,11 @@ static void on_spawned(struct guard_child *c, int error, const char *call, pid_t
     i->pid = pid;
     if (pidfd >= 0)
         i->host->os->close(pidfd);
-    if (error == 0)
+    if (error == 0) {
+        registry_active(i->host->registry, (uint64_t)(uintptr_t)c, pid);
         return;
+    }
+    registry_gone(i->host->registry, (uint64_t)(uintptr_t)c, true);
     char what[128];
     snprintf(what, sizeof what, "cannot be run: %s: %s", call, strerror(error));
     i->running = false;
@@ -215,8 +219,11 @@ static int spawn(struct interpreter *i)
                                       .fd_segment = -1,
                                       .fd_stdout = out[1],
                                       .fd_stderr = err[1]};
+        registry_reserve(h->registry, request.token, request.worker_id);
         rc = guard_spawn(h->env.guard, &request) == 0 ? 0 : -ECHILD;
         i->running = rc == 0;
+        if (rc != 0)
+            registry_gone(h->registry, request.token, true);
     } else if (rc == 0) {
         rc = rc2 != 0 ? rc2 : -ECHILD;
     }

@@ -36,6 +36,12 @@ struct call_way {
 void host_guard_init(struct host *h);
 pit_error *host_start_guard(struct host *h); /* blocks; also before the loop runs */
 
+/* ---- host_registry.c ---- */
+/* Ends what dead hosts have left and makes this host's file; h->run_id may change. Blocks; before the loop runs. */
+pit_error *host_registry_open(struct host *h);
+void host_registry_close(struct host *h); /* after the loop's end */
+void host_make_run_id(struct host *h, uint32_t noise);
+
 /* ---- pool.c, pool_life.c ---- */
 bool pool_move(struct pool *p, int state);               /* lock: the one function that changes the state */
 unsigned pool_count_ready(struct pool *p);               /* lock */

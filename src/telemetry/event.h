@@ -50,6 +50,9 @@
     X(CLEANUP_START, "cleanup.start", "count", "run_id")                                                                       \
     X(CLEANUP_SUCCESS, "cleanup.success", "count duration_ms", "run_id")                                                       \
     X(CLEANUP_TIMEOUT, "cleanup.timeout", "count duration_ms", "run_id survivors")                                             \
+    X(CLEANUP_ORPHANS_FOUND, "cleanup.orphans_found", "count duration_ms", "run_id survivors")                                 \
+    X(CLEANUP_EMERGENCY, "cleanup.emergency", "count duration_ms", "run_id survivors")                                         \
+    X(CLEANUP_REGISTRY_REBUILT, "cleanup.registry_rebuilt", "count duration_ms", "run_id survivors")                           \
     X(TELEMETRY_REJECTED, "telemetry.rejected", "count", "reason")
 
 enum event_id {

@@ -232,6 +232,7 @@ static void on_exited(struct guard_child *c, struct guard_exit how)
 {
     struct worker *w = LIST_ENTRY(c, struct worker, child);
     w->exited = true;
+    registry_gone(w->env->registry, (uint64_t)(uintptr_t)c, how.code != 0);
     if (w->state != PIT_WORKER_GONE) /* else callers read what was known first */
         w->how = how;
     worker_finish(w);
@@ -259,6 +260,7 @@ void worker_kill(struct worker *w, int code, const char *text)
     worker_move(w, PIT_WORKER_STOPPING);
     poollock_release(w->config->lock);
     signal_group(w, SIGKILL);
+    registry_ending(w->env->registry, (uint64_t)(uintptr_t)&w->child);
     worker_fail(w, code, text, NULL);
 }
 
@@ -295,6 +297,7 @@ void worker_stop(struct worker *w)
     frame_put_header(frame, FRAME_STOP, 0, 0, 0, sizeof frame);
     bool asked = w->hello && w->control_open && w->control->ops->send(w->control, frame, sizeof frame, &done) == 0;
     nudge_lanes(w);
+    registry_ending(w->env->registry, (uint64_t)(uintptr_t)&w->child);
     w->term_sent = !asked;
     if (!asked)
         signal_group(w, SIGTERM);
@@ -472,6 +475,7 @@ static void on_spawned(struct guard_child *c, int error, const char *call, pid_t
     poollock_acquire(w->config->lock);
     w->pid = pid;
     poollock_release(w->config->lock);
+    registry_active(w->env->registry, (uint64_t)(uintptr_t)c, pid);
     w->pidfd = pidfd;
     w->pidfd_source = (struct loop_source){.fd = pidfd, .events = EPOLLIN, .fn = on_pidfd};
     int rc = pidfd >= 0 ? loop_add(w->env->loop, &w->pidfd_source) : -EMFILE;

@@ -21,6 +21,7 @@
 #include "base/log.h"
 #include "guard/guard_client.h"
 #include "os/loop.h"
+#include "registry/registry.h"
 #include "telemetry/event.h"
 #include "wire/frame.h"
 #include "worker/call.h"
@@ -38,6 +39,7 @@ struct worker_env {
     struct telemetry *telemetry;
     const struct log *log;
     const char *run_id;
+    struct registry *registry; /* NULL: none */
     uint32_t prefix; /* of correlation ids: counts up with every worker */
 };
 

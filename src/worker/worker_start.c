@@ -126,7 +126,10 @@ static int ask_guard(struct worker *w)
         .fd_stdout = w->child_fds[1],
         .fd_stderr = w->child_fds[2],
     };
+    registry_reserve(w->env->registry, request.token, w->id);
     int rc = w->env->guard != NULL ? guard_spawn(w->env->guard, &request) : PIT_E_GUARD_UNAVAILABLE;
+    if (rc != 0)
+        registry_gone(w->env->registry, request.token, true);
     mem_free(env);
     return rc;
 }

@@ -53,7 +53,13 @@ static bool faulty_now(const char *name)
     X(int, epoll_ctl, ENOSPC, (int ep, int op, int fd, uint32_t events, void *data), (ep, op, fd, events, data))               \
     X(int, epoll_wait, EINVAL, (int ep, void *events, int max, uint64_t deadline_ns), (ep, events, max, deadline_ns))          \
     X(int, eventfd, EMFILE, (void), ())                                                                                        \
-    X(int, thread_start, EAGAIN, (pthread_t * ret, void *(*fn)(void *), void *arg), (ret, fn, arg))
+    X(int, thread_start, EAGAIN, (pthread_t * ret, void *(*fn)(void *), void *arg), (ret, fn, arg))                            \
+    X(ssize_t, write, ENOSPC, (int fd, const void *data, size_t n), (fd, data, n))                                             \
+    X(int, dir_open, EACCES, (const char *path), (path))                                                                       \
+    X(int, dir_names, EIO, (int dir, bool (*fn)(void *user, const char *name), void *user), (dir, fn, user))                   \
+    X(int, file_create, ENOSPC, (int dir, const char *name), (dir, name))                                                      \
+    X(int, file_open, EMFILE, (int dir, const char *name, struct os_file *ret), (dir, name, ret))                              \
+    X(int, boot_id, EACCES, (char *ret, uint64_t *ret_pid_namespace), (ret, ret_pid_namespace))
 
 #define FAULTY_DEFINE(type, name, number, parameters, arguments)                                                               \
     static type faulty_##name parameters                                                                                       \

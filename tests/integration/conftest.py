@@ -39,11 +39,11 @@ def python() -> str:
 
 
 @pytest.fixture
-def env(python: str) -> dict[str, str]:
+def env(python: str, build: pathlib.Path) -> dict[str, str]:
     """The environment of a program under test: nothing of a virtual environment that happens to be active, no colour by accident."""
     left_out = {"VIRTUAL_ENV", "NO_COLOR", "PYTHONPATH", "PYTHONHOME", "SNAKEPIT_GUARD", "SNAKEPIT_PYTHON_PACKAGE"}
     kept = {name: value for name, value in os.environ.items() if name not in left_out}
-    return {**kept, "SNAKEPIT_PYTHON": python, "TERM": "xterm"}
+    return {**kept, "SNAKEPIT_PYTHON": python, "TERM": "xterm", "XDG_STATE_HOME": str(build / "state")}
 
 
 @pytest.fixture
