@@ -136,7 +136,7 @@ setup_python() {
         [ -e "$file" ] || continue
         wanted=$(cksum <"$file")
         [ "$(cat "$venv/.installed-$level" 2>/dev/null)" = "$wanted" ] && continue
-        say "Python packages for $level: $(sed -n 's/^\([A-Za-z0-9_-][^ #]*\).*/\1/p' "$file" | tr '\n' ' ')"
+        say "Python packages for $level: $(sed -n 's/^\([A-Za-z0-9][^ #]*\).*/\1/p' "$file" | tr '\n' ' ')"
         must "installing them with pip" "pip-$level" "$venv/bin/python" -m pip install --disable-pip-version-check --no-input -r "$file"
         printf '%s\n' "$wanted" >"$venv/.installed-$level"
     done
@@ -145,6 +145,11 @@ setup_python() {
 # What the benchmark is held against. Nothing depends on it: a row whose peer is missing says so.
 setup_peers() {
     (setup_python bench) || say "The rows that need these packages will be skipped."
+}
+
+# Whose objects are converted: libraries, or heavy. A test whose library is missing says so.
+setup_libraries() {
+    (setup_python "$@") || say "The tests that need these packages will be skipped."
 }
 
 verb_setup() {

@@ -190,6 +190,8 @@ verb_test() {
         shift
     done
     verb_setup test
+    setup_libraries libraries
+    [ "$extent" = quick ] || setup_libraries heavy
     sanitizer_environment
     if [ -n "$name" ]; then
         test_named "$name"
