@@ -54,13 +54,15 @@ run_pytest() {
         placed "${under[@]}" "$venv/bin/python" -m pytest $(pytest_options) --timeout=300 "$@"
 }
 
-# The extension with sanitizers: only an interpreter that has their library loaded first can import it.
+# The extension with sanitizers: only an interpreter that has their library loaded first can import it. They find what throws C++'s exceptions
+# only where that is loaded as early; other extensions of a test throw.
 run_pytest_sanitized() {
-    local folder=$1 library=$2
+    local folder=$1 library
+    library="$(gcc -print-file-name="$2") $(gcc -print-file-name=libstdc++.so.6)"
     shift 2
     # shellcheck disable=SC2046
     SNAKEPIT_BUILD="$PWD/$folder" SNAKEPIT_SOURCE="$PWD" SNAKEPIT_PYTHON="$PWD/$venv/bin/python" PYTHONPATH="$PWD/$folder/python-sanitized" \
-        PYTHONMALLOC=malloc ASAN_OPTIONS="${ASAN_OPTIONS:-}:detect_leaks=0" LD_PRELOAD="$(gcc -print-file-name="$library")" \
+        PYTHONMALLOC=malloc ASAN_OPTIONS="${ASAN_OPTIONS:-}:detect_leaks=0" LD_PRELOAD="$library" \
         placed "$venv/bin/python" -m pytest $(pytest_options) --timeout=600 "$@"
 }
 
