@@ -125,10 +125,11 @@ static void test_fork(void **state)
 /* ---- deaths ---- */
 
 /* Opens, lets a worker make a grandchild in a session of its own, and waits for its end in the middle of a call. */
-static void host_that_dies(int fd)
+static void host_that_dies(int fd, int drive)
 {
     struct kit k = KIT_INIT;
     k.workers = 3;
+    k.drive = drive;
     pit *p = kit_open(&k);
     int64_t pid = 0;
     kit_call(p, "grandchild", 0, 0, &pid);
@@ -155,18 +156,17 @@ static int count_marked(void)
     return n;
 }
 
-static void test_host_killed(void **state)
+static void host_killed(int drive)
 {
-    (void)state;
     int fds[2];
     char byte;
     assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
     pid_t child = fork();
     if (child == 0)
-        host_that_dies(fds[1]);
+        host_that_dies(fds[1], drive);
     assert_int_equal(read(fds[0], &byte, 1), 1);
     KIT_AWAIT(atomic_load(&stage->arrived) == 1);
-    assert_int_equal(count_marked(), 4);
+    KIT_AWAIT(count_marked() == 4);
     assert_int_equal(kill(child, SIGKILL), 0);
     assert_int_equal(waitpid(child, NULL, 0), child);
     struct patience patience = patience_for(2000); /* what is promised */
@@ -175,6 +175,13 @@ static void test_host_killed(void **state)
     close(fds[0]);
     close(fds[1]);
     kit_reset_stage();
+}
+
+static void test_host_killed(void **state)
+{
+    (void)state;
+    host_killed(PIT_DRIVE_THREAD);
+    host_killed(PIT_DRIVE_HOST);
 }
 
 /* One call runs, one waits behind it: the first gets guard_lost, the second runs once the pool is back. */
