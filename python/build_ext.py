@@ -34,6 +34,7 @@ def headers() -> list[Path]:
         *(HERE / "src").glob("*.h"),
         *(ROOT / "src/ring").glob("*.h"),
         *(ROOT / "src/wire").glob("*.h"),
+        ROOT / "src/guard/guard_msg.h",
         ROOT / "include/snakepit/codes.h",
     ]
 
@@ -65,7 +66,7 @@ def command(target: Path, sanitize: str) -> list[str]:
     if sanitize:
         flags += [f"-fsanitize={sanitize}", "-fno-omit-frame-pointer", "-fno-sanitize-recover=all"]
     extra = shlex.split(os.environ.get("CFLAGS", ""))
-    return [*compiler, *flags, *extra, *includes, "-o", str(target), *(str(path) for path in sources())]
+    return [*compiler, *flags, *extra, *includes, "-o", str(target), *(str(path) for path in sources()), "-ldl"]
 
 
 def build(out: Path, sanitize: str) -> int:

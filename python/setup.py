@@ -12,7 +12,7 @@ from setuptools import Extension, setup
 from setuptools.command.sdist import sdist
 
 SHARED = ["src/ring/ring.c", "src/ring/ring_wait.c", "src/wire/frame.c"]
-HEADERS = ["src/base/*.h", "src/ring/*.h", "src/wire/*.h", "include/snakepit/*.h"]
+HEADERS = ["src/base/*.h", "src/guard/guard_msg.h", "src/ring/*.h", "src/wire/*.h", "include/snakepit/*.h"]
 
 
 def core() -> str | None:
@@ -43,6 +43,7 @@ def extensions() -> list[Extension]:
             sources=sorted(glob("src/_snakepit*.c")) + [join(folder, path) for path in SHARED],
             depends=sorted(glob("src/*.h")),
             include_dirs=["src", join(folder, "src"), join(folder, "include")],
+            libraries=["dl"],
             define_macros=[("_GNU_SOURCE", None), ("NDEBUG", None)],
             extra_compile_args=["-std=gnu17", "-O2", "-g0", "-fvisibility=hidden", "-Werror=implicit-function-declaration"],
             optional=True,

@@ -8,6 +8,8 @@ Invariants
  2. Whatever the adapter raises becomes a FAILED or ERROR frame; only the host, the adapter's own exit or a signal ends the worker.
  3. Standard output belongs to the adapter: the protocol does not use it.
 
+With ``--template`` before ``--adapter`` it is a template (_template.py), of which workers are forked: they go on here.
+
 Exit status: 0 after STOP or when the host has gone, 1 after FAILED or a broken protocol, 2 when it was not started by a host.
 """
 
@@ -67,10 +69,11 @@ def _runtime(extension: Any, error: str | None) -> dict[str, Any]:
 class Worker:
     """One run of the worker, from HELLO to the exit status."""
 
-    def __init__(self, control_fd: int, segment_fd: int, adapter: str) -> None:
+    def __init__(self, control_fd: int, segment_fd: int, adapter: str, cls: type | None = None) -> None:
         self._segment_fd = segment_fd
         self._control = Control(control_fd)
         self._adapter = adapter
+        self._class = cls  # a template has loaded it
         self._extension, self._extension_error = _load_extension()
         _coder.choose(self._extension)
         self._welcome: dict[str, Any] = {}
@@ -115,6 +118,7 @@ class Worker:
                 "channels": ["ring", "socket"] if rings else ["socket"],
                 "marks": self._segment_fd >= 0,
                 "runtime": _runtime(self._extension, self._extension_error),
+                "forked": self._class is not None,
             },
         )
         data = self._control.recv()
@@ -150,7 +154,7 @@ class Worker:
         """Loads and initialises the adapter and makes the lane; READY's payload."""
         if self._extension_error is not None:
             self._log(f"no C extension, calls go over the socket: {self._extension_error}")
-        cls = load(self._adapter)
+        cls = self._class or load(self._adapter)
         self._instance = cls()
         self._commands = Commands(self._instance)
         if isinstance(self._instance, BaseAdapter):
@@ -240,9 +244,21 @@ def _descriptors() -> tuple[int, int] | None:
     return (control, segment) if control >= 0 else None
 
 
+def _run_template(fds: tuple[int, int], adapter: str) -> int:
+    """The exit status of the template, or of the worker that this process has become."""
+    from ._template import CONTROL, Template
+
+    extension, error = _load_extension()
+    template = Template(*fds, adapter, extension, _runtime(extension, error))
+    status = template.run()
+    return Worker(CONTROL, template.segment_fd, adapter, template.adapter_class).run() if status is None else status
+
+
 def main(argv: list[str] | None = None) -> None:
     """Does not return."""
-    parsed = _parse(sys.argv[1:] if argv is None else argv)
+    args = sys.argv[1:] if argv is None else argv
+    template = args[:1] == ["--template"]
+    parsed = _parse(args[1:] if template else args)
     fds = _descriptors()
     if parsed is None or fds is None:
         print(
@@ -253,7 +269,7 @@ def main(argv: list[str] | None = None) -> None:
         sys.exit(2)
     sys.argv = [parsed[0], *parsed[1]]
     try:
-        status = Worker(*fds, parsed[0]).run()
+        status = _run_template(fds, parsed[0]) if template else Worker(*fds, parsed[0]).run()
     except BaseException as exc:
         status = 1
         try:

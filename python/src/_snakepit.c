@@ -3,6 +3,7 @@
  * Multi-phase initialisation, all state per module: usable in subinterpreters with their own GIL, and without a GIL. What it needs of the
  * package is imported when it is loaded. Failure: ImportError, and the worker goes on in pure Python. */
 #include "_snakepit_lane.h"
+#include "_snakepit_template.h"
 
 static struct PyModuleDef definition;
 
@@ -73,7 +74,9 @@ static int module_exec(PyObject *module)
     st->lane_type = PyType_FromModuleAndSpec(module, &lane_spec, NULL);
     if (st->lane_type == NULL)
         return -1;
-    return PyModule_AddType(module, (PyTypeObject *)(void *)st->lane_type);
+    if (PyModule_AddType(module, (PyTypeObject *)(void *)st->lane_type) != 0)
+        return -1;
+    return template_add(module);
 }
 
 static int module_traverse(PyObject *module, visitproc visit, void *arg)

@@ -1,0 +1,293 @@
+"""May workers be forked from this process? Each no has a reason that the host knows, and names the library and the module.
+
+Invariants
+ 1. "Yes" was tried: a probe by libc's fork, whose handlers end threads (OpenBLAS) and which costs nothing but itself, then a canary by the
+    very clone that workers are made with, which warms the adapter up again under a time limit.
+ 2. What can change is looked at again before each fork: one thread, no GPU.
+Failure: ``Unsafe``.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import stat
+import time
+
+from . import _template_libraries
+from ._template_threads import Culprit, module_of, thread_ids, who_is
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable
+
+_GPU = ("/dev/nvidia", "/dev/kfd", "/dev/dri/render", "/dev/accel")
+_SHARED = ("socket:", "pipe:", "anon_inode:")
+_FIRST_FREE = 5  # below: what a worker has at its start
+_SETTLE_S = 1.0  # how long a thread that has been told to end may take
+_WORDS_S = 1.0  # how long a canary that hangs may take to say where
+_KEPT = 16 * 1024  # bytes of what a canary says
+
+
+class Unsafe(Exception):
+    """Workers are not forked from this process."""
+
+    def __init__(self, reason: str, text: str, library: str = "", module: str = "") -> None:
+        super().__init__(text)
+        self.reason = reason
+        self.text = text
+        self.library = os.path.basename(library)
+        self.module = module
+
+
+def check_names() -> None:
+    found = _template_libraries.refused()
+    if found is not None:
+        raise Unsafe("refused_library", f"{found[1]}; workers that use it are started by exec", "", found[0])
+
+
+def _descriptors() -> list[tuple[int, str]]:
+    found = []
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            found.append((int(name), os.readlink(f"/proc/self/fd/{name}")))
+        except OSError:  # that of the list itself
+            continue
+    return found
+
+
+def check_gpu() -> None:
+    for fd, target in _descriptors():
+        if fd >= _FIRST_FREE and target.startswith(_GPU):
+            raise Unsafe(
+                "gpu_context", f"{target} is open: a GPU's driver does not survive a fork; use the GPU in initialize()"
+            )
+
+
+def open_files() -> list[int]:
+    """The regular files that imports have left open. A socket, a pipe or the like would be shared by all workers: ``Unsafe``."""
+    files = []
+    for fd, target in _descriptors():
+        if fd < _FIRST_FREE:
+            continue
+        if target.startswith(_SHARED):
+            raise Unsafe("descriptor", f"an import has left {target} open (descriptor {fd}): open connections in initialize()")
+        if stat.S_ISREG(os.fstat(fd).st_mode):
+            files.append(fd)
+    return files
+
+
+def _thread_left(tid: int, since: dict[int, str]) -> Unsafe:
+    who = who_is("self", tid)
+    during = since.get(tid, "")
+    owner = who.module or during
+    name = os.path.basename(who.library)
+    text = f"a thread of {owner} is left" if owner else "a thread is left"
+    details = [part for part in (name, f"named {who.name!r}" if who.name else "") if part]
+    if details:
+        text += f" ({', '.join(details)})"
+    if during:
+        text += f"; it came with {during}"
+    return Unsafe("thread", text, who.library, owner)
+
+
+def check_threads(since: dict[int, str], wait_s: float = 0.0) -> None:
+    """Exactly one thread. `since` says of a thread which import it came with."""
+    until = time.monotonic() + wait_s
+    while True:
+        others = [tid for tid in thread_ids() if tid != os.getpid()]
+        if not others:
+            return
+        if time.monotonic() >= until:
+            raise _thread_left(others[0], since)
+        time.sleep(0.001)
+
+
+def check_before_fork(since: dict[int, str]) -> None:
+    """Before each fork."""
+    check_threads(since)
+    check_gpu()
+
+
+class _Words:
+    """What a process says into a pipe, which it may leave to children of its own: the end of the process counts, not that of the pipe."""
+
+    def __init__(self) -> None:
+        self.read_end, self.write_end = os.pipe()
+        os.set_blocking(self.read_end, False)
+        self.data = b""
+
+    def take(self) -> bool:
+        """False when there is nothing (more)."""
+        try:
+            data = os.read(self.read_end, 4096)
+        except BlockingIOError:
+            return False
+        self.data = (self.data + data)[-_KEPT:]
+        return bool(data)
+
+    def until(self, pidfd: int, deadline: float, enough: Callable[[bytes], bool] | None = None) -> bool:
+        """True: the process has ended or has said enough. False: the time is up."""
+        poller = select.poll()
+        poller.register(self.read_end, select.POLLIN)
+        poller.register(pidfd, select.POLLIN)
+        while True:
+            left = deadline - time.monotonic()
+            ready = dict(poller.poll(max(0.0, left) * 1000))
+            if self.read_end in ready and not self.take():
+                poller.unregister(self.read_end)
+            if pidfd in ready or (enough is not None and enough(self.data)):
+                while self.take():
+                    pass
+                return True
+            if not ready and left <= 0:
+                return False
+
+    def text(self) -> str:
+        return self.data.decode("utf-8", "replace").strip()
+
+    def close(self) -> None:
+        for fd in (self.read_end, self.write_end):
+            if fd >= 0:
+                os.close(fd)
+
+
+def _reap(pid: int) -> int:
+    while True:
+        try:
+            return os.waitpid(pid, 0)[1]
+        except InterruptedError:
+            continue
+
+
+def probe(timeout_s: float) -> None:
+    """One fork with all its handlers; the child does nothing."""
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    try:
+        pidfd = os.pidfd_open(pid)
+    except OSError:  # an old kernel or a sandbox: then the canary's clone is refused as well
+        pidfd = -1
+    ended = True
+    if pidfd >= 0:
+        poller = select.poll()
+        poller.register(pidfd, select.POLLIN)
+        ended = bool(poller.poll(timeout_s * 1000))
+        os.close(pidfd)
+    who = Culprit()
+    if not ended:
+        who = who_is(pid, pid)
+        os.kill(pid, signal.SIGKILL)
+    status = _reap(pid)
+    if not ended:
+        raise Unsafe("probe", f"a forked process hung in a handler of fork{_where(who)}", who.library, who.module)
+    if status != 0:
+        raise Unsafe("probe", f"a forked process died in a handler of fork: {_fate(status)}")
+
+
+def _where(who: Culprit) -> str:
+    return f", in {os.path.basename(who.library)}" if who.library else ""
+
+
+def _fate(status: int) -> str:
+    if not os.WIFSIGNALED(status):
+        return f"exit status {os.WEXITSTATUS(status)}"
+    try:
+        return signal.Signals(os.WTERMSIG(status)).name
+    except ValueError:
+        return f"signal {os.WTERMSIG(status)}"
+
+
+def _sing(extension: Any, parent: int, words: int, warm_up: Callable[[], Any] | None) -> int:
+    """The canary. Its output goes to the template, which passes on what explains an early end."""
+    import faulthandler
+    import resource
+
+    if not extension.die_with(parent):
+        return 1
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.dup2(words, 2)
+    faulthandler.enable(file=2, all_threads=False)
+    faulthandler.register(signal.SIGUSR1, file=2, all_threads=False)
+    try:
+        _template_libraries.reseed()
+        if warm_up is not None:
+            warm_up()
+    except BaseException:
+        import traceback
+
+        os.write(2, traceback.format_exc().encode("utf-8", "replace"))
+        return 1
+    return 0
+
+
+def canary(extension: Any, warm_up: Callable[[], Any] | None, timeout_s: float) -> None:
+    """Runs warm_up() in a process that was made as a worker is."""
+    words, parent = _Words(), os.getpid()
+    try:
+        try:
+            pid, pidfd = extension.clone_process(False)
+        except OSError as exc:
+            raise Unsafe("clone", f"clone is refused: {exc.strerror}")
+        if pid == 0:
+            status = 1
+            try:
+                status = _sing(extension, parent, words.write_end, warm_up)
+            finally:
+                os._exit(status)
+        os.close(words.write_end)
+        words.write_end = -1
+        try:
+            _judge(words, pid, pidfd, timeout_s)
+        finally:
+            os.close(pidfd)
+    finally:
+        words.close()
+
+
+def _judge(words: _Words, pid: int, pidfd: int, timeout_s: float) -> None:
+    who = Culprit()
+    ended = words.until(pidfd, time.monotonic() + timeout_s)
+    if not ended:
+        who = who_is(pid, pid)
+        os.kill(pid, signal.SIGUSR1)
+        words.until(pidfd, time.monotonic() + _WORDS_S, lambda data: b"  File " in data and data.endswith(b"\n"))
+        os.kill(pid, signal.SIGKILL)
+    status = _reap(pid)
+    told = words.text()
+    frame = _innermost(told)
+    module = who.module or frame[1]
+    if not ended:
+        text = f"warm_up() did not end in a forked process within {timeout_s * 1000:.0f} ms{_where(who)}{frame[0]}"
+        raise Unsafe("canary_timeout", text, who.library, module)
+    if status != 0:
+        raise Unsafe(
+            "canary_died", f"warm_up() failed in a forked process: {_fate(status)}{_last_words(told)}{frame[0]}", "", module
+        )
+
+
+def _innermost(told: str) -> tuple[str, str]:
+    """The innermost frame of a traceback by faulthandler (which begins with it) or by Python (which ends with it), and its module."""
+    frames = [line.strip() for line in told.splitlines() if line.startswith("  File ")]
+    if not frames:
+        return "", ""
+    dumped = "most recent call first" in told
+    for line in frames if dumped else reversed(frames):
+        parts = line.split('"')
+        module = module_of(parts[1]) if len(parts) > 2 else ""
+        if module and module != "snakepit_bridge":
+            return f", at {line}", module
+    return "", ""
+
+
+def _last_words(told: str) -> str:
+    """What it said that is no frame: the exception, or a library's own complaint."""
+    lines = [
+        line.strip() for line in told.splitlines() if line.strip() and not line.startswith((" ", "Traceback", "Current thread"))
+    ]
+    lines = [line for line in lines if not line.startswith(("Fatal Python error", "Extension modules"))]
+    return f": {lines[-1]}" if lines else ""
