@@ -171,7 +171,6 @@ class Template:
         os.environ.pop("SNAKEPIT_ROOM", None)
         os.environ.update(_template_libraries.LIMITS)
         before = dict(os.environ)
-        gc.disable()  # what is thrown away leaves holes in pages that all workers would share
         begun = time.monotonic()
         for name in welcome.get("preload") or []:
             self._import(name, lambda name=name: importlib.import_module(name))
@@ -185,7 +184,6 @@ class Template:
         after = dict(os.environ)
         self._changed = {name: after.get(name) for name in {**before, **after} if before.get(name) != after.get(name)}
         self._widener = _template_libraries.Widener(self._extension)
-        gc.enable()
         gc.collect()
         gc.freeze()
         return {"import_ms": import_ms, "huge_bytes": huge_bytes(self._extension)}

@@ -15,21 +15,8 @@ from struct import unpack_from
 
 _STACK_BYTES = 16 * 1024
 # In the middle between a thread and its culprit.
-_PLUMBING = (
-    "libc.",
-    "libc-",
-    "ld-",
-    "ld.",
-    "libpthread",
-    "libstdc++",
-    "libm.",
-    "libm-",
-    "libgcc_s",
-    "libdl",
-    "libpython",
-    "python",
-    "[",
-)
+_PLUMBING = ("libc.", "libc-", "ld-", "ld.", "libpthread", "libstdc++", "libm.", "libm-", "libgcc_s", "libdl", "[")
+_INTERPRETER = ("python3", "libpython")
 
 
 class Culprit:
@@ -104,8 +91,9 @@ def _library(pid: int | str, tid: int, code: _Code) -> str:
     stack = _stack(pid, tid)
     for (address,) in (unpack_from("=Q", stack, at) for at in range(0, len(stack) - 7, 8)):
         path = code.path_at(address)
-        if path.startswith("/") and not os.path.basename(path).startswith(_PLUMBING):
-            return path
+        name = os.path.basename(path)
+        if path.startswith("/") and not name.startswith(_PLUMBING):
+            return "" if name.startswith(_INTERPRETER) else path
     return ""
 
 

@@ -153,6 +153,12 @@ class BaseAdapter:
     def __init__(self) -> None:
         pass
 
+    @classmethod
+    def warm_up(cls) -> Any:
+        """Where workers are forked: once in the template, before the first fork, and again in a process forked from it, to see that it works
+        there. Does what the first call would pay for, and leaves nothing behind: threads, connections and the GPU belong in ``initialize``.
+        May be ``async``."""
+
     def initialize(self) -> Any:
         """Once per instance, before the first call."""
 
