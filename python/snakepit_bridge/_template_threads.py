@@ -17,6 +17,7 @@ _STACK_BYTES = 16 * 1024
 # In the middle between a thread and its culprit.
 _PLUMBING = ("libc.", "libc-", "ld-", "ld.", "libpthread", "libstdc++", "libm.", "libm-", "libgcc_s", "libdl", "[")
 _INTERPRETER = ("python3", "libpython")
+_STANDARD = os.path.dirname(os.__file__) + "/"
 
 
 class Culprit:
@@ -110,7 +111,9 @@ def _of_distribution(name: str) -> str:
 
 
 def module_of(path: str) -> str:
-    """The top-level module whose installation holds this file: ``.../numpy.libs/libopenblas.so`` is numpy's. "" for the system's."""
+    """The top-level module whose installation holds this file: ``.../numpy.libs/libopenblas.so`` is numpy's. "" for the system's and Python's own."""
+    if path.startswith(_STANDARD) and not path[len(_STANDARD) :].startswith(("site-packages/", "dist-packages/")):
+        return ""
     for folder in sorted((entry for entry in sys.path if entry), key=len, reverse=True):
         folder = folder.rstrip("/") + "/"
         if not path.startswith(folder):
@@ -119,8 +122,6 @@ def module_of(path: str) -> str:
         if top.endswith(".libs"):
             top = top[: -len(".libs")]
             return top if top in sys.modules else _of_distribution(top)
-        if top in ("lib-dynload", "site-packages", "dist-packages"):
-            continue
         return top.split(".")[0]
     return ""
 

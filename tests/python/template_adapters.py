@@ -81,3 +81,57 @@ def source(name, warm):
     if warm:
         text += "    @classmethod\n    def warm_up(cls): compute()\n"
     return text
+
+
+_THREADED_HEAD = """
+class Adapter:
+    @classmethod
+    def warm_up(cls): assert cls.compute() > 1
+    @classmethod
+    def compute(cls):
+"""
+
+
+def _threaded(imports, body):
+    return textwrap.dedent(imports) + _THREADED_HEAD + textwrap.indent(textwrap.dedent(body).strip("\n"), " " * 8) + "\n"
+
+
+# Teams of several threads, in the template and in the worker; `compute` returns how many there were.
+THREADED = {
+    "torch": (("torch",), _threaded(
+        "import torch",
+        """
+        torch.set_num_threads(4)
+        (torch.rand(600, 600) @ torch.rand(600, 600)).relu().sum()
+        return torch.get_num_threads()
+        """,
+    )),
+    "kmeans": (("sklearn", "threadpoolctl"), _threaded(
+        """
+        import numpy as np, threadpoolctl
+        from sklearn.cluster import KMeans
+        """,
+        """
+        with threadpoolctl.threadpool_limits(4, "openmp"):
+            KMeans(4, n_init=1, random_state=0).fit(np.random.RandomState(0).rand(5000, 8))
+        return cls.threads()
+        """,
+    ).replace("class Adapter:\n", "class Adapter:\n    @staticmethod\n    def threads():\n        import os\n        return len(os.listdir('/proc/self/task'))\n")),
+    "xgboost": (("xgboost",), _threaded(
+        "import os, numpy as np, xgboost",
+        """
+        x = np.random.RandomState(0).rand(2000, 4)
+        xgboost.XGBRegressor(n_estimators=3, n_jobs=4).fit(x, x.sum(1))
+        return len(os.listdir("/proc/self/task"))
+        """,
+    )),
+    "lightgbm": (("lightgbm",), _threaded(
+        "import os, numpy as np, lightgbm",
+        """
+        x = np.random.RandomState(0).rand(2000, 4)
+        data = lightgbm.Dataset(x, x.sum(1), params={"verbose": -1, "num_threads": 4})
+        lightgbm.train({"verbose": -1, "num_threads": 4}, data, 3)
+        return len(os.listdir("/proc/self/task"))
+        """,
+    )),
+}  # fmt: skip

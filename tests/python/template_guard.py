@@ -24,6 +24,7 @@ FORK, FORKED = 7, 8
 HAS_SEGMENT, HAS_STDOUT, HAS_STDERR = 1, 2, 4
 ROOM = "SNAKEPIT_ROOM"
 ROOM_BYTES = 320
+PREPARE = 240.0  # seconds that an import may take on a machine that does other things
 
 
 class Process:
@@ -87,7 +88,7 @@ class Template:
         self.cwd = cwd
         self.buffer, self.logs, self.sequence = b"", [], 0
         self.control, theirs = socket.socketpair()
-        self.control.settimeout(TIMEOUT)
+        self.control.settimeout(PREPARE)
         self.guard, guards = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.guard.settimeout(TIMEOUT)
         self.output, out = os.pipe()
@@ -99,7 +100,10 @@ class Template:
             executable,
             [executable, "-m", "snakepit_bridge.worker", "--template", *self.argv],
             {ROOM: "." * ROOM_BYTES, **self.environment, "SNAKEPIT_FDS": "3,4"},
-            file_actions=[*((os.POSIX_SPAWN_CLOSE, fd) for fd in inherited()), *((os.POSIX_SPAWN_DUP2, fd, place) for place, fd in sources.items())],
+            file_actions=[
+                *((os.POSIX_SPAWN_CLOSE, fd) for fd in inherited()),
+                *((os.POSIX_SPAWN_DUP2, fd, place) for place, fd in sources.items()),
+            ],
             setsid=True,
         )
         self.process = Process(pid, os.pidfd_open(pid))
@@ -155,10 +159,10 @@ class Template:
         assert self.process.wait() == 1
         return payload
 
-    def ask(self, fds, mask, worker_id="p/1.1", kind=FORK, size=MESSAGE.size):
+    def ask(self, fds, mask, worker_id="p/1.1", kind=FORK, size=MESSAGE.size, guard=None):
         """Sends a request; its token."""
         self.sequence += 1
-        data = MESSAGE.pack(kind, os.getpid(), self.sequence, 0, 0, 0, mask, 0, worker_id.encode())[:size]
+        data = MESSAGE.pack(kind, guard or os.getpid(), self.sequence, 0, 0, 0, mask, 0, worker_id.encode())[:size]
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
         self.guard.sendmsg([data], rights)
         return self.sequence
@@ -182,7 +186,7 @@ class Template:
 class Worker(bridge_host.Host):
     """A worker that a template has forked."""
 
-    def __init__(self, template, worker_id="p/1.1", env=None, channel="ring", segment=True, output=True, cwd=None, ask=True):
+    def __init__(self, template, worker_id="p/1.1", env=None, channel="ring", segment=True, output=True, cwd=None, guard=None):
         self.channel = channel
         self.segment = bridge_host.Segment(1, 65536) if segment else None
         self.control, theirs = socket.socketpair()
@@ -199,13 +203,13 @@ class Worker(bridge_host.Host):
         if output:
             fds += [write for _, write in self.outputs]
             mask |= HAS_STDOUT | HAS_STDERR
-        token = template.ask(fds, mask, worker_id)
+        token = template.ask(fds, mask, worker_id, guard=guard)
         self.process, self.error, self.text = template.answer(token)
         for fd in (request, *(write for _, write in self.outputs)):
             os.close(fd)
         theirs.close()
         if self.process is not None and output:
-            self.process.stdout, self.process.stderr = (open(read, "rb") for read, _ in self.outputs)
+            self.process.stdout, self.process.stderr = (os.fdopen(read, "rb") for read, _ in self.outputs)
 
     def __exit__(self, *unused):
         self.control.close()

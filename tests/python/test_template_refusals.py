@@ -1,0 +1,275 @@
+"""What a template refuses, each with its reason, library and module: then workers are started by exec."""
+
+import os
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+
+import pytest
+from conftest import needs_extension
+from template_guard import Template, Worker, memfd, request_bytes
+
+COMPILER = shutil.which("cc")
+needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no C compiler")
+
+# A library with a thread that sleeps in it, and a function that sleeps in it.
+NOISY = """
+    #include <pthread.h>
+    #include <unistd.h>
+    static void *sleeper(void *p) { for (;;) pause(); return p; }
+    int noisy_start(void) { pthread_t t; return pthread_create(&t, NULL, sleeper, NULL); }
+    int noisy_hang(void) { for (;;) pause(); return 0; }
+    static void hang(void) { for (;;) pause(); }
+    static void die(void) { _exit(3); }
+    int noisy_at_fork(int dies) { return pthread_atfork(NULL, NULL, dies ? die : hang); }
+    """
+
+
+@pytest.fixture
+def noisy(tmp_path):
+    """A package "noisy" whose library stands in "noisy.libs", as wheels have it; the folder for PYTHONPATH."""
+    (tmp_path / "noisy").mkdir()
+    (tmp_path / "noisy.libs").mkdir()
+    (tmp_path / "noisy.c").write_text(NOISY)
+    library = tmp_path / "noisy.libs" / "libnoisy-1a2b.so.1"
+    subprocess.run(
+        [COMPILER, "-shared", "-fPIC", "-O1", "-o", str(library), str(tmp_path / "noisy.c"), "-lpthread"], check=True
+    )
+    (tmp_path / "noisy" / "__init__.py").write_text(f"import ctypes\nlibrary = ctypes.CDLL({str(library)!r})\n")
+    return tmp_path
+
+
+def path_of(folder):
+    return {"PYTHONPATH": f"{os.environ['SNAKEPIT_PYTHON_PACKAGE']}{os.pathsep}{folder}"}
+
+
+@needs_extension
+@needs_compiler
+def test_a_thread_of_a_library(write, noisy):
+    adapter = write("import noisy\nnoisy.library.noisy_start()\nclass A: pass")
+    with Template(adapter, env=path_of(noisy)) as template:
+        verdict = template.refused()
+        assert (verdict["reason"], verdict["library"], verdict["module"]) == ("thread", "libnoisy-1a2b.so.1", "noisy")
+        assert verdict["threads"] == 2
+        assert "noisy" in verdict["text"] and "libnoisy-1a2b.so.1" in verdict["text"]
+
+
+@needs_extension
+def test_a_thread_of_python(write):
+    adapter = write(
+        """
+        import threading
+        threading.Thread(target=threading.Event().wait, name="the ticker", daemon=True).start()
+        class A: pass
+        """
+    )
+    with Template(adapter) as template:
+        verdict = template.refused()
+        assert (verdict["reason"], verdict["library"]) == ("thread", "")
+        assert "the ticker" in verdict["text"] and str(adapter) in verdict["text"]
+
+
+@needs_extension
+def test_a_thread_of_a_module(write, tmp_path):
+    (tmp_path / "ticking.py").write_text(
+        "import threading\ndef tick():\n    threading.Event().wait()\nthreading.Thread(target=tick, daemon=True).start()\n"
+    )
+    with Template(write("import ticking\nclass A: pass"), welcome={"preload": ["json"]}) as template:
+        verdict = template.refused()
+        assert (verdict["reason"], verdict["module"]) == ("thread", "ticking")
+
+
+@needs_extension
+def test_a_thread_that_ends_is_waited_for(write):
+    """A pool that is told to end takes a moment."""
+    adapter = write(
+        """
+        import threading, time
+        threading.Thread(target=time.sleep, args=(0.1,)).start()
+        class A:
+            def call(self): return 1
+        """
+    )
+    with Template(adapter) as template:
+        template.ready()
+        with Worker(template) as worker:
+            worker.ready()
+            assert worker.call("call") == 1
+
+
+@needs_extension
+def test_a_thread_that_comes_later(write):
+    """Looked for before each fork: the request is refused, then the template says so and ends."""
+    adapter = write(
+        """
+        import os, signal, threading
+        def start(*unused):
+            threading.Thread(target=threading.Event().wait, daemon=True).start()
+            os.write(1, b"started")
+        signal.signal(signal.SIGUSR1, start)
+        class A:
+            def call(self): return 1
+        """
+    )
+    with Template(adapter) as template:
+        template.ready()
+        with Worker(template) as worker:
+            worker.ready()
+            os.kill(template.process.pid, signal.SIGUSR1)
+            assert os.read(template.output, 100) == b"started"
+            ours, theirs = socket.socketpair()
+            request = memfd(request_bytes(["python"], template.environment))
+            process, error, text = template.answer(template.ask([request, theirs.fileno()], 0))
+            assert process is None and error > 0 and text == "thread"
+            _, verdict = template.outcome()
+            assert not verdict["safe"] and verdict["reason"] == "thread"
+            assert template.process.wait() == 0
+            assert worker.call("call") == 1
+            for thing in (ours, theirs):
+                thing.close()
+            os.close(request)
+
+
+@needs_extension
+@needs_compiler
+def test_a_canary_that_hangs_in_a_library(write, noisy):
+    adapter = write(
+        """
+        import os, noisy
+        TEMPLATE = os.getpid()
+        class A:
+            @classmethod
+            def warm_up(cls):
+                if os.getpid() != TEMPLATE:
+                    noisy.library.noisy_hang()
+        """
+    )
+    with Template(adapter, env=path_of(noisy), welcome={"canary_timeout_ms": 300}) as template:
+        verdict = template.refused()
+        assert (verdict["reason"], verdict["library"], verdict["module"]) == ("canary_timeout", "libnoisy-1a2b.so.1", "noisy")
+        assert "300 ms" in verdict["text"] and "libnoisy-1a2b.so.1" in verdict["text"]
+
+
+@needs_extension
+def test_a_canary_that_hangs_in_python(write, tmp_path):
+    (tmp_path / "slow.py").write_text("import threading\ndef wait():\n    threading.Event().wait()\n")
+    adapter = write(
+        """
+        import os, slow
+        TEMPLATE = os.getpid()
+        class A:
+            @classmethod
+            def warm_up(cls):
+                if os.getpid() != TEMPLATE:
+                    slow.wait()
+        """
+    )
+    with Template(adapter, welcome={"canary_timeout_ms": 1000}) as template:
+        verdict = template.refused()
+        assert (verdict["reason"], verdict["module"]) == ("canary_timeout", "slow")
+        assert "slow.py" in verdict["text"] and "line 3 in wait" in verdict["text"]
+
+
+DEATHS = {
+    "signal": ("os.kill(os.getpid(), signal.SIGSEGV)", "SIGSEGV"),
+    "exit": ("os._exit(7)", "exit status 7"),
+    "exception": ("raise LookupError('not here')", "LookupError: not here"),
+    "words": ("os.write(2, b'fork() is unsafe with me\\n'); os._exit(1)", "fork() is unsafe with me"),
+}
+
+
+@needs_extension
+@pytest.mark.parametrize("how", DEATHS)
+def test_a_canary_that_dies(write, how):
+    adapter = write(
+        f"""
+        import os, signal
+        TEMPLATE = os.getpid()
+        class A:
+            @classmethod
+            def warm_up(cls):
+                if os.getpid() != TEMPLATE:
+                    {DEATHS[how][0]}
+        """
+    )
+    with Template(adapter) as template:
+        verdict = template.refused()
+        assert verdict["reason"] == "canary_died" and DEATHS[how][1] in verdict["text"], verdict
+
+
+@needs_extension
+def test_a_canary_that_leaves_a_process_behind(write):
+    """Its end counts, not that of the pipe into which it speaks, and which a process of its own may keep open."""
+    adapter = write(
+        """
+        import os, signal, subprocess, sys
+        TEMPLATE = os.getpid()
+        class A:
+            @classmethod
+            def warm_up(cls):
+                if os.getpid() != TEMPLATE:
+                    subprocess.Popen([sys.executable, "-c", "import signal; signal.alarm(60); signal.pause()"], start_new_session=True)
+            def call(self): return 1
+        """
+    )
+    with Template(adapter) as template:
+        template.ready()
+
+
+@needs_extension
+@needs_compiler
+@pytest.mark.parametrize("how", ["hangs", "dies"])
+def test_a_handler_of_fork(write, noisy, how):
+    adapter = write(f"import noisy\nnoisy.library.noisy_at_fork({int(how == 'dies')})\nclass A: pass")
+    with Template(adapter, env=path_of(noisy), welcome={"canary_timeout_ms": 500}) as template:
+        verdict = template.refused()
+        assert verdict["reason"] == "probe"
+        if how == "hangs":
+            assert (verdict["library"], verdict["module"]) == ("libnoisy-1a2b.so.1", "noisy")
+
+
+@needs_extension
+@pytest.mark.parametrize("what", ["socket.socket()", "os.pipe()", "select.epoll()"])
+def test_an_open_connection(write, what):
+    with Template(write(f"import os, select, socket\nKEPT = {what}\nclass A: pass")) as template:
+        verdict = template.refused()
+        assert verdict["reason"] == "descriptor" and "initialize()" in verdict["text"]
+
+
+@needs_extension
+def test_a_gpu(write):
+    """No machine needs to have one for this: another device stands for it."""
+    adapter = write(
+        """
+        from snakepit_bridge import _template_check
+        _template_check._GPU = ("/dev/zero",)
+        DEVICE = open("/dev/zero")
+        class A: pass
+        """
+    )
+    with Template(adapter) as template:
+        verdict = template.refused()
+        assert verdict["reason"] == "gpu_context" and "/dev/zero" in verdict["text"]
+
+
+@needs_extension
+@pytest.mark.parametrize("name", ["numba", "polars"])
+def test_libraries_that_are_refused_by_name(write, tmp_path, name):
+    (tmp_path / f"{name}.py").write_text("")
+    with Template(write(f"import {name}\nclass A: pass")) as template:
+        verdict = template.refused()
+        assert (verdict["reason"], verdict["module"]) == ("refused_library", name) and name in verdict["text"]
+
+
+def test_without_the_extension(write):
+    with Template(write("class A: pass"), env={"SNAKEPIT_NO_EXTENSION": "1"}) as template:
+        verdict = template.refused()
+        assert verdict["reason"] == "no_extension"
+
+
+def test_a_compiler_is_there_when_it_is_asked_for():
+    """CI builds C: there these tests may not skip."""
+    if os.environ.get("SNAKEPIT_BUILD") and os.environ.get("CC"):
+        assert shutil.which(shlex.split(os.environ["CC"])[0])
