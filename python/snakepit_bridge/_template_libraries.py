@@ -49,7 +49,7 @@ _SETTERS = (
 )
 # Modules that keep a number of threads of their own.
 _MODULES = (
-    ("torch", "set_num_threads", ("OMP_NUM_THREADS",)),
+    ("torch", "set_num_threads", ("MKL_NUM_THREADS", "OMP_NUM_THREADS")),  # the order in which torch itself looks
     ("pyarrow", "set_cpu_count", ("OMP_NUM_THREADS",)),
     ("numexpr", "set_num_threads", ("NUMEXPR_NUM_THREADS", "OMP_NUM_THREADS")),
 )

@@ -93,17 +93,17 @@ class Adapter:
 
 
 def _threaded(imports, body):
-    return textwrap.dedent(imports) + _THREADED_HEAD + textwrap.indent(textwrap.dedent(body).strip("\n"), " " * 8) + "\n"
+    body = textwrap.dedent(body).strip("\n") + "\nreturn len(os.listdir('/proc/self/task'))\n"
+    return "import os\n" + textwrap.dedent(imports) + _THREADED_HEAD + textwrap.indent(body, " " * 8)
 
 
-# Teams of several threads, in the template and in the worker; `compute` returns how many there were.
+# Teams of several threads, in the template and in the worker; `compute` returns how many threads the process has then.
 THREADED = {
     "torch": (("torch",), _threaded(
-        "import torch",
+        "os.environ.update(OMP_NUM_THREADS='4', MKL_NUM_THREADS='4')\nimport torch",
         """
-        torch.set_num_threads(4)
         (torch.rand(600, 600) @ torch.rand(600, 600)).relu().sum()
-        return torch.get_num_threads()
+        torch.rand(1000, 1000).sin().sum()
         """,
     )),
     "kmeans": (("sklearn", "threadpoolctl"), _threaded(
@@ -114,24 +114,21 @@ THREADED = {
         """
         with threadpoolctl.threadpool_limits(4, "openmp"):
             KMeans(4, n_init=1, random_state=0).fit(np.random.RandomState(0).rand(5000, 8))
-        return cls.threads()
         """,
-    ).replace("class Adapter:\n", "class Adapter:\n    @staticmethod\n    def threads():\n        import os\n        return len(os.listdir('/proc/self/task'))\n")),
+    )),
     "xgboost": (("xgboost",), _threaded(
-        "import os, numpy as np, xgboost",
+        "os.environ['OMP_NUM_THREADS'] = '4'\nimport numpy as np, xgboost",
         """
-        x = np.random.RandomState(0).rand(2000, 4)
+        x = np.random.RandomState(0).rand(20_000, 4)
         xgboost.XGBRegressor(n_estimators=3, n_jobs=4).fit(x, x.sum(1))
-        return len(os.listdir("/proc/self/task"))
         """,
     )),
     "lightgbm": (("lightgbm",), _threaded(
-        "import os, numpy as np, lightgbm",
+        "import numpy as np, lightgbm",
         """
         x = np.random.RandomState(0).rand(2000, 4)
         data = lightgbm.Dataset(x, x.sum(1), params={"verbose": -1, "num_threads": 4})
         lightgbm.train({"verbose": -1, "num_threads": 4}, data, 3)
-        return len(os.listdir("/proc/self/task"))
         """,
     )),
 }  # fmt: skip
