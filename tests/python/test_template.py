@@ -6,10 +6,11 @@ import socket
 import struct
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from bridge_host import STOP, TIMEOUT, frame
-from conftest import needs_extension
+from package_kit import needs_extension
 from template_guard import HAS_STDOUT, MESSAGE, Template, Worker, memfd, request_bytes
 
 pytestmark = needs_extension
@@ -196,7 +197,7 @@ def test_what_a_worker_can_do(write):
             def program(self):
                 return subprocess.run([sys.executable, "-c", "print(7)"], capture_output=True, check=True).stdout
             async def later(self):
-                await asyncio.sleep(0)
+                await asyncio.sleep(0)  # allow-sleep: gives the loop its turn
                 return 8
         """
     )
@@ -384,6 +385,17 @@ def test_a_worker_that_cannot_be_settled_says_why(adapter, tmp_path):
         worker.__exit__()
         with Worker(template) as worker:
             worker.ready()
+
+
+def test_the_guides_adapter(write):
+    """The first program of docs/guide-zygote.md."""
+    pytest.importorskip("numpy", reason="NumPy is not installed")
+    guide = (Path(__file__).resolve().parents[2] / "docs" / "guide-zygote.md").read_text()
+    with Template(write(guide.split("```python\n")[1].split("```")[0])) as template:
+        template.ready()
+        with Worker(template) as worker:
+            worker.ready()
+            assert worker.call("norm", 2) == pytest.approx(2 * worker.call("norm", scale=1))
 
 
 def test_by_hand_it_says_what_it_is():

@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import needs_extension
+from package_kit import needs_extension
 from template_adapters import LIBRARIES, THREADED, source
 from template_guard import PREPARE, Template, Worker
 

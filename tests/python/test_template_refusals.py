@@ -8,7 +8,7 @@ import socket
 import subprocess
 
 import pytest
-from conftest import needs_extension
+from package_kit import needs_extension
 from template_guard import Template, Worker, memfd, request_bytes
 
 COMPILER = shutil.which("cc")
