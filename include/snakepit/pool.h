@@ -61,13 +61,22 @@ typedef struct pit_pool_options {
     int restart_backoff; /* PIT_ON (default): workers that die too often are replaced more and more slowly; PIT_OFF: at once */
     int max_restarts;    /* successors that may start within restart_window_ms; then the pool is degraded (10; at most 1024) */
     const pit_heartbeat_options *heartbeat; /* how workers that run calls are watched (NULL: as its defaults say) */
+
+    /* recycling: a fresh worker takes the place of one that has served long enough */
+    const char *worker_ttl;      /* "30s", "15m", "2h", "1d", or seconds ("infinity"); else invalid_worker_ttl */
+    int64_t worker_max_requests; /* calls, finished ones (no limit); negative: invalid_worker_max_requests */
+    double recycle_jitter;       /* part of worker_ttl by which it differs from worker to worker (0.1; PIT_NONE: none) */
+    int64_t lifecycle_check_interval_ms; /* between two looks at the workers, where there is something to look for (60 000) */
+    int64_t drain_timeout_ms; /* what a worker that is recycled has for the calls it runs; then worker_recycled (30 000) */
+    int recycle_max_parallel; /* workers that are recycled at the same time (1); of all pools 8 */
 } pit_pool_options;
 
 enum { PIT_CHANNEL_AUTO = 0, PIT_CHANNEL_RING = 1, PIT_CHANNEL_SOCKET = 2 };
 
 #define PIT_POOL_OPTIONS_INIT                                                                                                  \
     {                                                                                                                          \
-        sizeof(pit_pool_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                 \
+        sizeof(pit_pool_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0,  \
+            0, 0                                                                                                               \
     }
 
 /* Adds a pool. *Blocks* until it has a ready worker. When every start failed: no_workers_started with its cause, as for pit_open, and
@@ -94,15 +103,24 @@ typedef struct pit_stats {
 
     uint64_t pings, pongs, missed_heartbeats; /* of all workers so far */
     uint64_t stalled;                         /* workers, now */
+    uint64_t recycled;                        /* workers, for whatever reason; of these: */
+    uint64_t recycled_ttl_expired, recycled_max_requests, recycled_manual, recycled_health, recycled_cancelled;
+    uint64_t near_ttl, near_max_requests; /* workers that have done nine tenths of the way */
 } pit_stats;
 
 #define PIT_STATS_INIT                                                                                                         \
     {                                                                                                                          \
-        sizeof(pit_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0, 0, 0, 0, 0, 0                          \
+        sizeof(pit_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0  \
     }
 
 /* Fills *ret_stats (set to PIT_STATS_INIT before); pool NULL: the sum of all. pool_not_found. Never blocks. Since 0.1. */
 PIT_API int pit_get_stats(pit *p, const char *pool, pit_stats *ret_stats);
+
+/* Has a fresh worker take the place of this one ("default/3.2"; pool NULL: of whichever pool): the fresh one starts beside it, new
+ * calls go elsewhere, running ones end, at drain_timeout_ms with worker_recycled; then it is ended. Returns when that has been asked for:
+ * the event worker.recycled tells of its end. When no fresh one can be started, the old one stays. One that is starting, or is being recycled already: 0.
+ * worker_not_found, pool_mismatch, pool_not_found. Never blocks; any thread. Since 0.1. */
+PIT_API int pit_worker_recycle(pit *p, const char *pool, const char *worker_id, pit_error **reterr);
 
 /* X(CONSTANT, name): the states of a worker */
 #define PIT_WORKER_STATE_LIST(X)                                                                                               \

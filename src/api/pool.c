@@ -101,6 +101,21 @@ int pit_get_stats(pit *p, const char *name, pit_stats *ret_stats)
     return rc;
 }
 
+int pit_worker_recycle(pit *p, const char *name, const char *worker_id, pit_error **reterr)
+{
+    int rc = api_enter(p);
+    if (rc != 0)
+        return api_refused(reterr, rc);
+    pit_error *e = NULL;
+    struct pool *pool = name != NULL ? host_find(p->host, name, &e) : NULL;
+    if (e == NULL)
+        e = worker_id != NULL ? host_recycle(p->host, pool, worker_id)
+                              : error_new(PIT_E_INVALID_PARAMETER, "the worker's id is NULL");
+    rc = error_give(reterr, e);
+    api_leave(p);
+    return rc;
+}
+
 struct pit_worker_list {
     struct worker_rows rows;
 };

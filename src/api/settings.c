@@ -271,10 +271,12 @@ static pit_error *read_durations(const pit_pool_options *o, struct pool_settings
         {"graceful_shutdown_timeout_ms", o->graceful_shutdown_timeout_ms, 6000, &s->graceful_ms},
         {"spin_us", o->spin_us, 50, &spin_us},
         {"restart_window_ms", o->restart_window_ms, 5000, &window_ms},
+        {"lifecycle_check_interval_ms", o->lifecycle_check_interval_ms, 60000, &s->lifecycle_check_interval_ms},
+        {"drain_timeout_ms", o->drain_timeout_ms, 30000, &s->drain_timeout_ms},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        bool zero = (i == 0 || i == 7) && rows[i].given == PIT_NOW; /* a call needs some time */
-        bool endless = (i == 2 || i == 3 || i >= 5) && rows[i].given == PIT_INFINITE;
+        bool zero = (i == 0 || i == 7 || i == 8) && rows[i].given == PIT_NOW; /* a call needs some time, so does a look */
+        bool endless = (i == 2 || i == 3 || (i >= 5 && i <= 8)) && rows[i].given == PIT_INFINITE;
         if (!duration_read(rows[i].given, rows[i].fallback, rows[i].to) || zero || endless)
             return error_new(PIT_E_INVALID_TIMEOUT, "%s: %lld is not allowed", rows[i].name, (long long)rows[i].given);
     }
@@ -312,6 +314,26 @@ static pit_error *read_numbers(const struct os_ops *os, const pit_pool_options *
     s->ring_bytes = (uint32_t)ring;
     s->max_frame = frame;
     s->lanes = 1;
+    return NULL;
+}
+
+static pit_error *read_recycling(const pit_pool_options *o, struct pool_settings *s)
+{
+    struct recycle_rules *r = &s->recycle;
+    if (o->worker_ttl != NULL && !recycle_parse_ttl(o->worker_ttl, &r->ttl_ns))
+        return error_suggest(
+            error_new(PIT_E_INVALID_WORKER_TTL, "pool %s: worker_ttl is '%.64s'", o->name, o->worker_ttl),
+            "seconds, or a number with one of the units s, m, h, d: \"90\", \"15m\", \"1d\"; \"infinity\" for no limit");
+    if (o->worker_max_requests < 0)
+        return error_new(PIT_E_INVALID_WORKER_MAX_REQUESTS, "pool %s: worker_max_requests is %lld", o->name,
+                         (long long)o->worker_max_requests);
+    bool jitter_ok = o->recycle_jitter == PIT_NONE || (o->recycle_jitter >= 0 && o->recycle_jitter <= 1);
+    if (!jitter_ok || o->recycle_max_parallel < 0)
+        return error_new(PIT_E_INVALID_PARAMETER, "pool %s: recycle_jitter is 0 to 1, recycle_max_parallel at least 1",
+                         o->name);
+    r->max_requests = (uint64_t)o->worker_max_requests;
+    r->jitter = o->recycle_jitter == PIT_NONE ? 0 : o->recycle_jitter > 0 ? o->recycle_jitter : 0.1;
+    s->recycle_max_parallel = o->recycle_max_parallel != 0 ? o->recycle_max_parallel : 1;
     return NULL;
 }
 
@@ -354,6 +376,8 @@ pit_error *pool_settings_read(const struct os_ops *os, const pit_pool_options *g
         e = read_durations(&o, &s);
     if (e == NULL)
         e = heartbeat_settings_read(o.heartbeat, o.name, &s);
+    if (e == NULL)
+        e = read_recycling(&o, &s);
     if (e == NULL)
         e = read_texts(os, &o, &s);
     if (e != NULL)

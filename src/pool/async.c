@@ -40,7 +40,7 @@ void async_expire_at(struct pool *p, struct call *c, uint64_t due_ns)
 
 static bool lane_has_room(const struct lane *l, unsigned window)
 {
-    if (l->worker->dead || l->sending != NULL || l->unsent.len != 0 || l->given_up != 0)
+    if (l->worker->dead || l->worker->draining || l->sending != NULL || l->unsent.len != 0 || l->given_up != 0)
         return false;
     return l->count == 0 || (l->windowed && l->worker->is_ring && l->count < window && lane_has_mark(l));
 }

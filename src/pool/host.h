@@ -63,6 +63,7 @@ struct host {
     pthread_t sweeper;                     /* a thread that ends the orphans of dead hosts, now and then */
     bool sweeping, sweep_over, sweep_stop; /* loop; atomic; atomic */
     bool registry_told;                    /* that it cannot be written */
+    unsigned recycling;                    /* loop: workers that are being recycled */
 };
 
 void host_settings_free(struct host_settings *s);
@@ -75,6 +76,8 @@ struct pool *host_find(struct host *h, const char *name, pit_error **ret_error);
 /* Waits for the pool (NULL: each): one ready worker, or all. NULL, or an error (owned): not_ready, or failed_code with the last start's
  * error as its cause. */
 pit_error *host_await(struct host *h, struct pool *p, bool all_workers, uint64_t deadline_ns, int failed_code);
+/* Has the worker with this id recycled; pool: where it must be, NULL: anywhere. NULL, or an error (owned). Any thread. */
+pit_error *host_recycle(struct host *h, struct pool *pool, const char *worker_id);
 void host_stop_pool(struct host *h, struct pool *p, int64_t drain_ms);
 /* Refuses new calls, waits for the running ones to the deadline, ends them. */
 void host_shutdown(struct host *h);

@@ -98,6 +98,7 @@ void pool_stop_workers(struct pool *p, bool at_once)
         loop_timer_stop(p->env->loop, &p->slots[i].timer);
     loop_timer_stop(p->env->loop, &p->batch_timer);
     loop_timer_stop(p->env->loop, &p->calm_timer);
+    loop_timer_stop(p->env->loop, &p->scan_timer);
     LIST_EACH_SAFE(node, next, &p->workers)
     {
         struct worker *w = LIST_ENTRY(node, struct worker, node);

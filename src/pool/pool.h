@@ -12,7 +12,8 @@
  *  3. A call is QUEUED and in the queue, or SENT and in its lane's flights, or has its outcome.
  *  4. When a lane becomes free while calls wait, either the head gets it, or the head has been woken to take one (`notified`): a wait
  *     never outlives the last busy lane.
- *  5. Each slot has at most one worker that is not dead; the dead ones only finish.
+ *  5. Each slot has at most one worker that is not dead, and one more while that one is being recycled; the dead ones only finish.
+ *     The idle lanes of a worker that drains are in no list.
  *  6. Lock order: a pool's lock, then nothing of another pool. The host's lock comes before a pool's.
  *
  * Threads: pool_call, pool_submit, pool_cancel, pool_stats, pool_list: any. The rest: loop thread. */
@@ -56,11 +57,15 @@ struct pool_settings {
     struct heartbeat_rules heartbeat;
     uint64_t heartbeat_delay_ns;
     bool heartbeat_on;
+    struct recycle_rules recycle;
+    int recycle_max_parallel;
+    int64_t lifecycle_check_interval_ms, drain_timeout_ms;
 };
 
 struct slot {
     struct pool *pool;
     struct worker *current; /* NULL: none, one will be started when `timer` runs out */
+    struct worker *next;    /* starts beside it and will replace it: recycle.c; NULL: none */
     uint64_t generation;
     struct restart_slot restart;
     bool counts;       /* `timer` starts a successor that counts among the pool's: it is asked whether there may be one */
@@ -95,9 +100,12 @@ struct pool {
     bool hopeless;          /* no start can succeed: the reason shows before a worker is started */
     uint64_t requests, succeeded, errors, queued_total, queue_timeouts, saturated, cancelled, crashes, restarts;
     uint64_t pings, pongs, missed_heartbeats;
+    uint64_t recycled[RECYCLE_REASONS];
     double avg_queue_ms, max_queue_ms;
     /* loop thread */
-    struct loop_timer expiry_timer, batch_timer, calm_timer, watch_timer;
+    struct loop_timer expiry_timer, batch_timer, calm_timer, watch_timer, scan_timer;
+    struct loop_work recycle_work;
+    unsigned recycling; /* workers that are being recycled */
     struct restart_pool restart;
     struct loop_work look_at_expiry, kill_work, tell_work, watch_work;
     unsigned started; /* slots of the first batches */

@@ -50,6 +50,18 @@ void pool_end_queued(struct pool *p, struct list *done); /* lock: nobody waits a
 void life_init(struct pool *p);
 void life_start_slot(struct slot *s); /* loop: unless it has a worker */
 
+bool life_start_spare(struct slot *s); /* loop: as s->next; false: no memory */
+
+/* ---- recycle.c ---- */
+void pool_recycle(struct pool *p, struct worker *w,
+                  enum recycle_reason why); /* lock, any thread: it shall make room for another */
+struct recycle_facts recycle_facts_of(const struct pool *p, const struct worker *w); /* lock */
+void recycle_ready(struct pool *p, struct worker *w);
+void recycle_dead(struct pool *p, struct worker *w); /* before its slot forgets it */
+void recycle_scan_later(struct pool *p);
+void recycle_init(struct pool *p);
+void recycle_init_worker(struct worker *w);
+
 /* ---- replace.c: loop ---- */
 void replace_worker(struct pool *p, struct worker *w, bool gives_way); /* starts the successor, once */
 void replace_failed_start(struct pool *p, struct worker *w);
@@ -68,6 +80,7 @@ void sched_spread(struct pool *p);                                   /* lock: wa
 bool sched_try(struct pool *p, struct call *c);                      /* lock: a lane for a waiting call of this thread */
 void sched_release(struct pool *p, struct lane *l);                  /* lock: the lane has no call of its owner any more */
 void sched_free_lane(struct pool *p, struct lane *l);                /* lock: a new lane, or one that comes back */
+void sched_park(struct pool *p, struct lane *l);                     /* lock: it comes back to a worker that drains */
 void sched_finish(struct pool *p, struct call *c, struct outcome o); /* lock: the outcome, and the counters */
 void sched_wake(struct pool *p, struct call *c);                     /* lock: the waiting thread looks again */
 void sched_take_way(struct call *c, struct call_way *ret); /* lock, or the call has its outcome; who takes it tells it */

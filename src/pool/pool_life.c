@@ -22,21 +22,18 @@ static bool is_ending(const struct pool *p)
     return __atomic_load_n(&p->ending, __ATOMIC_ACQUIRE);
 }
 
-void life_start_slot(struct slot *s)
+/* false: no memory. */
+static bool start_worker(struct slot *s, bool spare)
 {
     struct pool *p = s->pool;
-    if (is_ending(p) || s->current != NULL)
-        return;
-    if (p->env->guard == NULL)
-        return; /* pool_guard_back starts it */
     struct worker *w = worker_create(p->env, &p->config, &p->events, p, (int)(s - p->slots), s->generation + 1);
-    if (w == NULL) {
-        loop_timer_set(p->env->loop, &s->timer, pool_now(p) + NO_MEMORY_NS);
-        return;
-    }
+    if (w == NULL)
+        return false;
     s->generation++;
+    recycle_init_worker(w);
+    w->recycle.spare = spare;
     pool_lock(p);
-    s->current = w;
+    *(spare ? &s->next : &s->current) = w;
     list_push_back(&p->workers, &w->node);
     pool_unlock(p);
     if (telemetry_wants(p->env->telemetry, EVENT_POOL_WORKER_SPAWN_STARTED)) {
@@ -45,6 +42,23 @@ void life_start_slot(struct slot *s)
         telemetry_emit(p->env->telemetry, EVENT_POOL_WORKER_SPAWN_STARTED, &common, NULL, texts);
     }
     worker_start(w, host_next_prefix(p->host));
+    return true;
+}
+
+void life_start_slot(struct slot *s)
+{
+    struct pool *p = s->pool;
+    if (is_ending(p) || s->current != NULL)
+        return;
+    if (p->env->guard == NULL)
+        return; /* pool_guard_back starts it */
+    if (!start_worker(s, false))
+        loop_timer_set(p->env->loop, &s->timer, pool_now(p) + NO_MEMORY_NS);
+}
+
+bool life_start_spare(struct slot *s)
+{
+    return start_worker(s, true);
 }
 
 static void start_batch(struct pool *p)
@@ -71,6 +85,7 @@ void pool_start(struct pool *p, char **argv, char **env)
         telemetry_emit(p->env->telemetry, EVENT_POOL_INIT_STARTED, &common, numbers, NULL);
     }
     start_batch(p);
+    recycle_scan_later(p);
 }
 
 /* ---- failing ---- */
@@ -132,12 +147,14 @@ static void on_ready(struct worker *w)
     unsigned ready = pool_count_ready(p);
     pool_unlock(p);
     restart_slot_ready(&s->restart);
+    bool successor = w->generation > 1 && !w->recycle.spare;
+    recycle_ready(p, w);
     host_changed(p->host);
     log_line(p->env->log, PIT_LOG_INFO, "worker %s (pid %d) is ready", w->id, (int)w->pid);
     struct event_common common = worker_common(w);
     if (telemetry_wants(p->env->telemetry, EVENT_POOL_WORKER_READY))
         telemetry_emit(p->env->telemetry, EVENT_POOL_WORKER_READY, &common, (const double[]){ready}, NULL);
-    if (w->generation > 1 && telemetry_wants(p->env->telemetry, EVENT_POOL_WORKER_RESTARTED))
+    if (successor && telemetry_wants(p->env->telemetry, EVENT_POOL_WORKER_RESTARTED))
         telemetry_emit(p->env->telemetry, EVENT_POOL_WORKER_RESTARTED, &common, (const double[]){(double)(w->generation - 1)},
                        NULL);
     if (first && telemetry_wants(p->env->telemetry, EVENT_POOL_INITIALIZED)) {
@@ -151,6 +168,7 @@ static void on_dead(struct worker *w)
 {
     struct pool *p = w->pool;
     struct slot *s = &p->slots[w->slot];
+    recycle_dead(p, w);
     pool_lock(p);
     for (uint32_t i = 0; w->lanes != NULL && i < p->config.lanes; i++) {
         struct lane *l = &w->lanes[i];
@@ -159,9 +177,11 @@ static void on_dead(struct worker *w)
         list_remove(&l->node);
         lane_move(l, LANE_CLOSED);
     }
-    if (s->current == w)
+    bool had_slot = s->current == w;
+    if (had_slot)
         s->current = NULL;
-    w->replace = p->state < POOL_STOPPING && w->ready_ns != 0; /* a start that failed is judged when its exit is known */
+    w->replace =
+        had_slot && p->state < POOL_STOPPING && w->ready_ns != 0; /* a start that failed is judged when its exit is known */
     bool killed = w->expected;
     pool_unlock(p);
     host_changed(p->host);
@@ -207,11 +227,13 @@ static void start_ended_badly(struct pool *p, struct worker *w)
     pool_lock(p);
     pit_error *old = p->start_error;
     p->start_error = e;
-    s->start_failed = true;
+    bool spare = w->recycle.spare;
+    s->start_failed = s->start_failed || !spare;
     bool hopeless = all_failed(p);
     pool_unlock(p);
     pit_error_free(old);
-    replace_failed_start(p, w);
+    if (!spare)
+        replace_failed_start(p, w);
     if (hopeless)
         become_failed(p, "every start failed");
     host_changed(p->host);
@@ -342,4 +364,5 @@ void life_init(struct pool *p)
     p->kill_work.fn = on_kill_work;
     p->events = (struct worker_events){.ready = on_ready, .dead = on_dead, .gone = on_gone};
     replace_init(p);
+    recycle_init(p);
 }

@@ -82,6 +82,26 @@ void host_each_pool(struct host *h, void (*fn)(struct pool *p, void *arg), void 
     pthread_mutex_unlock(&h->lock);
 }
 
+static void add_recycled(const struct pool *p, pit_stats *add)
+{
+    for (int i = 0; i < RECYCLE_REASONS; i++)
+        add->recycled += p->recycled[i];
+    add->recycled_ttl_expired += p->recycled[RECYCLE_TTL_EXPIRED];
+    add->recycled_max_requests += p->recycled[RECYCLE_MAX_REQUESTS];
+    add->recycled_manual += p->recycled[RECYCLE_MANUAL];
+    add->recycled_health += p->recycled[RECYCLE_HEALTH];
+    add->recycled_cancelled += p->recycled[RECYCLE_CANCELLED];
+}
+
+static void add_near(const struct pool *p, const struct worker *w, pit_stats *add)
+{
+    if (w->dead || w->state < PIT_WORKER_READY || !recycle_has_rules(&p->set.recycle))
+        return;
+    struct recycle_facts facts = recycle_facts_of(p, w);
+    add->near_ttl += recycle_near_ttl(&p->set.recycle, &facts);
+    add->near_max_requests += recycle_near_max_requests(&p->set.recycle, &facts);
+}
+
 void pool_get_stats(struct pool *p, pit_stats *add)
 {
     pool_lock(p);
@@ -99,6 +119,7 @@ void pool_get_stats(struct pool *p, pit_stats *add)
     add->pings += p->pings;
     add->pongs += p->pongs;
     add->missed_heartbeats += p->missed_heartbeats;
+    add_recycled(p, add);
     if (p->max_queue_ms > add->max_queue_ms)
         add->max_queue_ms = p->max_queue_ms;
     if (p->avg_queue_ms > add->avg_queue_ms)
@@ -111,6 +132,7 @@ void pool_get_stats(struct pool *p, pit_stats *add)
         add->busy += !w->dead && w->state == PIT_WORKER_BUSY;
         add->draining += w->state == PIT_WORKER_DRAINING;
         add->stalled += !w->dead && (w->flags & PIT_WORKER_FLAG_STALLED) != 0;
+        add_near(p, w, add);
     }
     pool_unlock(p);
 }

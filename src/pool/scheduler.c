@@ -227,7 +227,10 @@ void sched_release(struct pool *p, struct lane *l)
     if (l->owner == LANE_CALLER)
         sched_hold_socket(l, false);
     if (!l->worker->dead && l->worker->condemned == 0) { /* who is about to be killed gets no call any more */
-        sched_free_lane(p, l);
+        if (l->worker->draining)
+            sched_park(p, l);
+        else
+            sched_free_lane(p, l);
         return;
     }
     list_remove(&l->node);

@@ -45,6 +45,7 @@
     X(HEARTBEAT_PING_SENT, "heartbeat.ping_sent", "pings", "")                                                                 \
     X(HEARTBEAT_PONG_RECEIVED, "heartbeat.pong_received", "pongs latency_ms", "")                                              \
     X(HEARTBEAT_TIMEOUT, "heartbeat.heartbeat_timeout", "timeouts missed", "")                                                 \
+    X(WORKER_RECYCLED, "worker.recycled", "count memory_mb uptime_seconds request_count", "reason memory_threshold_mb")        \
     X(WORKER_OUTPUT_DROPPED, "worker.output_dropped", "dropped_bytes", "stream")                                               \
     X(GUARD_LOST, "guard.lost", "count", "reason")                                                                             \
     X(CLEANUP_START, "cleanup.start", "count", "run_id")                                                                       \

@@ -24,7 +24,7 @@ static const struct sm_state states[] = {
     {"starting", SM_TO(PIT_WORKER_READY) | TO_END},
     {"ready", SM_TO(PIT_WORKER_BUSY) | SM_TO(PIT_WORKER_DRAINING) | TO_END},
     {"busy", SM_TO(PIT_WORKER_READY) | SM_TO(PIT_WORKER_DRAINING) | TO_END},
-    {"draining", TO_END},
+    {"draining", SM_TO(PIT_WORKER_READY) | SM_TO(PIT_WORKER_BUSY) | TO_END},
     {"stopping", SM_TO(PIT_WORKER_GONE)},
     {"gone", 0},
 };

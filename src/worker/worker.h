@@ -1,6 +1,6 @@
 /* One supervised worker process: start through the guard, handshake, supervision, end.
  *
- *   STARTING --READY frame--> READY <--> BUSY --> DRAINING --> STOPPING --> GONE
+ *   STARTING --READY frame--> READY <--> BUSY <--> DRAINING --> STOPPING --> GONE
  *        every state but GONE -> STOPPING (told to end, or killed by us) and -> GONE (died)
  *
  * Invariants
@@ -19,6 +19,7 @@
 #include <snakepit/pool.h>
 
 #include "base/log.h"
+#include "fault/recycle.h"
 #include "guard/guard_client.h"
 #include "os/loop.h"
 #include "registry/registry.h"
@@ -70,6 +71,16 @@ struct guard_child {
     void (*exited)(struct guard_child *c, struct guard_exit how);
 };
 
+/* The pool's: how it makes room for another (pool/recycle.c). */
+struct worker_recycle {
+    enum recycle_reason why; /* lock: it is wanted */
+    bool replaced;           /* lock: its spare is ready */
+    bool spare;              /* lock: it is to replace the one that its slot has */
+    uint64_t ttl_ns;         /* lock */
+    bool begun, overdue, late;
+    struct loop_timer timer; /* of draining, then of cutting off */
+};
+
 /* What a worker has logged in this second. */
 struct log_meter {
     uint64_t start_ns, bytes, dropped; /* dropped: bytes, ever */
@@ -89,9 +100,9 @@ struct worker {
     uint32_t prefix;
     /* pool's lock */
     int state, refs;
-    bool dead, expected;
-    bool lost;       /* the owner of a lane has met the end of its channel: the loop looks */
-    int seen_status; /* worker_ending, as the owner of a lane has seen it */
+    bool dead, draining, expected; /* draining: its lanes take no new calls */
+    bool lost;                     /* the owner of a lane has met the end of its channel: the loop looks */
+    int seen_status;               /* worker_ending, as the owner of a lane has seen it */
     unsigned busy_lanes;
     int condemned; /* a caller's thread found it guilty of this: the loop kills it */
     const char *condemned_text;
@@ -121,6 +132,7 @@ struct worker {
     enum exit_class exit_class;
     pit_error *failure; /* why it did not become ready */
     bool replace;       /* the pool's: a successor is still to be started */
+    struct worker_recycle recycle;
 };
 
 /* Takes nothing; NULL: out of memory. One reference: the pool's. */

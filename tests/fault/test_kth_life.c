@@ -31,6 +31,30 @@ static int open_python(const struct os_ops *os, pit **ret, pit_error **reterr)
     return api_open_os(os, &o, ret, reterr);
 }
 
+static void look_at_recycling(struct host *h, void *arg)
+{
+    struct slot *s = &h->first->slots[0];
+    *(bool *)arg = h->recycling == 0 && (s->current == NULL || s->current->recycle.why == RECYCLE_NONE);
+}
+
+static bool is_recycled(pit *p)
+{
+    bool over = false;
+    host_run(p->host, look_at_recycling, &over);
+    return over;
+}
+
+/* Its worker makes room for another, or stays because that one fails; there is one in the end. */
+static int use_recycled(pit *p)
+{
+    pit_error *e = NULL;
+    int rc = checked(pit_worker_recycle(p, NULL, "c/0.1", &e), &e);
+    if (rc != 0 && rc != PIT_E_WORKER_NOT_FOUND) /* a failure may have cost the first one its life before */
+        return rc;
+    KIT_AWAIT(is_recycled(p));
+    return op_call(p);
+}
+
 static int use_python(pit *p)
 {
     pit_error *e = NULL;
@@ -67,6 +91,7 @@ static void live(const struct life *l, enum kind kind)
 static const struct life lives[] = {
     {"open, call, close", open_c, op_call},
     {"open, call, close, driven by the host", open_driven, op_call},
+    {"open, recycle, call, close", open_c, use_recycled},
     {"open, call, close with Python", open_python, use_python},
 };
 
