@@ -141,7 +141,8 @@ static void storm(const char *channel, int drive)
     k.channel = channel;
     k.drive = drive;
     k.pool.cancel_grace_ms = 20;
-    k.pool.queue_timeout_ms = KIT_LIMIT_MS; /* the back-off of the killed ones may hold the rest up */
+    k.pool.queue_timeout_ms = KIT_LIMIT_MS;
+    k.pool.restart_backoff = PIT_OFF; /* the killed ones shall not hold the rest up */
     struct killer killer = {.p = kit_open(&k), .callers = c};
     for (int i = 0; i < THREADS; i++)
         c[i] = (struct caller){
