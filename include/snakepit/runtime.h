@@ -40,11 +40,9 @@ typedef struct pit_options {
     void *log_user;
     int64_t shutdown_timeout_ms; /* the time that pit_close has (15 000) */
     int64_t drain_timeout_ms;    /* how long pit_shutdown lets running calls finish (30 000, within shutdown_timeout_ms) */
-    const char
-        *data_dir; /* where the registry is kept; else SNAKEPIT_DATA_DIR, $XDG_STATE_HOME/snakepit, ~/.local/state/snakepit */
-    const char *instance_token; /* else SNAKEPIT_INSTANCE_TOKEN: hosts with another one are another instance */
-    int64_t
-        registry_sweep_interval_ms; /* between looks for what dead hosts have left (30 000; PIT_INFINITE: only when opened) */
+    const char *data_dir; /* for the registry; else SNAKEPIT_DATA_DIR, $XDG_STATE_HOME/snakepit, ~/.local/state/snakepit */
+    const char *instance_token;         /* else SNAKEPIT_INSTANCE_TOKEN: hosts with another one are another instance */
+    int64_t registry_sweep_interval_ms; /* between looks for orphans of dead hosts (30 000; PIT_INFINITE: only when opened) */
 } pit_options;
 
 #define PIT_OPTIONS_INIT                                                                                                       \
@@ -75,6 +73,42 @@ PIT_API int pit_close(pit *p);
 PIT_API int pit_fd(pit *p);
 PIT_API int pit_timeout(pit *p);
 PIT_API int pit_dispatch(pit *p);
+
+enum { PIT_SCRIPT_EXIT_NONE = 1, PIT_SCRIPT_EXIT_HALT, PIT_SCRIPT_EXIT_STOP, PIT_SCRIPT_EXIT_AUTO };
+enum { PIT_SCRIPT_STOP_IF_STARTED = 1, PIT_SCRIPT_STOP_ALWAYS, PIT_SCRIPT_STOP_NEVER };
+
+/* How to run a script. Zero in a field means "not set"; the default stands in parentheses. */
+typedef struct pit_script_options {
+    size_t size;
+    const pit_options
+        *options;       /* of the host that is opened (NULL: no pool); require_ready and shutdown_timeout_ms are decided here */
+    pit *host;          /* one that is open already, instead */
+    int64_t timeout_ms; /* until every pool has a ready worker (15 000) */
+    int64_t shutdown_timeout_ms; /* for running calls at the end (of options, else 15 000) */
+    int64_t cleanup_timeout_ms;  /* for ending every process (5000) */
+    int restart;    /* a host of its own instead of `host`: PIT_ON always, PIT_OFF never, 0 if `host` has been shut down */
+    int await_pool; /* PIT_ON (default): fn runs when the pools are ready; PIT_OFF: at once */
+    int exit_mode;  /* PIT_SCRIPT_EXIT_*; else halt, SNAKEPIT_SCRIPT_EXIT, SNAKEPIT_SCRIPT_HALT (none) */
+    int stop_mode;  /* PIT_SCRIPT_STOP_*: whether the host is closed (if_started: if it was opened here) */
+    int halt;       /* PIT_ON: as exit_mode halt, which wins */
+    void (*failed)(const pit_error *e, void *user);         /* told why fn was not run */
+    void (*exit_fn)(int exit_mode, int status, void *user); /* ends the process: _exit for halt, exit for stop */
+    void *callback_user;
+} pit_script_options;
+
+#define PIT_SCRIPT_OPTIONS_INIT                                                                                                \
+    {                                                                                                                          \
+        sizeof(pit_script_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                                      \
+    }
+
+/* A whole program in one call: opens a host, waits until its pools are ready, runs fn, closes the host, and returns 0, or 1 when fn returned
+ * non-zero or could not be run. *Blocks.* The library never ends a process: when the exit mode is halt or stop (auto: stop, if the host was
+ * opened here and nobody asked to halt), it calls o->exit_fn as its last act; without one the status is returned and main() returns it.
+ * A bad value of a variable is named in the log (as a warning), and the next source counts. Events script.shutdown.start, .stop, .cleanup and
+ * .exit tell the steps of the end. fn does not close its host; one that was given and is not closed (stop_mode) stays open.
+ * A negative result means that nothing was done: invalid_parameter (no fn, an unknown mode), invalid_timeout, unsupported_option,
+ * wrong_thread, shutting_down (`host`, with restart PIT_OFF). Any thread. Since 0.1. */
+PIT_API int pit_run_as_script(int (*fn)(pit *p, void *user), void *user, const pit_script_options *o);
 
 /* The version of the library that runs: "0.1.0". */
 PIT_API const char *pit_version(void);

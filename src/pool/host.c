@@ -439,6 +439,8 @@ int host_destroy(struct host *h)
     interpreters_guard_lost(h);
     on_done_work(&h->done_work); /* what ended last is still told */
     report_cleanup(h, survivors == 0 ? EVENT_CLEANUP_SUCCESS : EVENT_CLEANUP_TIMEOUT, began, survivors);
+    if (h->on_ended != NULL)
+        h->on_ended(h->on_ended_user, survivors);
     free_host(h);
     return survivors == 0 ? 0 : PIT_E_CLEANUP_TIMEOUT;
 }

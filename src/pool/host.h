@@ -58,6 +58,8 @@ struct host {
     uint32_t call_prefix;  /* of calls that get their id before they have a worker */
     uint64_t call_counter; /* atomic */
     uint64_t close_deadline_ns;
+    void (*on_ended)(void *user, int survivors); /* NULL, or told when every process has ended, before the host is freed */
+    void *on_ended_user;
     struct registry *registry; /* loop; NULL: none */
     struct loop_timer registry_timer;
     pthread_t sweeper;                     /* a thread that ends the orphans of dead hosts, now and then */

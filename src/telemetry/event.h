@@ -54,6 +54,10 @@
     X(CLEANUP_ORPHANS_FOUND, "cleanup.orphans_found", "count duration_ms", "run_id survivors")                                 \
     X(CLEANUP_EMERGENCY, "cleanup.emergency", "count duration_ms", "run_id survivors")                                         \
     X(CLEANUP_REGISTRY_REBUILT, "cleanup.registry_rebuilt", "count duration_ms", "run_id survivors")                           \
+    X(SCRIPT_SHUTDOWN_START, "script.shutdown.start", "duration_ms", "exit_mode stop_mode owned status cleanup_result")        \
+    X(SCRIPT_SHUTDOWN_STOP, "script.shutdown.stop", "duration_ms", "exit_mode stop_mode owned status cleanup_result")          \
+    X(SCRIPT_SHUTDOWN_CLEANUP, "script.shutdown.cleanup", "duration_ms", "exit_mode stop_mode owned status cleanup_result")    \
+    X(SCRIPT_SHUTDOWN_EXIT, "script.shutdown.exit", "duration_ms", "exit_mode stop_mode owned status cleanup_result")          \
     X(TELEMETRY_REJECTED, "telemetry.rejected", "count", "reason")
 
 enum event_id {

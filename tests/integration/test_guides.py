@@ -16,7 +16,14 @@ import pytest
 from programs import LIMIT_S
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-GUIDES = ["guide-getting-started.md", "guide-calls.md", "guide-errors.md", "guide-values.md", "guide-worker-life.md"]
+GUIDES = [
+    "guide-getting-started.md",
+    "guide-calls.md",
+    "guide-errors.md",
+    "guide-values.md",
+    "guide-worker-life.md",
+    "guide-script.md",
+]
 
 
 def parse_console(block: str) -> list[tuple[str, str]]:
