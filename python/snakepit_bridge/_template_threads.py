@@ -15,7 +15,21 @@ from struct import unpack_from
 
 _STACK_BYTES = 16 * 1024
 # In the middle between a thread and its culprit.
-_PLUMBING = ("libc.", "libc-", "ld-", "ld.", "libpthread", "libstdc++", "libm.", "libm-", "libgcc_s", "libdl", "[")
+_PLUMBING = (
+    "libc.",
+    "libc-",
+    "ld-",
+    "ld.",
+    "libpthread",
+    "libstdc++",
+    "libm.",
+    "libm-",
+    "libgcc_s",
+    "libdl",
+    "libasan",
+    "libubsan",
+    "[",
+)
 _INTERPRETER = ("python3", "libpython")
 _STANDARD = os.path.dirname(os.__file__) + "/"
 

@@ -14,7 +14,9 @@ import struct
 import sys
 
 import bridge_host
+import pytest
 from bridge_host import FAILED, HELLO, READY, TIMEOUT, WELCOME, frame, payload_of
+from package_kit import _snakepit
 from snakepit_bridge import _codec
 
 MESSAGE = struct.Struct("@IiQiiiIQ192s")
@@ -25,6 +27,13 @@ HAS_SEGMENT, HAS_STDOUT, HAS_STDERR = 1, 2, 4
 ROOM = "SNAKEPIT_ROOM"
 ROOM_BYTES = 320
 PREPARE = 240.0  # seconds that an import may take on a machine that does other things
+
+# ThreadSanitizer has a thread of its own in each process: with it no template is safe.
+_tsan = "libtsan" in os.environ.get("LD_PRELOAD", "")
+needs_fork = pytest.mark.skipif(
+    _snakepit is None or _tsan,
+    reason="ThreadSanitizer starts a thread in each process" if _tsan else "the extension is not built for this interpreter",
+)
 
 
 class Process:

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 from bridge_host import STOP, TIMEOUT, frame
-from package_kit import needs_extension
-from template_guard import HAS_STDOUT, MESSAGE, Template, Worker, memfd, request_bytes
+from template_guard import HAS_STDOUT, MESSAGE, Template, Worker, memfd, needs_fork, request_bytes
 
-pytestmark = needs_extension
+pytestmark = needs_fork
 
 SOURCE = """
     import ctypes, os, random, sys, threading

@@ -9,11 +9,10 @@ import subprocess
 import sys
 
 import pytest
-from package_kit import needs_extension
 from template_adapters import LIBRARIES, THREADED, source
-from template_guard import PREPARE, Template, Worker
+from template_guard import PREPARE, Template, Worker, needs_fork
 
-pytestmark = needs_extension
+pytestmark = needs_fork
 FORKS = int(os.environ.get("SNAKEPIT_TEMPLATE_FORKS", "5"))
 
 

@@ -8,8 +8,7 @@ import socket
 import subprocess
 
 import pytest
-from package_kit import needs_extension
-from template_guard import Template, Worker, memfd, request_bytes
+from template_guard import Template, Worker, memfd, needs_fork, request_bytes
 
 COMPILER = shutil.which("cc")
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no C compiler")
@@ -45,7 +44,7 @@ def path_of(folder):
     return {"PYTHONPATH": f"{os.environ['SNAKEPIT_PYTHON_PACKAGE']}{os.pathsep}{folder}"}
 
 
-@needs_extension
+@needs_fork
 @needs_compiler
 def test_a_thread_of_a_library(write, noisy):
     adapter = write("import noisy\nnoisy.library.noisy_start()\nclass A: pass")
@@ -56,7 +55,7 @@ def test_a_thread_of_a_library(write, noisy):
         assert "noisy" in verdict["text"] and "libnoisy-1a2b.so.1" in verdict["text"]
 
 
-@needs_extension
+@needs_fork
 def test_a_thread_of_python(write):
     adapter = write(
         """
@@ -71,7 +70,7 @@ def test_a_thread_of_python(write):
         assert "the ticker" in verdict["text"] and str(adapter) in verdict["text"]
 
 
-@needs_extension
+@needs_fork
 def test_a_thread_of_a_module(write, tmp_path):
     (tmp_path / "ticking.py").write_text(
         "import threading\ndef tick():\n    threading.Event().wait()\nthreading.Thread(target=tick, daemon=True).start()\n"
@@ -81,7 +80,7 @@ def test_a_thread_of_a_module(write, tmp_path):
         assert (verdict["reason"], verdict["module"]) == ("thread", "ticking")
 
 
-@needs_extension
+@needs_fork
 def test_a_thread_that_ends_is_waited_for(write):
     """A pool that is told to end takes a moment."""
     adapter = write(
@@ -99,7 +98,7 @@ def test_a_thread_that_ends_is_waited_for(write):
             assert worker.call("call") == 1
 
 
-@needs_extension
+@needs_fork
 def test_a_thread_that_comes_later(write):
     """Looked for before each fork: the request is refused, then the template says so and ends."""
     adapter = write(
@@ -132,7 +131,7 @@ def test_a_thread_that_comes_later(write):
             os.close(request)
 
 
-@needs_extension
+@needs_fork
 @needs_compiler
 def test_a_canary_that_hangs_in_a_library(write, noisy):
     adapter = write(
@@ -152,7 +151,7 @@ def test_a_canary_that_hangs_in_a_library(write, noisy):
         assert "300 ms" in verdict["text"] and "libnoisy-1a2b.so.1" in verdict["text"]
 
 
-@needs_extension
+@needs_fork
 def test_a_canary_that_hangs_in_python(write, tmp_path):
     (tmp_path / "slow.py").write_text("import threading\ndef wait():\n    threading.Event().wait()\n")
     adapter = write(
@@ -173,14 +172,14 @@ def test_a_canary_that_hangs_in_python(write, tmp_path):
 
 
 DEATHS = {
-    "signal": ("os.kill(os.getpid(), signal.SIGSEGV)", "SIGSEGV"),
+    "signal": ("os.kill(os.getpid(), signal.SIGABRT)", "SIGABRT"),
     "exit": ("os._exit(7)", "exit status 7"),
     "exception": ("raise LookupError('not here')", "LookupError: not here"),
     "words": ("os.write(2, b'fork() is unsafe with me\\n'); os._exit(1)", "fork() is unsafe with me"),
 }
 
 
-@needs_extension
+@needs_fork
 @pytest.mark.parametrize("how", DEATHS)
 def test_a_canary_that_dies(write, how):
     adapter = write(
@@ -199,7 +198,7 @@ def test_a_canary_that_dies(write, how):
         assert verdict["reason"] == "canary_died" and DEATHS[how][1] in verdict["text"], verdict
 
 
-@needs_extension
+@needs_fork
 def test_a_canary_that_leaves_a_process_behind(write):
     """Its end counts, not that of the pipe into which it speaks, and which a process of its own may keep open."""
     adapter = write(
@@ -218,7 +217,7 @@ def test_a_canary_that_leaves_a_process_behind(write):
         template.ready()
 
 
-@needs_extension
+@needs_fork
 @needs_compiler
 @pytest.mark.parametrize("how", ["hangs", "dies"])
 def test_a_handler_of_fork(write, noisy, how):
@@ -230,7 +229,7 @@ def test_a_handler_of_fork(write, noisy, how):
             assert (verdict["library"], verdict["module"]) == ("libnoisy-1a2b.so.1", "noisy")
 
 
-@needs_extension
+@needs_fork
 @pytest.mark.parametrize("what", ["socket.socket()", "os.pipe()", "select.epoll()"])
 def test_an_open_connection(write, what):
     with Template(write(f"import os, select, socket\nKEPT = {what}\nclass A: pass")) as template:
@@ -238,7 +237,7 @@ def test_an_open_connection(write, what):
         assert verdict["reason"] == "descriptor" and "initialize()" in verdict["text"]
 
 
-@needs_extension
+@needs_fork
 def test_a_gpu(write):
     """No machine needs to have one for this: another device stands for it."""
     adapter = write(
@@ -254,7 +253,7 @@ def test_a_gpu(write):
         assert verdict["reason"] == "gpu_context" and "/dev/zero" in verdict["text"]
 
 
-@needs_extension
+@needs_fork
 @pytest.mark.parametrize("name", ["numba", "polars"])
 def test_libraries_that_are_refused_by_name(write, tmp_path, name):
     (tmp_path / f"{name}.py").write_text("")
