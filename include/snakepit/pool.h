@@ -46,7 +46,7 @@ typedef struct pit_pool_options {
     int64_t timeout_ms;              /* of a call (300 000, by profile) */
     int64_t queue_timeout_ms;        /* of waiting for a worker (10 000, by profile) */
     int max_queue_size;              /* (1000) */
-    int64_t cancel_grace_ms;         /* between the end of a call's time and the kill of its worker (200) */
+    int64_t cancel_grace_ms;         /* between asking a cancelled call to end and making it end: PIT_RUNG_FLAG (200) */
     int startup_batch_size;          /* workers started at once (10) */
     int64_t startup_batch_delay_ms;  /* between batches (500) */
     int64_t worker_ready_timeout_ms; /* of one start (30 000) */
@@ -69,6 +69,7 @@ typedef struct pit_pool_options {
     int64_t lifecycle_check_interval_ms; /* between two looks at the workers, where there is something to look for (60 000) */
     int64_t drain_timeout_ms; /* what a worker that is recycled has for the calls it runs; then worker_recycled (30 000) */
     int recycle_max_parallel; /* workers that are recycled at the same time (1); of all pools 8 */
+    int cancel_max_rung;      /* PIT_RUNG_*: how far the cancellation of a running call may go (PIT_RUNG_KILL) */
 } pit_pool_options;
 
 enum { PIT_CHANNEL_AUTO = 0, PIT_CHANNEL_RING = 1, PIT_CHANNEL_SOCKET = 2 };
@@ -76,7 +77,7 @@ enum { PIT_CHANNEL_AUTO = 0, PIT_CHANNEL_RING = 1, PIT_CHANNEL_SOCKET = 2 };
 #define PIT_POOL_OPTIONS_INIT                                                                                                  \
     {                                                                                                                          \
         sizeof(pit_pool_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0,  \
-            0, 0                                                                                                               \
+            0, 0, 0                                                                                                            \
     }
 
 /* Adds a pool. *Blocks* until it has a ready worker. When every start failed: no_workers_started with its cause, as for pit_open, and

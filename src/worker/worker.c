@@ -129,6 +129,12 @@ static void signal_group(struct worker *w, int sig)
         guard_kill(w->env->guard, w->pid, sig);
 }
 
+void worker_signal(struct worker *w, int sig)
+{
+    if (w->pidfd >= 0 && !w->exited)
+        w->env->os->pidfd_kill(w->pidfd, sig);
+}
+
 void worker_fail(struct worker *w, int code, const char *text, pit_error *failure)
 {
     if (w->failure == NULL)
