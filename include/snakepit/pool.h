@@ -46,7 +46,7 @@ typedef struct pit_pool_options {
     int64_t timeout_ms;              /* of a call (300 000, by profile) */
     int64_t queue_timeout_ms;        /* of waiting for a worker (10 000, by profile) */
     int max_queue_size;              /* (1000) */
-    int64_t cancel_grace_ms;         /* between asking a cancelled call to end and making it end: PIT_RUNG_FLAG (200) */
+    int64_t cancel_grace_ms;         /* between the end of a call's time and the kill of its worker (200) */
     int startup_batch_size;          /* workers started at once (10) */
     int64_t startup_batch_delay_ms;  /* between batches (500) */
     int64_t worker_ready_timeout_ms; /* of one start (30 000) */
@@ -69,7 +69,6 @@ typedef struct pit_pool_options {
     int64_t lifecycle_check_interval_ms; /* between two looks at the workers, where there is something to look for (60 000) */
     int64_t drain_timeout_ms; /* what a worker that is recycled has for the calls it runs; then worker_recycled (30 000) */
     int recycle_max_parallel; /* workers that are recycled at the same time (1); of all pools 8 */
-    int cancel_max_rung;      /* PIT_RUNG_*: how far the cancellation of a running call may go (PIT_RUNG_KILL) */
 } pit_pool_options;
 
 enum { PIT_CHANNEL_AUTO = 0, PIT_CHANNEL_RING = 1, PIT_CHANNEL_SOCKET = 2 };
@@ -77,7 +76,7 @@ enum { PIT_CHANNEL_AUTO = 0, PIT_CHANNEL_RING = 1, PIT_CHANNEL_SOCKET = 2 };
 #define PIT_POOL_OPTIONS_INIT                                                                                                  \
     {                                                                                                                          \
         sizeof(pit_pool_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0,  \
-            0, 0, 0                                                                                                            \
+            0, 0                                                                                                               \
     }
 
 /* Adds a pool. *Blocks* until it has a ready worker. When every start failed: no_workers_started with its cause, as for pit_open, and
@@ -122,6 +121,12 @@ PIT_API int pit_get_stats(pit *p, const char *pool, pit_stats *ret_stats);
  * the event worker.recycled tells of its end. When no fresh one can be started, the old one stays. One that is starting, or is being recycled already: 0.
  * worker_not_found, pool_mismatch, pool_not_found. Never blocks; any thread. Since 0.1. */
 PIT_API int pit_worker_recycle(pit *p, const char *pool, const char *worker_id, pit_error **reterr);
+
+/* Ends the process of a worker: SIGTERM to its group, after term_grace_ms (0: at once) SIGKILL, and waits until it is gone. Its calls get
+ * worker_killed, which is retriable; another takes its place at once. One that is gone already, an older generation too: 0.
+ * worker_not_found when there never was such a worker, cleanup_timeout when it does not end within 2 s after SIGKILL, invalid_timeout, wrong_thread from
+ * a callback. *Blocks.* Since 0.1. */
+PIT_API int pit_kill(pit *p, const char *worker_id, int64_t term_grace_ms, pit_error **reterr);
 
 /* X(CONSTANT, name): the states of a worker */
 #define PIT_WORKER_STATE_LIST(X)                                                                                               \

@@ -43,11 +43,13 @@ typedef struct pit_options {
     const char *data_dir; /* for the registry; else SNAKEPIT_DATA_DIR, $XDG_STATE_HOME/snakepit, ~/.local/state/snakepit */
     const char *instance_token;         /* else SNAKEPIT_INSTANCE_TOKEN: hosts with another one are another instance */
     int64_t registry_sweep_interval_ms; /* between looks for orphans of dead hosts (30 000; PIT_INFINITE: only when opened) */
+
+    int64_t cleanup_on_stop_timeout_ms; /* the time that pit_cleanup has (3000) */
 } pit_options;
 
 #define PIT_OPTIONS_INIT                                                                                                       \
     {                                                                                                                          \
-        sizeof(pit_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                  \
+        sizeof(pit_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                               \
     }
 
 /* Opens a host and its pools. *Blocks* until each pool has a ready worker (unless require_ready is PIT_OFF). When a pool's
@@ -66,6 +68,11 @@ PIT_API int pit_shutdown(pit *p);
  * shutdown_timeout_ms at most; cleanup_timeout when some process survived. wrong_thread from a callback (nothing changed). Values,
  * errors and finished futures outlive it. In a forked child it returns 0 and touches nothing. NULL: 0. Since 0.1. */
 PIT_API int pit_close(pit *p);
+
+/* Ends every call with shutting_down and kills every worker of p, now, and waits until they are gone: for when there is no time for
+ * pit_close. New calls are refused; only pit_close is of use then. Calling it again is harmless. *Blocks* for cleanup_on_stop_timeout_ms at most;
+ * cleanup_timeout when some worker survived (how many, tells the event cleanup.timeout). wrong_thread from a callback. Any thread. Since 0.1. */
+PIT_API int pit_cleanup(pit *p, pit_error **reterr);
 
 /* For PIT_DRIVE_HOST: one thread at a time calls pit_dispatch() whenever pit_fd() is readable or pit_timeout() milliseconds (poll's
  * argument: -1 for ever) have passed. pit_dispatch never blocks; it returns 0, or invalid_request when p has its own loop thread.

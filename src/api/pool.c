@@ -116,6 +116,23 @@ int pit_worker_recycle(pit *p, const char *name, const char *worker_id, pit_erro
     return rc;
 }
 
+int pit_kill(pit *p, const char *worker_id, int64_t term_grace_ms, pit_error **reterr)
+{
+    int rc = api_enter_blocking(p);
+    if (rc != 0)
+        return api_refused(reterr, rc);
+    pit_error *e;
+    if (worker_id == NULL)
+        e = error_new(PIT_E_INVALID_PARAMETER, "the worker's id is NULL");
+    else if (term_grace_ms < 0 && term_grace_ms != PIT_NOW)
+        e = error_new(PIT_E_INVALID_TIMEOUT, "term_grace_ms: %lld", (long long)term_grace_ms);
+    else
+        e = host_kill(p->host, worker_id, term_grace_ms > 0 ? term_grace_ms : 0);
+    rc = error_give(reterr, e);
+    api_leave(p);
+    return rc;
+}
+
 struct pit_worker_list {
     struct worker_rows rows;
 };

@@ -209,6 +209,16 @@ int pit_shutdown(pit *p)
     return 0;
 }
 
+int pit_cleanup(pit *p, pit_error **reterr)
+{
+    int rc = api_enter_blocking(p);
+    if (rc != 0)
+        return api_refused(reterr, rc);
+    rc = host_cleanup(p->host, host_deadline(p->host, p->host->set.cleanup_timeout_ms));
+    api_leave(p);
+    return error_give(reterr, rc != 0 ? error_new(rc, "%s", pit_strerror(rc)) : NULL);
+}
+
 int pit_close(pit *p)
 {
     if (p == NULL)

@@ -161,9 +161,11 @@ pit_error *host_settings_read(const struct os_ops *os, const pit_options *o, str
     struct host_settings s = {.drive = o->drive != 0 ? o->drive : PIT_DRIVE_THREAD,
                               .max_workers = o->max_workers != 0 ? o->max_workers : MAX_WORKERS};
     if (!duration_read(o->shutdown_timeout_ms, 15000, &s.shutdown_timeout_ms) ||
-        !duration_read(o->drain_timeout_ms, 30000, &s.drain_timeout_ms))
-        return error_new(PIT_E_INVALID_TIMEOUT,
-                         "shutdown_timeout_ms and drain_timeout_ms are milliseconds, PIT_NOW or PIT_INFINITE");
+        !duration_read(o->drain_timeout_ms, 30000, &s.drain_timeout_ms) ||
+        !duration_read(o->cleanup_on_stop_timeout_ms, 3000, &s.cleanup_timeout_ms))
+        return error_new(
+            PIT_E_INVALID_TIMEOUT,
+            "shutdown_timeout_ms, drain_timeout_ms and cleanup_on_stop_timeout_ms are milliseconds, PIT_NOW or PIT_INFINITE");
     if (!duration_read(o->registry_sweep_interval_ms, 30000, &s.registry_sweep_interval_ms) ||
         o->registry_sweep_interval_ms == PIT_NOW)
         return error_new(PIT_E_INVALID_INTERVAL, "registry_sweep_interval_ms is milliseconds or PIT_INFINITE");
@@ -298,9 +300,6 @@ static pit_error *read_numbers(const struct os_ops *os, const pit_pool_options *
         return error_new(PIT_E_INVALID_PARAMETER, "pool %s: max_restarts is 1 to %d", o->name, RESTART_MOST);
     if (o->restart_backoff < PIT_OFF || o->restart_backoff > PIT_ON)
         return error_new(PIT_E_INVALID_PARAMETER, "pool %s: restart_backoff is PIT_ON, PIT_OFF or 0", o->name);
-    if (o->cancel_max_rung < 0 || o->cancel_max_rung > PIT_RUNG_KILL)
-        return error_new(PIT_E_INVALID_PARAMETER, "pool %s: cancel_max_rung: %d is none of PIT_RUNG_* (%d to %d)", o->name,
-                         o->cancel_max_rung, PIT_RUNG_DROP, PIT_RUNG_KILL);
     size_t ring = o->ring_bytes != 0 ? o->ring_bytes : RING_BYTES;
     if (ring < RING_MIN || ring > RING_MAX || (ring & (ring - 1)) != 0)
         return error_new(PIT_E_INVALID_PARAMETER, "pool %s: ring_bytes is a power of two from %d to %d", o->name, RING_MIN,
@@ -314,7 +313,6 @@ static pit_error *read_numbers(const struct os_ops *os, const pit_pool_options *
     s->channel = o->channel;
     s->restart.on = o->restart_backoff != PIT_OFF;
     s->restart.max_restarts = o->max_restarts != 0 ? (unsigned)o->max_restarts : 10;
-    s->cancel_max_rung = o->cancel_max_rung != 0 ? o->cancel_max_rung : PIT_RUNG_KILL;
     s->ring_bytes = (uint32_t)ring;
     s->max_frame = frame;
     s->lanes = 1;

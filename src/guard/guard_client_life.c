@@ -270,6 +270,25 @@ static bool quit(struct guard_client *g, uint64_t deadline_ns)
     return gone;
 }
 
+/* Of those that were killed: how many have not ended by then? */
+static int survivors(struct guard_client *g, uint64_t deadline_ns)
+{
+    int alive = 0;
+    LIST_EACH(n, &g->running)
+    {
+        struct guard_proc *p = LIST_ENTRY(n, struct guard_proc, node);
+        struct os_proc info;
+        if (!is_still(g, p, &info) || info.state == 'Z' || info.state == 'X')
+            continue;
+        int pidfd = g->os->pidfd_open(p->pid);
+        bool ended = pidfd >= 0 && g->os->poll_one(pidfd, OS_READABLE, deadline_ns) == 1;
+        if (pidfd >= 0)
+            g->os->close(pidfd);
+        alive += !ended && is_still(g, p, &info) && info.state != 'Z' && info.state != 'X';
+    }
+    return alive;
+}
+
 int guard_destroy(struct guard_client *g, uint64_t deadline_ns)
 {
     if (g == NULL)
@@ -280,8 +299,10 @@ int guard_destroy(struct guard_client *g, uint64_t deadline_ns)
         loop_remove(g->loop, &g->control);
         loop_remove(g->loop, &g->death);
         bool gone = quit(g, deadline_ns);
-        if (!gone || !reap_guard(g))
-            alive = kill_everything(g);
+        if (!gone || !reap_guard(g)) {
+            kill_everything(g);
+            alive = survivors(g, g->os->now_ns() + ORPHANS_MS * (uint64_t)MS);
+        }
         g->lost = true;
         fail_list(g, &g->asked, ECANCELED);
         fail_list(g, &g->queued, ECANCELED);

@@ -1,15 +1,14 @@
-/* See host.h. This file: the loop and its thread, waiting, the making and the end of a host. */
+/* See host.h. This file: the loop and its thread, waiting, the making of a host. */
 #include "pool/host.h"
 
 #include <errno.h>
 #include <limits.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "pool/pool_internal.h"
 
-enum { KILL_RESERVE_MS = 2000 };
+enum { GIVE_UP_MS = 2000 };
 
 /* ---- waiting ---- */
 
@@ -178,7 +177,7 @@ static void *loop_thread(void *arg)
     return NULL;
 }
 
-static void on_done_work(struct loop_work *w)
+void host_tell_done(struct loop_work *w)
 {
     struct host *h = LIST_ENTRY(w, struct host, done_work);
     for (;;) {
@@ -249,7 +248,7 @@ static int make_ids(struct host *h)
     return rc;
 }
 
-static void free_host(struct host *h)
+void host_free(struct host *h)
 {
     host_registry_close(h);
     LIST_EACH_SAFE(node, next, &h->interpreters)
@@ -290,7 +289,7 @@ static struct host *alloc_host(const struct os_ops *os, struct host_settings *se
     list_init(&h->interpreters);
     pthread_mutex_init(&h->lock, NULL);
     pthread_mutex_init(&h->drive_lock, NULL);
-    h->done_work.fn = on_done_work;
+    h->done_work.fn = host_tell_done;
     host_guard_init(h);
     return h;
 }
@@ -332,115 +331,12 @@ pit_error *host_create(const struct os_ops *os, struct host_settings *set, const
         int rc = start_thread(h);
         if (rc != 0) {
             e = error_new(PIT_E_SYSTEM_ERROR, "the loop thread could not be started: %s", strerror(-rc));
-            guard_destroy(h->env.guard, host_deadline(h, KILL_RESERVE_MS));
+            guard_destroy(h->env.guard, host_deadline(h, GIVE_UP_MS));
         }
     }
     if (e != NULL)
-        free_host(h);
+        host_free(h);
     else
         *ret = h;
     return e;
-}
-
-/* ---- ending ---- */
-
-static bool all_idle(void *arg)
-{
-    struct host *h = arg;
-    bool idle = true;
-    pthread_mutex_lock(&h->lock);
-    LIST_EACH(node, &h->pools)
-    idle = pool_is_idle(LIST_ENTRY(node, struct pool, node)) && idle;
-    pthread_mutex_unlock(&h->lock);
-    return idle;
-}
-
-static bool all_gone(void *arg)
-{
-    struct host *h = arg;
-    bool gone = true;
-    pthread_mutex_lock(&h->lock);
-    LIST_EACH(node, &h->pools)
-    gone = !pool_has_workers(LIST_ENTRY(node, struct pool, node)) && gone;
-    pthread_mutex_unlock(&h->lock);
-    return gone;
-}
-
-static void end_all_calls(struct host *h, void *arg)
-{
-    (void)arg;
-    LIST_EACH(node, &h->pools)
-    pool_end_calls(LIST_ENTRY(node, struct pool, node));
-}
-
-static void stop_all(struct host *h, void *arg)
-{
-    LIST_EACH(node, &h->pools)
-    pool_stop_workers(LIST_ENTRY(node, struct pool, node), arg != NULL);
-}
-
-static void shut_all(struct host *h, void *arg)
-{
-    (void)arg;
-    LIST_EACH(node, &h->pools)
-    pool_shut(LIST_ENTRY(node, struct pool, node));
-}
-
-static uint64_t earlier(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
-void host_shutdown(struct host *h)
-{
-    __atomic_store_n(&h->closing, true, __ATOMIC_RELEASE);
-    uint64_t deadline = host_deadline(h, h->set.shutdown_timeout_ms);
-    __atomic_store_n(&h->close_deadline_ns, deadline, __ATOMIC_RELAXED); /* pit_close has its own time after a pit_shutdown */
-    host_run(h, shut_all, NULL);
-    uint64_t reserve = deadline == UINT64_MAX ? UINT64_MAX : deadline - KILL_RESERVE_MS * MS;
-    if (host_wait_until(h, all_idle, h, earlier(host_deadline(h, h->set.drain_timeout_ms), reserve)))
-        return;
-    host_run(h, end_all_calls, NULL);
-    host_wait_until(h, all_idle, h, host_deadline(h, KILL_RESERVE_MS / 2));
-}
-
-static void report_cleanup(struct host *h, enum event_id id, uint64_t began_ns, double count)
-{
-    char survivors[16];
-    snprintf(survivors, sizeof survivors, "%.0f", count);
-    const double numbers[] = {count, (double)(h->os->now_ns() - began_ns) / 1e6};
-    const char *texts[] = {h->run_id, survivors};
-    telemetry_emit(h->telemetry, id, NULL, numbers, texts);
-}
-
-int host_destroy(struct host *h)
-{
-    uint64_t began = h->os->now_ns(), kill_at = h->close_deadline_ns;
-    if (kill_at != UINT64_MAX)
-        kill_at = kill_at > began + KILL_RESERVE_MS * MS ? kill_at - KILL_RESERVE_MS * MS : began;
-    telemetry_emit(h->telemetry, EVENT_CLEANUP_START, NULL, (const double[]){0}, (const char *const[]){h->run_id});
-    host_run(h, stop_all, NULL);
-    if (!host_wait_until(h, all_gone, h, kill_at)) {
-        host_run(h, stop_all, h);
-        host_wait_until(h, all_gone, h, host_deadline(h, KILL_RESERVE_MS / 2));
-    }
-    if (h->has_thread) {
-        __atomic_store_n(&h->stop, true, __ATOMIC_RELEASE);
-        loop_wake(h->loop);
-        pthread_join(h->thread, NULL);
-    }
-    guard_destroy(h->lost_guard, 0);
-    int survivors = guard_destroy(h->env.guard, host_deadline(h, KILL_RESERVE_MS / 2));
-    h->env.guard = NULL;
-    struct list *lists[] = {&h->pools, &h->stopped};
-    for (int i = 0; i < 2; i++)
-        LIST_EACH(node, lists[i])
-    pool_guard_lost(LIST_ENTRY(node, struct pool, node));
-    interpreters_guard_lost(h);
-    on_done_work(&h->done_work); /* what ended last is still told */
-    report_cleanup(h, survivors == 0 ? EVENT_CLEANUP_SUCCESS : EVENT_CLEANUP_TIMEOUT, began, survivors);
-    if (h->on_ended != NULL)
-        h->on_ended(h->on_ended_user, survivors);
-    free_host(h);
-    return survivors == 0 ? 0 : PIT_E_CLEANUP_TIMEOUT;
 }

@@ -21,7 +21,7 @@ struct host_settings {                                        /* strings owned *
     char *path, *virtual_env; /* of the environment, for the look-up */
     char **environ;           /* of the host, with the option `env` applied */
     int drive;
-    int64_t shutdown_timeout_ms, drain_timeout_ms;
+    int64_t shutdown_timeout_ms, drain_timeout_ms, cleanup_timeout_ms;
     int max_workers;
     char *data_dir, *instance, *instance_token; /* of the registry; data_dir NULL: there is no place for one */
     const char *data_from;                      /* what named data_dir; NULL: it is the usual place */
@@ -83,6 +83,10 @@ pit_error *host_recycle(struct host *h, struct pool *pool, const char *worker_id
 void host_stop_pool(struct host *h, struct pool *p, int64_t drain_ms);
 /* Refuses new calls, waits for the running ones to the deadline, ends them. */
 void host_shutdown(struct host *h);
+/* Ends every call and kills every worker, now; new ones are refused. 0, or PIT_E_CLEANUP_TIMEOUT: some are there at the deadline. Blocks. */
+int host_cleanup(struct host *h, uint64_t deadline_ns);
+/* SIGTERM to the worker's group, after the grace SIGKILL; waits for its end. NULL, also when it is gone already; or an error (owned). Blocks. */
+pit_error *host_kill(struct host *h, const char *worker_id, int64_t grace_ms);
 /* After host_shutdown: ends workers, guard, loop; frees. 0 or PIT_E_CLEANUP_TIMEOUT. */
 int host_destroy(struct host *h);
 

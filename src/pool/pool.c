@@ -2,7 +2,6 @@
  * otherwise. */
 #include "base/alloc.h"
 #include "base/sm.h"
-#include "pool/cancel.h"
 #include "pool/pool_internal.h"
 
 static const struct sm_state states[] = {{NULL, 0},
@@ -158,7 +157,6 @@ struct pool *pool_create(struct host *h, struct worker_env *env, struct pool_set
     queue_init(&p->queue);
     wheel_init(&p->expiry, env->os->now_ns());
     async_init(p);
-    cancel_init(p);
     life_init(p);
     watch_init(p);
     p->config = (struct worker_config){.pool = p->set.name,
@@ -177,7 +175,6 @@ struct pool *pool_create(struct host *h, struct worker_env *env, struct pool_set
 
 void pool_destroy(struct pool *p)
 {
-    cancel_finish(p);
     poollock_finish(&p->lock);
     mem_free_strv(p->config.argv);
     mem_free_strv(p->config.env);

@@ -43,14 +43,12 @@ struct lane_status {
     /* Counted up after something was written to the control socket and before the bell is rung for it: a worker that is about to
      * sleep sees here, without a system call, whether it has to look at the socket first. */
     uint64_t attention;
-    uint64_t raise; /* lane sequence of the call for which the cancel signal is sent: in no other it does anything */
-    uint8_t pad0[SEGMENT_LINE - 28];
+    uint8_t pad0[SEGMENT_LINE - 20];
     uint32_t ping; /* of lane 0, for the whole worker: counted up by the host, a futex on which the worker's heart sleeps */
     /* written by the worker */
     uint64_t finished; /* lane sequence of the last call whose function has returned (set before its reply is published) */
     uint64_t progress;
-    uint64_t task; /* lane sequence of the call that runs as a task of an event loop, which the signal wakes; 0: none does */
-    uint8_t pad1[SEGMENT_LINE - 44];
+    uint8_t pad1[SEGMENT_LINE - 36];
     uint32_t pong;    /* the last value of `ping` that was answered; set after pong_ns */
     uint64_t pong_ns; /* when, CLOCK_MONOTONIC */
     uint64_t ticks;   /* counted up when Python next runs bytecode after a ping */

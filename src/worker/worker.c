@@ -119,7 +119,7 @@ static void close_control(struct worker *w)
         loop_remove(w->env->loop, &w->control_source);
 }
 
-static void signal_group(struct worker *w, int sig)
+void worker_signal(struct worker *w, int sig)
 {
     if (w->pid <= 0 || w->exited)
         return;
@@ -127,12 +127,6 @@ static void signal_group(struct worker *w, int sig)
         w->env->os->pidfd_kill(w->pidfd, sig);
     if (w->env->guard != NULL)
         guard_kill(w->env->guard, w->pid, sig);
-}
-
-void worker_signal(struct worker *w, int sig)
-{
-    if (w->pidfd >= 0 && !w->exited)
-        w->env->os->pidfd_kill(w->pidfd, sig);
 }
 
 void worker_fail(struct worker *w, int code, const char *text, pit_error *failure)
@@ -252,7 +246,7 @@ static void on_exited(struct guard_child *c, struct guard_exit how)
 
 void worker_guard_lost(struct worker *w)
 {
-    signal_group(w, SIGKILL);
+    worker_signal(w, SIGKILL);
     if (w->exited || !w->spawned)
         return;
     worker_fail(w, PIT_E_GUARD_LOST, "the guard process died", NULL);
@@ -265,50 +259,9 @@ void worker_kill(struct worker *w, int code, const char *text)
     w->expected = true;
     worker_move(w, PIT_WORKER_STOPPING);
     poollock_release(w->config->lock);
-    signal_group(w, SIGKILL);
+    worker_signal(w, SIGKILL);
     registry_ending(w->env->registry, (uint64_t)(uintptr_t)&w->child);
     worker_fail(w, code, text, NULL);
-}
-
-static void on_stop_timer(struct loop_timer *t)
-{
-    struct worker *w = LIST_ENTRY(t, struct worker, stop_timer);
-    signal_group(w, w->term_sent ? SIGKILL : SIGTERM);
-    if (!w->term_sent)
-        loop_timer_set(w->env->loop, t, worker_deadline(w, w->config->graceful_ms / 2));
-    w->term_sent = true;
-}
-
-/* A worker that sleeps in a ring's futex looks at its control socket when it is woken. */
-static void nudge_lanes(struct worker *w)
-{
-    for (uint32_t i = 0; w->lanes != NULL && i < w->config->lanes; i++)
-        w->lanes[i].channel->ops->nudge(w->lanes[i].channel);
-}
-
-void worker_stop(struct worker *w)
-{
-    if (w->state == PIT_WORKER_STARTING) { /* it has nothing to clean up, and may not listen yet */
-        worker_kill(w, PIT_E_SHUTTING_DOWN, "the worker was told to end");
-        return;
-    }
-    poollock_acquire(w->config->lock);
-    bool go = worker_move(w, PIT_WORKER_STOPPING);
-    w->expected = true;
-    poollock_release(w->config->lock);
-    if (!go)
-        return;
-    uint8_t frame[FRAME_HEADER];
-    size_t done = 0;
-    frame_put_header(frame, FRAME_STOP, 0, 0, 0, sizeof frame);
-    bool asked = w->hello && w->control_open && w->control->ops->send(w->control, frame, sizeof frame, &done) == 0;
-    nudge_lanes(w);
-    registry_ending(w->env->registry, (uint64_t)(uintptr_t)&w->child);
-    w->term_sent = !asked;
-    if (!asked)
-        signal_group(w, SIGTERM);
-    loop_timer_set(w->env->loop, &w->stop_timer, worker_deadline(w, w->config->graceful_ms / 2));
-    worker_fail(w, PIT_E_SHUTTING_DOWN, "it was told to end", NULL);
 }
 
 void worker_describe_end(struct worker *w, pit_error *e)
@@ -491,7 +444,7 @@ static void on_spawned(struct guard_child *c, int error, const char *call, pid_t
         w->pidfd = -1;
         worker_kill(w, PIT_E_SYSTEM_ERROR, "its pidfd could not be watched");
     } else if (w->dead) {
-        signal_group(w, SIGKILL); /* it was given up while it was being started */
+        worker_signal(w, SIGKILL); /* it was given up while it was being started */
     }
     if (telemetry_wants(w->env->telemetry, EVENT_POOL_WORKER_SPAWNED)) {
         struct event_common common = worker_common(w);
@@ -509,7 +462,7 @@ void worker_init_hooks(struct worker *w)
     w->child = (struct guard_child){on_spawned, on_exited};
     w->control_source = (struct loop_source){.fd = -1, .events = EPOLLIN, .fn = on_control};
     w->ready_timer.fn = on_ready_timeout;
-    w->stop_timer.fn = on_stop_timer;
+    worker_init_stop(w);
     w->status_timer.fn = on_status_missing;
     w->more_timer.fn = on_more;
     w->out.on_drop = on_out_dropped;

@@ -41,7 +41,7 @@ struct worker_env {
     const struct log *log;
     const char *run_id;
     struct registry *registry; /* NULL: none */
-    uint32_t prefix; /* of correlation ids: counts up with every worker */
+    uint32_t prefix;           /* of correlation ids: counts up with every worker */
 };
 
 /* What all workers of a pool share. */
@@ -142,10 +142,10 @@ struct worker *worker_create(const struct worker_env *env, const struct worker_c
 void worker_start(struct worker *w, uint32_t prefix);
 /* Asks it to end: STOP, half of the grace later SIGTERM, at its end SIGKILL. Harmless when it is ending already. */
 void worker_stop(struct worker *w);
+/* SIGTERM to its group, after grace_ms SIGKILL. Its calls get `code` and `text`. Harmless when it is ending already. */
+void worker_terminate(struct worker *w, int64_t grace_ms, int code, const char *text);
 /* SIGKILL to its group, now. Its calls get `code` and `text`. Harmless when it is dead. */
 void worker_kill(struct worker *w, int code, const char *text);
-/* A signal to its process alone, if there is one still. Loop thread. */
-void worker_signal(struct worker *w, int sig);
 /* What a worker did that is killed with this code: static, a sentence that begins with "it". */
 const char *worker_fault(int code);
 /* Its control socket has ended: it is dying, or it is made to. */

@@ -30,8 +30,7 @@ def worker(request, write):
         host = bridge_host.Host(write(source), *args, **{**request.param, **options})
         hosts.append(host)
         if ready:
-            host.greeting = host.ready(**(welcome or {}))
-            host.tools = host.greeting["tools"]
+            host.tools = host.ready(**(welcome or {}))["tools"]
         return host
 
     make.mode = request.param

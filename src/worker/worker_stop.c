@@ -1,0 +1,69 @@
+/* See worker.h. This file: asking a worker to end, ever more firmly. */
+#include <signal.h>
+
+#include "worker/worker_internal.h"
+
+static void on_stop_timer(struct loop_timer *t)
+{
+    struct worker *w = LIST_ENTRY(t, struct worker, stop_timer);
+    worker_signal(w, w->term_sent ? SIGKILL : SIGTERM);
+    if (!w->term_sent)
+        loop_timer_set(w->env->loop, t, worker_deadline(w, w->config->graceful_ms / 2));
+    w->term_sent = true;
+}
+
+/* A worker that sleeps in a ring's futex looks at its control socket when it is woken. */
+static void nudge_lanes(struct worker *w)
+{
+    for (uint32_t i = 0; w->lanes != NULL && i < w->config->lanes; i++)
+        w->lanes[i].channel->ops->nudge(w->lanes[i].channel);
+}
+
+void worker_stop(struct worker *w)
+{
+    if (w->state == PIT_WORKER_STARTING) { /* it has nothing to clean up, and may not listen yet */
+        worker_kill(w, PIT_E_SHUTTING_DOWN, "the worker was told to end");
+        return;
+    }
+    poollock_acquire(w->config->lock);
+    bool go = worker_move(w, PIT_WORKER_STOPPING);
+    w->expected = true;
+    poollock_release(w->config->lock);
+    if (!go)
+        return;
+    uint8_t frame[FRAME_HEADER];
+    size_t done = 0;
+    frame_put_header(frame, FRAME_STOP, 0, 0, 0, sizeof frame);
+    bool asked = w->hello && w->control_open && w->control->ops->send(w->control, frame, sizeof frame, &done) == 0;
+    nudge_lanes(w);
+    registry_ending(w->env->registry, (uint64_t)(uintptr_t)&w->child);
+    w->term_sent = !asked;
+    if (!asked)
+        worker_signal(w, SIGTERM);
+    loop_timer_set(w->env->loop, &w->stop_timer, worker_deadline(w, w->config->graceful_ms / 2));
+    worker_fail(w, PIT_E_SHUTTING_DOWN, "it was told to end", NULL);
+}
+
+void worker_terminate(struct worker *w, int64_t grace_ms, int code, const char *text)
+{
+    if (grace_ms == 0) {
+        worker_kill(w, code, text);
+        return;
+    }
+    poollock_acquire(w->config->lock);
+    bool go = worker_move(w, PIT_WORKER_STOPPING);
+    w->expected = w->expected || go;
+    poollock_release(w->config->lock);
+    if (!go)
+        return;
+    worker_signal(w, SIGTERM);
+    registry_ending(w->env->registry, (uint64_t)(uintptr_t)&w->child);
+    w->term_sent = true;
+    loop_timer_set(w->env->loop, &w->stop_timer, worker_deadline(w, grace_ms));
+    worker_fail(w, code, text, NULL);
+}
+
+void worker_init_stop(struct worker *w)
+{
+    w->stop_timer.fn = on_stop_timer;
+}
