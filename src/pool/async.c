@@ -475,6 +475,15 @@ static void watch_grace(struct pool *p, struct lane *l)
         loop_timer_stop(p->env->loop, &l->grace);
 }
 
+/* Nothing that comes here counts any more. What is not read keeps the socket readable: the loop would not rest until the worker has gone. lock. */
+static void stop_listening(struct lane *l)
+{
+    struct worker *w = l->worker;
+    l->broken = true;
+    if (!w->is_ring && w->control_open)
+        sched_watch(w, 0);
+}
+
 static bool turn_lane(struct pool *p, struct lane *l, struct list *done)
 {
     struct answers b;
@@ -484,7 +493,8 @@ static bool turn_lane(struct pool *p, struct lane *l, struct list *done)
     if (!settle(p, l, &b, done))
         rc = PIT_E_PROTOCOL_ERROR;
     bool breaks = rc != 0 && rc != CHANNEL_AGAIN && rc != PIT_E_WORKER_LOST;
-    l->broken = l->broken || breaks;
+    if (breaks || rc == PIT_E_WORKER_LOST)
+        stop_listening(l);
     if (!dead && breaks)
         sched_condemn(p, l->worker, rc, worker_fault(rc));
     if (!dead && rc == PIT_E_WORKER_LOST)
