@@ -205,6 +205,7 @@ void sched_free_lane(struct pool *p, struct lane *l)
         sched_unqueue(p, head);
         sched_assign(p, l, head, LANE_CALLER);
         sched_wake(p, head);
+        sched_spread(p); /* the head had been woken for another lane, which the next one may have now */
         return;
     }
     if (head != NULL && !head->waited_for) {
