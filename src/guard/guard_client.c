@@ -212,11 +212,23 @@ static struct guard_proc *find(struct list *among, uint64_t serial)
     return NULL;
 }
 
+/* When it was started; 0: nobody knows. A number is ours only while it is that of the guard's child: who died with the guard may have been
+ * reaped already, and the number be somebody else's. */
+static uint64_t start_of(struct guard_client *g, pid_t pid)
+{
+    struct os_proc info;
+    return g->os->proc_info(pid, &info) == 0 && info.ppid == g->pid ? info.start : 0;
+}
+
 /* This host had no number left for the pidfd that came with the message: without one the death could not be seen, so the process
  * goes again, unless one can be had now. */
 static int make_up_pidfd(struct guard_client *g, struct guard_proc *p)
 {
     int pidfd = g->os->pidfd_open(p->pid);
+    if (pidfd >= 0 && start_of(g, p->pid) == 0) {
+        g->os->close(pidfd);
+        pidfd = -ESRCH;
+    }
     if (pidfd < 0) {
         p->disowned = true;
         guard_kill(g, p->pid, SIGKILL);
@@ -237,9 +249,8 @@ static bool on_spawned(struct guard_client *g, const struct guard_msg *m, int pi
         g->os->close(pidfd);
         tell_failed(g, p, m->error, m->text);
     } else {
-        struct os_proc info;
         p->pid = m->pid;
-        p->start = g->os->proc_info(p->pid, &info) == 0 ? info.start : 0;
+        p->start = start_of(g, p->pid);
         list_push_back(&g->running, &p->node);
         if (pidfd < 0)
             pidfd = make_up_pidfd(g, p);
