@@ -443,6 +443,7 @@ static void on_spawned(struct guard_child *c, int error, const char *call, pid_t
             w->env->os->close(pidfd);
         w->pidfd = -1;
         worker_kill(w, PIT_E_SYSTEM_ERROR, "its pidfd could not be watched");
+        loop_timer_set(w->env->loop, &w->status_timer, worker_deadline(w, STATUS_WAIT_MS)); /* the guard may be silent */
     } else if (w->dead) {
         worker_signal(w, SIGKILL); /* it was given up while it was being started */
     }
