@@ -1,0 +1,151 @@
+/* What must hold, whatever happens and in whichever order. See sim.h; docs/internals/simulator.md lists the properties with the seeded bug that each
+ * of them finds.
+ *
+ * check_step looks at the pool after every step in which no fiber holds a lock; check_quiet when nothing can run until the clock moves. */
+#include <string.h>
+
+#include "pool/pool_internal.h"
+#include "sim.h"
+
+enum { LANES = 128 };
+
+struct view {
+    struct pool *pool;
+    unsigned idle, loop, caller;
+    const struct call *sent[LANES * 4];
+    unsigned n_sent;
+};
+
+static void see_flights(struct view *v, struct lane *l)
+{
+    for (unsigned i = 0; i < l->count; i++) {
+        const struct flight *f = lane_at(l, i);
+        if (f->call == NULL)
+            continue;
+        if (f->call->lane != l || f->call->state != CALL_SENT || f->call->sequence != f->sequence)
+            sim_fail("a call stands in a lane that it does not know of");
+        for (unsigned k = 0; k < v->n_sent; k++)
+            if (v->sent[k] == f->call)
+                sim_fail("a call stands in two lanes");
+        v->sent[v->n_sent++] = f->call;
+    }
+}
+
+static void see_lane(struct view *v, struct lane *l)
+{
+    v->idle += l->owner == LANE_IDLE;
+    v->loop += l->owner == LANE_LOOP;
+    v->caller += l->owner == LANE_CALLER;
+    if (l->owner == LANE_IDLE && l->count != 0)
+        sim_fail("a lane of worker %s is idle and has a call", l->worker->id);
+    if (l->owner == LANE_IDLE && l->worker->dead && v->pool->slots[l->worker->slot].current != l->worker)
+        sim_fail("a lane of worker %s is idle, and the worker is dead", l->worker->id);
+    if (l->owner == LANE_CALLER && l->count > 1)
+        sim_fail("a lane of worker %s is a caller's, and has %u calls", l->worker->id, l->count);
+    see_flights(v, l);
+}
+
+/* Each lane has one owner: what the lists say is what the lanes say. */
+static void check_lists(const struct view *v)
+{
+    unsigned idle = 0, loop = 0;
+    LIST_EACH(node, &v->pool->idle)
+    {
+        idle++;
+        if (LIST_ENTRY(node, struct lane, node)->owner != LANE_IDLE)
+            sim_fail("a lane in the list of idle ones has an owner");
+    }
+    LIST_EACH(node, &v->pool->loop_lanes)
+    {
+        loop++;
+        if (LIST_ENTRY(node, struct lane, node)->owner != LANE_LOOP)
+            sim_fail("a lane in the loop's list has another owner");
+    }
+    if (idle != v->idle || loop != v->loop)
+        sim_fail("%u lanes are idle and %u the loop's, but the lists have %u and %u", v->idle, v->loop, idle, loop);
+}
+
+/* What came back to the queue from a dead worker was admitted before: it does not count against the bound. */
+static void check_queue(const struct view *v)
+{
+    struct pool *p = v->pool;
+    size_t depth = 0, back = 0;
+    for (int i = 0; i <= PIT_PRIORITY_URGENT; i++)
+        LIST_EACH(node, &p->queue.lists[i])
+        {
+            const struct call *c = LIST_ENTRY(node, struct call, node);
+            depth++;
+            back += c->sent_ns != 0;
+            if (c->state != CALL_QUEUED)
+                sim_fail("a call in the queue is not queued");
+        }
+    if (depth != p->queue.depth)
+        sim_fail("the queue's depth is %zu, and %zu calls are in it", p->queue.depth, depth);
+    if (depth - back > (size_t)p->set.max_queue_size)
+        sim_fail("%zu calls wait, and max_queue_size is %d", depth - back, p->set.max_queue_size);
+}
+
+static void check_workers(struct view *v)
+{
+    unsigned live = 0, draining = 0;
+    LIST_EACH(node, &v->pool->workers)
+    {
+        struct worker *w = LIST_ENTRY(node, struct worker, node);
+        unsigned busy = 0;
+        draining += !w->dead && (w->state == PIT_WORKER_DRAINING || w->state == PIT_WORKER_STOPPING);
+        live += !w->dead && w->state != PIT_WORKER_GONE;
+        for (uint32_t i = 0; w->lanes != NULL && w->lanes[0].attend.fn != NULL && i < w->config->lanes; i++) {
+            see_lane(v, &w->lanes[i]);
+            busy += w->lanes[i].owner == LANE_CALLER || w->lanes[i].owner == LANE_LOOP;
+        }
+        if (!w->dead && busy != w->busy_lanes)
+            sim_fail("worker %s has %u busy lanes, and counts %u", w->id, busy, w->busy_lanes);
+    }
+    if (live > (unsigned)v->pool->set.workers + draining)
+        sim_fail("%u workers live, %u of them draining; %d are wanted", live, draining, v->pool->set.workers);
+}
+
+void check_step(void)
+{
+    if (sim.host == NULL || fiber_locked())
+        return;
+    LIST_EACH(node, &sim.host->pools)
+    {
+        struct view v;
+        v.pool = LIST_ENTRY(node, struct pool, node);
+        v.idle = v.loop = v.caller = v.n_sent = 0;
+        check_workers(&v);
+        check_lists(&v);
+        check_queue(&v);
+    }
+}
+
+void check_quiet(void)
+{
+    if (sim.host != NULL && sim.loop_waits == 0)
+        LIST_EACH(node, &sim.host->pools)
+        {
+            struct pool *p = LIST_ENTRY(node, struct pool, node);
+            if (p->queue.depth != 0 && !list_empty(&p->idle))
+                sim_fail("%zu calls wait beside an idle lane", p->queue.depth);
+        }
+    for (unsigned i = 0; i < n_asks; i++) {
+        const struct ask *a = &asks[i];
+        bool by_loop = a->form != ASK_BLOCKING || sim.driven;
+        if (!a->begun || a->completions != 0 || (by_loop && sim.loop_waits != 0))
+            continue; /* while the loop waits for a guard, what it carries is late; callers are not */
+        uint64_t late = by_loop ? 2 * SIM_MS : 0; /* the loop's timers have ticks */
+        if (a->deadline_ns != SIM_NEVER && sim.now > a->deadline_ns + late)
+            sim_fail("call %u has no outcome %llu us after its deadline", i,
+                     (unsigned long long)((sim.now - a->deadline_ns) / SIM_US));
+        if (a->cancelled_ns != 0)
+            sim_fail("call %u was cancelled, and has no outcome", i);
+    }
+}
+
+void check_kill(struct proc *p, const char *by)
+{
+    sim.kills++;
+    if (p->kind == PROC_FOREIGN)
+        sim_fail("process %d is somebody else's, and gets a signal by %s", (int)p->pid, by);
+}
