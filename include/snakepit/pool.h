@@ -3,6 +3,7 @@
 #define SNAKEPIT_POOL_H
 
 #include <snakepit/base.h>
+#include <snakepit/value.h>
 #include <sys/types.h>
 
 #ifdef __cplusplus
@@ -47,8 +48,8 @@ typedef struct pit_pool_options {
     int64_t queue_timeout_ms;        /* of waiting for a worker (10 000, by profile) */
     int max_queue_size;              /* (1000) */
     int64_t cancel_grace_ms;         /* between the end of a call's time and the kill of its worker (200) */
-    int startup_batch_size;          /* workers started at once (10) */
-    int64_t startup_batch_delay_ms;  /* between batches (500) */
+    int startup_batch_size;          /* workers started at once by exec (10) */
+    int64_t startup_batch_delay_ms;  /* between batches (500; from a template 0) */
     int64_t worker_ready_timeout_ms; /* of one start (30 000) */
     int64_t graceful_shutdown_timeout_ms; /* between asking a worker to end and killing it (6000) */
     int64_t spin_us;        /* longest busy wait for an answer, while the worker runs on another CPU (50; PIT_NOW: never) */
@@ -69,14 +70,20 @@ typedef struct pit_pool_options {
     int64_t lifecycle_check_interval_ms; /* between two looks at the workers, where there is something to look for (60 000) */
     int64_t drain_timeout_ms; /* what a worker that is recycled has for the calls it runs; then worker_recycled (30 000) */
     int recycle_max_parallel; /* workers that are recycled at the same time (1); of all pools 8 */
+    /* starts: docs/guide-zygote.md */
+    int start_mode; /* 0 (default): forked by a template where that is safe, else by exec; PIT_START_ZYGOTE: only forked,
+                                 * PIT_START_EXEC: only by exec */
+    const char *const *preload; /* modules that the template imports beside the adapter's, NULL-terminated */
+    int64_t canary_timeout_ms;  /* of the template's proof that a fork of it can compute (2000) */
+    int spare_workers;          /* ready workers beyond `workers`: each takes the place of a lost one at once (0) */
 } pit_pool_options;
 
 enum { PIT_CHANNEL_AUTO = 0, PIT_CHANNEL_RING = 1, PIT_CHANNEL_SOCKET = 2 };
 
 #define PIT_POOL_OPTIONS_INIT                                                                                                  \
     {                                                                                                                          \
-        sizeof(pit_pool_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0,  \
-            0, 0                                                                                                               \
+        sizeof(pit_pool_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
+            0, 0, 0, 0, 0                                                                                                      \
     }
 
 /* Adds a pool. *Blocks* until it has a ready worker. When every start failed: no_workers_started with its cause, as for pit_open, and
@@ -106,11 +113,15 @@ typedef struct pit_stats {
     uint64_t recycled;                        /* workers, for whatever reason; of these: */
     uint64_t recycled_ttl_expired, recycled_max_requests, recycled_manual, recycled_health, recycled_cancelled;
     uint64_t near_ttl, near_max_requests; /* workers that have done nine tenths of the way */
+
+    uint64_t spares;   /* ready workers that are kept for when others are lost, now; not among the available ones */
+    uint64_t promoted; /* spares that took the place of a lost worker */
 } pit_stats;
 
 #define PIT_STATS_INIT                                                                                                         \
     {                                                                                                                          \
-        sizeof(pit_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0  \
+        sizeof(pit_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
+            0, 0                                                                                                               \
     }
 
 /* Fills *ret_stats (set to PIT_STATS_INIT before); pool NULL: the sum of all. pool_not_found. Never blocks. Since 0.1. */
@@ -142,7 +153,7 @@ enum {
 enum { PIT_START_EXEC = 1, PIT_START_ZYGOTE = 2, PIT_START_ATTACH = 3 };
 
 /* Flags of a worker. STALLED: it answers heartbeats, but has run no Python code for stall_report_ms: it computes in C, waits, or hangs. */
-enum { PIT_WORKER_FLAG_STALLED = 1 };
+enum { PIT_WORKER_FLAG_STALLED = 1, PIT_WORKER_FLAG_SPARE = 8 };
 
 typedef struct pit_worker_info {
     size_t size;
@@ -170,6 +181,10 @@ PIT_API int pit_list_workers(pit *p, const char *pool, pit_worker_list **ret, pi
 PIT_API size_t pit_worker_list_len(const pit_worker_list *l);
 PIT_API const pit_worker_info *pit_worker_list_at(const pit_worker_list *l, size_t i); /* NULL beyond the end */
 PIT_API void pit_worker_list_free(pit_worker_list *l);
+/* How the workers of a pool (NULL: the default pool) are started: a map with the template's `state` (idle, starting, ready, lost, unsafe, ended;
+ * off: the pool has none), `pid`, `forks` (workers asked of it), `threads`, `modules`, `rss_bytes`, `prepare_ms`, and where it is not ready `reason`,
+ * `library`, `module` and `text`: what is in the way. The caller owns *ret. pool_not_found. *Blocks* for a turn of the loop. Since 0.1. */
+PIT_API int pit_pool_zygote(pit *p, const char *pool, pit_value **ret, pit_error **reterr);
 /* The name of a state: "ready" for PIT_WORKER_READY. */
 PIT_API const char *pit_worker_state_name(int state);
 

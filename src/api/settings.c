@@ -268,17 +268,19 @@ static pit_error *read_durations(const pit_pool_options *o, struct pool_settings
         {"timeout_ms", o->timeout_ms, profile->timeout_ms, &s->timeout_ms},
         {"queue_timeout_ms", o->queue_timeout_ms, profile->queue_timeout_ms, &s->queue_timeout_ms},
         {"cancel_grace_ms", o->cancel_grace_ms, 200, &s->cancel_grace_ms},
-        {"startup_batch_delay_ms", o->startup_batch_delay_ms, 500, &s->startup_batch_delay_ms},
+        {"startup_batch_delay_ms", o->startup_batch_delay_ms, -1, &s->startup_batch_delay_ms},
         {"worker_ready_timeout_ms", o->worker_ready_timeout_ms, 30000, &s->worker_ready_timeout_ms},
         {"graceful_shutdown_timeout_ms", o->graceful_shutdown_timeout_ms, 6000, &s->graceful_ms},
         {"spin_us", o->spin_us, 50, &spin_us},
         {"restart_window_ms", o->restart_window_ms, 5000, &window_ms},
         {"lifecycle_check_interval_ms", o->lifecycle_check_interval_ms, 60000, &s->lifecycle_check_interval_ms},
         {"drain_timeout_ms", o->drain_timeout_ms, 30000, &s->drain_timeout_ms},
+        {"canary_timeout_ms", o->canary_timeout_ms, 2000, &s->canary_timeout_ms},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        bool zero = (i == 0 || i == 7 || i == 8) && rows[i].given == PIT_NOW; /* a call needs some time, so does a look */
-        bool endless = (i == 2 || i == 3 || (i >= 5 && i <= 8)) && rows[i].given == PIT_INFINITE;
+        bool zero =
+            (i == 0 || i == 7 || i == 8 || i == 10) && rows[i].given == PIT_NOW; /* a call needs some time, so does a look */
+        bool endless = (i == 2 || i == 3 || (i >= 5 && i <= 8) || i == 10) && rows[i].given == PIT_INFINITE;
         if (!duration_read(rows[i].given, rows[i].fallback, rows[i].to) || zero || endless)
             return error_new(PIT_E_INVALID_TIMEOUT, "%s: %lld is not allowed", rows[i].name, (long long)rows[i].given);
     }
@@ -300,6 +302,11 @@ static pit_error *read_numbers(const struct os_ops *os, const pit_pool_options *
         return error_new(PIT_E_INVALID_PARAMETER, "pool %s: max_restarts is 1 to %d", o->name, RESTART_MOST);
     if (o->restart_backoff < PIT_OFF || o->restart_backoff > PIT_ON)
         return error_new(PIT_E_INVALID_PARAMETER, "pool %s: restart_backoff is PIT_ON, PIT_OFF or 0", o->name);
+    if (o->spare_workers < 0 || o->spare_workers > MAX_POOL_WORKERS)
+        return error_new(PIT_E_INVALID_POOL_SIZE, "pool %s: %d spare_workers; it may have 0 to %d", o->name, o->spare_workers,
+                         MAX_POOL_WORKERS);
+    if (o->start_mode < 0 || o->start_mode > PIT_START_ZYGOTE)
+        return error_new(PIT_E_INVALID_PARAMETER, "pool %s: start_mode is PIT_START_ZYGOTE, PIT_START_EXEC or 0", o->name);
     size_t ring = o->ring_bytes != 0 ? o->ring_bytes : RING_BYTES;
     if (ring < RING_MIN || ring > RING_MAX || (ring & (ring - 1)) != 0)
         return error_new(PIT_E_INVALID_PARAMETER, "pool %s: ring_bytes is a power of two from %d to %d", o->name, RING_MIN,
@@ -316,6 +323,8 @@ static pit_error *read_numbers(const struct os_ops *os, const pit_pool_options *
     s->ring_bytes = (uint32_t)ring;
     s->max_frame = frame;
     s->lanes = 1;
+    s->start_mode = o->start_mode;
+    s->spare_workers = o->spare_workers;
     return NULL;
 }
 
@@ -341,7 +350,7 @@ static pit_error *read_recycling(const pit_pool_options *o, struct pool_settings
 
 static pit_error *read_texts(const struct os_ops *os, const pit_pool_options *o, struct pool_settings *s)
 {
-    int ok[4];
+    int ok[5];
     s->name = mem_strdup(o->name);
     s->python = mem_strdup(o->python);
     s->cwd = mem_strdup(o->cwd);
@@ -349,8 +358,9 @@ static pit_error *read_texts(const struct os_ops *os, const pit_pool_options *o,
     s->adapter_args = mem_strv_dup(o->adapter_args, &ok[1]);
     s->env = mem_strv_dup(o->env, &ok[2]);
     s->python_path = mem_strv_dup(o->python_path, &ok[3]);
+    s->preload = mem_strv_dup(o->preload, &ok[4]);
     if (s->name == NULL || (o->python != NULL && s->python == NULL) || (o->cwd != NULL && s->cwd == NULL) || !ok[0] || !ok[1] ||
-        !ok[2] || !ok[3])
+        !ok[2] || !ok[3] || !ok[4])
         return no_memory();
     return o->adapter != NULL ? read_adapter(os, o->adapter, &s->adapter) : NULL;
 }

@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "pool/pool_internal.h"
+#include "pool/start_mode.h"
 
 enum { GIVE_UP_MS = 2000 };
 
@@ -253,6 +254,7 @@ void host_free(struct host *h)
     host_registry_close(h);
     LIST_EACH_SAFE(node, next, &h->interpreters)
     interpreter_free(LIST_ENTRY(node, struct interpreter, node));
+    zygotes_free(h);
     struct list *lists[] = {&h->pools, &h->stopped};
     for (int i = 0; i < 2; i++)
         LIST_EACH_SAFE(node, next, lists[i])
@@ -287,6 +289,7 @@ static struct host *alloc_host(const struct os_ops *os, struct host_settings *se
     list_init(&h->stopped);
     list_init(&h->done);
     list_init(&h->interpreters);
+    list_init(&h->zygotes);
     pthread_mutex_init(&h->lock, NULL);
     pthread_mutex_init(&h->drive_lock, NULL);
     h->done_work.fn = host_tell_done;

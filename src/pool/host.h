@@ -42,6 +42,8 @@ struct host {
     struct pool *first;              /* atomic: the default pool */
     struct list done;                /* lock: calls whose end is still to be told on the loop thread */
     struct list interpreters;        /* loop: what has been probed */
+    struct list zygotes;             /* loop: templates, of all pools */
+    unsigned zygote_count;           /* loop: ever */
     int total_workers;               /* lock */
     bool closing;                    /* lock */
     struct guard_client *lost_guard; /* loop */

@@ -12,6 +12,7 @@
 
 #include "pool/pool_internal.h"
 #include "pool/pool_list.h"
+#include "pool/start_mode.h"
 
 enum { KILL_RESERVE_MS = 2000 };
 
@@ -93,6 +94,7 @@ static void stop_all(struct host *h, void *arg)
 static void shut_all(struct host *h, void *arg)
 {
     (void)arg;
+    zygotes_end(h); /* nothing will be started any more */
     LIST_EACH(node, &h->pools)
     pool_shut(LIST_ENTRY(node, struct pool, node));
 }
@@ -135,6 +137,7 @@ int host_destroy(struct host *h)
         loop_wake(h->loop);
         pthread_join(h->thread, NULL);
     }
+    zygotes_end(h);
     guard_destroy(h->lost_guard, 0);
     int survivors = guard_destroy(h->env.guard, host_deadline(h, KILL_RESERVE_MS / 2));
     h->env.guard = NULL;
@@ -143,6 +146,7 @@ int host_destroy(struct host *h)
         LIST_EACH(node, lists[i])
     pool_guard_lost(LIST_ENTRY(node, struct pool, node));
     interpreters_guard_lost(h);
+    zygotes_guard_lost(h);
     host_tell_done(&h->done_work); /* what ended last is still told */
     report_cleanup(h, survivors == 0 ? EVENT_CLEANUP_SUCCESS : EVENT_CLEANUP_TIMEOUT, began, survivors);
     if (h->on_ended != NULL)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "pool/pool_internal.h"
+#include "pool/start_mode.h"
 
 enum { GUARD_START_MS = 5000, GUARD_RETRY_MS = 1000 };
 
@@ -38,6 +39,7 @@ static void on_lost(void *user, const char *why)
     LIST_EACH(node, &h->pools)
     pool_guard_lost(LIST_ENTRY(node, struct pool, node));
     interpreters_guard_lost(h);
+    zygotes_guard_lost(h);
     loop_post(h->loop, &h->guard_work);
 }
 
@@ -81,6 +83,7 @@ static void on_guard_work(struct loop_work *w)
         loop_timer_set(h->loop, &h->guard_timer, h->os->now_ns() + GUARD_RETRY_MS * MS);
         return;
     }
+    zygotes_guard_back(h);
     LIST_EACH(node, &h->pools)
     pool_guard_back(LIST_ENTRY(node, struct pool, node));
 }

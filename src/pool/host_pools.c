@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "pool/pool_internal.h"
 #include "pool/spawn_args.h"
+#include "pool/start_mode.h"
 
 /* ---- opening ---- */
 
@@ -98,9 +99,17 @@ static bool name_taken(struct host *h, const char *name)
 /* All pools of a host have max_workers together. */
 static void clip_workers(struct host *h, struct pool_settings *s)
 {
-    int left = h->set.max_workers - h->total_workers, wanted = s->workers;
+    int left = h->set.max_workers - h->total_workers, wanted = s->workers + s->spare_workers;
     if (wanted <= left)
         return;
+    int spares = left - s->workers;
+    s->spare_workers = spares > 0 ? spares : 0; /* they go first */
+    if (spares >= 0) {
+        log_line(&h->log, PIT_LOG_WARNING, "pool %s gets %d spare workers: max_workers is %d", s->name, s->spare_workers,
+                 h->set.max_workers);
+        return;
+    }
+    wanted = s->workers;
     s->workers = left > 1 ? left : 1;
     log_line(&h->log, PIT_LOG_WARNING, "pool %s gets %d workers instead of %d: max_workers is %d", s->name, s->workers, wanted,
              h->set.max_workers);
@@ -131,7 +140,7 @@ static void add_pool(struct host *h, void *arg)
     }
     pthread_mutex_lock(&h->lock);
     list_push_back(&h->pools, &p->node);
-    h->total_workers += p->set.workers;
+    h->total_workers += p->n_slots;
     if (h->first == NULL)
         __atomic_store_n(&h->first, p, __ATOMIC_RELEASE);
     pthread_mutex_unlock(&h->lock);
@@ -296,11 +305,12 @@ static void kill_workers(struct host *h, void *arg)
 static void unlink_pool(struct host *h, void *arg)
 {
     struct pool *p = arg;
+    start_mode_close(p);
     pthread_mutex_lock(&h->lock);
     if (is_listed(h, p)) { /* two threads may stop one pool */
         list_remove(&p->node);
         list_push_back(&h->stopped, &p->node);
-        h->total_workers -= p->set.workers;
+        h->total_workers -= p->n_slots;
     }
     if (h->first == p)
         __atomic_store_n(&h->first, list_empty(&h->pools) ? NULL : LIST_ENTRY(h->pools.next, struct pool, node),

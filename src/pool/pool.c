@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/sm.h"
 #include "pool/pool_internal.h"
+#include "pool/start_mode.h"
 
 static const struct sm_state states[] = {{NULL, 0},
 #define POOL_STATE_ROW(constant, name, edges) {#name, edges},
@@ -94,9 +95,10 @@ void pool_end_calls(struct pool *p)
 
 void pool_stop_workers(struct pool *p, bool at_once)
 {
-    for (int i = 0; i < p->set.workers; i++)
+    for (int i = 0; i < p->n_slots; i++)
         loop_timer_stop(p->env->loop, &p->slots[i].timer);
     loop_timer_stop(p->env->loop, &p->batch_timer);
+    loop_timer_stop(p->env->loop, &p->zygote_timer);
     loop_timer_stop(p->env->loop, &p->calm_timer);
     loop_timer_stop(p->env->loop, &p->scan_timer);
     LIST_EACH_SAFE(node, next, &p->workers)
@@ -133,13 +135,14 @@ void pool_settings_free(struct pool_settings *s)
     mem_free_strv(s->adapter_args);
     mem_free_strv(s->env);
     mem_free_strv(s->python_path);
+    mem_free_strv(s->preload);
     *s = (struct pool_settings){0};
 }
 
 struct pool *pool_create(struct host *h, struct worker_env *env, struct pool_settings *set)
 {
     struct pool *p = mem_zalloc(sizeof *p);
-    struct slot *slots = mem_array((size_t)set->workers, sizeof *slots);
+    struct slot *slots = mem_array((size_t)set->workers + (size_t)set->spare_workers, sizeof *slots);
     if (p == NULL || slots == NULL || poollock_init(&p->lock, env->telemetry, set->name) != 0) {
         mem_free(slots);
         mem_free(p);
@@ -150,6 +153,7 @@ struct pool *pool_create(struct host *h, struct worker_env *env, struct pool_set
     p->env = env;
     p->set = *set;
     p->slots = slots;
+    p->n_slots = p->set.workers + p->set.spare_workers;
     p->state = POOL_STARTING;
     list_init(&p->idle);
     list_init(&p->loop_lanes);
@@ -159,6 +163,7 @@ struct pool *pool_create(struct host *h, struct worker_env *env, struct pool_set
     async_init(p);
     life_init(p);
     watch_init(p);
+    start_mode_init(p);
     p->config = (struct worker_config){.pool = p->set.name,
                                        .cwd = p->set.cwd,
                                        .lanes = p->set.lanes,

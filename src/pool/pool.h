@@ -46,10 +46,12 @@ enum pool_state {
 /* Options with every default filled in; strings owned. */
 struct pool_settings {
     char *name, *adapter, *python, *cwd;
-    char **command, **adapter_args, **env, **python_path;
+    char **command, **adapter_args, **env, **python_path, **preload;
     int workers, max_queue_size, startup_batch_size, channel;
     int64_t timeout_ms, queue_timeout_ms, cancel_grace_ms, startup_batch_delay_ms, worker_ready_timeout_ms;
-    int64_t graceful_ms;
+    int64_t graceful_ms, canary_timeout_ms;
+    int start_mode; /* PIT_START_*; 0: what is best */
+    int spare_workers;
     uint64_t spin_ns;
     uint32_t ring_bytes, lanes;
     size_t max_frame;
@@ -101,6 +103,7 @@ struct pool {
     uint64_t requests, succeeded, errors, queued_total, queue_timeouts, saturated, cancelled, crashes, restarts;
     uint64_t pings, pongs, missed_heartbeats;
     uint64_t recycled[RECYCLE_REASONS];
+    uint64_t promoted; /* spares that took over */
     double avg_queue_ms, max_queue_ms;
     /* loop thread */
     struct loop_timer expiry_timer, batch_timer, calm_timer, watch_timer, scan_timer;
@@ -108,7 +111,11 @@ struct pool {
     unsigned recycling; /* workers that are being recycled */
     struct restart_pool restart;
     struct loop_work look_at_expiry, kill_work, tell_work, watch_work;
-    unsigned started; /* slots of the first batches */
+    int n_slots;
+    unsigned started;      /* slots of the first batches */
+    struct zygote *zygote; /* NULL: none yet, or none wanted */
+    struct loop_timer zygote_timer;
+    bool held, held_enough; /* the slots that were never started wait for the template; have waited for it */
     uint64_t opened_ns;
 };
 

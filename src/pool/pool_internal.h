@@ -52,6 +52,7 @@ unsigned pool_count_ready(struct pool *p);               /* lock */
 pit_error *pool_closing(struct pool *p);                 /* the error of who comes too late */
 void pool_end_queued(struct pool *p, struct list *done); /* lock: nobody waits any more */
 void life_init(struct pool *p);
+void life_start_rest(struct pool *p); /* the slots that were never started */
 void life_start_slot(struct slot *s); /* loop: unless it has a worker */
 
 bool life_start_spare(struct slot *s); /* loop: as s->next; false: no memory */
@@ -108,6 +109,10 @@ void lane_init_hooks(struct lane *l);
 void watch_init(struct pool *p);
 void watch_begin(struct pool *p);                   /* lock; any thread: a call begins, and nobody is watched */
 void watch_ended(struct pool *p, struct worker *w); /* no lock; loop */
+
+/* ---- spares.c ---- */
+void spares_add(struct pool *p, struct worker *w); /* lock: it is ready: it serves, or is kept */
+void spares_promote(struct pool *p);               /* lock: one that served is lost */
 
 /* ---- outcomes ---- */
 pit_error *expired_error(struct pool *p, struct call *c, bool in_queue);

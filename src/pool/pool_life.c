@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "pool/pool_internal.h"
+#include "pool/start_mode.h"
 
 #define NO_MEMORY_NS (100 * MS) /* until a start is tried again for which there was no memory */
 
@@ -32,13 +33,14 @@ static bool start_worker(struct slot *s, bool spare)
     s->generation++;
     recycle_init_worker(w);
     w->recycle.spare = spare;
+    start_mode_choose(p, w);
     pool_lock(p);
     *(spare ? &s->next : &s->current) = w;
     list_push_back(&p->workers, &w->node);
     pool_unlock(p);
     if (telemetry_wants(p->env->telemetry, EVENT_POOL_WORKER_SPAWN_STARTED)) {
         struct event_common common = worker_common(w);
-        const char *texts[] = {"exec"};
+        const char *texts[] = {worker_start_mode(w)};
         telemetry_emit(p->env->telemetry, EVENT_POOL_WORKER_SPAWN_STARTED, &common, NULL, texts);
     }
     worker_start(w, host_next_prefix(p->host));
@@ -50,7 +52,7 @@ void life_start_slot(struct slot *s)
     struct pool *p = s->pool;
     if (is_ending(p) || s->current != NULL)
         return;
-    if (p->env->guard == NULL)
+    if (p->env->guard == NULL || !start_mode_may_start(p))
         return; /* pool_guard_back starts it */
     if (!start_worker(s, false))
         loop_timer_set(p->env->loop, &s->timer, pool_now(p) + NO_MEMORY_NS);
@@ -58,20 +60,21 @@ void life_start_slot(struct slot *s)
 
 bool life_start_spare(struct slot *s)
 {
-    return start_worker(s, true);
+    return start_mode_may_start(s->pool) && start_worker(s, true);
 }
 
-static void start_batch(struct pool *p)
+void life_start_rest(struct pool *p)
 {
-    for (int i = 0; i < p->set.startup_batch_size && p->started < (unsigned)p->set.workers; i++)
+    int most = start_mode_batch(p);
+    for (int i = 0; i < most && p->started < (unsigned)p->n_slots; i++)
         life_start_slot(&p->slots[p->started++]);
-    if (p->started < (unsigned)p->set.workers)
-        loop_timer_set(p->env->loop, &p->batch_timer, pool_now(p) + (uint64_t)p->set.startup_batch_delay_ms * MS);
+    if (most > 0 && p->started < (unsigned)p->n_slots)
+        loop_timer_set(p->env->loop, &p->batch_timer, pool_now(p) + (uint64_t)start_mode_batch_delay_ms(p) * MS);
 }
 
 static void on_batch_timer(struct loop_timer *t)
 {
-    start_batch(LIST_ENTRY(t, struct pool, batch_timer));
+    life_start_rest(LIST_ENTRY(t, struct pool, batch_timer));
 }
 
 void pool_start(struct pool *p, char **argv, char **env)
@@ -84,7 +87,8 @@ void pool_start(struct pool *p, char **argv, char **env)
         const double numbers[] = {(double)p->set.workers};
         telemetry_emit(p->env->telemetry, EVENT_POOL_INIT_STARTED, &common, numbers, NULL);
     }
-    start_batch(p);
+    start_mode_open(p);
+    life_start_rest(p);
     recycle_scan_later(p);
 }
 
@@ -125,7 +129,7 @@ static bool all_failed(struct pool *p)
 {
     if (pool_count_ready(p) != 0)
         return false;
-    for (int i = 0; i < p->set.workers; i++)
+    for (int i = 0; i < p->n_slots; i++)
         if (!p->slots[i].start_failed)
             return false;
     return true;
@@ -140,15 +144,15 @@ static void on_ready(struct worker *w)
     pool_lock(p);
     bool first = p->state != POOL_DEGRADED && pool_move(p, POOL_RUNNING);
     s->start_failed = false;
-    for (uint32_t i = 0; i < p->config.lanes; i++) {
+    for (uint32_t i = 0; i < p->config.lanes; i++)
         lane_init_hooks(&w->lanes[i]);
-        sched_free_lane(p, &w->lanes[i]);
-    }
+    spares_add(p, w);
     unsigned ready = pool_count_ready(p);
     pool_unlock(p);
     restart_slot_ready(&s->restart);
     bool successor = w->generation > 1 && !w->recycle.spare;
     recycle_ready(p, w);
+    start_mode_first(p, true);
     host_changed(p->host);
     log_line(p->env->log, PIT_LOG_INFO, "worker %s (pid %d) is ready", w->id, (int)w->pid);
     struct event_common common = worker_common(w);
@@ -180,6 +184,7 @@ static void on_dead(struct worker *w)
     bool had_slot = s->current == w;
     if (had_slot)
         s->current = NULL;
+    spares_promote(p);
     w->replace =
         had_slot && p->state < POOL_STOPPING && w->ready_ns != 0; /* a start that failed is judged when its exit is known */
     bool killed = w->expected;
@@ -236,6 +241,7 @@ static void start_ended_badly(struct pool *p, struct worker *w)
         replace_failed_start(p, w);
     if (hopeless)
         become_failed(p, "every start failed");
+    start_mode_first(p, false);
     host_changed(p->host);
 }
 

@@ -29,7 +29,7 @@ static void fill(struct worker_row *row, const struct pool *p, const struct work
                                   .state = w->state,
                                   .generation = w->generation,
                                   .pid = w->pid,
-                                  .start_mode = PIT_START_EXEC,
+                                  .start_mode = w->zygote != NULL ? PIT_START_ZYGOTE : PIT_START_EXEC,
                                   .lanes = (int)p->config.lanes,
                                   .busy_lanes = (int)w->busy_lanes,
                                   .channel = w->is_ring ? "ring" : "socket",
@@ -114,6 +114,7 @@ void pool_get_stats(struct pool *p, pit_stats *add)
     add->pool_saturated += p->saturated;
     add->cancelled += p->cancelled;
     add->crashes += p->crashes;
+    add->promoted += p->promoted;
     add->restarts += p->restarts;
     add->degraded += p->state == POOL_DEGRADED;
     add->pings += p->pings;
@@ -128,7 +129,9 @@ void pool_get_stats(struct pool *p, pit_stats *add)
     {
         struct worker *w = LIST_ENTRY(node, struct worker, node);
         add->workers += !w->dead;
-        add->available += !w->dead && w->state == PIT_WORKER_READY;
+        bool spare = (w->flags & PIT_WORKER_FLAG_SPARE) != 0;
+        add->available += !w->dead && w->state == PIT_WORKER_READY && !spare;
+        add->spares += !w->dead && w->state == PIT_WORKER_READY && spare;
         add->busy += !w->dead && w->state == PIT_WORKER_BUSY;
         add->draining += w->state == PIT_WORKER_DRAINING;
         add->stalled += !w->dead && (w->flags & PIT_WORKER_FLAG_STALLED) != 0;

@@ -87,6 +87,8 @@ static void drain(struct pool *p, struct worker *w)
     for (uint32_t i = 0; go && i < p->config.lanes; i++)
         if (w->lanes[i].owner == LANE_IDLE)
             list_remove(&w->lanes[i].node);
+    if (go)
+        spares_promote(p);
     pool_unlock(p);
     if (go && p->set.drain_timeout_ms != PIT_INFINITE)
         loop_timer_set(p->env->loop, &w->recycle.timer, pool_now(p) + (uint64_t)p->set.drain_timeout_ms * MS);
@@ -103,7 +105,9 @@ static void take_back(struct pool *p, struct worker *w)
     w->draining = w->draining && !drained;
     if (drained)
         worker_move(w, w->busy_lanes != 0 ? PIT_WORKER_BUSY : PIT_WORKER_READY);
-    for (uint32_t i = 0; drained && i < p->config.lanes; i++)
+    if (drained && w->busy_lanes == 0)
+        spares_add(p, w); /* another may serve in its place already */
+    for (uint32_t i = 0; drained && w->busy_lanes != 0 && i < p->config.lanes; i++)
         if (w->lanes[i].owner == LANE_IDLE)
             sched_free_lane(p, &w->lanes[i]);
     pool_unlock(p);

@@ -78,7 +78,7 @@ static void on_slot_timer(struct loop_timer *t)
 
 void replace_who_gave_way(struct pool *p)
 {
-    for (int i = 0; i < p->set.workers; i++) {
+    for (int i = 0; i < p->n_slots; i++) {
         struct slot *s = &p->slots[i];
         if (!s->gives_way)
             continue;
@@ -134,6 +134,6 @@ void replace_failed_start(struct pool *p, struct worker *w)
 void replace_init(struct pool *p)
 {
     p->calm_timer.fn = on_calm;
-    for (int i = 0; i < p->set.workers; i++)
+    for (int i = 0; i < p->n_slots; i++)
         p->slots[i] = (struct slot){.pool = p, .timer = {.fn = on_slot_timer}};
 }

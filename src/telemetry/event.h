@@ -47,6 +47,9 @@
     X(HEARTBEAT_TIMEOUT, "heartbeat.heartbeat_timeout", "timeouts missed", "")                                                 \
     X(WORKER_RECYCLED, "worker.recycled", "count memory_mb uptime_seconds request_count", "reason memory_threshold_mb")        \
     X(WORKER_OUTPUT_DROPPED, "worker.output_dropped", "dropped_bytes", "stream")                                               \
+    X(ZYGOTE_READY, "zygote.ready", "duration_ms threads modules rss_bytes", "")                                               \
+    X(ZYGOTE_UNSAFE, "zygote.unsafe", "duration_ms", "reason library module")                                                  \
+    X(ZYGOTE_LOST, "zygote.lost", "lifetime_ms", "reason")                                                                     \
     X(GUARD_LOST, "guard.lost", "count", "reason")                                                                             \
     X(CLEANUP_START, "cleanup.start", "count", "run_id")                                                                       \
     X(CLEANUP_SUCCESS, "cleanup.success", "count duration_ms", "run_id")                                                       \

@@ -8,7 +8,7 @@
 #include "wire/codec.h"
 #include "worker/worker_internal.h"
 
-static pit_value *decode_map(const struct frame *f)
+pit_value *worker_decode_map(const struct frame *f)
 {
     static const struct codec_limits small = {.max_bytes = 16 << 20};
     enum { CONTROL_MAX = 1 << 20 }; /* the loop decodes these: nobody may keep it long */
@@ -170,13 +170,13 @@ int handshake_frame(struct worker *w, const struct frame *f)
 {
     bool starting = w->state == PIT_WORKER_STARTING;
     if (f->kind == FRAME_HELLO && starting && !w->hello) {
-        pit_value *hello = decode_map(f);
+        pit_value *hello = worker_decode_map(f);
         int rc = hello != NULL ? on_hello(w, hello) : PIT_E_PROTOCOL_ERROR;
         pit_value_free(hello);
         return rc;
     }
     if (f->kind == FRAME_READY && starting && w->hello && !w->said_ready) {
-        pit_value *ready = decode_map(f); /* tools: nothing here needs them yet, but they must be readable */
+        pit_value *ready = worker_decode_map(f); /* tools: nothing here needs them yet, but they must be readable */
         int rc = ready != NULL ? on_ready(w, ready) : PIT_E_PROTOCOL_ERROR;
         pit_value_free(ready);
         return rc;

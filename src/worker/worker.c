@@ -109,7 +109,7 @@ static void close_pidfd(struct worker *w)
     w->pidfd = -1;
 }
 
-static void close_control(struct worker *w)
+void worker_close_control(struct worker *w)
 {
     poollock_acquire(w->config->lock); /* a caller that takes or gives back the lane modifies the source under it */
     bool was_open = w->control_open;
@@ -161,7 +161,7 @@ void worker_finish(struct worker *w)
     capture_drain(&w->err);
     capture_close(&w->out);
     capture_close(&w->err);
-    close_control(w);
+    worker_close_control(w);
     close_pidfd(w);
     loop_timer_stop(w->env->loop, &w->stop_timer);
     loop_timer_stop(w->env->loop, &w->status_timer);
@@ -296,7 +296,7 @@ uint64_t worker_calls(const struct worker *w)
 
 void worker_lost(struct worker *w)
 {
-    close_control(w);
+    worker_close_control(w);
     if (!w->dead && take_status(w)) {
         worker_finish(w);
         return;
@@ -428,7 +428,8 @@ static void on_spawned(struct guard_child *c, int error, const char *call, pid_t
 {
     struct worker *w = LIST_ENTRY(c, struct worker, child);
     if (error != 0) {
-        spawn_failed(w, error, call);
+        if (!worker_exec_instead(w, error, call))
+            spawn_failed(w, error, call);
         return;
     }
     poollock_acquire(w->config->lock);
@@ -452,7 +453,7 @@ static void on_spawned(struct guard_child *c, int error, const char *call, pid_t
         char pid_text[16];
         snprintf(pid_text, sizeof pid_text, "%d", (int)pid);
         const double numbers[] = {(double)(w->env->os->now_ns() - w->started_ns) / 1e6};
-        const char *texts[] = {"exec", pid_text};
+        const char *texts[] = {worker_start_mode(w), pid_text};
         telemetry_emit(w->env->telemetry, EVENT_POOL_WORKER_SPAWNED, &common, numbers, texts);
     }
     handshake_announce(w);

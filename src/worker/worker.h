@@ -58,6 +58,7 @@ struct worker_config {
 };
 
 struct worker;
+struct zygote;
 
 struct worker_events {
     void (*ready)(struct worker *w); /* its lanes may be used */
@@ -133,6 +134,8 @@ struct worker {
     pit_error *failure; /* why it did not become ready */
     bool replace;       /* the pool's: a successor is still to be started */
     struct worker_recycle recycle;
+    struct zygote *zygote; /* of the pool: forks it; NULL: exec */
+    bool must_fork;        /* an exec is no way out */
 };
 
 /* Takes nothing; NULL: out of memory. One reference: the pool's. */
@@ -166,6 +169,7 @@ void worker_free(struct worker *w);
 /* The error for a call that ran when the worker ended: end_code, or worker_crash with class, status and stderr. After `gone`. */
 pit_error *worker_end_error(struct worker *w);
 void worker_describe_end(struct worker *w, pit_error *e); /* adds the exit and what it printed to e */
+const char *worker_start_mode(const struct worker *w);    /* "zygote" or "exec" */
 uint64_t worker_calls(const struct worker *w);            /* finished ones */
 struct event_common worker_common(const struct worker *w);
 

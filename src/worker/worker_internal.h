@@ -8,6 +8,15 @@
 
 /* handshake.c: a frame on the control socket. 0 or the PIT_E_* for which the worker is ended. */
 int handshake_frame(struct worker *w, const struct frame *f);
+/* The map that a frame of the handshake carries, or NULL: it is none. */
+pit_value *worker_decode_map(const struct frame *f);
+/* zygote.c */
+struct zygote;
+void zygote_init_hooks(struct zygote *z);
+void zygote_close(struct zygote *z); /* its channels */
+/* worker_start.c: a template was to fork it and could not: an exec is begun, with everything fresh. false: it may not be. */
+bool worker_exec_instead(struct worker *w, int error, const char *call);
+void worker_close_control(struct worker *w);
 /* worker_log.c: a LOG frame. 0 or PIT_E_PROTOCOL_ERROR. Any thread. */
 int worker_log(struct worker *w, const struct frame *f);
 /* Tells telemetry of output that went no further: dropped bytes so far, of stdout, stderr or log. Any thread. */

@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "worker/worker_internal.h"
+#include "worker/zygote.h"
 
 struct worker *worker_create(const struct worker_env *env, const struct worker_config *config,
                              const struct worker_events *events, void *pool, int slot, uint64_t generation)
@@ -125,13 +126,26 @@ static int ask_guard(struct worker *w)
         .fd_segment = w->segment_fd,
         .fd_stdout = w->child_fds[1],
         .fd_stderr = w->child_fds[2],
+        .of = w->zygote != NULL ? zygote_token(w->zygote) : 0,
     };
     registry_reserve(w->env->registry, request.token, w->id);
     int rc = w->env->guard != NULL ? guard_spawn(w->env->guard, &request) : PIT_E_GUARD_UNAVAILABLE;
+    if (rc == PIT_E_WORKER_NOT_FOUND && !w->must_fork) { /* its template has just ended */
+        w->zygote = NULL;
+        request.of = 0;
+        rc = guard_spawn(w->env->guard, &request);
+    }
+    if (rc == 0 && w->zygote != NULL)
+        w->zygote->forks++;
     if (rc != 0)
         registry_gone(w->env->registry, request.token, true);
     mem_free(env);
     return rc;
+}
+
+const char *worker_start_mode(const struct worker *w)
+{
+    return w->zygote != NULL ? "zygote" : "exec";
 }
 
 static pit_error *no_resources(const struct worker *w, int error, const char *what)
@@ -145,6 +159,45 @@ static pit_error *no_resources(const struct worker *w, int error, const char *wh
         error_suggest(
             e, "the limit on open files (RLIMIT_NOFILE) is reached: a worker takes 4 descriptors; raise it with ulimit -n");
     return e;
+}
+
+static void close_child_fds(struct worker *w)
+{
+    for (int i = 0; i < 3; i++)
+        close_fd(w, &w->child_fds[i]);
+    close_fd(w, &w->segment_fd);
+}
+
+/* Somebody that nobody knows may hold the other ends. */
+static void drop_channels(struct worker *w)
+{
+    worker_close_control(w);
+    if (w->control != NULL)
+        w->control->ops->destroy(w->control);
+    w->control = NULL;
+    close_fd(w, &w->control_fd);
+    if (w->segment != NULL)
+        w->env->os->segment_unmap(w->segment, w->segment_bytes);
+    w->segment = NULL;
+    capture_finish(&w->out);
+    capture_finish(&w->err);
+    w->out = w->err = (struct capture){0};
+    worker_init_hooks(w);
+}
+
+bool worker_exec_instead(struct worker *w, int error, const char *call)
+{
+    const char *what = NULL;
+    if (w->zygote == NULL || w->must_fork || w->dead || w->hello || error == GUARD_GONE)
+        return false;
+    log_line(w->env->log, PIT_LOG_WARNING, "worker %s could not be forked (%s: %s): it is started by exec", w->id, call,
+             strerror(error));
+    w->zygote = NULL;
+    registry_gone(w->env->registry, (uint64_t)(uintptr_t)&w->child, true);
+    drop_channels(w);
+    bool ok = open_all(w, &what) == 0 && ask_guard(w) == 0;
+    close_child_fds(w);
+    return ok;
 }
 
 void worker_start(struct worker *w, uint32_t prefix)
@@ -169,9 +222,7 @@ void worker_start(struct worker *w, uint32_t prefix)
             poollock_release(w->config->lock);
         }
     }
-    for (int i = 0; i < 3; i++)
-        close_fd(w, &w->child_fds[i]);
-    close_fd(w, &w->segment_fd);
+    close_child_fds(w);
     if (e != NULL) {
         worker_fail(w, pit_error_code(e), "it could not be started", e);
         worker_finish(w);

@@ -1,0 +1,22 @@
+"""The adapter of test_zygote.c. What it does while it is imported is chosen by the environment."""
+
+import os
+import threading
+
+if os.environ.get("FORKED_MODE") == "thread":
+    threading.Thread(target=threading.Event().wait, name="left-over", daemon=True).start()
+if os.environ.get("FORKED_MODE") == "broken":
+    raise RuntimeError("this import does not work")
+
+IMPORTED_BY = os.getpid()
+
+
+class Forked:
+    def pid(self) -> int:
+        return os.getpid()
+
+    def imported_by(self) -> int:
+        return IMPORTED_BY
+
+    def mode(self) -> str:
+        return os.environ.get("FORKED_LIMIT", "") + os.environ.get("OMP_NUM_THREADS", "")
