@@ -44,6 +44,7 @@ struct lane {
     bool forked; /* this is the child of a call that forked: it must not answer */
     bool eof;
     bool stopped;
+    uint32_t is_batch;       /* status->written_ahead as last seen */
     uint64_t attention;      /* status->attention as last seen */
     const void **farewell;   /* where the kernel looks for this thread's pending robust futex; NULL: nowhere */
     const void *farewell_at; /* what stands there while the lane is served */

@@ -115,6 +115,8 @@ void async_dispatch(struct pool *p, struct lane *l, struct call *c)
     sched_assign(p, l, c, LANE_LOOP);
     push_frame(p, l, c);
     async_expire_at(p, c, c->deadline_ns);
+    if (l->count > 1 && !l->written_ahead)
+        lane_tell_ahead(l, true);
     if (l->count == 2 && l->stalled == 0)
         post_attend(p, l);
     ensure_heard(p, l, was_idle);

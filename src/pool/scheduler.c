@@ -102,6 +102,8 @@ void sched_assign(struct pool *p, struct lane *l, struct call *c, int owner)
     if (owner == LANE_CALLER) {
         lane_move(l, LANE_CALLER);
         l->windowed = false;
+        if (l->written_ahead)
+            lane_tell_ahead(l, false);
         worker_ref(l->worker);
         sched_hold_socket(l, true);
     } else if (l->owner != LANE_LOOP) {

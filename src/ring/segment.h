@@ -43,7 +43,10 @@ struct lane_status {
     /* Counted up after something was written to the control socket and before the bell is rung for it: a worker that is about to
      * sleep sees here, without a system call, whether it has to look at the socket first. */
     uint64_t attention;
-    uint8_t pad0[SEGMENT_LINE - 20];
+    uint8_t pad0[SEGMENT_LINE - 24];
+    /* Not 0: calls are written ahead into this lane. A worker that the kernel lets preempt whoever has woken it would answer each of
+     * them alone; it may ask to be scheduled as a batch process meanwhile. */
+    uint32_t written_ahead;
     uint32_t ping; /* of lane 0, for the whole worker: counted up by the host, a futex on which the worker's heart sleeps */
     /* written by the worker */
     uint64_t finished; /* lane sequence of the last call whose function has returned (set before its reply is published) */

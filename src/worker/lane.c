@@ -76,3 +76,10 @@ void lane_flag_cancel(struct lane *l, uint64_t sequence)
     if (l->status != NULL)
         __atomic_store_n(&l->status->cancel, sequence, __ATOMIC_RELEASE);
 }
+
+void lane_tell_ahead(struct lane *l, bool ahead)
+{
+    l->written_ahead = ahead;
+    if (l->status != NULL)
+        __atomic_store_n(&l->status->written_ahead, ahead ? 1 : 0, __ATOMIC_RELAXED);
+}

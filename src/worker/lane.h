@@ -52,6 +52,7 @@ struct lane {
     uint64_t answered;          /* the last call that left from the front */
     unsigned first, count;
     struct flight flights[SEGMENT_SLOTS];
+    bool written_ahead;      /* what lane_tell_ahead has told the worker */
     bool windowed;           /* a LOOP lane: all its calls are short, more may be written ahead */
     unsigned given_up;       /* flights without a call */
     bool broken;             /* the worker broke the protocol here: nothing that came behind it counts */
@@ -84,5 +85,7 @@ bool lane_started(const struct lane *l, uint64_t sequence);
 bool lane_revoke(struct lane *l, uint64_t sequence);
 /* Sets the cooperative flag that Python reads as session_context.cancelled(). */
 void lane_flag_cancel(struct lane *l, uint64_t sequence);
+/* Tells the worker whether calls are written ahead of the one that it runs. Pool's lock. */
+void lane_tell_ahead(struct lane *l, bool ahead);
 
 #endif
