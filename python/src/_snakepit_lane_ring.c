@@ -221,6 +221,8 @@ static int wait_for_frame(struct lane *l)
     lane_renew_farewell(l);
     if (poll_briefly(l))
         return 1;
+    if (ring_settle(&l->in))
+        (void)send(l->control_fd, "", 1, MSG_NOSIGNAL);
     follow_policy(l);
     Py_BEGIN_ALLOW_THREADS rc = ring_wait_data(&l->in, UINT64_MAX, l->spin_ns);
     Py_END_ALLOW_THREADS if (rc == RING_OK) return 1;
@@ -277,7 +279,7 @@ int lane_next(struct lane *l, const uint8_t **ret, size_t *ret_n)
 
 void lane_release(struct lane *l)
 {
-    if (ring_done(&l->in))
+    if (ring_pass(&l->in))
         (void)send(l->control_fd, "", 1, MSG_NOSIGNAL);
 }
 

@@ -93,7 +93,7 @@ static int ring_channel_recv(struct channel *c, struct channel_frame *f)
     int rc = ring_read(&r->in, room_in, into, c->max_frame, &n);
     switch (rc) {
     case RING_OK:
-        ring_socket(r, ring_done(&r->in));
+        ring_socket(r, ring_pass(&r->in));
         came_on(r);
         if (resume)
             frame_move(f, &r->partial);
@@ -142,6 +142,7 @@ static int ring_channel_wait(struct channel *c, int what, uint64_t deadline_ns, 
     struct ring_channel *r = of(c);
     if (channel_broken(c) != 0 || interrupted(r))
         return 0;
+    ring_socket(r, ring_settle(&r->in));
     int rc = what == CHANNEL_FOR_FRAME  ? ring_wait_data(&r->in, deadline_ns, spin_ns)
              : what == CHANNEL_FOR_ROOM ? ring_wait_room(&r->out, deadline_ns, spin_ns)
                                         : wait_for_both(r, deadline_ns, spin_ns);
@@ -161,6 +162,7 @@ static bool ring_channel_arm(struct channel *c, int what)
     struct ring_channel *r = of(c);
     if (channel_broken(c) != 0 || interrupted(r))
         return false;
+    ring_socket(r, ring_settle(&r->in));
     if (((what & CHANNEL_FOR_FRAME) != 0 && !ring_arm_data(&r->in)) ||
         ((what & CHANNEL_FOR_ROOM) != 0 && !ring_arm_room(&r->out))) {
         ring_channel_disarm(c);

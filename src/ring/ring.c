@@ -7,6 +7,7 @@
 
 #define HEADER ((uint32_t)sizeof(struct ring_record))
 #define FRAGMENTS_PER_RING 4 /* a fragment is at most this part of the ring, so that both sides work at the same time */
+#define UNTOLD_PART 8        /* ring_pass may leave less than this part of the ring untold */
 #define FRAGMENT_LEAST 8     /* and, unless the frame or the ring ends, at least this part: no dribbling */
 
 static uint64_t record_size(uint64_t payload)
@@ -256,15 +257,20 @@ static int next_record(struct ring_reader *r, struct record *ret)
     return RING_AGAIN;
 }
 
+static void show_cpu(struct ring_reader *r)
+{
+    uint32_t cpu = wait_cpu(r->sys);
+    if (cpu != r->cpu)
+        __atomic_store_n(&r->shared->tail_cpu, r->cpu = cpu, __ATOMIC_RELAXED);
+}
+
 /* Publishes r->next as the tail. */
 static void release(struct ring_reader *r)
 {
     if (r->tail == r->next)
         return;
     r->tail = r->next;
-    uint32_t cpu = wait_cpu(r->sys);
-    if (cpu != r->cpu)
-        __atomic_store_n(&r->shared->tail_cpu, r->cpu = cpu, __ATOMIC_RELAXED);
+    show_cpu(r);
     __atomic_store_n(&r->shared->tail, r->tail, __ATOMIC_RELEASE);
     if (wait_ring(r->sys, &r->shared->room_bell))
         r->socket_bell = true;
@@ -325,6 +331,24 @@ bool ring_done(struct ring_reader *r)
     if (r->peeked != 0)
         r->next = r->peeked;
     r->peeked = 0;
+    release(r);
+    return ring_take_socket_bell(r);
+}
+
+bool ring_pass(struct ring_reader *r)
+{
+    if (r->peeked != 0)
+        r->next = r->peeked;
+    r->peeked = 0;
+    if (r->next - r->tail >= r->bytes / UNTOLD_PART)
+        release(r);
+    else
+        show_cpu(r);
+    return ring_take_socket_bell(r);
+}
+
+bool ring_settle(struct ring_reader *r)
+{
     release(r);
     return ring_take_socket_bell(r);
 }

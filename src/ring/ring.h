@@ -137,6 +137,10 @@ int ring_peek(struct ring_reader *r, const uint8_t **ret, size_t *ret_n);
 int ring_read(struct ring_reader *r, uint8_t *(*room)(void *user, size_t total), void *user, size_t max, size_t *ret_n);
 /* Frees the room of the frame that ring_peek or ring_read gave and wakes a producer that waits for it. true: as in ring_publish. */
 bool ring_done(struct ring_reader *r);
+/* The same, but the producer is told of the room only once it has become an eighth of the ring, or by ring_settle: telling costs both sides a
+ * cache line, and is in nobody's way while the reader waits. Whoever uses it calls ring_settle before each sleep. */
+bool ring_pass(struct ring_reader *r);
+bool ring_settle(struct ring_reader *r);
 /* After RING_AGAIN: true when ring_read made room in the middle of a frame and the producer wants a byte on the control socket. */
 bool ring_take_socket_bell(struct ring_reader *r);
 /* Waits until something is published beyond what has been read: RING_OK; RING_AGAIN at the deadline; RING_SPURIOUS: look again.
