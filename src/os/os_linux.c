@@ -33,6 +33,11 @@ uint64_t linux_now_ns(void)
     return clock_ns(CLOCK_MONOTONIC);
 }
 
+static uint64_t linux_coarse_ns(void)
+{
+    return clock_ns(CLOCK_MONOTONIC_COARSE);
+}
+
 static uint64_t linux_wall_ns(void)
 {
     return clock_ns(CLOCK_REALTIME);
@@ -71,6 +76,7 @@ static int linux_futex_wake(const uint32_t *word, int n)
 
 const struct os_ops os_linux = {
     .now_ns = linux_now_ns,
+    .coarse_ns = linux_coarse_ns,
     .wall_ns = linux_wall_ns,
     .random = linux_random,
     .segment_create = linux_segment_create,
