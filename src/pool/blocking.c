@@ -181,7 +181,8 @@ static bool ride(struct pool *p, struct call *c, struct call_way *way)
     enum step what;
     channel_frame_init(&in);
     for (bool waited = false, woken = false;; waited = true) {
-        __atomic_store_n(&c->wake, 0, __ATOMIC_SEQ_CST);
+        if (__atomic_load_n(&c->wake, __ATOMIC_SEQ_CST) != 0)
+            __atomic_store_n(&c->wake, 0, __ATOMIC_SEQ_CST);
         what = step_on_lane(p, c, &in, woken);
         if (way->steps != 0)
             report_way(p, c, way);
