@@ -375,11 +375,38 @@ static void test_bells(void **state)
     test_ring_finish(&t);
 }
 
+/* Room that ring_pass makes is told of when it has become an eighth of the ring, or by ring_settle. */
+static void test_room_is_told_late(void **state)
+{
+    (void)state;
+    struct test_ring t;
+    test_ring_init(&t, RING, &ring_sys);
+    for (unsigned i = 0; i < 4 * RING; i++) {
+        size_t done = 0, got;
+        const uint8_t *p;
+        fill(block, 24, i);
+        assert_int_equal(ring_write(&t.writer, block, 24, &done), RING_OK);
+        ring_publish(&t.writer);
+        assert_int_equal(ring_peek(&t.reader, &p, &got), RING_OK);
+        assert_memory_equal(p, block, 24);
+        uint64_t tail = t.shared->tail, untold = t.shared->head - tail;
+        assert_false(ring_pass(&t.reader));
+        assert_int_equal(t.shared->tail, untold < RING / 8 ? tail : t.shared->head);
+        assert_int_equal(ring_peek(&t.reader, &p, &got), RING_AGAIN);
+        if (i % 7 == 0) {
+            assert_false(ring_settle(&t.reader));
+            assert_int_equal(t.shared->tail, t.shared->head);
+        }
+    }
+    test_ring_finish(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_size_at_every_place),
         cmocka_unit_test(test_small_frames_are_one_record),
+        cmocka_unit_test(test_room_is_told_late),
         cmocka_unit_test(test_reserve_and_commit),
         cmocka_unit_test(test_a_full_ring_says_so),
         cmocka_unit_test(test_big_frames_flow),
