@@ -167,7 +167,7 @@ typedef struct pit_worker_info {
     int lanes, busy_lanes;
     const char *channel;              /* "ring" or "socket" */
     uint64_t calls;                   /* finished ones */
-    uint64_t current_call_started_ns; /* 0: idle */
+    uint64_t current_call_started_ns; /* 0: idle; exact to 10 ms, never before it was sent */
     uint64_t started_ns;
     uint64_t dropped_output_bytes; /* of stdout and stderr beyond 1 MiB/s */
     int flags;                     /* PIT_WORKER_FLAG_*, as a sum */

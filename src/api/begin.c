@@ -176,6 +176,7 @@ static uint64_t enter(struct call *c, const struct pool *p, const pit_call_optio
 {
     if (is_near(c->timeout_ms) || is_near(p->set.queue_timeout_ms) || c->observed || o->deadline_ns != 0)
         return c->entered_ns = pool_now(p);
+    c->coarse = true;
     c->entered_ns = p->env->os->coarse_ns();
     return c->entered_ns + OS_TICK_NS;
 }

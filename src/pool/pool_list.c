@@ -8,14 +8,22 @@
 #include "base/alloc.h"
 #include "pool/pool_internal.h"
 
+/* When the call was sent: not before it really was, and not in the future. */
+static uint64_t sent_at(const struct call *c, uint64_t now_ns)
+{
+    uint64_t latest = c->coarse && !c->was_queued ? c->sent_ns + OS_TICK_NS : c->sent_ns;
+    return latest < now_ns ? latest : now_ns;
+}
+
 /* When the call that the worker has begun was sent; 0 while none has begun. */
 static uint64_t running_since(const struct worker *w, uint32_t lanes)
 {
-    uint64_t since = 0;
+    uint64_t since = 0, now = w->env->os->now_ns();
     for (uint32_t i = 0; w->lanes != NULL && i < lanes; i++) {
         struct flight *f = lane_head(&w->lanes[i]);
-        if (f != NULL && f->call != NULL && lane_started(&w->lanes[i], f->sequence) && (since == 0 || f->call->sent_ns < since))
-            since = f->call->sent_ns;
+        uint64_t sent = f != NULL && f->call != NULL ? sent_at(f->call, now) : 0;
+        if (sent != 0 && lane_started(&w->lanes[i], f->sequence) && (since == 0 || sent < since))
+            since = sent;
     }
     return since;
 }

@@ -66,6 +66,7 @@ struct call {
     int priority;               /* PIT_PRIORITY_* */
     bool fail_fast;
     bool waited_for; /* a thread blocks in it; else the loop carries it */
+    bool coarse;     /* entered_ns is up to OS_TICK_NS too early */
     bool observed;   /* somebody listens to its events */
     bool timed;      /* the worker was asked how long its function took */
     bool of_batch;   /* it keeps its worker's id, and who made it watches its deadline */

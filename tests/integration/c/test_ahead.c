@@ -96,6 +96,31 @@ static void test_far_deadlines(void **state)
     assert_int_equal(pit_close(p), 0);
 }
 
+static uint64_t started(pit *p)
+{
+    pit_worker_list *list = NULL;
+    assert_int_equal(pit_list_workers(p, NULL, &list, NULL), 0);
+    uint64_t ns = pit_worker_list_at(list, 0)->current_call_started_ns;
+    pit_worker_list_free(list);
+    return ns;
+}
+
+/* A program that looks for the worker of a call it has just sent must not take an older call for it, nor overlook it. */
+static void test_a_call_never_seems_older(void **state)
+{
+    (void)state;
+    pit *p = open_python();
+    for (int i = 0; i < 30; i++) {
+        uint64_t sent = pit_now_ns(), seen = 0;
+        pit_future *f = kit_submit(p, "rest", 30, NULL);
+        KIT_AWAIT((seen = started(p)) != 0);
+        assert_true(seen >= sent && seen <= pit_now_ns());
+        assert_int_equal(pit_future_wait(f, KIT_LIMIT_MS), 0);
+        pit_future_free(f);
+    }
+    assert_int_equal(pit_close(p), 0);
+}
+
 int main(int argc, char **argv)
 {
     kit_init(argc, argv);
@@ -103,6 +128,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_policy_follows_the_calls),
         cmocka_unit_test(test_a_chosen_policy_stays),
         cmocka_unit_test(test_far_deadlines),
+        cmocka_unit_test(test_a_call_never_seems_older),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
