@@ -251,7 +251,7 @@ class Template:
             self._refuse(token, errno.EPROTO, "request")
             return False
         try:
-            check_before_fork(self._since)
+            check_before_fork(self._since, fds)
         except Unsafe as exc:
             self._refuse(token, errno.ENOTSUP, exc.reason)
             raise

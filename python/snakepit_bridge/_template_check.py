@@ -20,12 +20,12 @@ from ._template_threads import Culprit, module_of, thread_ids, who_is
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any, Callable
 
 _GPU = ("/dev/nvidia", "/dev/kfd", "/dev/dri/render", "/dev/accel")
 _SHARED = ("socket:", "pipe:", "anon_inode:")
 _FIRST_FREE = 5  # below: what a worker has at its start
-_SETTLE_S = 1.0  # how long a thread that has been told to end may take
 _WORDS_S = 1.0  # how long a canary that hangs may take to say where
 _KEPT = 16 * 1024  # bytes of what a canary says
 
@@ -47,9 +47,12 @@ def check_names() -> None:
         raise Unsafe("refused_library", f"{found[1]}; workers that use it are started by exec", "", found[0])
 
 
-def _descriptors() -> list[tuple[int, str]]:
+def _descriptors(known: Sequence[int] = ()) -> list[tuple[int, str]]:
+    """What imports have left open, and where it leads. `known`: descriptors that came by a request."""
     found = []
     for name in os.listdir("/proc/self/fd"):
+        if int(name) < _FIRST_FREE or int(name) in known:
+            continue
         try:
             found.append((int(name), os.readlink(f"/proc/self/fd/{name}")))
         except OSError:  # that of the list itself
@@ -57,9 +60,9 @@ def _descriptors() -> list[tuple[int, str]]:
     return found
 
 
-def check_gpu() -> None:
-    for fd, target in _descriptors():
-        if fd >= _FIRST_FREE and target.startswith(_GPU):
+def check_gpu(known: Sequence[int] = ()) -> None:
+    for _, target in _descriptors(known):
+        if target.startswith(_GPU):
             raise Unsafe(
                 "gpu_context", f"{target} is open: a GPU's driver does not survive a fork; use the GPU in initialize()"
             )
@@ -69,8 +72,6 @@ def open_files() -> list[int]:
     """The regular files that imports have left open. A socket, a pipe or the like would be shared by all workers: ``Unsafe``."""
     files = []
     for fd, target in _descriptors():
-        if fd < _FIRST_FREE:
-            continue
         if target.startswith(_SHARED):
             raise Unsafe("descriptor", f"an import has left {target} open (descriptor {fd}): open connections in initialize()")
         if stat.S_ISREG(os.fstat(fd).st_mode):
@@ -104,10 +105,10 @@ def check_threads(since: dict[int, str], wait_s: float = 0.0) -> None:
         time.sleep(0.001)
 
 
-def check_before_fork(since: dict[int, str]) -> None:
+def check_before_fork(since: dict[int, str], known: Sequence[int] = ()) -> None:
     """Before each fork."""
     check_threads(since)
-    check_gpu()
+    check_gpu(known)
 
 
 class _Words:

@@ -1,6 +1,6 @@
 """Real libraries in a template: what they compute in its workers is what they compute here, cold and warm.
 
-SNAKEPIT_TEMPLATE_FORKS: how many workers of each template (default 5). What is not installed is skipped by name.
+SNAKEPIT_TEMPLATE_FORKS: how many workers of each template (default 3). What is not installed is skipped by name.
 """
 
 import importlib.util
@@ -13,7 +13,7 @@ from template_adapters import LIBRARIES, THREADED, source
 from template_guard import PREPARE, Template, Worker, needs_fork
 
 pytestmark = needs_fork
-FORKS = int(os.environ.get("SNAKEPIT_TEMPLATE_FORKS", "5"))
+FORKS = int(os.environ.get("SNAKEPIT_TEMPLATE_FORKS", "3"))
 
 
 def need(*modules):

@@ -1,5 +1,6 @@
 """What a template refuses, each with its reason, library and module: then workers are started by exec."""
 
+import errno
 import os
 import shlex
 import shutil
@@ -251,6 +252,39 @@ def test_a_gpu(write):
     with Template(adapter) as template:
         verdict = template.refused()
         assert verdict["reason"] == "gpu_context" and "/dev/zero" in verdict["text"]
+
+
+REFUSES = """
+    import errno, os
+    from snakepit_bridge import _snakepit
+    clone = _snakepit.clone_process
+    def refuse(sibling):
+        if sibling == {sibling}:
+            raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+        return clone(sibling)
+    _snakepit.clone_process = refuse
+    class A: pass
+    """
+
+
+@needs_fork
+def test_a_sandbox_that_refuses_the_clone(write):
+    with Template(write(REFUSES.format(sibling=False))) as template:
+        verdict = template.refused()
+        assert verdict["reason"] == "clone" and os.strerror(errno.EPERM) in verdict["text"]
+
+
+@needs_fork
+def test_a_clone_that_fails_later(write):
+    """No child, and the error: the template is ready for the next request."""
+    with Template(write(REFUSES.format(sibling=True))) as template:
+        template.ready()
+        for _ in range(2):
+            request = memfd(request_bytes(["python"], template.environment))
+            answer = template.answer(template.ask([request, request], 0))
+            os.close(request)
+            assert answer == (None, errno.EPERM, "clone")
+        assert sorted(int(name) for name in os.listdir(f"/proc/{template.process.pid}/fd")) == [0, 1, 2, 3, 4]
 
 
 @needs_fork
