@@ -97,7 +97,7 @@ static void say_why(struct zygote *z, const char *reason, const char *text)
     if (z->facts.reason[0] != '\0')
         return;
     snprintf(z->facts.reason, sizeof z->facts.reason, "%s", reason);
-    snprintf(z->facts.text, sizeof z->facts.text, "%s", text);
+    snprintf(z->facts.text, sizeof z->facts.text, "%.*s", (int)sizeof z->facts.text - 1, text);
 }
 
 static void kill_it(struct zygote *z)
