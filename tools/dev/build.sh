@@ -67,6 +67,8 @@ verb_soak() {
         say "round $round, $(((end - SECONDS) / 60)) minutes left"
         must "unit tests in random order" soak-unit ctest --test-dir build --schedule-random --output-on-failure -j "$(cpus)"
         must "Python and integration tests" soak-python run_pytest build
+        must "200 hosts killed at random moments" soak-hosts env SNAKEPIT_BUILD=build SNAKEPIT_PYTHON="$PWD/$venv/bin/python" \
+            "$venv/bin/python" tests/integration/storms/host_killed.py --rounds 200
         must "nothing left behind" soak-left tools/check_left_behind
     done
 }
