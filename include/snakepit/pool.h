@@ -76,14 +76,17 @@ typedef struct pit_pool_options {
     const char *const *preload; /* modules that the template imports beside the adapter's, NULL-terminated */
     int64_t canary_timeout_ms;  /* of the template's proof that a fork of it can compute (2000) */
     int spare_workers;          /* ready workers beyond `workers`: each takes the place of a lost one at once (0) */
+
+    int descendants; /* what a worker started goes with it (PIT_DESCENDANTS_KILL), or outlives worker and host in a session of its own */
 } pit_pool_options;
 
+enum { PIT_DESCENDANTS_KILL = 1, PIT_DESCENDANTS_KEEP = 2 };
 enum { PIT_CHANNEL_AUTO = 0, PIT_CHANNEL_RING = 1, PIT_CHANNEL_SOCKET = 2 };
 
 #define PIT_POOL_OPTIONS_INIT                                                                                                  \
     {                                                                                                                          \
         sizeof(pit_pool_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
-            0, 0, 0, 0, 0                                                                                                      \
+            0, 0, 0, 0, 0, 0                                                                                                   \
     }
 
 /* Adds a pool. *Blocks* until it has a ready worker. When every start failed: no_workers_started with its cause, as for pit_open, and

@@ -296,6 +296,8 @@ static pit_error *read_numbers(const struct os_ops *os, const pit_pool_options *
                          MAX_POOL_WORKERS);
     if (o->max_queue_size < PIT_NONE || o->startup_batch_size < 0)
         return error_new(PIT_E_INVALID_PARAMETER, "pool %s: max_queue_size and startup_batch_size are not negative", o->name);
+    if (o->descendants < 0 || o->descendants > PIT_DESCENDANTS_KEEP)
+        return error_new(PIT_E_INVALID_PARAMETER, "pool %s: descendants: %d is no PIT_DESCENDANTS_", o->name, o->descendants);
     if (o->channel < 0 || o->channel > PIT_CHANNEL_SOCKET)
         return error_new(PIT_E_INVALID_PARAMETER, "pool %s: channel: %d is no PIT_CHANNEL_", o->name, o->channel);
     if (o->max_restarts < 0 || o->max_restarts > RESTART_MOST)
@@ -317,6 +319,7 @@ static pit_error *read_numbers(const struct os_ops *os, const pit_pool_options *
     s->workers = o->workers != 0 ? o->workers : 2 * usable_cpus(os);
     s->max_queue_size = o->max_queue_size == PIT_NONE ? 0 : o->max_queue_size != 0 ? o->max_queue_size : 1000;
     s->startup_batch_size = o->startup_batch_size != 0 ? o->startup_batch_size : 10;
+    s->keeps_descendants = o->descendants == PIT_DESCENDANTS_KEEP;
     s->channel = o->channel;
     s->restart.on = o->restart_backoff != PIT_OFF;
     s->restart.max_restarts = o->max_restarts != 0 ? (unsigned)o->max_restarts : 10;

@@ -169,7 +169,7 @@ int guard_spawn(struct guard_client *g, const struct guard_spawn *r)
     p->token = r->token;
     p->serial = ++g->serial;
     p->of = of;
-    p->mask = r->is_template ? GUARD_IS_TEMPLATE : 0;
+    p->mask = (r->is_template ? GUARD_IS_TEMPLATE : 0) | (r->keeps ? GUARD_KEEPS : 0);
     memcpy(p->worker_id, r->worker_id != NULL ? r->worker_id : "", id);
     int request = write_request(g->os, r);
     if (request < 0) {

@@ -31,6 +31,7 @@ struct guard_spawn {
     const char *worker_id;                            /* also in env as SNAKEPIT_WORKER_ID: descendants are told apart by it */
     int fd_control, fd_segment, fd_stdout, fd_stderr; /* become 3, 4, 1, 2 in the child; borrowed until guard_spawn returns */
     bool is_template; /* its 4 is a socket to the guard, for requests to fork (guard_msg.h); it has no segment */
+    bool keeps;       /* what it starts in sessions of its own is to outlive it: "SNAKEPIT_DESCENDANTS=keep" stands in env */
     uint64_t of;      /* not 0: the token of a running template, which forks this process instead of an exec */
 };
 

@@ -129,6 +129,7 @@ int guard_take_fds(struct msghdr *h, int *fds, int room)
 static void on_message(struct guard *g, const struct guard_msg *m, const int *fds, int n_fds)
 {
     struct spawn_fds sorted;
+    g->keeps = g->keeps || ((m->kind == GUARD_SPAWN || m->kind == GUARD_FORK) && (m->number & GUARD_KEEPS) != 0);
     switch (m->kind) {
     case GUARD_SPAWN:
         sort_fds(fds, n_fds, m->number, &sorted);
@@ -256,7 +257,7 @@ static void wait_for_work(struct guard *g)
 static bool nobody_left(const struct guard *g)
 {
     if (g->childless || !g->blind)
-        return g->childless;
+        return g->childless || (g->keeps && g->strangers == 0);
     for (int i = 0; i < g->high; i++)
         if (g->children[i].used && g->children[i].alive)
             return false;

@@ -52,6 +52,8 @@ struct guard {
     int high;                 /* slots from here on were never used */
     uint64_t rescan_until_ms; /* a descendant may be between two environments until then */
     bool rescan;
+    bool keeps;    /* of some worker the descendants are to be kept */
+    int strangers; /* children that the last look found and that are not kept */
     struct child
         children[TABLE + 1]; /* the last one is for refusals: with the table full, the host's other messages are still read */
 };

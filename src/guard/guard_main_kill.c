@@ -54,7 +54,7 @@ void kill_group(struct guard *g, pid_t pid, int sig)
         kill_child(c, sig);
 }
 
-enum belongs { TO_NOBODY, TO_THE_LIVING, TO_THE_DEAD, NOT_KNOWN_YET };
+enum belongs { TO_NOBODY, TO_THE_LIVING, TO_THE_DEAD, TO_ITSELF /* it is kept */, NOT_KNOWN_YET };
 
 static enum belongs whose(struct guard *g, const struct envscan_entry *worker, const struct envscan_entry *serial)
 {
@@ -79,29 +79,30 @@ static enum belongs look_at(struct guard *g, pid_t pid)
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return TO_NOBODY;
-    struct envscan_entry e[] = {{.name = GUARD_ENV_WORKER}, {.name = GUARD_ENV_SERIAL}};
+    struct envscan_entry e[] = {{.name = GUARD_ENV_WORKER}, {.name = GUARD_ENV_SERIAL}, {.name = GUARD_ENV_KEEP}};
     struct envscan scan;
-    envscan_init(&scan, e, 2);
+    envscan_init(&scan, e, 3);
     ssize_t n, total = 0;
     while ((n = read(fd, piece, sizeof piece)) > 0) {
         envscan_feed(&scan, piece, (size_t)n);
         total += n;
     }
     close(fd);
+    if (g->keeps && e[2].found && strcmp(e[2].value, "keep") == 0)
+        return TO_ITSELF;
     return total == 0 ? NOT_KNOWN_YET : whose(g, &e[0], &e[1]);
 }
 
-/* What is done to each of the guard's children that it did not start. */
+/* What is done to each of the guard's children: those that it did not start go when their worker is dead, in the end all go, but for those
+ * that are kept. */
 static void judge(struct guard *g, pid_t pid)
 {
-    if (g->ending) {
-        kill_tree(pid, SIGKILL);
+    bool started = table_find(g, pid) != NULL;
+    enum belongs to = started || (g->ending && !g->keeps) ? TO_NOBODY : look_at(g, pid);
+    if (to == TO_ITSELF)
         return;
-    }
-    if (table_find(g, pid) != NULL)
-        return;
-    enum belongs to = look_at(g, pid);
-    if (to == TO_THE_DEAD)
+    g->strangers++;
+    if (g->ending || to == TO_THE_DEAD)
         kill_tree(pid, SIGKILL);
     if (to == NOT_KNOWN_YET)
         g->rescan = true;
@@ -166,6 +167,7 @@ static void judge_by_parent(struct guard *g)
 static void judge_children(struct guard *g)
 {
     g->rescan = false;
+    g->strangers = 0;
     if (!judge_listed(g))
         judge_by_parent(g);
     if (clock_ms() >= g->rescan_until_ms)

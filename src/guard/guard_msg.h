@@ -36,13 +36,15 @@
 #define GUARD_ENV_WORKER "SNAKEPIT_WORKER_ID"
 #define GUARD_ENV_SERIAL "SNAKEPIT_GUARD_SERIAL"
 #define GUARD_ENV_RUN "SNAKEPIT_RUN_ID"
+#define GUARD_ENV_KEEP                                                                                                         \
+    "SNAKEPIT_DESCENDANTS" /* "keep": they are to outlive their worker. Believed where a GUARD_KEEPS was asked for */
 /* The first entry of a template's environment: what a process that it forks writes its own two entries over, for the kernel shows that block for it
  * too, and the first entry of a name counts. */
 #define GUARD_ENV_ROOM "SNAKEPIT_ROOM"
 #define GUARD_ROOM_BYTES 320 /* of its value: holds the two entries with their NULs */
 
 enum guard_kind { GUARD_HELLO = 1, GUARD_SPAWN, GUARD_SPAWNED, GUARD_EXITED, GUARD_KILL, GUARD_QUIT, GUARD_FORK, GUARD_FORKED };
-enum { GUARD_HAS_SEGMENT = 1, GUARD_HAS_STDOUT = 2, GUARD_HAS_STDERR = 4, GUARD_IS_TEMPLATE = 8 };
+enum { GUARD_HAS_SEGMENT = 1, GUARD_HAS_STDOUT = 2, GUARD_HAS_STDERR = 4, GUARD_IS_TEMPLATE = 8, GUARD_KEEPS = 16 };
 
 struct guard_msg {
     uint32_t kind;

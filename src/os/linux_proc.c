@@ -103,6 +103,13 @@ static bool has_entry(pid_t pid, struct envscan_entry *wanted, const char *value
     return wanted->found && strcmp(wanted->value, value) == 0;
 }
 
+/* Its worker has started it on purpose, to outlive worker and host. */
+static bool is_kept(pid_t pid)
+{
+    struct envscan_entry mark = {.name = "SNAKEPIT_DESCENDANTS"};
+    return has_entry(pid, &mark, "keep");
+}
+
 /* Kills pid if it carries the entry. It is waited for a moment, so that it can be reaped where it is our child (the host is PID 1
  * of a container, or a subreaper) and does not look alive to the next scan. */
 static bool kill_if(pid_t pid, struct envscan_entry *wanted, const char *value)
@@ -110,7 +117,7 @@ static bool kill_if(pid_t pid, struct envscan_entry *wanted, const char *value)
     int pidfd = linux_pidfd_open(pid);
     if (pidfd < 0)
         return false;
-    bool ours = has_entry(pid, wanted, value) && linux_pidfd_kill(pidfd, SIGKILL) == 0;
+    bool ours = has_entry(pid, wanted, value) && !is_kept(pid) && linux_pidfd_kill(pidfd, SIGKILL) == 0;
     if (ours && linux_poll_one(pidfd, OS_READABLE, linux_now_ns() + 200000000u) == 1) {
         int code, status;
         linux_reap(pidfd, &code, &status);

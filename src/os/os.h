@@ -76,7 +76,8 @@ struct os_ops {
     /* reaps the caller's children in that group (orphans that came to it), waiting for those that are dying; count */
     int (*reap_group)(pid_t pgid, uint64_t deadline_ns);
     int (*proc_info)(pid_t pid, struct os_proc *ret); /* -ESRCH: no such process */
-    /* SIGKILLs every process of this user but the caller whose environment has exactly this entry ("NAME=value"), each held by a
+    /* SIGKILLs every process of this user but the caller, and but those that are kept (SNAKEPIT_DESCENDANTS=keep), whose
+     * environment has exactly this entry ("NAME=value"), each held by a
      * pidfd before its environment is read; repeats until a scan finds none; reaps those that are the caller's children. Count
      * or -errno. */
     int (*kill_by_env)(const char *entry);

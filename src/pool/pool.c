@@ -172,6 +172,7 @@ struct pool *pool_create(struct host *h, struct worker_env *env, struct pool_set
                                        .channel = p->set.channel,
                                        .ready_timeout_ms = p->set.worker_ready_timeout_ms,
                                        .graceful_ms = p->set.graceful_ms,
+                                       .keeps_descendants = p->set.keeps_descendants,
                                        .heartbeat = p->set.heartbeat_on,
                                        .lock = &p->lock};
     *set = (struct pool_settings){0};

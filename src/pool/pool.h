@@ -52,6 +52,7 @@ struct pool_settings {
     int64_t graceful_ms, canary_timeout_ms;
     int start_mode; /* PIT_START_*; 0: what is best */
     int spare_workers;
+    bool keeps_descendants;
     uint64_t spin_ns;
     uint32_t ring_bytes, lanes;
     size_t max_frame;

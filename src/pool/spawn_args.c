@@ -91,6 +91,7 @@ char **spawn_env(const struct host *h, const struct pool_settings *s, const stru
     put_heartbeat(&e, s);
     env_put(&e, "SNAKEPIT_FDS=3,4");
     env_put(&e, "SNAKEPIT_PROCESS_GROUP=1");
+    env_put(&e, s->keeps_descendants ? "SNAKEPIT_DESCENDANTS=keep" : "SNAKEPIT_DESCENDANTS=kill");
     env_putf(&e, "SNAKEPIT_RUN_ID=%s", h->run_id);
     env_putf(&e, "SNAKEPIT_LOG_LEVEL=%s", levels[h->log.level >= 0 && h->log.level <= PIT_LOG_NONE ? h->log.level : 0]);
     return env_take(&e);

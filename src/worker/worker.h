@@ -53,6 +53,7 @@ struct worker_config {
     size_t max_frame;
     int channel; /* PIT_CHANNEL_* */
     int64_t ready_timeout_ms, graceful_ms;
+    bool keeps_descendants;
     bool heartbeat;        /* its workers are asked for signs of life */
     struct poollock *lock; /* the pool's */
 };

@@ -127,6 +127,7 @@ static int ask_guard(struct worker *w)
         .fd_stdout = w->child_fds[1],
         .fd_stderr = w->child_fds[2],
         .of = w->zygote != NULL ? zygote_token(w->zygote) : 0,
+        .keeps = w->config->keeps_descendants,
     };
     registry_reserve(w->env->registry, request.token, w->id);
     int rc = w->env->guard != NULL ? guard_spawn(w->env->guard, &request) : PIT_E_GUARD_UNAVAILABLE;

@@ -238,6 +238,76 @@ static void test_a_lost_guard_is_an_emergency(void **state)
     assert_int_equal(files(), 0); /* the rows of the lost ones are gone, too */
 }
 
+/* ---- those that are to stay ---- */
+
+static pit *opened_keeping(int descendants)
+{
+    struct kit k = KIT_INIT;
+    k.pool.descendants = descendants;
+    k.pool.restart_backoff = PIT_OFF;
+    return kit_open(&k);
+}
+
+static pid_t make_grandchild(pit *p)
+{
+    int64_t pid = 0;
+    assert_int_equal(kit_call(p, "grandchild", 0, 0, &pid), 0);
+    return (pid_t)pid;
+}
+
+static void end(pid_t pid)
+{
+    assert_int_equal(kill(pid, SIGKILL), 0);
+    KIT_AWAIT(!lives(pid));
+}
+
+static void test_descendants_that_are_kept(void **state)
+{
+    (void)state;
+    assert_int_equal(setenv("SNAKEPIT_DATA_DIR", place, 1), 0);
+    pit *p = opened_keeping(PIT_DESCENDANTS_KEEP);
+    pid_t of_dead = make_grandchild(p), worker = kit_worker(p, 0);
+    assert_int_equal(kill(worker, SIGKILL), 0);
+    KIT_AWAIT(kit_worker(p, 0) != 0 && kit_worker(p, 0) != worker);
+    pid_t of_lost = make_grandchild(p);
+    assert_true(
+        lives(of_dead)); /* the guard has told of the worker's death, and looked at its children, before it forked another */
+    pid_t guard = kit_guard();
+    assert_int_equal(kill(guard, SIGKILL), 0); /* the host sweeps */
+    KIT_AWAIT(kit_guard() != 0 && kit_guard() != guard);
+    KIT_AWAIT(kit_worker(p, 0) != 0);
+    pid_t of_closed = make_grandchild(p);
+    assert_int_equal(pit_close(p), 0); /* the guard does not wait for who stays */
+    assert_true(lives(of_dead) && lives(of_lost) && lives(of_closed));
+    assert_int_equal(files(), 0);
+    end(of_dead);
+    end(of_lost);
+    end(of_closed);
+    assert_int_equal(unsetenv("SNAKEPIT_DATA_DIR"), 0);
+}
+
+/* The mark is believed only where it was asked for; and what a host inherits is not what it asks for. */
+static void test_descendants_that_are_not_kept(void **state)
+{
+    (void)state;
+    assert_int_equal(setenv("SNAKEPIT_DESCENDANTS", "keep", 1), 0);
+    pit *p = opened_keeping(0);
+    pid_t pid = make_grandchild(p);
+    assert_int_equal(kill(kit_worker(p, 0), SIGKILL), 0);
+    KIT_AWAIT(!lives(pid));
+    KIT_AWAIT(kit_worker(p, 0) != 0);
+    pid = make_grandchild(p);
+    assert_int_equal(pit_close(p), 0);
+    assert_false(lives(pid));
+    assert_int_equal(unsetenv("SNAKEPIT_DESCENDANTS"), 0);
+    struct kit k = KIT_INIT;
+    k.pool.descendants = 3;
+    pit_error *e = NULL;
+    p = NULL;
+    assert_int_equal(kit_open_os(&os_linux, &k, &p, &e), PIT_E_INVALID_PARAMETER);
+    pit_error_free(e);
+}
+
 /* ---- places ---- */
 
 static void test_a_place_that_was_named_must_do(void **state)
@@ -303,6 +373,8 @@ int main(int argc, char **argv)
         WITH_PLACE(test_a_lost_guard_is_an_emergency),
         WITH_PLACE(test_a_place_that_was_named_must_do),
         WITH_PLACE(test_without_a_home),
+        WITH_PLACE(test_descendants_that_are_kept),
+        WITH_PLACE(test_descendants_that_are_not_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
