@@ -7,7 +7,7 @@ import random
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "storms"))
-import host_killed  # noqa: E402
+import host_killed
 
 
 def test_hosts_are_killed(build, python, monkeypatch):

@@ -28,18 +28,18 @@ BUILD = pathlib.Path(os.environ.get("SNAKEPIT_BUILD", ROOT / "build")).resolve()
 PHASES = ["start", "call", "recycle", "close"]
 LIMIT_S = 120  # far above what is usual: whoever waits so long has found something
 
-ADAPTER = '''
+ADAPTER = """
 import subprocess
-import time
+import threading
 
 
 class Adapter:
     def nap(self, seconds):
-        time.sleep(seconds)
+        threading.Event().wait(seconds)
 
     def daemon(self):
         return subprocess.Popen(["sleep", "1000"], start_new_session=True).pid
-'''
+"""
 
 
 class Broken(Exception):
