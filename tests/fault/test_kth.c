@@ -218,10 +218,13 @@ static const struct operation operations[] = {
     {"values", op_values, "ring", false},
 };
 
+static const char *only; /* NULL, or the one operation that is wanted */
+
 static void run_all(enum kind kind)
 {
     for (size_t i = 0; i < sizeof operations / sizeof operations[0]; i++)
-        run_one(&operations[i], kind);
+        if (only == NULL || strcmp(only, operations[i].name) == 0)
+            run_one(&operations[i], kind);
 }
 
 static void test_allocations(void **state)
@@ -239,6 +242,7 @@ static void test_system_calls(void **state)
 int main(int argc, char **argv)
 {
     kit_init(argc, argv);
+    only = argc > 2 ? argv[2] : NULL;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_allocations),
         cmocka_unit_test(test_system_calls),
