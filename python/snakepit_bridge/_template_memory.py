@@ -56,24 +56,21 @@ def _mappings() -> Iterator[tuple[int, int, dict[str, int]]]:
         yield begin, end, sizes
 
 
+def _on_huge_pages() -> int:
+    return sum(sizes.get("AnonHugePages", 0) for _, _, sizes in _mappings()) << 10
+
+
 def huge_bytes(extension: Any) -> int:
-    """Moves what is large and in use to huge pages, where the system allows them; how much."""
-    moved = 0
+    """Moves what is large and in use to huge pages, where the system allows them; how much is there then. Not all of a mapping may be: the
+    kernel stops where it has no huge page to give."""
     if resident_bytes() < _LEAST_TEMPLATE or not _allowed():
         return 0
     try:
-        found = list(_mappings())
+        for begin, end, sizes in list(_mappings()):
+            first, last = -(-begin // _HUGE) * _HUGE, end // _HUGE * _HUGE
+            full = sizes.get("Rss", 0) << 13 >= (end - begin) * 7
+            if last - first >= _LEAST_MAPPING and full and sizes.get("AnonHugePages", 0) << 10 < last - first:
+                extension.collapse(first, last - first)
+        return _on_huge_pages()
     except OSError:
         return 0
-    for begin, end, sizes in found:
-        first, last = -(-begin // _HUGE) * _HUGE, end // _HUGE * _HUGE
-        resident = sizes.get("Rss", 0) << 10
-        if (
-            last - first < _LEAST_MAPPING
-            or resident * 8 < (end - begin) * 7
-            or sizes.get("AnonHugePages", 0) << 10 >= last - first
-        ):
-            continue
-        if extension.collapse(first, last - first) == 0:
-            moved += last - first
-    return moved
