@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _HUGE = 2 << 20
-_LEAST_TEMPLATE = 128 << 20  # resident: below, a fork is quick anyway
+_LEAST_TEMPLATE = 64 << 20  # resident: below, a fork is quick anyway
 _LEAST_MAPPING = 4 << 20
 _SWITCH = "/sys/kernel/mm/transparent_hugepage/enabled"
 
