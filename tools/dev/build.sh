@@ -57,14 +57,21 @@ verb_coverage() {
 }
 
 # One round after the other until the time is up: what shows only once in a hundred runs, shows here.
+# A million schedules of the simulator from a seed of its own, then rounds: the storms, a minute each, and every test in random order.
 verb_soak() {
-    local minutes=${1:-30} round=0 end
+    local minutes=30 round=0 end seed=$((RANDOM * 32768 + RANDOM))
+    [ "${1:-}" != --minutes ] || shift
+    minutes=${1:-$minutes}
     verb_setup test
     build_preset release
     end=$((SECONDS + minutes * 60))
+    must "a million schedules from seed $seed" soak-sim build/tests/sim/sim --schedules 1000000 --seed "$seed"
     while [ $SECONDS -lt $end ]; do
         round=$((round + 1))
         say "round $round, $(((end - SECONDS) / 60)) minutes left"
+        SNAKEPIT_STORM_SECONDS=60 must "storms" soak-storms ctest --test-dir build -R '^storm' --verbose
+        grep -A4 -h 'storm, nets' "$logs/soak-storms.log" | sed 's/^[0-9]*: /    /' || true
+        SNAKEPIT_CANCEL_TRIES=10000 must "late and early cancels" soak-cancel ctest --test-dir build -R '^integration.c.cancel$' --output-on-failure
         must "unit tests in random order" soak-unit ctest --test-dir build --schedule-random --output-on-failure -j "$(cpus)"
         must "Python and integration tests" soak-python run_pytest build
         must "200 hosts killed at random moments" soak-hosts env SNAKEPIT_BUILD=build SNAKEPIT_PYTHON="$PWD/$venv/bin/python" \
