@@ -174,13 +174,6 @@ static void on_dead(struct worker *w)
     struct slot *s = &p->slots[w->slot];
     recycle_dead(p, w);
     pool_lock(p);
-    for (uint32_t i = 0; w->lanes != NULL && i < p->config.lanes; i++) {
-        struct lane *l = &w->lanes[i];
-        if (l->owner != LANE_IDLE)
-            continue;
-        list_remove(&l->node);
-        lane_move(l, LANE_CLOSED);
-    }
     bool had_slot = s->current == w;
     if (had_slot)
         s->current = NULL;

@@ -129,6 +129,18 @@ void worker_signal(struct worker *w, int sig)
         guard_kill(w->env->guard, w->pid, sig);
 }
 
+/* lock */
+static void close_idle_lanes(struct worker *w)
+{
+    for (uint32_t i = 0; w->lanes != NULL && i < w->config->lanes; i++) {
+        struct lane *l = &w->lanes[i];
+        if (l->owner != LANE_IDLE)
+            continue;
+        list_remove(&l->node);
+        lane_move(l, LANE_CLOSED);
+    }
+}
+
 void worker_fail(struct worker *w, int code, const char *text, pit_error *failure)
 {
     if (w->failure == NULL)
@@ -138,6 +150,7 @@ void worker_fail(struct worker *w, int code, const char *text, pit_error *failur
     poollock_acquire(w->config->lock);
     bool first = !w->dead;
     w->dead = true;
+    close_idle_lanes(w); /* at once: in between a caller could take one */
     if (first && code != 0) {
         w->end_code = code;
         w->end_text = text;
