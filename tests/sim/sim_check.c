@@ -33,12 +33,15 @@ static void see_flights(struct view *v, struct lane *l)
 
 static void see_lane(struct view *v, struct lane *l)
 {
-    v->idle += l->owner == LANE_IDLE;
+    v->idle += l->owner == LANE_IDLE && list_linked(&l->node); /* not of who drains, or is a spare */
+    if (l->worker->draining && l->owner == LANE_IDLE && list_linked(&l->node))
+        sim_fail("a lane of worker %s may be taken, and it drains", l->worker->id);
     v->loop += l->owner == LANE_LOOP;
     v->caller += l->owner == LANE_CALLER;
     if (l->owner == LANE_IDLE && l->count != 0)
         sim_fail("a lane of worker %s is idle and has a call", l->worker->id);
-    if (l->owner == LANE_IDLE && l->worker->dead && v->pool->slots[l->worker->slot].current != l->worker)
+    bool there = l->owner == LANE_IDLE && list_linked(&l->node);
+    if (there && l->worker->dead)
         sim_fail("a lane of worker %s is idle, and the worker is dead", l->worker->id);
     if (l->owner == LANE_CALLER && l->count > 1)
         sim_fail("a lane of worker %s is a caller's, and has %u calls", l->worker->id, l->count);
@@ -92,7 +95,8 @@ static void check_workers(struct view *v)
     {
         struct worker *w = LIST_ENTRY(node, struct worker, node);
         unsigned busy = 0;
-        draining += !w->dead && (w->state == PIT_WORKER_DRAINING || w->state == PIT_WORKER_STOPPING);
+        bool leaves = w->recycle.begun || w->state == PIT_WORKER_DRAINING || w->state == PIT_WORKER_STOPPING;
+        draining += !w->dead && leaves;
         live += !w->dead && w->state != PIT_WORKER_GONE;
         for (uint32_t i = 0; w->lanes != NULL && w->lanes[0].attend.fn != NULL && i < w->config->lanes; i++) {
             see_lane(v, &w->lanes[i]);
@@ -101,8 +105,8 @@ static void check_workers(struct view *v)
         if (!w->dead && busy != w->busy_lanes)
             sim_fail("worker %s has %u busy lanes, and counts %u", w->id, busy, w->busy_lanes);
     }
-    if (live > (unsigned)v->pool->set.workers + draining)
-        sim_fail("%u workers live, %u of them draining; %d are wanted", live, draining, v->pool->set.workers);
+    if (live > (unsigned)v->pool->n_slots + draining)
+        sim_fail("%u workers live, %u of them draining; %d are wanted", live, draining, v->pool->n_slots);
 }
 
 void check_step(void)

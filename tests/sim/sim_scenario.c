@@ -184,12 +184,24 @@ static void *caller(void *arg)
     return NULL;
 }
 
-/* Another thread of the program, which cancels what it likes. */
+static void recycle_some(void)
+{
+    char id[16];
+    pit_error *e = NULL;
+    snprintf(id, sizeof id, "p/%u.%u", sim_below(4), 1 + sim_below(3));
+    int rc = pit_worker_recycle(sim.p, "p", id, &e);
+    SIM_TRACE("  worker %s shall be recycled: %s", id, rc == 0 ? "yes" : pit_error_code_name(rc));
+    pit_error_free(e);
+}
+
+/* Another thread of the program, which cancels and recycles what it likes. */
 static void *canceller(void *arg)
 {
     (void)arg;
     while (running > 0) {
         dawdle(20000);
+        if (sim_chance(200) && !closing)
+            recycle_some();
         struct live *l = &lives[sim_below(CALLERS)];
         struct ask *a = l->ask;
         if (a == NULL || a->completions != 0 || !sim_chance(500) || closing)
@@ -227,6 +239,12 @@ static void choose_options(pit_options *o)
     options.spin_us = PIT_NOW;
     options.ring_bytes = 4096;
     options.channel = PIT_CHANNEL_AUTO;
+    options.worker_max_requests = sim_chance(200) ? 1 + (int64_t)sim_below(6) : 0;
+    options.lifecycle_check_interval_ms = 5 + (int64_t)sim_below(20);
+    options.drain_timeout_ms = 1 + (int64_t)sim_below(60);
+    options.recycle_max_parallel = 1 + (int)sim_below(2);
+    options.restart_backoff = sim_chance(500) ? PIT_OFF : PIT_ON;
+    options.spare_workers = sim_chance(200) ? 1 + (int)sim_below(2) : 0;
     o->guard_path = "guard";
     o->python_package_path = "package";
     o->drive = sim.driven ? PIT_DRIVE_HOST : PIT_DRIVE_THREAD;
