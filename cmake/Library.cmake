@@ -6,6 +6,11 @@ foreach(layer base os ring wire telemetry channel fault guard registry worker po
     list(APPEND core_sources ${found})
 endforeach()
 list(FILTER core_sources EXCLUDE REGEX "/src/guard/guard_main[^/]*\\.c$")
+# Faults by plan are for tests: a product has none of them (check_symbols looks).
+set(fault_sources "${CMAKE_SOURCE_DIR}/src/fault/inject.c" "${CMAKE_SOURCE_DIR}/src/api/faults.c")
+if(NOT PIT_FAULTS)
+    list(REMOVE_ITEM core_sources ${fault_sources})
+endif()
 
 function(snakepit_internal target)
     target_include_directories(${target} PRIVATE "${CMAKE_SOURCE_DIR}/src" "${CMAKE_SOURCE_DIR}/include")
@@ -19,6 +24,9 @@ snakepit_internal(snakepit_core)
 file(RELATIVE_PATH bin_to_lib "${CMAKE_INSTALL_FULL_BINDIR}" "${CMAKE_INSTALL_FULL_LIBDIR}")
 target_compile_definitions(snakepit_core PRIVATE SNAKEPIT_FROM_BIN="${bin_to_lib}/snakepit" SNAKEPIT_INSTALL_DIR="${CMAKE_INSTALL_FULL_LIBDIR}/snakepit"
     SNAKEPIT_VERSION="${PROJECT_VERSION}")
+if(PIT_FAULTS)
+    target_compile_definitions(snakepit_core PRIVATE PIT_FAULTS=1)
+endif()
 if(SNAKEPIT_COVERAGE)
     # gcc's own execve writes the counts out; in a child of vfork it would mark those of the host as written, and they would be lost at its end.
     target_compile_options(snakepit_core PRIVATE -fno-builtin-execve)

@@ -1,6 +1,7 @@
 # What can be chosen, and the flags that follow from it.
 set(SNAKEPIT_SANITIZE "" CACHE STRING "Sanitizers for everything that is built: address,undefined or thread; empty: none")
 option(SNAKEPIT_FUZZ "Build the libFuzzer targets (clang)" OFF)
+option(PIT_FAULTS "The library reads a plan of faults from SNAKEPIT_FAULTS (for tests only)" OFF)
 option(SNAKEPIT_COVERAGE "Build for a coverage report" OFF)
 option(SNAKEPIT_WERROR "Warnings are errors" ON)
 option(SNAKEPIT_EXAMPLES "Build the examples" ON)

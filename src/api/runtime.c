@@ -3,6 +3,11 @@
 #include <string.h>
 
 #include "api/api.h"
+#ifdef PIT_FAULTS
+#include <stdlib.h>
+
+#include "api/faults.h"
+#endif
 #include "base/alloc.h"
 
 const char *pit_version(void)
@@ -192,6 +197,11 @@ int api_open_os(const struct os_ops *os, const pit_options *options, pit **ret, 
 
 int pit_open(const pit_options *o, pit **ret, pit_error **reterr)
 {
+#ifdef PIT_FAULTS
+    const char *plan = getenv("SNAKEPIT_FAULTS");
+    if (plan != NULL)
+        return faults_open(plan, o, ret, reterr);
+#endif
     return api_open_os(&os_linux, o, ret, reterr);
 }
 

@@ -368,6 +368,7 @@ static void op_fork_canary_free(const volatile unsigned char *page)
 
 const struct os_ops sim_os = {
     .now_ns = op_now,
+    .coarse_ns = op_now,
     .wall_ns = op_wall,
     .random = op_random,
     .segment_create = op_segment_create,
