@@ -26,7 +26,7 @@ int doctor_run(struct doctor *d, const char *const *argv, char *buffer, size_t r
 
 struct cgroup {
     double cpus, memory, processes; /* limits; -1: none */
-    bool delegated;                 /* this user may make groups below it */
+    bool delegated;                 /* the workers may have one beside it */
     char name[256];
 };
 

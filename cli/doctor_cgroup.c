@@ -6,6 +6,8 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 static const char mount_point[] = "/sys/fs/cgroup";
@@ -68,14 +70,20 @@ static double least(const char *group, const char *name)
     return found;
 }
 
-static bool may_divide(const char *group)
+/* Is the group above this one ours, so that the workers' can stand beside it? Root may write everywhere, and asks for the mark of a delegation. */
+static bool may_have_a_sibling(const char *group)
 {
-    char path[PATH_MAX + 32];
+    char above[PATH_MAX], mark = '0';
+    struct stat st;
 
-    (void)snprintf(path, sizeof path, "%s/cgroup.procs", group);
-    bool ok = access(group, W_OK) == 0 && access(path, W_OK) == 0;
-    (void)snprintf(path, sizeof path, "%s/cgroup.subtree_control", group);
-    return ok && access(path, W_OK) == 0;
+    (void)snprintf(above, sizeof above, "%s", group);
+    char *slash = strrchr(above, '/');
+    if (strlen(group) < sizeof mount_point || slash == NULL)
+        return false;
+    *slash = '\0';
+    if (stat(above, &st) != 0)
+        return false;
+    return geteuid() != 0 ? st.st_uid == geteuid() : getxattr(above, "user.delegate", &mark, 1) == 1 && mark == '1';
 }
 
 bool cgroup_look(struct cgroup *ret)
@@ -88,7 +96,7 @@ bool cgroup_look(struct cgroup *ret)
     ret->cpus = least(folder, "cpu.max");
     ret->memory = least(folder, "memory.max");
     ret->processes = least(folder, "pids.max");
-    ret->delegated = may_divide(folder);
+    ret->delegated = may_have_a_sibling(folder);
     (void)snprintf(ret->name, sizeof ret->name, "%.255s",
                    strlen(folder) > sizeof mount_point - 1 ? folder + sizeof mount_point - 1 : "/");
     return true;

@@ -224,7 +224,7 @@ static void control_group(struct doctor *d, const struct cgroup *group, bool see
         doctor_row(d, STATUS_OK, "cgroup", NULL, "no control group of version 2 to be seen; no limits from there");
     else
         doctor_row(d, STATUS_OK, "cgroup", NULL, "%s; %s", group->name,
-                   group->delegated ? "groups can be made below it" : "not delegated: no groups can be made below it");
+                   group->delegated ? "the workers get a group beside it" : "not delegated: no group is made for the workers");
 }
 
 void doctor_host(struct doctor *d)

@@ -45,11 +45,12 @@ typedef struct pit_options {
     int64_t registry_sweep_interval_ms; /* between looks for orphans of dead hosts (30 000; PIT_INFINITE: only when opened) */
 
     int64_t cleanup_on_stop_timeout_ms; /* the time that pit_cleanup has (3000) */
+    int cgroup; /* 0: what is started lives in a control group of its own where one may be made (guide-worker-life.md); PIT_OFF: it does not */
 } pit_options;
 
 #define PIT_OPTIONS_INIT                                                                                                       \
     {                                                                                                                          \
-        sizeof(pit_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                               \
+        sizeof(pit_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                            \
     }
 
 /* Opens a host and its pools. *Blocks* until each pool has a ready worker (unless require_ready is PIT_OFF). When a pool's

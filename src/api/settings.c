@@ -141,6 +141,8 @@ static pit_error *check_host(const pit_options *o)
         return error_new(PIT_E_INVALID_PARAMETER, "drive: %d is neither PIT_DRIVE_THREAD nor PIT_DRIVE_HOST", o->drive);
     if (o->log_level < 0 || o->log_level > PIT_LOG_NONE)
         return error_new(PIT_E_INVALID_PARAMETER, "log_level: %d is no PIT_LOG_ level", o->log_level);
+    if (o->cgroup < PIT_OFF || o->cgroup > 0)
+        return error_new(PIT_E_INVALID_PARAMETER, "cgroup is PIT_OFF or 0");
     if (o->max_workers < 0)
         return error_new(PIT_E_INVALID_PARAMETER, "max_workers: %d is negative", o->max_workers);
     if (o->require_ready < PIT_OFF || o->require_ready > PIT_ON)
@@ -159,6 +161,7 @@ pit_error *host_settings_read(const struct os_ops *os, const pit_options *o, str
     const char *instance = option_or_env(o->instance_name, "SNAKEPIT_INSTANCE_NAME");
     struct env env = {0};
     struct host_settings s = {.drive = o->drive != 0 ? o->drive : PIT_DRIVE_THREAD,
+                              .no_group = o->cgroup == PIT_OFF,
                               .max_workers = o->max_workers != 0 ? o->max_workers : MAX_WORKERS};
     if (!duration_read(o->shutdown_timeout_ms, 15000, &s.shutdown_timeout_ms) ||
         !duration_read(o->drain_timeout_ms, 30000, &s.drain_timeout_ms) ||

@@ -52,6 +52,14 @@ int linux_epoll_ctl(int ep, int op, int fd, uint32_t events, void *data);
 int linux_epoll_wait(int ep, void *events, int max, uint64_t deadline_ns);
 int linux_eventfd(void);
 
+/* linux_cgroup.c */
+int linux_cgroup_above(char ret[]);
+int linux_cgroup_open(const char *path, bool make);
+int linux_cgroup_move(int group, pid_t pid);
+int linux_cgroup_kill(int group);
+int linux_cgroup_remove(const char *path);
+int64_t linux_cgroup_oom_kills(int group);
+
 /* linux_file.c */
 int linux_dir_open(const char *path);
 int linux_dir_names(int dir, bool (*fn)(void *user, const char *name), void *user);

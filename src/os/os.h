@@ -110,6 +110,14 @@ struct os_ops {
     int (*boot_id)(char ret[OS_BOOT_ID], uint64_t *ret_pid_namespace);
     /* Has this process of this user exactly this entry ("NAME=value") in its environment? */
     bool (*proc_has_env)(pid_t pid, const char *entry);
+    /* control groups of version 2. The group in which a leaf beside this process's own may be made (ret: PATH_MAX bytes): 0, -ENOENT (no
+     * such hierarchy, or this process is in no leaf), -EPERM (it was not given to this user) */
+    int (*cgroup_above)(char ret[]);
+    int (*cgroup_open)(const char *path, bool make); /* a descriptor of a group */
+    int (*cgroup_move)(int group, pid_t pid);
+    int (*cgroup_kill)(int group); /* SIGKILL to all that are in it but those that are kept, until nobody is found; count */
+    int (*cgroup_remove)(const char *path);
+    int64_t (*cgroup_oom_kills)(int group); /* how many of it the kernel has ended for want of memory; or -errno */
 };
 
 extern const struct os_ops os_linux;

@@ -124,4 +124,10 @@ const struct os_ops os_linux = {
     .file_unlink = linux_file_unlink,
     .boot_id = linux_boot_id,
     .proc_has_env = linux_proc_has_env,
+    .cgroup_above = linux_cgroup_above,
+    .cgroup_open = linux_cgroup_open,
+    .cgroup_move = linux_cgroup_move,
+    .cgroup_kill = linux_cgroup_kill,
+    .cgroup_remove = linux_cgroup_remove,
+    .cgroup_oom_kills = linux_cgroup_oom_kills,
 };

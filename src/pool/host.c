@@ -251,6 +251,7 @@ static int make_ids(struct host *h)
 
 void host_free(struct host *h)
 {
+    host_group_close(h);
     host_registry_close(h);
     LIST_EACH_SAFE(node, next, &h->interpreters)
     interpreter_free(LIST_ENTRY(node, struct interpreter, node));
@@ -311,8 +312,14 @@ static pit_error *start_loop(struct host *h)
     telemetry_set_warn(h->telemetry, warn, h);
     loop_set_hooks(h->loop, before_sleep, after_sleep, h);
     h->env = (struct worker_env){.os = h->os, .loop = h->loop, .telemetry = h->telemetry, .log = &h->log, .run_id = h->run_id};
-    pit_error *e = host_registry_open(h);
-    return e != NULL ? e : host_start_guard(h);
+    char above[PATH_MAX] = "";
+    bool grouped = host_group_find(h, above);
+    pit_error *e = host_registry_open(h, grouped ? above : "");
+    if (e != NULL)
+        return e;
+    if (grouped)
+        host_group_make(h, above);
+    return host_start_guard(h);
 }
 
 static int start_thread(struct host *h)

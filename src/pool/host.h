@@ -25,6 +25,7 @@ struct host_settings {                                        /* strings owned *
     int max_workers;
     char *data_dir, *instance, *instance_token; /* of the registry; data_dir NULL: there is no place for one */
     const char *data_from;                      /* what named data_dir; NULL: it is the usual place */
+    bool no_group;                              /* no control group is made */
     int64_t registry_sweep_interval_ms;         /* PIT_INFINITE: never */
 };
 
@@ -62,6 +63,8 @@ struct host {
     uint64_t close_deadline_ns;
     void (*on_ended)(void *user, int survivors); /* NULL, or told when every process has ended, before the host is freed */
     void *on_ended_user;
+    char *group_path;          /* of the control group of what it starts; NULL: none */
+    int group;                 /* its descriptor */
     struct registry *registry; /* loop; NULL: none */
     struct loop_timer registry_timer;
     pthread_t sweeper;                     /* a thread that ends the orphans of dead hosts, now and then */

@@ -31,7 +31,7 @@ static void on_lost(void *user, const char *why)
     if (telemetry_wants(h->telemetry, EVENT_GUARD_LOST))
         telemetry_emit(h->telemetry, EVENT_GUARD_LOST, NULL, (const double[]){1}, &why);
     uint64_t ns;
-    int swept = guard_swept(h->env.guard, &ns);
+    int swept = guard_swept(h->env.guard, &ns) + host_group_end(h);
     const char *texts[] = {h->run_id, "0"};
     telemetry_emit(h->telemetry, EVENT_CLEANUP_EMERGENCY, NULL, (const double[]){swept, (double)ns / 1e6}, texts);
     h->lost_guard = h->env.guard;
@@ -50,8 +50,10 @@ pit_error *host_start_guard(struct host *h)
     const char *call = "";
     int rc =
         guard_start(h->os, h->loop, h->set.guard_path, h->run_id, GUARD_START_MS, &callbacks, h, &h->env.guard, &error, &call);
-    if (rc == 0)
+    if (rc == 0) {
+        host_group_join(h);
         return NULL;
+    }
     h->env.guard = NULL;
     pit_error *e = error_new(rc, "the guard %s could not be started: %s: %s", h->set.guard_path, call, strerror(error));
     error_detail_take(e, "errno", pit_int(error));

@@ -85,12 +85,13 @@ static void on_registry_timer(struct loop_timer *t)
 }
 
 /* 0, or -errno and the call. */
-static int open_and_sweep(struct host *h, const char **ret_call)
+static int open_and_sweep(struct host *h, const char *above, const char **ret_call)
 {
     int rc = registry_open(h->os, h->set.data_dir, h->set.instance, h->set.instance_token, &h->registry, ret_call);
     if (rc != 0)
         return rc;
     registry_sweep(h->registry, tell_found, h, NULL);
+    registry_set_group(h->registry, above);
     *ret_call = "write";
     rc = registry_begin(h->registry, h->run_id);
     for (int i = 0; rc == -EEXIST && i < RUN_IDS; i++) {
@@ -119,7 +120,7 @@ static pit_error *refused(const struct host *h, int error, const char *call)
     return error_suggest(e, "name a folder that this user may write, or leave it unset");
 }
 
-pit_error *host_registry_open(struct host *h)
+pit_error *host_registry_open(struct host *h, const char *above)
 {
     const char *call = "";
     h->registry_timer.fn = on_registry_timer;
@@ -127,7 +128,7 @@ pit_error *host_registry_open(struct host *h)
         log_line(&h->log, PIT_LOG_WARNING, "no registry is kept: neither HOME nor SNAKEPIT_DATA_DIR names a place");
         return NULL;
     }
-    int rc = open_and_sweep(h, &call);
+    int rc = open_and_sweep(h, above, &call);
     if (rc == -ENOMEM)
         return error_new(PIT_E_ALLOCATION_FAILED, "out of memory while the registry was opened");
     if (rc != 0 && h->set.data_from != NULL)

@@ -40,9 +40,16 @@ void host_tell_done(struct loop_work *w); /* of h->done_work: tells the ends of 
 void host_guard_init(struct host *h);
 pit_error *host_start_guard(struct host *h); /* blocks; also before the loop runs */
 
+/* ---- host_group.c ---- */
+bool host_group_find(struct host *h, char above[]); /* where a control group may be made (PATH_MAX bytes); false: nowhere */
+void host_group_make(struct host *h, const char *above);
+void host_group_join(struct host *h); /* a new guard: all that it will start is in the group with it */
+int host_group_end(struct host *h);   /* SIGKILL to whoever is in it; count */
+void host_group_close(struct host *h);
+
 /* ---- host_registry.c ---- */
 /* Ends what dead hosts have left and makes this host's file; h->run_id may change. Blocks; before the loop runs. */
-pit_error *host_registry_open(struct host *h);
+pit_error *host_registry_open(struct host *h, const char *above /* of the control group; "": none */);
 void host_registry_close(struct host *h); /* after the loop's end */
 void host_make_run_id(struct host *h, uint32_t noise);
 

@@ -136,9 +136,16 @@ static int write_all(struct registry *r, int fd)
     return rc;
 }
 
+void registry_set_group(struct registry *r, const char *above)
+{
+    copy_text(r->above, sizeof r->above, strlen(above) < sizeof r->above ? above : "");
+}
+
 int registry_begin(struct registry *r, const char *run_id)
 {
     copy_text(r->host.run, sizeof r->host.run, run_id);
+    if (r->above[0] != '\0')
+        snprintf(r->host.cgroup, sizeof r->host.cgroup, "%s/snakepit-%s", r->above, r->host.run);
     int fd = r->os->file_create(r->dir, run_id);
     if (fd < 0)
         return fd;

@@ -36,6 +36,8 @@ struct registry_found {
  * 0 or -errno and the call. */
 int registry_open(const struct os_ops *os, const char *folder, const char *instance, const char *token, struct registry **ret,
                   const char **ret_call);
+/* above: where a control group snakepit-RUN of what this host starts will be ("": nowhere); it is ended with its host. Before registry_begin. */
+void registry_set_group(struct registry *r, const char *above);
 /* Makes this host's own file. 0, -EEXIST: another host has this run id; or -errno. */
 int registry_begin(struct registry *r, const char *run_id);
 /* Ends what dead hosts have left; `found` is called for each host of which there was something to tell. Stops early once *stop. Blocks. */

@@ -22,6 +22,7 @@ struct registry {
     int error; /* why it was lost */
     uint64_t bytes, last_id;
     struct list rows;
+    char above[REGISTRY_CGROUP - 32]; /* of the control group */
 };
 
 /* Does the process of this row live, as far as /proc tells? What cannot be told counts as alive. */

@@ -183,6 +183,22 @@ static unsigned wait_for_deaths(struct left *l, uint64_t deadline_ns)
     return survivors;
 }
 
+/* The group of what the host had started: nobody of it can hide, whatever became of his environment. Only a group of its name is touched. */
+static int end_group(const struct left *l)
+{
+    const struct os_ops *os = l->r->os;
+    char name[32];
+    const char *last = strrchr(l->host.cgroup, '/');
+    snprintf(name, sizeof name, "/snakepit-%s", l->host.run);
+    int fd = last != NULL && strcmp(last, name) == 0 ? os->cgroup_open(l->host.cgroup, false) : -ENOENT;
+    if (fd < 0)
+        return 0;
+    int n = os->cgroup_kill(fd);
+    os->close(fd);
+    os->cgroup_remove(l->host.cgroup);
+    return n > 0 ? n : 0;
+}
+
 /* Kills everything that the dead host has left. */
 static void end_all(struct left *l, struct registry_found *f)
 {
@@ -196,7 +212,7 @@ static void end_all(struct left *l, struct registry_found *f)
     }
     f->survivors = wait_for_deaths(l, os->now_ns() + DEATH_NS);
     int swept = os->kill_by_env(run_entry(l, entry));
-    f->orphans += swept > 0 ? (unsigned)swept : 0;
+    f->orphans += (swept > 0 ? (unsigned)swept : 0) + (unsigned)end_group(l);
 }
 
 static bool has_young_reservation(const struct left *l)

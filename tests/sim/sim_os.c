@@ -366,6 +366,12 @@ static void op_fork_canary_free(const volatile unsigned char *page)
     (void)page;
 }
 
+static int op_cgroup_above(char ret[])
+{
+    (void)ret;
+    return -ENOENT; /* this machine has none */
+}
+
 const struct os_ops sim_os = {
     .now_ns = op_now,
     .coarse_ns = op_now,
@@ -408,4 +414,5 @@ const struct os_ops sim_os = {
     .thread_start = op_thread_start,
     .fork_canary = op_fork_canary,
     .fork_canary_free = op_fork_canary_free,
+    .cgroup_above = op_cgroup_above,
 };

@@ -1,0 +1,151 @@
+"""The control group of what a host starts: made where one may be made, used, and gone with the host. Needs a delegated hierarchy of version 2."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import signal
+import subprocess
+import time
+
+import pytest
+from programs import LIMIT_S
+
+ADAPTER = """
+def hide(self, file):
+    child = subprocess.Popen(["sleep", "1000"], env={}, start_new_session=True)
+    with open(file + ".new", "w") as f:
+        f.write(f"{os.getpid()} {child.pid}")
+    os.rename(file + ".new", file)
+    threading.Event().wait()
+
+def group(self):
+    with open("/proc/self/cgroup") as f:
+        return [line[3:].strip() for line in f if line.startswith("0::")][0]
+"""
+
+
+def hierarchy() -> pathlib.Path | None:
+    for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines():
+        fields = line.split()
+        if " - cgroup2 " in line and fields[3] == "/":
+            return pathlib.Path(fields[4])
+    return None
+
+
+def group_of(pid: int) -> str:
+    lines = pathlib.Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+    return next(line[3:] for line in lines if line.startswith("0::"))
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def await_(condition):
+    until = time.monotonic() + LIMIT_S
+    while not (found := condition()):
+        assert time.monotonic() < until, "it never came true"
+        time.sleep(0.005)  # allow-sleep: between two looks
+    return found
+
+
+def remove(group: pathlib.Path) -> None:
+    for inner in [path for path in group.iterdir() if path.is_dir()]:
+        remove(inner)
+    for pid in (group / "cgroup.procs").read_text().split():
+        os.kill(int(pid), signal.SIGKILL)
+    await_(lambda: not (group / "cgroup.procs").read_text())
+    group.rmdir()
+
+
+@pytest.fixture
+def above():
+    """A group as a service manager would hand it over, with a leaf `host` for the host."""
+    root = hierarchy()
+    own = root / group_of(os.getpid()).lstrip("/") if root else None
+    try:
+        group = own / f"snakepit-test-{os.getpid()}"
+        group.mkdir()
+    except (OSError, TypeError) as why:
+        pytest.skip(f"no control group of version 2 can be made here: {why}")
+    try:
+        (group / "host").mkdir()
+        os.setxattr(group, "user.delegate", b"1")
+    except OSError as why:
+        remove(group)
+        pytest.skip(f"no control group can be delegated here: {why}")
+    yield group
+    remove(group)
+
+
+@pytest.fixture
+def start(build, env, tmp_path, adapter, above):
+    """Starts `snakepit call` in the leaf."""
+    file = adapter(ADAPTER, before="import os\nimport subprocess\nimport threading")
+    env = {**env, "SNAKEPIT_DATA_DIR": str(tmp_path / "data")}
+
+    def run(*arguments: str) -> subprocess.Popen:
+        # The shell moves itself, so that nothing of this process has to.
+        script = f'echo $$ > {above}/host/cgroup.procs && exec "$@"'
+        command = ["sh", "-c", script, "sh", str(build / "snakepit"), "call", "-a", file, *arguments]
+        return subprocess.Popen(command, cwd=tmp_path, env=env, text=True, stdout=subprocess.PIPE)
+
+    return run
+
+
+def groups(above: pathlib.Path) -> list[str]:
+    return sorted(path.name for path in above.iterdir() if path.is_dir())
+
+
+def test_workers_live_in_a_group_of_their_own(start, above):
+    host = start("group")
+    out, _ = host.communicate(timeout=LIMIT_S)
+    assert host.returncode == 0
+    name = out.strip().strip('"')
+    assert pathlib.PurePath(name).parent.name == above.name
+    assert pathlib.PurePath(name).name.startswith("snakepit-")
+    assert groups(above) == ["host"]  # it has gone with the host
+
+
+def test_nothing_is_made_where_nothing_was_delegated(start, above):
+    os.removexattr(above, "user.delegate")
+    if os.geteuid() != 0:
+        os.chmod(above, 0o555)
+    host = start("group")
+    out, _ = host.communicate(timeout=LIMIT_S)
+    assert host.returncode == 0
+    assert pathlib.PurePath(out.strip().strip('"')).name == "host"
+
+
+def test_who_cleared_his_environment_is_found_by_the_next_host(start, above, tmp_path):
+    file = tmp_path / "pids"
+    host = start("hide", f'["{file}"]')
+    worker, hidden = map(int, await_(lambda: file.exists() and file.read_text()).split())
+    guard = int(pathlib.Path(f"/proc/{host.pid}/task/{host.pid}/children").read_text().split()[0])
+    assert group_of(hidden) == group_of(worker) == group_of(guard) != group_of(host.pid)
+    os.kill(host.pid, signal.SIGSTOP)
+    os.kill(guard, signal.SIGKILL)
+    await_(lambda: not is_alive(worker))
+    os.kill(host.pid, signal.SIGKILL)
+    host.wait()
+    assert is_alive(hidden)
+    after = start("group")
+    after.communicate(timeout=LIMIT_S)
+    assert after.returncode == 0
+    assert not is_alive(hidden)
+    assert groups(above) == ["host"]
+
+
+def test_who_cleared_his_environment_goes_with_a_lost_guard(start, above, tmp_path):
+    file = tmp_path / "pids"
+    host = start("hide", f'["{file}"]')
+    _, hidden = map(int, await_(lambda: file.exists() and file.read_text()).split())
+    guard = int(pathlib.Path(f"/proc/{host.pid}/task/{host.pid}/children").read_text().split()[0])
+    os.kill(guard, signal.SIGKILL)
+    await_(lambda: not is_alive(hidden))
+    host.kill()
+    host.communicate()
