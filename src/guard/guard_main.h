@@ -25,13 +25,13 @@ struct child {
     bool exited_due;  /* EXITED has to be sent, after SPAWNED */
     pid_t pid;
     uint64_t token, serial;
-    bool is_template; /* its group is not signalled: a worker that it has just made is in it until its setsid */
-    int fork_socket;  /* of a template that can be asked; -1 */
-    uint64_t of;      /* not 0: the serial of the template that has been asked to fork it, and has not answered */
-    uint64_t due_ms;  /* then: when it has to */
-    int report;       /* read end of the pipe that closes at exec, or tells why there is none; -1 */
-    int pidfd;        /* until SPAWNED is out; -1 */
-    int error;        /* of the start, and the call that failed */
+    bool is_template;         /* its group is not signalled: a worker that it has just made is in it until its setsid */
+    int fork_socket;          /* of a template that can be asked; -1 */
+    uint64_t of;              /* not 0: the serial of the template that has been asked to fork it, and has not answered */
+    uint64_t due_ms, most_ms; /* then: when it has to, and when it has to however busy the machine is */
+    int report;               /* read end of the pipe that closes at exec, or tells why there is none; -1 */
+    int pidfd;                /* until SPAWNED is out; -1 */
+    int error;                /* of the start, and the call that failed */
     char call[24];
     int code, status;
     char worker_id[GUARD_TEXT];
@@ -98,6 +98,7 @@ void kill_all(struct guard *g);
 void kill_group(struct guard *g, pid_t pid, int sig);
 void kill_child(const struct child *c, int sig); /* that is not reaped, with its group */
 uint64_t clock_ms(void);
+char proc_state(pid_t pid, int *ret_parent); /* as in /proc/PID/stat; 0: there is none, or it cannot be read */
 
 /* A system call that the fault table reaches: in the test binary the k-th of its name fails. */
 #ifdef GUARD_FAULTS

@@ -24,7 +24,7 @@
 
 #include "guard/guard_main.h"
 
-enum { FORK_FDS = 5, ANSWERS_A_TURN = 64, AS_PIDFD = 3 /* P_PIDFD, which older headers do not name */ };
+enum { FORK_FDS = 5, ANSWERS_A_TURN = 64, AGAIN_MS = 200, AS_PIDFD = 3 /* P_PIDFD, which older headers do not name */ };
 
 int fork_open_socket(struct guard *g, struct child *c)
 {
@@ -98,7 +98,9 @@ void fork_ask(struct guard *g, const struct guard_msg *m, const int *fds, int n_
         return;
     }
     c->of = t->serial;
-    c->due_ms = clock_ms() + GUARD_FORK_MS;
+    uint64_t now = clock_ms();
+    c->due_ms = now + GUARD_FORK_MS;
+    c->most_ms = now + GUARD_FORK_MOST_MS;
     g->forking++;
 }
 
@@ -226,6 +228,27 @@ void fork_template_gone(struct guard *g, struct child *t)
         close_socket(g, t, ESRCH, false);
 }
 
+/* It runs, or waits for a CPU or a disk: a busy machine, or a template of many gigabytes. */
+static bool is_at_work(const struct child *t)
+{
+    int parent;
+    char state = proc_state(t->pid, &parent);
+    return state == 'R' || state == 'D';
+}
+
+static void expire(struct guard *g, struct child *c, uint64_t now)
+{
+    for (int i = 0; i < g->high && c->of != 0; i++) {
+        struct child *t = &g->children[i];
+        if (!t->used || t->serial != c->of)
+            continue;
+        if (now < c->most_ms && is_at_work(t))
+            c->due_ms = now + AGAIN_MS;
+        else
+            close_socket(g, t, ETIMEDOUT, true);
+    }
+}
+
 void fork_expire(struct guard *g)
 {
     uint64_t now = g->forking > 0 ? clock_ms() : 0;
@@ -233,9 +256,7 @@ void fork_expire(struct guard *g)
         struct child *c = &g->children[i];
         if (!c->used || c->of == 0 || c->due_ms > now)
             continue;
-        for (int k = 0; k < g->high && c->of != 0; k++)
-            if (g->children[k].used && g->children[k].serial == c->of)
-                close_socket(g, &g->children[k], ETIMEDOUT, true);
+        expire(g, c, now);
     }
 }
 

@@ -134,18 +134,20 @@ static bool judge_listed(struct guard *g)
     return true;
 }
 
-static pid_t parent_of(pid_t pid)
+char proc_state(pid_t pid, int *ret_parent)
 {
     char path[48], text[512];
     snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC), ppid = 0;
+    char state = 0;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    *ret_parent = 0;
     if (fd < 0)
         return 0;
     ssize_t n = read(fd, text, sizeof text - 1);
     close(fd);
     text[n > 0 ? n : 0] = '\0';
     const char *rest = strrchr(text, ')'); /* the name in brackets may hold anything */
-    return rest != NULL && sscanf(rest + 1, " %*c %d", &ppid) == 1 ? ppid : 0;
+    return rest != NULL && sscanf(rest + 1, " %c %d", &state, ret_parent) == 2 ? state : 0;
 }
 
 /* Kernels without CONFIG_PROC_CHILDREN: every process is asked for its parent. */
@@ -157,9 +159,10 @@ static void judge_by_parent(struct guard *g)
     if (g->blind)
         return;
     long n;
+    int parent;
     while ((n = syscall(SYS_getdents64, dir, block, sizeof block)) > 0)
         for (long at = 0, pid; (pid = dirents_next(block, n, &at)) >= 0;)
-            if (pid > 1 && parent_of((pid_t)pid) == g->pid)
+            if (pid > 1 && proc_state((pid_t)pid, &parent) != 0 && parent == g->pid)
                 judge(g, (pid_t)pid);
     close(dir);
 }

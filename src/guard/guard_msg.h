@@ -30,7 +30,8 @@
 #define GUARD_MAX_CHILDREN 1024
 #define GUARD_MAX_STARTING 32 /* forked and not yet exec'd */
 #define GUARD_MAX_TEMPLATES 16
-#define GUARD_FORK_MS 5000 /* a template that takes longer is stopped, or stuck: it is killed */
+#define GUARD_FORK_MS 5000       /* a template that takes longer is stopped, or stuck: it is killed; */
+#define GUARD_FORK_MOST_MS 30000 /* one that would run if the machine let it has so long */
 
 /* In the environment of every worker, and so of its descendants: which incarnation of the worker they belong to. */
 #define GUARD_ENV_WORKER "SNAKEPIT_WORKER_ID"
