@@ -173,6 +173,7 @@ struct own_pool_options {
     const char *python;     /* NULL: the library looks for it */
     const char *const *env; /* "NAME=value", NULL-terminated; may be NULL */
     int workers;            /* 0: one */
+    int start_mode;         /* PIT_START_*; 0: by exec, for a template would come too late */
     bool verbose;           /* the library's log and events on stderr */
 };
 

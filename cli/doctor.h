@@ -34,6 +34,6 @@ bool cgroup_look(struct cgroup *ret); /* false: there is none to be seen; *ret h
 
 void doctor_host(struct doctor *d);   /* kernel, privileges, cpus, limits, cgroup */
 bool doctor_python(struct doctor *d); /* python, venv; false: nothing to start a worker with, or interrupted */
-void doctor_worker(struct doctor *d); /* guard, package, extension, call; and the adapter given by --adapter */
+void doctor_worker(struct doctor *d); /* guard, package, extension, call; the adapter given by --adapter; zygote */
 
 #endif

@@ -205,11 +205,12 @@ static void row_call(struct doctor *d, struct own_pool *pool)
                (double)median_ns / 1000.0);
 }
 
-static int open_pool(struct doctor *d, struct own_pool *pool, const char *adapter, pit_error **reterr)
+static int open_pool(struct doctor *d, struct own_pool *pool, const char *adapter, int start_mode, pit_error **reterr)
 {
     static const char *const env[] = {"PYTHONDONTWRITEBYTECODE=1",
                                       NULL}; /* or the temporary folder would not be empty at the end */
-    struct own_pool_options o = {.name = "doctor", .adapter = adapter, .python = d->python.path, .env = env};
+    struct own_pool_options o = {
+        .name = "doctor", .adapter = adapter, .python = d->python.path, .env = env, .start_mode = start_mode};
     int rc = own_pool_open(pool, &o, d->in, reterr);
 
     if (rc == 0)
@@ -217,7 +218,35 @@ static int open_pool(struct doctor *d, struct own_pool *pool, const char *adapte
     return rc;
 }
 
-static void check_worker(struct doctor *d, const struct probe *probe)
+/* What is in the way of workers that are forked: the template is asked for and awaited. */
+static void row_zygote(struct doctor *d, const char *adapter)
+{
+    struct own_pool pool = {.in = d->in};
+    pit_error *err = NULL;
+    pit_value *zygote = NULL;
+    double prepare_ms = 0;
+    int rc = open_pool(d, &pool, adapter, PIT_START_ZYGOTE, &err);
+
+    if (rc == 0)
+        rc = pit_pool_zygote(pool.p, NULL, &zygote, &err);
+    (void)pit_value_get_number(pit_value_get(zygote, "prepare_ms"), &prepare_ms);
+    const pit_value *details = pit_error_details(root_cause(err));
+    const char *reason = pit_value_str(pit_value_get(details, "reason"));
+    if (rc == 0)
+        doctor_row(d, STATUS_OK, "zygote", NULL, "workers are forked from a template that was ready in %.0f ms", prepare_ms);
+    else if (reason != NULL)
+        doctor_row(d, STATUS_WARN, "zygote",
+                   "docs/guide-zygote.md says for each reason what to do; until then workers are started by exec, and work",
+                   "workers cannot be forked (%s): %s", reason, pit_value_str_or(pit_value_get(details, "text"), "?"));
+    else
+        row_failed(d, "zygote", rc, err);
+    pit_error_free(err);
+    pit_value_free(zygote);
+    (void)own_pool_close(&pool);
+}
+
+/* Whether workers can be started at all. */
+static bool check_worker(struct doctor *d, const struct probe *probe)
 {
     struct own_pool pool = {.in = d->in};
     pit_call_options co = PIT_CALL_OPTIONS_INIT;
@@ -225,8 +254,9 @@ static void check_worker(struct doctor *d, const struct probe *probe)
     pit_value *facts = NULL;
     pit_error *err = NULL;
     uint64_t begin = pit_now_ns();
-    int rc = open_pool(d, &pool, probe->file, &err);
+    int rc = open_pool(d, &pool, probe->file, PIT_START_EXEC, &err);
     double start_ms = (double)(pit_now_ns() - begin) / 1e6;
+    bool works = false;
 
     co.timeout_ms = START_S * 1000;
     if (rc == 0)
@@ -242,6 +272,7 @@ static void check_worker(struct doctor *d, const struct probe *probe)
         doctor_row(d, STATUS_OK, "package", NULL, "%s", pit_value_str_or(pit_value_get(facts, "package"), "?"));
         row_extension(d, facts, worker);
         row_call(d, &pool);
+        works = true;
     }
     pit_error_free(err);
     pit_worker_list_free(list);
@@ -249,14 +280,15 @@ static void check_worker(struct doctor *d, const struct probe *probe)
     rc = own_pool_close(&pool);
     if (rc != 0)
         doctor_row(d, STATUS_FAIL, "close", "report this with the output of this command", "%s", pit_strerror(rc));
+    return works;
 }
 
-static void check_adapter(struct doctor *d)
+static bool check_adapter(struct doctor *d)
 {
     struct own_pool pool = {.in = d->in};
     pit_error *err = NULL;
     uint64_t begin = pit_now_ns();
-    int rc = open_pool(d, &pool, d->adapter, &err);
+    int rc = open_pool(d, &pool, d->adapter, PIT_START_EXEC, &err);
 
     if (rc == 0)
         doctor_row(d, STATUS_OK, "adapter", NULL, "%s was ready in %.0f ms", d->adapter, (double)(pit_now_ns() - begin) / 1e6);
@@ -264,15 +296,17 @@ static void check_adapter(struct doctor *d)
         row_failed(d, "adapter", rc, err);
     pit_error_free(err);
     (void)own_pool_close(&pool);
+    return rc == 0;
 }
 
 void doctor_worker(struct doctor *d)
 {
     struct probe probe;
+    bool works = probe_write(d, &probe) && check_worker(d, &probe);
 
-    if (probe_write(d, &probe))
-        check_worker(d, &probe);
+    if (works && d->adapter == NULL && d->in->signal == 0)
+        row_zygote(d, probe.file);
     probe_remove(&probe);
-    if (d->adapter != NULL && d->in->signal == 0)
-        check_adapter(d);
+    if (d->adapter != NULL && d->in->signal == 0 && check_adapter(d) && d->in->signal == 0)
+        row_zygote(d, d->adapter);
 }

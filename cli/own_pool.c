@@ -49,6 +49,7 @@ int own_pool_open(struct own_pool *pool, const struct own_pool_options *o, struc
     po.workers = o->workers > 0 ? o->workers : 1;
     po.python = o->python;
     po.env = o->env;
+    po.start_mode = o->start_mode != 0 ? o->start_mode : PIT_START_EXEC;
     po.queue_timeout_ms = PIT_INFINITE;
     po.graceful_shutdown_timeout_ms = STOP_GRACE_MS;
     options.pools = pools;

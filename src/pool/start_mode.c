@@ -99,6 +99,7 @@ static pit_error *refusal(const struct pool *p)
     error_detail_take(e, "reason", pit_str(f->reason));
     error_detail_take(e, "library", pit_str(f->library));
     error_detail_take(e, "module", pit_str(f->module));
+    error_detail_take(e, "text", pit_str(f->text));
     error_pool(e, p->set.name);
     return error_suggest(e, "with start_mode auto they are started by exec where that is so");
 }

@@ -10,6 +10,7 @@
 #include "base/alloc.h"
 #include "base/sm.h"
 #include "wire/codec.h"
+#include "wire/mp.h"
 #include "worker/worker_internal.h"
 
 enum {
@@ -74,6 +75,24 @@ bool zygote_can_fork(const struct zygote *z)
     return z != NULL && z->state == ZYGOTE_READY && z->pid > 0;
 }
 
+/* Into a log line, an event, a value and a terminal: one line, printable, whole characters. */
+static void copy_text(char *to, size_t room, const char *from)
+{
+    int most = (int)room - 1;
+    snprintf(to, room, "%.*s", most, from);
+    size_t n = strlen(to), len;
+    for (size_t i = 0; i < n; i += len) {
+        const uint8_t *at = (const uint8_t *)to + i;
+        len = at[0] < 0x80 ? 1 : mp_utf8_sequence(at, n - i);
+        bool control = at[0] < 0x20 || at[0] == 0x7f || (at[0] == 0xc2 && len == 2 && at[1] < 0xa0);
+        if (len == 0)
+            to[i] = '?';
+        else if (control)
+            memset(to + i, ' ', len);
+        len += len == 0;
+    }
+}
+
 /* ---- the end ---- */
 
 void zygote_close(struct zygote *z)
@@ -96,8 +115,8 @@ static void say_why(struct zygote *z, const char *reason, const char *text)
 {
     if (z->facts.reason[0] != '\0')
         return;
-    snprintf(z->facts.reason, sizeof z->facts.reason, "%s", reason);
-    snprintf(z->facts.text, sizeof z->facts.text, "%.*s", (int)sizeof z->facts.text - 1, text);
+    copy_text(z->facts.reason, sizeof z->facts.reason, reason);
+    copy_text(z->facts.text, sizeof z->facts.text, text);
 }
 
 static void kill_it(struct zygote *z)
@@ -178,16 +197,6 @@ void zygote_end(struct zygote *z)
 
 /* ---- what it says ---- */
 
-/* Into a log line, an event and a terminal: one line, printable. */
-static void copy_text(char *to, size_t room, const pit_value *from)
-{
-    const char *text = pit_value_str_or(from, "");
-    snprintf(to, room, "%s", text);
-    for (; *to != '\0'; to++)
-        if ((unsigned char)*to < 0x20 || *to == 0x7f)
-            *to = ' ';
-}
-
 static int64_t number(const pit_value *map, const char *key)
 {
     int64_t n = 0;
@@ -238,10 +247,10 @@ static int on_ready(struct zygote *z, const pit_value *ready)
     f->modules = number(ready, "modules");
     f->rss_bytes = number(ready, "rss_bytes");
     pit_value_get_number(pit_value_get(ready, "prepare_ms"), &f->prepare_ms);
-    copy_text(f->reason, sizeof f->reason, pit_value_get(ready, "reason"));
-    copy_text(f->library, sizeof f->library, pit_value_get(ready, "library"));
-    copy_text(f->module, sizeof f->module, pit_value_get(ready, "module"));
-    copy_text(f->text, sizeof f->text, pit_value_get(ready, "text"));
+    copy_text(f->reason, sizeof f->reason, pit_value_str_or(pit_value_get(ready, "reason"), ""));
+    copy_text(f->library, sizeof f->library, pit_value_str_or(pit_value_get(ready, "library"), ""));
+    copy_text(f->module, sizeof f->module, pit_value_str_or(pit_value_get(ready, "module"), ""));
+    copy_text(f->text, sizeof f->text, pit_value_str_or(pit_value_get(ready, "text"), ""));
     loop_timer_stop(z->env->loop, &z->ready_timer);
     if (safe) {
         z->ready_ns = z->env->os->now_ns();
@@ -256,12 +265,10 @@ static int on_ready(struct zygote *z, const pit_value *ready)
 static void on_failed(struct zygote *z, const struct frame *f)
 {
     pit_error *e = error_from_worker(f->payload, f->payload_n, PIT_E_START_FAILED);
-    pit_value *text = pit_str(pit_error_message(e));
-    char flat[ZYGOTE_TEXT];
-    copy_text(flat, sizeof flat, text);
-    pit_value_free(text);
+    char text[ZYGOTE_TEXT];
+    copy_text(text, sizeof text, pit_error_message(e));
     pit_error_free(e);
-    give_up(z, "import", flat);
+    give_up(z, "import", text);
 }
 
 static int on_frame(struct zygote *z, const struct frame *f)

@@ -15,7 +15,7 @@ from programs import LIMIT_S
 
 ROWS = [
     *("version", "kernel", "privileges", "cpus", "memory", "shm", "files", "processes", "memlock", "cgroup"),
-    *("python", "python_version", "venv", "guard", "worker", "package", "extension", "call"),
+    *("python", "python_version", "venv", "guard", "worker", "package", "extension", "call", "zygote"),
 ]
 ECHO = """
 def echo(self, value):
@@ -232,3 +232,17 @@ def test_no_shared_memory(build, env, tmp_path):
     )
     rows = {row["name"]: row for row in json.loads(done.stdout)["checks"]}
     assert done.returncode == 0 and rows["shm"]["status"] == "warn" and rows["call"]["status"] == "ok"
+
+
+def test_adapter_that_cannot_be_forked(doctor, adapter):
+    before = "import threading\nthreading.Thread(target=threading.Event().wait, name='left-over', daemon=True).start()\n"
+    status, rows = doctor("--adapter", adapter(ECHO, before=before))
+    assert status == 0 and rows["adapter"]["status"] == "ok"
+    assert rows["zygote"]["status"] == "warn" and "(thread)" in rows["zygote"]["message"]
+    assert "left-over" in rows["zygote"]["message"]
+    assert "by exec" in rows["zygote"]["remedy"]
+
+
+def test_no_fork_without_extension(doctor):
+    status, rows = doctor(SNAKEPIT_NO_EXTENSION="1")
+    assert status == 0 and "(no_extension)" in rows["zygote"]["message"]

@@ -23,6 +23,7 @@ GUIDES = [
     "guide-values.md",
     "guide-worker-life.md",
     "guide-script.md",
+    "guide-zygote.md",
 ]
 
 

@@ -314,6 +314,21 @@ static void test_broken_import(void **state)
     settle(p, before, "broken import");
 }
 
+/* It dies, and its last words would do something to a terminal and are no text. */
+static void test_dies_at_import(void **state)
+{
+    (void)state;
+    struct kit_before before = kit_before();
+    pit *p = open_host();
+    pit_error *e = NULL;
+    assert_int_equal(start_pool(p, "a", 1, PIT_START_ZYGOTE, "dies", &e), PIT_E_START_FAILED);
+    assert_string_equal(pit_value_str(pit_value_get(pit_error_details(e), "reason")), "died");
+    assert_non_null(strstr(pit_error_message(e), "it exited with status 3: ?   [2Jlast words"));
+    assert_null(strchr(pit_error_message(e), '\x1b'));
+    pit_error_free(e);
+    settle(p, before, "dies at import");
+}
+
 static void test_bad_options(void **state)
 {
     (void)state;
@@ -341,7 +356,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_by_exec_only),     cmocka_unit_test(test_template_killed),
         cmocka_unit_test(test_template_stopped), cmocka_unit_test(test_guard_killed),
         cmocka_unit_test(test_unsafe),           cmocka_unit_test(test_broken_import),
-        cmocka_unit_test(test_bad_options),
+        cmocka_unit_test(test_dies_at_import),   cmocka_unit_test(test_bad_options),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
