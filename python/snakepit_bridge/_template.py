@@ -35,6 +35,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable
 
+# User code may replace any of these (gevent does) before they are used.
+_close, _exit, _write, _poll, _monotonic, _import = (
+    os.close,
+    os._exit,
+    os.write,
+    select.poll,
+    time.monotonic,
+    importlib.import_module,
+)
+
 CONTROL, SEGMENT = 3, 4  # of a worker
 _CANARY_MS = 2000
 _TEXT = 200  # bytes of a text in READY
@@ -123,7 +133,7 @@ class Template:
         return welcome
 
     def _live(self, welcome: dict[str, Any]) -> int | None:
-        begun = time.monotonic()
+        begun = _monotonic()
         try:
             facts = self._prepare(welcome)
         except Unsafe as exc:
@@ -146,7 +156,7 @@ class Template:
             "threads": len(thread_ids()),
             "modules": len(sys.modules),
             "rss_bytes": resident_bytes(),
-            "prepare_ms": (time.monotonic() - begun) * 1000,
+            "prepare_ms": (_monotonic() - begun) * 1000,
             "reason": unsafe.reason if unsafe else "",
             "library": text(unsafe.library) if unsafe else "",
             "module": text(unsafe.module) if unsafe else "",
@@ -171,11 +181,11 @@ class Template:
         os.environ.pop("SNAKEPIT_ROOM", None)
         os.environ.update(_template_libraries.LIMITS)
         before = dict(os.environ)
-        begun = time.monotonic()
+        begun = _monotonic()
         for name in welcome.get("preload") or []:
-            self._import(name, lambda name=name: importlib.import_module(name))
+            self._import(name, lambda name=name: _import(name))
         cls = self.adapter_class = self._import(self._adapter, lambda: load(self._adapter))
-        import_ms = (time.monotonic() - begun) * 1000
+        import_ms = (_monotonic() - begun) * 1000
         warm_up = warm_up_of(cls)
         if warm_up is not None:
             warm_up = _settled(warm_up)
@@ -199,11 +209,14 @@ class Template:
         check_before_fork(self._since)
 
     def _serve(self, begun: float) -> int | None:
-        poller = select.poll()
+        poller = _poll()
         poller.register(self._fork_fd, select.POLLIN)
         poller.register(self._control.fd, select.POLLIN)
         for stream in (sys.stdout, sys.stderr):
-            stream.flush()  # what is left in a buffer would be said by each child again
+            try:
+                stream.flush()  # what is left in a buffer would be said by each child again
+            except Exception:  # none, closed, or one of the adapter's own
+                pass
         while True:
             ready = dict(poller.poll())
             if self._fork_fd in ready:
@@ -241,7 +254,7 @@ class Template:
         finally:
             if not child:
                 for fd in fds:
-                    os.close(fd)
+                    _close(fd)
         return child
 
     def _answer(self, token: int, guard: int, mask: int, worker_id: bytes, fds: list[int]) -> bool:
@@ -266,7 +279,7 @@ class Template:
         try:
             self._extension.send_forked(self._fork_fd, token, pid, pidfd, 0, "")
         finally:
-            os.close(pidfd)
+            _close(pidfd)
         return False
 
     def _be_born(self, birth: Birth) -> None:
@@ -274,9 +287,9 @@ class Template:
             become_worker(birth, self._room, self._files, self._changed, self._widener)
         except BaseException as exc:  # whatever it has of the template's by now, it may not act for it
             try:
-                os.write(2, f"snakepit_bridge: a forked worker could not start\n{traceback_of(exc)}".encode("utf-8", "replace"))
+                _write(2, f"snakepit_bridge: a forked worker could not start\n{traceback_of(exc)}".encode("utf-8", "replace"))
             finally:
-                os._exit(1)
+                _exit(1)
         self.segment_fd = SEGMENT if SEGMENT in birth.fds else -1
 
     def _birth(self, guard: int, token: int, mask: int, worker_id: bytes, fds: list[int]) -> Birth:

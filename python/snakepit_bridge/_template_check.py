@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any, Callable
 
+# User code may replace any of these (gevent does) before they are used.
+_fork, _pidfd_open, _waitpid, _kill, _exit, _pipe = os.fork, os.pidfd_open, os.waitpid, os.kill, os._exit, os.pipe
+_open, _close, _read, _write, _dup2, _fstat = os.open, os.close, os.read, os.write, os.dup2, os.fstat
+_listdir, _readlink, _getpid = os.listdir, os.readlink, os.getpid
+_poll, _monotonic, _sleep = select.poll, time.monotonic, time.sleep
+
 _GPU = ("/dev/nvidia", "/dev/kfd", "/dev/dri/render", "/dev/accel")
 _SHARED = ("socket:", "pipe:", "anon_inode:")
 _FIRST_FREE = 5  # below: what a worker has at its start
@@ -50,11 +56,11 @@ def check_names() -> None:
 def _descriptors(known: Sequence[int] = ()) -> list[tuple[int, str]]:
     """What imports have left open, and where it leads. `known`: descriptors that came by a request."""
     found = []
-    for name in os.listdir("/proc/self/fd"):
+    for name in _listdir("/proc/self/fd"):
         if int(name) < _FIRST_FREE or int(name) in known:
             continue
         try:
-            found.append((int(name), os.readlink(f"/proc/self/fd/{name}")))
+            found.append((int(name), _readlink(f"/proc/self/fd/{name}")))
         except OSError:  # that of the list itself
             continue
     return found
@@ -73,8 +79,8 @@ def open_files() -> list[int]:
     files = []
     for fd, target in _descriptors():
         if target.startswith(_SHARED):
-            raise Unsafe("descriptor", f"an import has left {target} open (descriptor {fd}): open connections in initialize()")
-        if stat.S_ISREG(os.fstat(fd).st_mode):
+            raise Unsafe("descriptor", f"an import or warm_up() has left {target} open (descriptor {fd}): open connections in initialize()")
+        if stat.S_ISREG(_fstat(fd).st_mode):
             files.append(fd)
     return files
 
@@ -95,14 +101,14 @@ def _thread_left(tid: int, since: dict[int, str]) -> Unsafe:
 
 def check_threads(since: dict[int, str], wait_s: float = 0.0) -> None:
     """Exactly one thread. `since` says of a thread which import it came with."""
-    until = time.monotonic() + wait_s
+    until = _monotonic() + wait_s
     while True:
-        others = [tid for tid in thread_ids() if tid != os.getpid()]
+        others = [tid for tid in thread_ids() if tid != _getpid()]
         if not others:
             return
-        if time.monotonic() >= until:
+        if _monotonic() >= until:
             raise _thread_left(others[0], since)
-        time.sleep(0.001)
+        _sleep(0.001)
 
 
 def check_before_fork(since: dict[int, str], known: Sequence[int] = ()) -> None:
@@ -115,14 +121,14 @@ class _Words:
     """What a process says into a pipe, which it may leave to children of its own: the end of the process counts, not that of the pipe."""
 
     def __init__(self) -> None:
-        self.read_end, self.write_end = os.pipe()
+        self.read_end, self.write_end = _pipe()
         os.set_blocking(self.read_end, False)
         self.data = b""
 
     def take(self) -> bool:
         """False when there is nothing (more)."""
         try:
-            data = os.read(self.read_end, 4096)
+            data = _read(self.read_end, 4096)
         except BlockingIOError:
             return False
         self.data = (self.data + data)[-_KEPT:]
@@ -130,11 +136,11 @@ class _Words:
 
     def until(self, pidfd: int, deadline: float, enough: Callable[[bytes], bool] | None = None) -> bool:
         """True: the process has ended or has said enough. False: the time is up."""
-        poller = select.poll()
+        poller = _poll()
         poller.register(self.read_end, select.POLLIN)
         poller.register(pidfd, select.POLLIN)
         while True:
-            left = deadline - time.monotonic()
+            left = deadline - _monotonic()
             ready = dict(poller.poll(max(0.0, left) * 1000))
             if self.read_end in ready and not self.take():
                 poller.unregister(self.read_end)
@@ -151,36 +157,36 @@ class _Words:
     def close(self) -> None:
         for fd in (self.read_end, self.write_end):
             if fd >= 0:
-                os.close(fd)
+                _close(fd)
 
 
 def _reap(pid: int) -> int:
     while True:
         try:
-            return os.waitpid(pid, 0)[1]
+            return _waitpid(pid, 0)[1]
         except InterruptedError:
             continue
 
 
 def probe(timeout_s: float) -> None:
     """One fork with all its handlers; the child does nothing."""
-    pid = os.fork()
+    pid = _fork()
     if pid == 0:
-        os._exit(0)
+        _exit(0)
     try:
-        pidfd = os.pidfd_open(pid)
+        pidfd = _pidfd_open(pid)
     except OSError:  # an old kernel or a sandbox: then the canary's clone is refused as well
         pidfd = -1
     ended = True
     if pidfd >= 0:
-        poller = select.poll()
+        poller = _poll()
         poller.register(pidfd, select.POLLIN)
         ended = bool(poller.poll(timeout_s * 1000))
-        os.close(pidfd)
+        _close(pidfd)
     who = Culprit()
     if not ended:
         who = who_is(pid, pid)
-        os.kill(pid, signal.SIGKILL)
+        _kill(pid, signal.SIGKILL)
     status = _reap(pid)
     if not ended:
         raise Unsafe("probe", f"a forked process hung in a handler of fork{_where(who)}", who.library, who.module)
@@ -209,9 +215,9 @@ def _sing(extension: Any, parent: int, words: int, warm_up: Callable[[], Any] | 
     if not extension.die_with(parent):
         return 1
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 1)
-    os.dup2(words, 2)
+    null = _open(os.devnull, os.O_WRONLY)
+    _dup2(null, 1)
+    _dup2(words, 2)
     faulthandler.enable(file=2, all_threads=False)
     faulthandler.register(signal.SIGUSR1, file=2, all_threads=False)
     try:
@@ -221,14 +227,14 @@ def _sing(extension: Any, parent: int, words: int, warm_up: Callable[[], Any] | 
     except BaseException:
         import traceback
 
-        os.write(2, traceback.format_exc().encode("utf-8", "replace"))
+        _write(2, traceback.format_exc().encode("utf-8", "replace"))
         return 1
     return 0
 
 
 def canary(extension: Any, warm_up: Callable[[], Any] | None, timeout_s: float) -> None:
     """Runs warm_up() in a process that was made as a worker is."""
-    words, parent = _Words(), os.getpid()
+    words, parent = _Words(), _getpid()
     try:
         try:
             pid, pidfd = extension.clone_process(False)
@@ -239,25 +245,25 @@ def canary(extension: Any, warm_up: Callable[[], Any] | None, timeout_s: float) 
             try:
                 status = _sing(extension, parent, words.write_end, warm_up)
             finally:
-                os._exit(status)
-        os.close(words.write_end)
+                _exit(status)
+        _close(words.write_end)
         words.write_end = -1
         try:
             _judge(words, pid, pidfd, timeout_s)
         finally:
-            os.close(pidfd)
+            _close(pidfd)
     finally:
         words.close()
 
 
 def _judge(words: _Words, pid: int, pidfd: int, timeout_s: float) -> None:
     who = Culprit()
-    ended = words.until(pidfd, time.monotonic() + timeout_s)
+    ended = words.until(pidfd, _monotonic() + timeout_s)
     if not ended:
         who = who_is(pid, pid)
-        os.kill(pid, signal.SIGUSR1)
-        words.until(pidfd, time.monotonic() + _WORDS_S, lambda data: b"  File " in data and data.endswith(b"\n"))
-        os.kill(pid, signal.SIGKILL)
+        _kill(pid, signal.SIGUSR1)
+        words.until(pidfd, _monotonic() + _WORDS_S, lambda data: b"  File " in data and data.endswith(b"\n"))
+        _kill(pid, signal.SIGKILL)
     status = _reap(pid)
     told = words.text()
     frame = _innermost(told)

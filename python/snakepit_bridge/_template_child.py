@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
     from ._template_libraries import Widener
 
+# User code may replace any of these before they are used.
+_open, _close, _closerange, _dup2, _lseek = os.open, os.close, os.closerange, os.dup2, os.lseek
+_fstat, _pread, _listdir, _setsid, _chdir, _exit = os.fstat, os.pread, os.listdir, os.setsid, os.chdir, os._exit
+
 _HEADER = Struct("=IIIIQ")  # struct guard_request: magic, argc, envc, has_cwd, bytes of the strings behind it
 _OWN = ("SNAKEPIT_FDS", "SNAKEPIT_ROOM", "SNAKEPIT_GUARD_SERIAL")
 _PLACES = 5  # 0 to 4: null device, output, errors, control socket, segment
@@ -27,8 +31,8 @@ class Request:
     """What an exec'd worker would be started with."""
 
     def __init__(self, fd: int, magic: int) -> None:
-        size = os.fstat(fd).st_size
-        data = os.pread(fd, size, 0)
+        size = _fstat(fd).st_size
+        data = _pread(fd, size, 0)
         if size < _HEADER.size or len(data) != size:
             raise ValueError("a request without a header")
         found, argc, envc, has_cwd, n = _HEADER.unpack_from(data)
@@ -65,26 +69,26 @@ def _write_room(room: memoryview | None, birth: Birth) -> None:
 
 def _place(fds: dict[int, int], files: list[int]) -> None:
     """The descriptors at their numbers, regular files of imports opened anew, everything else closed."""
-    null = os.open(os.devnull, os.O_RDWR)
-    os.dup2(null, 0)
+    null = _open(os.devnull, os.O_RDWR)
+    _dup2(null, 0)
     for place in (1, 2, 3, 4):
         if place in fds:
-            os.dup2(fds[place], place, inheritable=place < 3)
+            _dup2(fds[place], place, inheritable=place < 3)
         elif place > 2:
-            os.dup2(null, place, inheritable=False)  # closed below; until then nothing else gets the number
+            _dup2(null, place, inheritable=False)  # closed below; until then nothing else gets the number
     for fd in files:
         _open_anew(fd)
     keep, at = sorted(files), _PLACES
     for fd in keep:
-        os.closerange(at, fd)
+        _closerange(at, fd)
         at = fd + 1
-    os.closerange(at, max(_highest() + 1, at))
+    _closerange(at, max(_highest() + 1, at))
     if 4 not in fds:
-        os.close(4)
+        _close(4)
 
 
 def _highest() -> int:
-    return max(int(name) for name in os.listdir("/proc/self/fd"))
+    return max(int(name) for name in _listdir("/proc/self/fd"))
 
 
 def _open_anew(fd: int) -> None:
@@ -92,12 +96,12 @@ def _open_anew(fd: int) -> None:
     import fcntl
 
     try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
+        if not stat.S_ISREG(_fstat(fd).st_mode):
             return
-        own = os.open(f"/proc/self/fd/{fd}", fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_CLOEXEC)
-        os.lseek(own, os.lseek(fd, 0, os.SEEK_CUR), os.SEEK_SET)
-        os.dup2(own, fd, inheritable=os.get_inheritable(fd))
-        os.close(own)
+        own = _open(f"/proc/self/fd/{fd}", fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_CLOEXEC)
+        _lseek(own, _lseek(fd, 0, os.SEEK_CUR), os.SEEK_SET)
+        _dup2(own, fd, inheritable=os.get_inheritable(fd))
+        _close(own)
     except OSError:
         pass
 
@@ -122,13 +126,13 @@ def become_worker(
     birth: Birth, room: memoryview | None, files: list[int], changed: dict[str, str | None], widener: Widener
 ) -> None:
     """In the child, first of all."""
-    os.setsid()
+    _setsid()
     if not birth.extension.die_with(birth.guard):
-        os._exit(127)
+        _exit(127)
     _write_room(room, birth)
     _place(birth.fds, files)
     env = _set_environment(birth, changed)
     if birth.request.cwd is not None:
-        os.chdir(birth.request.cwd)
+        _chdir(birth.request.cwd)
     reseed()
     widener.widen(env)

@@ -13,6 +13,8 @@ import sys
 from bisect import bisect_right
 from struct import unpack_from
 
+_open, _close, _pread, _listdir = os.open, os.close, os.pread, os.listdir
+
 _STACK_BYTES = 16 * 1024
 # In the middle between a thread and its culprit.
 _PLUMBING = (
@@ -58,7 +60,7 @@ def _read(path: str) -> str:
 
 def thread_ids(pid: int | str = "self") -> list[int]:
     """The threads of a process; OSError where /proc does not tell."""
-    return sorted(int(name) for name in os.listdir(f"/proc/{pid}/task"))
+    return sorted(int(name) for name in _listdir(f"/proc/{pid}/task"))
 
 
 class _Code:
@@ -88,17 +90,17 @@ def _stack(pid: int | str, tid: int) -> bytes:
     if len(words) < 3:  # "running"
         return b""
     try:
-        memory = os.open(f"/proc/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
+        memory = _open(f"/proc/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return b""
     at, data = int(words[-2], 16), b""
     try:
         for part in range(0, _STACK_BYTES, 4096):  # the stack may end before that
-            data += os.pread(memory, 4096, at + part)
+            data += _pread(memory, 4096, at + part)
     except (OSError, OverflowError):
         pass
     finally:
-        os.close(memory)
+        _close(memory)
     return data
 
 

@@ -387,6 +387,29 @@ def test_a_worker_that_cannot_be_settled_says_why(adapter, tmp_path):
             worker.ready()
 
 
+def test_what_user_code_replaces_hurts_only_itself(write):
+    adapter = write(
+        """
+        import os, select, sys, time
+        def refuse(*args, **kwargs):
+            raise RuntimeError("replaced")
+        for name in "fork waitpid kill _exit pipe open close read write dup2 fstat listdir readlink setsid closerange pread".split():
+            setattr(os, name, refuse)
+        select.poll = time.monotonic = time.sleep = refuse
+        sys.stdout = sys.stderr = None
+        class Adapter:
+            def call(self):
+                return "called"
+        """
+    )
+    with Template(adapter) as template:
+        template.ready()
+        with Worker(template) as worker:
+            worker.ready()
+            assert worker.call("call") == "called"
+            assert worker.stop() == 0
+
+
 def test_the_guides_adapter(write):
     """The first program of docs/guide-zygote.md."""
     pytest.importorskip("numpy", reason="NumPy is not installed")

@@ -99,14 +99,24 @@ def test_a_thread_that_ends_is_waited_for(write):
             assert worker.call("call") == 1
 
 
+LATER = {
+    "thread": "threading.Thread(target=threading.Event().wait, daemon=True).start()",
+    "gpu_context": "KEPT.append(open('/dev/zero'))",
+}
+
+
 @needs_fork
-def test_a_thread_that_comes_later(write):
+@pytest.mark.parametrize("reason", LATER)
+def test_what_comes_later(write, reason):
     """Looked for before each fork: the request is refused, then the template says so and ends."""
     adapter = write(
-        """
+        f"""
         import os, signal, threading
+        from snakepit_bridge import _template_check
+        _template_check._GPU = ("/dev/zero",)
+        KEPT = []
         def start(*unused):
-            threading.Thread(target=threading.Event().wait, daemon=True).start()
+            {LATER[reason]}
             os.write(1, b"started")
         signal.signal(signal.SIGUSR1, start)
         class A:
@@ -122,14 +132,26 @@ def test_a_thread_that_comes_later(write):
             ours, theirs = socket.socketpair()
             request = memfd(request_bytes(["python"], template.environment))
             process, error, text = template.answer(template.ask([request, theirs.fileno()], 0))
-            assert process is None and error > 0 and text == "thread"
+            assert process is None and error > 0 and text == reason
             _, verdict = template.outcome()
-            assert not verdict["safe"] and verdict["reason"] == "thread"
+            assert not verdict["safe"] and verdict["reason"] == reason
             assert template.process.wait() == 0
             assert worker.call("call") == 1
             for thing in (ours, theirs):
                 thing.close()
             os.close(request)
+
+
+@needs_fork
+def test_a_c_library_that_hides_its_threads_id(write, tmp_path):
+    """As musl does."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import errno\nfrom snakepit_bridge import _snakepit\n"
+        "def refuse():\n    raise OSError(errno.ENOTSUP, 'not there')\n_snakepit.clone_check = refuse\n"
+    )
+    with Template(write("class A: pass"), env=path_of(tmp_path)) as template:
+        verdict = template.refused()
+        assert verdict["reason"] == "clone" and "not there" in verdict["text"]
 
 
 @needs_fork
