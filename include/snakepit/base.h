@@ -26,4 +26,13 @@ typedef struct pit_error pit_error; /* what went wrong, owned by who received it
 #define PIT_OFF (-1)
 #define PIT_NONE (-1) /* a count of zero in an options struct */
 
+/* The ladder that a call climbs in its worker when it is cancelled or over its time; its caller has been answered before. It ends when the call
+ * does. cancel_max_rung says how far it may go: below PIT_RUNG_KILL the call keeps its place in the worker until it returns. Since 0.1. */
+enum {
+    PIT_RUNG_DROP = 1, /* what has not begun never runs */
+    PIT_RUNG_FLAG,     /* session_context.cancelled() is true, an async method is cancelled; cancel_grace_ms later: */
+    PIT_RUNG_RAISE,    /* snakepit_bridge.Cancelled is raised inside the running code; 500 ms later: */
+    PIT_RUNG_KILL      /* the worker is killed and replaced */
+};
+
 #endif

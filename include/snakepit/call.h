@@ -36,11 +36,12 @@ typedef struct pit_call_options {
     const pit_value *binary_parameters; /* a map of names to bytes; Python sees it as session_context.binary_parameters */
     const pit_value *metadata;          /* a map of text to text, numbers or booleans, at most 32 entries and 4096 bytes (else
                                    invalid_metadata); Python sees it as session_context.metadata */
+    int cancel_max_rung;                /* PIT_RUNG_*: how far the call's cancellation may go (the pool's) */
 } pit_call_options;
 
 #define PIT_CALL_OPTIONS_INIT                                                                                                  \
     {                                                                                                                          \
-        sizeof(pit_call_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                                           \
+        sizeof(pit_call_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                                        \
     }
 
 /* Calls command in a worker. args: a map = keyword arguments, a list or tuple = positional ones, pit_args() = both, NULL = none,
@@ -95,8 +96,7 @@ PIT_API void pit_call_results_free(pit_call_result *results, size_t n);
 /* ---- cancelling ---- */
 
 /* Something that ends every call, future and batch that was given it (option `canceller`), from any thread: those that wait are
- * dropped, those that run get cancel_grace_ms to react before their worker is killed and replaced; their callers have the outcome `cancelled` at
- * once. Owned by the caller, freed with pit_canceller_free(). Never NULL: without memory a call that gets it fails with
+ * dropped, those that run climb the ladder of PIT_RUNG_*; their callers have the outcome `cancelled` at once. Owned by the caller, freed with pit_canceller_free(). Never NULL: without memory a call that gets it fails with
  * allocation_failed. Since 0.1. */
 PIT_API pit_canceller *pit_canceller_new(void);
 /* Any thread, any number of times; it stays fired: later calls with it return `cancelled` at once. reason (may be NULL) of the first time
@@ -122,7 +122,7 @@ PIT_API int pit_future_result(pit_future *f, pit_value **ret, pit_error **reterr
  * already. Functions that block are refused in it either way. Setting it again before it ran replaces it; fn NULL removes it. fn may
  * free f. */
 PIT_API int pit_future_on_done(pit_future *f, void (*fn)(pit_future *f, void *user), void *user);
-/* Ends the call: dropped when it still waits; a running one gets cancel_grace_ms to react, then its worker is killed and replaced.
+/* Ends the call: dropped when it still waits; a running one climbs the ladder of PIT_RUNG_* in its worker.
  * The future has its outcome (cancelled) at once. Again or after the end: 0, no effect. reason (may be NULL) is in the error. */
 PIT_API int pit_future_cancel(pit_future *f, const char *reason);
 /* Lets go of a future. Does not cancel: an unfinished call goes on, its result is dropped. */

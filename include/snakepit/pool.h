@@ -47,7 +47,7 @@ typedef struct pit_pool_options {
     int64_t timeout_ms;              /* of a call (300 000, by profile) */
     int64_t queue_timeout_ms;        /* of waiting for a worker (10 000, by profile) */
     int max_queue_size;              /* (1000) */
-    int64_t cancel_grace_ms;         /* between the end of a call's time and the kill of its worker (200) */
+    int64_t cancel_grace_ms;         /* between asking a cancelled call to end and making it end: PIT_RUNG_FLAG (200) */
     int startup_batch_size;          /* workers started at once by exec (10) */
     int64_t startup_batch_delay_ms;  /* between batches (500; from a template 0) */
     int64_t worker_ready_timeout_ms; /* of one start (30 000) */
@@ -78,6 +78,7 @@ typedef struct pit_pool_options {
     int spare_workers;          /* ready workers beyond `workers`: each takes the place of a lost one at once (0) */
 
     int descendants; /* what a worker started goes with it (PIT_DESCENDANTS_KILL), or outlives worker and host in a session of its own */
+    int cancel_max_rung; /* PIT_RUNG_*: how far the cancellation of a running call may go (PIT_RUNG_KILL) */
 } pit_pool_options;
 
 enum { PIT_DESCENDANTS_KILL = 1, PIT_DESCENDANTS_KEEP = 2 };
@@ -86,7 +87,7 @@ enum { PIT_CHANNEL_AUTO = 0, PIT_CHANNEL_RING = 1, PIT_CHANNEL_SOCKET = 2 };
 #define PIT_POOL_OPTIONS_INIT                                                                                                  \
     {                                                                                                                          \
         sizeof(pit_pool_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
-            0, 0, 0, 0, 0, 0                                                                                                   \
+            0, 0, 0, 0, 0, 0, 0                                                                                                \
     }
 
 /* Adds a pool. *Blocks* until it has a ready worker. When every start failed: no_workers_started with its cause, as for pit_open, and

@@ -11,7 +11,7 @@ from __future__ import annotations
 from types import AsyncGeneratorType, FunctionType, GeneratorType, MethodType
 
 from . import _coder
-from ._errors import MESSAGE_LIMIT, SnakepitError, clean, cut, describe, message_of
+from ._errors import MESSAGE_LIMIT, Cancelled, SnakepitError, clean, cut, describe, message_of
 from ._registry import POLICY_MARKER
 from .adapter import BaseAdapter, ToolSpec, find_tools, first_paragraph, spec_of
 from .context import SessionContext, current_context, enter
@@ -161,6 +161,8 @@ class Commands:
         self._names = list(self._table)
         self._catch_all = getattr(instance, "execute_tool", None) if isinstance(instance, BaseAdapter) else None
         self._loop: Any = None
+        self._task: Any = None  # of the async method that runs
+        self._context: SessionContext | None = None  # of its call
 
     def resolve(self, name: str) -> tuple[Callable[..., Any], bool]:
         """What to call, and whether that may be remembered."""
@@ -222,10 +224,39 @@ class Commands:
 
             self._loop = asyncio.new_event_loop()
             asyncio.set_event_loop(self._loop)
-        good, value = self._loop.run_until_complete(_guarded(awaitable, context))
+        try:
+            good, value = self._loop.run_until_complete(self._guarded(awaitable, context))
+        finally:
+            self._task = self._context = None
         if good:
             return value
         raise value
+
+    async def _guarded(self, awaitable: Any, context: SessionContext | None) -> tuple[bool, Any]:
+        # SystemExit and the like must not tear the loop down: they come back as values.
+        if context is not None:
+            enter(context)
+            self._context = context
+            self._task = _current_task(self._loop)
+            if _flagged(context):  # before it could be heard of
+                self._task.cancel()
+        try:
+            return True, await awaitable
+        except BaseException as exc:
+            if context is not None and _flagged(context) and type(exc).__name__ == "CancelledError":
+                return False, Cancelled()
+            return False, exc
+
+    def interrupted(self, lane: Any) -> bool:
+        """The signal has come: cancels the async method that runs, if it is for that. True: its own code blocks the loop, and has to be
+        interrupted."""
+        task, context, loop = self._task, self._context, self._loop
+        if task is None or context is None or not _flagged(context):
+            return False
+        if lane.raising(context._id) and _current_task(loop) is task:
+            return True
+        loop.call_soon_threadsafe(task.cancel)
+        return False
 
     def close(self) -> None:
         """Ends the event loop and what still runs on it."""
@@ -250,14 +281,15 @@ def _is_awaitable(kind: type) -> bool:
         return False
 
 
-async def _guarded(awaitable: Any, context: SessionContext | None) -> tuple[bool, Any]:
-    # SystemExit and the like must not tear the loop down: they come back as values.
-    if context is not None:
-        enter(context)
-    try:
-        return True, await awaitable
-    except BaseException as exc:
-        return False, exc
+def _flagged(context: SessionContext) -> bool:
+    """Has the host asked for its end? (``cancelled()`` is true at the deadline as well.)"""
+    return context._cancelled(context._id)
+
+
+def _current_task(loop: Any) -> Any:
+    from asyncio import current_task  # there already, with the loop
+
+    return current_task(loop)
 
 
 def failure_payload(exc: BaseException) -> bytes:

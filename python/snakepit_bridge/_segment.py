@@ -23,7 +23,7 @@ STARTED, REVOKED, FINISHED = 1, 2, 3
 _MAGIC = 0x31305449504B4E53
 # magic, version, lanes, bytes, ring_bytes, lane_offset, lane_stride
 _HEADER = Struct("<QIIQIII")
-_CANCEL, _FINISHED, _CLAIMS = 0, 64, 128
+_CANCEL, _RAISE, _FINISHED, _TASK, _CLAIMS = 0, 16, 64, 80, 128
 
 
 def secret(fd: int) -> bytes:
@@ -47,6 +47,8 @@ class Marks:
             raise ValueError("the shared memory has no layout that this package knows")
         self._words = memoryview(area).cast("Q")
         self._cancel = (at + _CANCEL) // 8
+        self._raise = (at + _RAISE) // 8
+        self._task = (at + _TASK) // 8
         self._finished = (at + _FINISHED) // 8
         self._claims = (at + _CLAIMS) // 8
 
@@ -67,3 +69,12 @@ class Marks:
 
     def cancelled(self, call: int) -> bool:
         return self._words is not None and call != 0 and self._words[self._cancel] == call
+
+    def raising(self, call: int) -> bool:
+        """Shall the call end by an exception?"""
+        return self._words is not None and call != 0 and self._words[self._raise] == call
+
+    def task(self, call: int) -> None:
+        """The call runs as a task of the event loop; 0: none does."""
+        if self._words is not None:
+            self._words[self._task] = call

@@ -16,7 +16,7 @@ from . import _wire
 from ._channel import Control
 from ._codec import Output, decode_call, encode_into
 from ._commands import Commands, failure_payload
-from ._errors import SnakepitError
+from ._errors import Cancelled, SnakepitError
 from ._kinds import take_cut
 from ._refusals import bad_bytes, too_large
 from ._registry import POLICY_DEFAULT, policy_of_options
@@ -46,6 +46,7 @@ class SocketLane:
         self._stamp = 0
         self._fields = b""
         self._cut = False  # an argument of it lost its nanoseconds
+        self._raised = 0  # the last call into which Cancelled was raised
         self._begun = 0  # when its function was entered, if the host wants to know how long it takes
         self._forked = False
 
@@ -56,6 +57,18 @@ class SocketLane:
     def make_context(self) -> SessionContext | None:
         """The context of the synchronous call that runs."""
         return self._context() if self._call_id else None
+
+    def raising(self, call: int) -> bool:
+        """Shall the call with this id end by an exception?"""
+        return self._marks.raising(call)
+
+    def interrupted(self) -> bool:
+        """Shall ``Cancelled`` be raised in the synchronous call that runs? True once a call."""
+        call = self._call_id
+        if call == 0 or call == self._raised or not self._marks.raising(call):
+            return False
+        self._raised = call
+        return True
 
     def serve(self) -> bool:
         """Until STOP (True) or the end of the stream (False)."""
@@ -92,14 +105,16 @@ class SocketLane:
             if fields:
                 options = field(fields, FIELD_OPTIONS)
                 out.policy = POLICY_DEFAULT if options is None else policy_of_options(options)
-            result = self._run(data, start, call, flags & FLAG_TIMED)
+            try:
+                result = self._run(data, start, call, flags & FLAG_TIMED)
+            finally:
+                self._call_id = 0  # from here on no signal raises
             took = _now_ns() - self._begun if self._begun else 0
             self._marks.finished(call)
             encode_into(out, result)
             if len(out) > self._control.max_frame:
                 raise too_large(self._control.max_frame)
         except BaseException as exc:
-            self._call_id = 0
             took = _now_ns() - self._begun if self._begun else 0
             self._marks.finished(call)
             kind = ERROR
@@ -117,14 +132,19 @@ class SocketLane:
         if fn is None:
             fn = self._resolve(name)
         self._call_id = call
+        if self._marks.cancelled(call):
+            raise Cancelled("the call was cancelled before it began")
         if timed:
             self._begun = _now_ns()
         result = fn(*args, **keywords) if keywords else fn(*args)
         if type(result) not in _PLAIN:
             made = self._context()
             self._call_id = 0
-            result = self._commands.complete(result, made)
-        self._call_id = 0
+            self._marks.task(call)
+            try:
+                result = self._commands.complete(result, made)
+            finally:
+                self._marks.task(0)
         return result
 
     def _context(self) -> SessionContext:

@@ -148,7 +148,12 @@ class BaseAdapter:
 
     ``initialize`` runs once before the worker is ready, ``cleanup`` when it ends; either may be ``async``. A method
     ``execute_tool(self, name, args, ctx)`` gets the commands that are no tool.
+
+    ``survives_cancel = True`` says that nothing is broken when ``Cancelled`` was raised in the middle of a method: the worker goes on with
+    the next call. Without it the worker is replaced.
     """
+
+    survives_cancel = False
 
     def __init__(self) -> None:
         pass

@@ -18,7 +18,7 @@ from __future__ import annotations
 import os
 import sys
 
-from . import _coder, _heart, _registry, _segment, _wire, context
+from . import _cancel, _coder, _heart, _registry, _segment, _wire, context
 from ._channel import Control
 from ._commands import Commands, describe_tools
 from ._errors import CodecError, SnakepitError, cut, describe, message_of, traceback_of, type_name
@@ -165,7 +165,7 @@ class Worker:
         heart = _heart.start(self._extension, self._segment_fd, self._welcome)
         return {
             "tools": tools,
-            "capabilities": [] if heart is None else [heart],
+            "capabilities": ([] if heart is None else [heart]) + self._cancel_capabilities(),
             "gil_enabled": _gil_enabled(),
         }
 
@@ -173,6 +173,15 @@ class Worker:
         """Waits for what initialize() or cleanup() returned."""
         if hasattr(type(result), "__await__"):
             self._commands.run(result)
+
+    def _cancel_capabilities(self) -> list[str]:
+        found = []
+        number = self._welcome.get("cancel_signal")
+        if type(number) is int and _cancel.install(number, self._lane, self._commands):
+            found.append("cancel_signal")
+        if getattr(self._instance, "survives_cancel", False) is True:
+            found.append("survives_cancel")
+        return found
 
     def _make_lane(self) -> Any:
         prefix = int(self._welcome.get("call_prefix", 0))

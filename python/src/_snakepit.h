@@ -13,6 +13,7 @@
 
 /* X(name, module): functions, classes and tables of the package that the extension uses; each a member of struct state. */
 #define HELPER_LIST(X)                                                                                                         \
+    X(Cancelled, "snakepit_bridge._errors")                                                                                    \
     X(CodecError, "snakepit_bridge._errors")                                                                                   \
     X(RemoteException, "snakepit_bridge._errors")                                                                              \
     X(SnakepitError, "snakepit_bridge._errors")                                                                                \

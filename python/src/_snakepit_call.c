@@ -364,18 +364,29 @@ static PyObject *complete(struct lane *l, PyObject *result)
 {
     PyObject *context = PyObject_CallMethod((PyObject *)l, "make_context", NULL), *value = NULL;
     l->running.active = false; /* tasks have a context of their own */
+    __atomic_store_n(&l->status->task, l->running.id, __ATOMIC_SEQ_CST);
     if (context != NULL)
         value = PyObject_CallMethod(l->commands, "complete", "(OO)", result, context);
+    __atomic_store_n(&l->status->task, 0, __ATOMIC_RELAXED);
     Py_XDECREF(context);
     Py_DECREF(result);
     return value;
+}
+
+/* It was cancelled between its way into the ring and now; also when its signal has come meanwhile, in vain. */
+static PyObject *cancelled_before(struct lane *l)
+{
+    PyErr_SetString(l->st->Cancelled, "the call was cancelled before it began");
+    return NULL;
 }
 
 static PyObject *run(struct lane *l, PyObject *fn, struct arguments *a)
 {
     PyObject *result;
     l->running.active = true;
-    if (a->args != NULL) {
+    if (__builtin_expect(__atomic_load_n(&l->status->cancel, __ATOMIC_ACQUIRE) == l->running.id, 0)) {
+        result = cancelled_before(l);
+    } else if (a->args != NULL) {
         result = PyObject_Call(fn, a->args, a->kwargs);
     } else {
         Py_ssize_t named = a->names != NULL ? PyTuple_GET_SIZE(a->names) : 0;

@@ -135,6 +135,28 @@ static PyObject *lane_cancelled(PyObject *self, PyObject *arg)
     return PyBool_FromLong(l->map != NULL && id != 0 && __atomic_load_n(&l->status->cancel, __ATOMIC_ACQUIRE) == id);
 }
 
+/* For the handler of the cancel signal. The host has written the status word before it sent the signal; which call runs now is what
+ * counts, and for each the exception comes once. */
+static PyObject *lane_interrupted(PyObject *self, PyObject *unused)
+{
+    struct lane *l = (struct lane *)(void *)self;
+    (void)unused;
+    if (l->map == NULL || !l->running.active || l->raised == l->running.id ||
+        __atomic_load_n(&l->status->raise, __ATOMIC_ACQUIRE) != l->running.id)
+        Py_RETURN_FALSE;
+    l->raised = l->running.id;
+    Py_RETURN_TRUE;
+}
+
+static PyObject *lane_raising(PyObject *self, PyObject *arg)
+{
+    struct lane *l = (struct lane *)(void *)self;
+    unsigned long long id = PyLong_AsUnsignedLongLong(arg);
+    if (id == (unsigned long long)-1 && PyErr_Occurred())
+        return NULL;
+    return PyBool_FromLong(l->map != NULL && id != 0 && __atomic_load_n(&l->status->raise, __ATOMIC_ACQUIRE) == id);
+}
+
 static PyObject *lane_make_context(PyObject *self, PyObject *unused)
 {
     struct lane *l = (struct lane *)(void *)self;
@@ -163,6 +185,9 @@ static PyMethodDef lane_methods[] = {
     {"serve", lane_serve, METH_NOARGS, "Serves calls until STOP (True) or the end of the control socket (False)."},
     {"abandon", lane_abandon, METH_NOARGS, "After a fork, in the child: never answer, end with the call."},
     {"cancelled", lane_cancelled, METH_O, "Shall the call with this id end?"},
+    {"interrupted", lane_interrupted, METH_NOARGS,
+     "Shall Cancelled be raised in the synchronous call that runs? True once a call."},
+    {"raising", lane_raising, METH_O, "Shall the call with this id end by an exception?"},
     {"make_context", lane_make_context, METH_NOARGS, "The context of the synchronous call that runs, or None."},
     {"waits", lane_waits, METH_NOARGS, "How the lane has waited so far."},
     {NULL, NULL, 0, NULL},

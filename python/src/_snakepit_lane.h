@@ -55,6 +55,7 @@ struct lane {
     uint8_t *block;                 /* for frames in fragments; PyMem_RawMalloc */
     size_t block_cap;
     struct running running;
+    uint64_t raised; /* the last call into which Cancelled was raised */
     struct text_cache texts;
     PyObject *last_names; /* of the last call with named arguments */
     unsigned n_commands, last_command, next_victim;

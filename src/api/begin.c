@@ -43,6 +43,9 @@ static pit_error *check_options(const pit_call_options *o)
     if (o->on_unserializable < 0 || o->on_unserializable > PIT_UNSERIALIZABLE_ERROR)
         return error_new(PIT_E_INVALID_PARAMETER, "on_unserializable: %d is none of PIT_UNSERIALIZABLE_* (%d to %d)",
                          o->on_unserializable, PIT_UNSERIALIZABLE_MARKER, PIT_UNSERIALIZABLE_ERROR);
+    if (o->cancel_max_rung < 0 || o->cancel_max_rung > PIT_RUNG_KILL)
+        return error_new(PIT_E_INVALID_PARAMETER, "cancel_max_rung: %d is none of PIT_RUNG_* (%d to %d)", o->cancel_max_rung,
+                         PIT_RUNG_DROP, PIT_RUNG_KILL);
     if (o->timeout_ms < 0 && o->timeout_ms != PIT_INFINITE)
         return error_new(PIT_E_INVALID_TIMEOUT,
                          "timeout_ms: %lld; a call needs a positive number of milliseconds, or PIT_INFINITE",
@@ -254,6 +257,7 @@ pit_error *call_begin(pit *p, const struct call_plan *plan, struct call *c, cons
     c->more_fields = &plan->fields;
     c->priority = o->priority != 0 ? o->priority : PIT_PRIORITY_NORMAL;
     c->fail_fast = o->fail_fast == PIT_ON;
+    c->max_rung = o->cancel_max_rung;
     observe(c, p->host);
     set_deadlines(c, pool, o, plan->now_ns);
     if (plan->asked_ms != 0)

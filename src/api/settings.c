@@ -312,6 +312,9 @@ static pit_error *read_numbers(const struct os_ops *os, const pit_pool_options *
                          MAX_POOL_WORKERS);
     if (o->start_mode < 0 || o->start_mode > PIT_START_ZYGOTE)
         return error_new(PIT_E_INVALID_PARAMETER, "pool %s: start_mode is PIT_START_ZYGOTE, PIT_START_EXEC or 0", o->name);
+    if (o->cancel_max_rung < 0 || o->cancel_max_rung > PIT_RUNG_KILL)
+        return error_new(PIT_E_INVALID_PARAMETER, "pool %s: cancel_max_rung: %d is none of PIT_RUNG_* (%d to %d)", o->name,
+                         o->cancel_max_rung, PIT_RUNG_DROP, PIT_RUNG_KILL);
     size_t ring = o->ring_bytes != 0 ? o->ring_bytes : RING_BYTES;
     if (ring < RING_MIN || ring > RING_MAX || (ring & (ring - 1)) != 0)
         return error_new(PIT_E_INVALID_PARAMETER, "pool %s: ring_bytes is a power of two from %d to %d", o->name, RING_MIN,
@@ -326,6 +329,7 @@ static pit_error *read_numbers(const struct os_ops *os, const pit_pool_options *
     s->channel = o->channel;
     s->restart.on = o->restart_backoff != PIT_OFF;
     s->restart.max_restarts = o->max_restarts != 0 ? (unsigned)o->max_restarts : 10;
+    s->cancel_max_rung = o->cancel_max_rung != 0 ? o->cancel_max_rung : PIT_RUNG_KILL;
     s->ring_bytes = (uint32_t)ring;
     s->max_frame = frame;
     s->lanes = 1;

@@ -9,6 +9,7 @@
 #include <sys/epoll.h>
 
 #include "base/alloc.h"
+#include "pool/cancel.h"
 #include "pool/pool_internal.h"
 
 enum { BATCH = 64, LAST_TURNS = 64, OFFER_RUN = 16 /* so many calls go to one lane before the next is chosen */ };
@@ -72,7 +73,7 @@ static void push_frame(struct pool *p, struct lane *l, struct call *c)
 }
 
 /* The loop shall look at the lane's timers; the lane lives until it has. */
-static void post_attend(struct pool *p, struct lane *l)
+void async_attend(struct pool *p, struct lane *l)
 {
     if (l->attended)
         return;
@@ -118,7 +119,7 @@ void async_dispatch(struct pool *p, struct lane *l, struct call *c)
     if (l->count > 1 && !l->written_ahead)
         lane_tell_ahead(l, true);
     if (l->count == 2 && l->stalled == 0)
-        post_attend(p, l);
+        async_attend(p, l);
     ensure_heard(p, l, was_idle);
 }
 
@@ -194,66 +195,7 @@ unsigned pool_offer(struct pool *p, struct call *const *calls, unsigned n, bool 
     return taken;
 }
 
-/* ---- giving up ---- */
-
-/* The rest of the frame stays with the lane: a big one moves there, what is on its caller's stack is copied. */
-static void keep_rest(struct lane *l, struct call *c)
-{
-    if (c->frame.borrowed) {
-        buf_append(&l->unsent, c->frame.data + c->sent, c->frame.len - c->sent);
-        l->unsent_done = 0;
-        return;
-    }
-    size_t n = c->frame.len;
-    l->unsent = c->frame;
-    l->unsent_done = c->sent;
-    buf_init_fixed(&c->frame, NULL, 0);
-    c->frame.len = c->sent = n; /* its size is still told */
-}
-
-void async_abandon(struct pool *p, struct lane *l, struct flight *f)
-{
-    struct call *c = f->call;
-    if (l->owner == LANE_CALLER && l->dead) { /* its worker's end has been judged: nobody else will close the lane */
-        lane_pop(l);
-        sched_release(p, l);
-        return;
-    }
-    f->call = NULL;
-    if (c->sent < c->frame.len) { /* the worker must get the rest, or the ring is useless */
-        keep_rest(l, c);
-        if (l->unsent.failed)
-            sched_condemn(p, l->worker, PIT_E_WORKER_KILLED, "it was killed: memory ran out in the middle of a message to it");
-        if (l->sending == c)
-            l->sending = NULL;
-    }
-    if (f == lane_head(l)) /* others when they come to the front (watch_grace): there is one flag */
-        lane_flag_cancel(l, f->sequence);
-    if (l->owner == LANE_CALLER) {
-        sched_hold_socket(l, false);
-        lane_move(l, LANE_LOOP);
-        list_push_back(&p->loop_lanes, &l->node);
-    }
-    l->given_up++;
-    post_attend(p, l);
-}
-
-/* A call that is with a worker gets an outcome before its answer: taken back where it has not started, else given up. */
-static void withdraw(struct pool *p, struct call *c)
-{
-    struct lane *l = c->lane;
-    for (unsigned i = 0; i < l->count; i++) {
-        struct flight *f = lane_at(l, i);
-        if (f->call != c)
-            continue;
-        if (i > 0 && c->sent == c->frame.len && lane_revoke(l, f->sequence))
-            lane_drop(l, i);
-        else
-            async_abandon(p, l, f);
-        break;
-    }
-    c->lane = NULL;
-}
+/* ---- ending ---- */
 
 /* Ends a call that the loop carries; onto *done, for async_deliver. */
 void async_complete(struct pool *p, struct call *c, struct outcome o, struct list *done)
@@ -266,15 +208,6 @@ void async_complete(struct pool *p, struct call *c, struct outcome o, struct lis
         error_correlation(o.error, pool_correlation(p, c));
     sched_finish(p, c, o);
     list_push_back(done, &c->done_node);
-}
-
-static void end_early(struct pool *p, struct call *c, pit_error *e, struct list *done)
-{
-    if (c->state == CALL_QUEUED)
-        sched_unqueue(p, c);
-    else if (c->state == CALL_SENT)
-        withdraw(p, c);
-    async_complete(p, c, outcome_failed(e), done);
 }
 
 void async_deliver(struct pool *p, struct list *done)
@@ -302,7 +235,7 @@ static void on_expiry(struct loop_timer *t)
     while ((node = list_first(&due)) != NULL) {
         struct call *c = of_timer(LIST_ENTRY(node, struct wheel_timer, node));
         bool queued = c->state == CALL_QUEUED;
-        end_early(p, c, expired_error(p, c, queued), &done);
+        cancel_end(p, c, expired_error(p, c, queued), "deadline_exceeded", &done);
     }
     p->expiry_due_ns = wheel_next(&p->expiry);
     if (p->expiry_due_ns != UINT64_MAX)
@@ -319,40 +252,6 @@ static void on_look_at_expiry(struct loop_work *w)
     pool_unlock(p);
     if (due != UINT64_MAX)
         loop_timer_set(p->env->loop, &p->expiry_timer, due);
-}
-
-void pool_expire(struct pool *p, struct call *c)
-{
-    struct list done;
-    list_init(&done);
-    pool_lock(p);
-    if (c->state == CALL_QUEUED || c->state == CALL_SENT)
-        end_early(p, c, expired_error(p, c, c->state == CALL_QUEUED), &done);
-    pool_unlock(p);
-    host_deliver(p->host, p, &done);
-}
-
-void pool_cancel(struct pool *p, struct call *c, const char *reason)
-{
-    struct list done;
-    int rung = 0;
-    list_init(&done);
-    pool_lock(p);
-    if (c->state == CALL_QUEUED || c->state == CALL_SENT) {
-        bool queued = c->state == CALL_QUEUED;
-        pit_error *e = error_new(PIT_E_CANCELLED, "the call of %s was cancelled%s%s", c->command, reason != NULL ? ": " : "",
-                                 reason != NULL ? reason : "");
-        error_pool(e, p->set.name);
-        error_detail_take(e, "rung", pit_int(queued ? 1 : 2));
-        if (!queued)
-            error_worker(e, c->lane->worker->id);
-        rung = queued ? 1 : 2;
-        end_early(p, c, e, &done);
-    }
-    pool_unlock(p);
-    if (rung != 0)
-        report_cancelled(p, c, rung, reason);
-    host_deliver(p->host, p, &done);
 }
 
 /* ---- receiving: the loop ---- */
@@ -414,8 +313,11 @@ static bool settle(struct pool *p, struct lane *l, struct answers *b, struct lis
         good = good && f != NULL && f->sequence == b->got[i].id && !still_sending(l, f);
         struct call *c = good ? f->call : NULL;
         if (good) {
-            l->given_up -= c == NULL;
             lane_pop(l);
+            if (c == NULL) {
+                l->given_up--;
+                cancel_ended(p, l, b->got[i].id);
+            }
         }
         if (c == NULL) {
             outcome_free(&b->got[i].outcome);
@@ -461,22 +363,6 @@ static void watch_room(struct lane *l)
         sched_watch(w, events);
 }
 
-/* The first call of the lane was given up by its caller: its worker has cancel_grace_ms to react. lock; loop. */
-static void watch_grace(struct pool *p, struct lane *l)
-{
-    struct flight *head = lane_head(l);
-    bool given_up = head != NULL && head->call == NULL && !l->worker->dead;
-    if (given_up && l->graced == head->sequence)
-        return;
-    l->graced = given_up ? head->sequence : 0;
-    if (given_up)
-        lane_flag_cancel(l, head->sequence);
-    if (given_up)
-        loop_timer_set(p->env->loop, &l->grace, pool_now(p) + (uint64_t)p->set.cancel_grace_ms * MS);
-    else
-        loop_timer_stop(p->env->loop, &l->grace);
-}
-
 /* Nothing that comes here counts any more. What is not read keeps the socket readable: the loop would not rest until the worker has gone. lock. */
 static void stop_listening(struct lane *l)
 {
@@ -501,7 +387,7 @@ static bool turn_lane(struct pool *p, struct lane *l, struct list *done)
         sched_condemn(p, l->worker, rc, worker_fault(rc));
     if (!dead && rc == PIT_E_WORKER_LOST)
         sched_lost(p, l->worker);
-    watch_grace(p, l);
+    cancel_watch(p, l);
     if (l->owner == LANE_LOOP && !dead && l->worker->condemned == 0) {
         send_rest(p, l);
         refill(p, l);
@@ -585,8 +471,10 @@ void async_lane_gone(struct pool *p, struct lane *l, struct list *done)
         struct flight f = *lane_at(l, l->count - 1);
         l->count--;
         struct call *c = f.call;
-        if (c == NULL)
+        if (c == NULL) {
+            cancel_ended(p, l, f.sequence);
             continue;
+        }
         c->lane = NULL;
         pit_error *e = lane_started(l, f.sequence) ? worker_end_error(l->worker) : sched_admit(p);
         if (e != NULL) {
@@ -600,12 +488,6 @@ void async_lane_gone(struct pool *p, struct lane *l, struct list *done)
 }
 
 /* ---- a lane's timers ---- */
-
-static void on_grace(struct loop_timer *t)
-{
-    struct lane *l = LIST_ENTRY(t, struct lane, grace);
-    worker_kill(l->worker, PIT_E_WORKER_KILLED, "it was killed: a call on it did not end in time after its cancellation");
-}
 
 /* The first call of the lane takes long: those behind it that have not started run elsewhere. */
 static void take_back(struct pool *p, struct lane *l)
@@ -651,7 +533,7 @@ static void on_attend(struct loop_work *w)
     struct pool *p = worker->pool;
     pool_lock(p);
     l->attended = false;
-    watch_grace(p, l);
+    cancel_watch(p, l);
     if (!worker->dead && l->stalled == 0)
         watch_head(p, l);
     bool last = worker_unref(worker);
@@ -662,7 +544,8 @@ static void on_attend(struct loop_work *w)
 
 void lane_init_hooks(struct lane *l)
 {
-    l->grace.fn = on_grace;
+    list_init(&l->notes);
+    l->grace.fn = cancel_on_grace;
     l->stall.fn = on_stall;
     l->attend.fn = on_attend;
 }

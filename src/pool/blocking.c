@@ -7,6 +7,7 @@
  *
  * The worker may die, answer, pass the deadline and be given up all at once: the thread that holds the lane decides, under the
  * pool's lock, in a fixed order: the answers that were published, then the marks, then the rest. */
+#include "pool/cancel.h"
 #include "pool/pool_internal.h"
 
 enum step { STEP_DONE, STEP_AGAIN /* in the queue */, STEP_FRAME, STEP_ROOM /* or a frame */, STEP_LANE, STEP_EXIT };
@@ -39,7 +40,7 @@ static void accuse(struct pool *p, struct call *c, int code, const char *text)
     error_pool(e, p->set.name);
     pool_lock(p);
     sched_condemn(p, w, code, text);
-    async_abandon(p, c->lane, lane_head(c->lane));
+    cancel_abandon(p, c->lane, lane_head(c->lane), NULL);
     bool last = worker_unref(w);
     c->lane = NULL;
     sched_finish(p, c, outcome_failed(e));
@@ -78,7 +79,7 @@ static void expire_sent(struct pool *p, struct call *c)
     pit_error *e = expired_error(p, c, false);
     pool_lock(p);
     struct lane *l = c->lane;
-    async_abandon(p, l, lane_head(l));
+    cancel_abandon(p, l, lane_head(l), "deadline_exceeded");
     bool last = worker_unref(l->worker);
     c->lane = NULL;
     sched_finish(p, c, outcome_failed(e));

@@ -2,6 +2,7 @@
  * otherwise. */
 #include "base/alloc.h"
 #include "base/sm.h"
+#include "pool/cancel.h"
 #include "pool/pool_internal.h"
 #include "pool/start_mode.h"
 
@@ -161,6 +162,7 @@ struct pool *pool_create(struct host *h, struct worker_env *env, struct pool_set
     queue_init(&p->queue);
     wheel_init(&p->expiry, env->os->now_ns());
     async_init(p);
+    cancel_init(p);
     life_init(p);
     watch_init(p);
     start_mode_init(p);
@@ -181,6 +183,7 @@ struct pool *pool_create(struct host *h, struct worker_env *env, struct pool_set
 
 void pool_destroy(struct pool *p)
 {
+    cancel_finish(p);
     poollock_finish(&p->lock);
     mem_free_strv(p->config.argv);
     mem_free_strv(p->config.env);

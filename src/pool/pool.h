@@ -47,7 +47,7 @@ enum pool_state {
 struct pool_settings {
     char *name, *adapter, *python, *cwd;
     char **command, **adapter_args, **env, **python_path, **preload;
-    int workers, max_queue_size, startup_batch_size, channel;
+    int workers, max_queue_size, startup_batch_size, channel, cancel_max_rung;
     int64_t timeout_ms, queue_timeout_ms, cancel_grace_ms, startup_batch_delay_ms, worker_ready_timeout_ms;
     int64_t graceful_ms, canary_timeout_ms;
     int start_mode; /* PIT_START_*; 0: what is best */
@@ -96,7 +96,8 @@ struct pool {
     struct wheel expiry;    /* calls that the loop carries */
     uint64_t expiry_due_ns; /* when the loop looks next; UINT64_MAX: not at all */
     struct commands commands;
-    struct list untold; /* calls that the loop carries, with steps to tell of */
+    struct list untold;          /* calls that the loop carries, with steps to tell of */
+    struct list cancelled_notes; /* ladders that have ended, to be told of (cancel.h) */
     struct slot *slots;
     size_t active;          /* calls that have entered and not left */
     pit_error *start_error; /* the last start that failed; owned */
@@ -111,7 +112,7 @@ struct pool {
     struct loop_work recycle_work;
     unsigned recycling; /* workers that are being recycled */
     struct restart_pool restart;
-    struct loop_work look_at_expiry, kill_work, tell_work, watch_work;
+    struct loop_work look_at_expiry, kill_work, tell_work, watch_work, cancelled_work;
     int n_slots;
     unsigned started;      /* slots of the first batches */
     struct zygote *zygote; /* NULL: none yet, or none wanted */

@@ -67,6 +67,8 @@ bool life_start_spare(struct slot *s); /* loop: as s->next; false: no memory */
 /* ---- recycle.c ---- */
 void pool_recycle(struct pool *p, struct worker *w,
                   enum recycle_reason why); /* lock, any thread: it shall make room for another */
+/* lock, loop: the same for one that must not serve again: no new calls from now on, and no spare first. */
+void pool_retire(struct pool *p, struct worker *w, enum recycle_reason why);
 struct recycle_facts recycle_facts_of(const struct pool *p, const struct worker *w); /* lock */
 void recycle_ready(struct pool *p, struct worker *w);
 void recycle_dead(struct pool *p, struct worker *w); /* before its slot forgets it */
@@ -107,7 +109,7 @@ void async_dispatch(struct pool *p, struct lane *l, struct call *c);     /* lock
 struct lane *async_lane(struct pool *p, struct call *c);                 /* lock: a lane that may take it, or NULL */
 void async_expire_at(struct pool *p, struct call *c, uint64_t due_ns);   /* lock */
 void async_deliver(struct pool *p, struct list *done);                   /* no lock; loop thread */
-void async_abandon(struct pool *p, struct lane *l, struct flight *f);    /* lock: nobody waits for this answer any more */
+void async_attend(struct pool *p, struct lane *l);                       /* lock: the loop shall look at the lane's timers */
 void async_lane_gone(struct pool *p, struct lane *l, struct list *done); /* lock: judges its flights after the worker's end */
 void async_init(struct pool *p);
 void lane_init_hooks(struct lane *l);
@@ -125,8 +127,8 @@ void spares_promote(struct pool *p);               /* lock: one that served is l
 pit_error *expired_error(struct pool *p, struct call *c, bool in_queue);
 void report_call(struct pool *p, struct call *c); /* no lock: call.stop and its like */
 void report_start(struct pool *p, struct call *c);
-void report_way(struct pool *p, struct call *c, struct call_way *way); /* no lock; then there is nothing left to tell */
-void report_cancelled(struct pool *p, struct call *c, int rung, const char *reason); /* no lock */
+void report_way(struct pool *p, struct call *c, struct call_way *way);     /* no lock; then there is nothing left to tell */
+void report_cancelled(struct pool *p, struct call *c, const char *reason); /* no lock: of a call that never ran */
 const char *pool_correlation(struct pool *p, struct call *c);
 
 #endif

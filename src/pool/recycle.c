@@ -26,12 +26,39 @@ static struct slot *slot_of(const struct worker *w)
 
 /* ---- asking for it ---- */
 
+static void park_idle(struct pool *p, struct worker *w)
+{
+    for (uint32_t i = 0; i < p->config.lanes; i++)
+        if (w->lanes[i].owner == LANE_IDLE)
+            list_remove(&w->lanes[i].node);
+}
+
 void pool_recycle(struct pool *p, struct worker *w, enum recycle_reason why)
 {
     bool serves = w->state == PIT_WORKER_READY || w->state == PIT_WORKER_BUSY;
     if (w->recycle.why != RECYCLE_NONE || !serves || w->dead || w->condemned != 0)
         return;
     w->recycle.why = why;
+    loop_post(p->env->loop, &p->recycle_work);
+}
+
+void pool_retire(struct pool *p, struct worker *w, enum recycle_reason why)
+{
+    if (w->dead || w->condemned != 0)
+        return;
+    if (!w->draining && worker_move(w, PIT_WORKER_DRAINING)) {
+        w->draining = true;
+        park_idle(p, w);
+        spares_promote(p);
+    }
+    w->recycle.why = why;
+    if (w->recycle.begun) /* its spare is on the way */
+        return;
+    if (!w->recycle.replaced)
+        p->recycled[why]++;
+    w->recycle.replaced = true;
+    if (p->set.drain_timeout_ms != PIT_INFINITE) /* of other lanes' calls */
+        loop_timer_set(p->env->loop, &w->recycle.timer, pool_now(p) + (uint64_t)p->set.drain_timeout_ms * MS);
     loop_post(p->env->loop, &p->recycle_work);
 }
 
@@ -84,11 +111,10 @@ static void drain(struct pool *p, struct worker *w)
     pool_lock(p);
     bool go = !w->draining && worker_move(w, PIT_WORKER_DRAINING);
     w->draining = w->draining || go;
-    for (uint32_t i = 0; go && i < p->config.lanes; i++)
-        if (w->lanes[i].owner == LANE_IDLE)
-            list_remove(&w->lanes[i].node);
-    if (go)
+    if (go) {
+        park_idle(p, w);
         spares_promote(p);
+    }
     pool_unlock(p);
     if (go && p->set.drain_timeout_ms != PIT_INFINITE)
         loop_timer_set(p->env->loop, &w->recycle.timer, pool_now(p) + (uint64_t)p->set.drain_timeout_ms * MS);
@@ -99,8 +125,13 @@ static void take_back(struct pool *p, struct worker *w)
 {
     loop_timer_stop(p->env->loop, &w->recycle.timer);
     pool_lock(p);
-    w->recycle.why = RECYCLE_NONE;
     w->recycle.begun = w->recycle.overdue = false;
+    if (w->recycle.why == RECYCLE_CANCELLED) { /* it cannot */
+        pool_retire(p, w, RECYCLE_CANCELLED);
+        pool_unlock(p);
+        return;
+    }
+    w->recycle.why = RECYCLE_NONE;
     bool drained = w->draining && p->state < POOL_STOPPING;
     w->draining = w->draining && !drained;
     if (drained)
@@ -267,8 +298,11 @@ void recycle_dead(struct pool *p, struct worker *w)
         leave_place(p);
         return;
     }
-    if (!w->recycle.begun)
+    if (!w->recycle.begun) {
+        if (w->recycle.replaced)
+            report(p, w); /* pool_retire: its successor comes now */
         return;
+    }
     if (s->current == w && s->next != NULL) { /* before its time: the spare is there already */
         pool_lock(p);
         s->next->recycle.spare = false;

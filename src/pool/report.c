@@ -2,6 +2,7 @@
  * the pool's lock; an error of what waited in the queue is made under it. */
 #include <stdio.h>
 
+#include "pool/cancel.h"
 #include "pool/pool_internal.h"
 
 static const char *const priority_names[] = {"", "background", "normal", "high", "urgent"};
@@ -33,7 +34,7 @@ pit_error *expired_error(struct pool *p, struct call *c, bool in_queue)
     error_detail_take(e, "command", pit_str(c->command));
     error_detail_take(e, "timeout_ms", pit_int(queue_only ? p->set.queue_timeout_ms : c->timeout_ms));
     error_detail_take(e, "phase", pit_str(in_queue ? "queue" : "worker"));
-    error_detail_take(e, "rung", pit_int(in_queue ? 1 : 2));
+    error_detail_take(e, "rung", pit_int(in_queue ? RUNG_DROP : cancel_first_rung(p, c)));
     if (in_queue && pool_count_ready(p) == 0)
         return error_suggest(
             e, "no worker of the pool is ready: does it start slowly? Wait with pit_await_ready, or allow more time");
@@ -60,13 +61,11 @@ void report_start(struct pool *p, struct call *c)
     telemetry_emit(p->env->telemetry, EVENT_CALL_START, &common, numbers, texts);
 }
 
-void report_cancelled(struct pool *p, struct call *c, int rung, const char *reason)
+void report_cancelled(struct pool *p, struct call *c, const char *reason)
 {
     struct event_common common = common_of(p, c, NULL);
-    char text[8];
-    snprintf(text, sizeof text, "%d", rung);
-    const double numbers[] = {(double)(pool_now(p) - c->entered_ns) / 1e6};
-    const char *texts[] = {c->command, text, reason};
+    const double numbers[] = {(double)(pool_now(p) - c->entered_ns) / 1e6, 0, 0, 0};
+    const char *texts[] = {c->command, "1", reason};
     telemetry_emit(p->env->telemetry, EVENT_CALL_CANCELLED, &common, numbers, texts);
 }
 

@@ -43,7 +43,8 @@ struct lane_status {
     /* Counted up after something was written to the control socket and before the bell is rung for it: a worker that is about to
      * sleep sees here, without a system call, whether it has to look at the socket first. */
     uint64_t attention;
-    uint8_t pad0[SEGMENT_LINE - 24];
+    uint64_t raise; /* lane sequence of the call for which the cancel signal is sent: in no other it does anything */
+    uint8_t pad0[SEGMENT_LINE - 32];
     /* Not 0: calls are written ahead into this lane. A worker that the kernel lets preempt whoever has woken it would answer each of
      * them alone; it may ask to be scheduled as a batch process meanwhile. */
     uint32_t written_ahead;
@@ -51,7 +52,8 @@ struct lane_status {
     /* written by the worker */
     uint64_t finished; /* lane sequence of the last call whose function has returned (set before its reply is published) */
     uint64_t progress;
-    uint8_t pad1[SEGMENT_LINE - 36];
+    uint64_t task; /* lane sequence of the call that runs as a task of an event loop, which the signal wakes; 0: none does */
+    uint8_t pad1[SEGMENT_LINE - 44];
     uint32_t pong;    /* the last value of `ping` that was answered; set after pong_ns */
     uint64_t pong_ns; /* when, CLOCK_MONOTONIC */
     uint64_t ticks;   /* counted up when Python next runs bytecode after a ping */

@@ -64,6 +64,7 @@ struct call {
     uint64_t queue_deadline_ns; /* UINT64_MAX: none; never beyond the deadline */
     int64_t timeout_ms;         /* as asked for, for messages */
     int priority;               /* PIT_PRIORITY_* */
+    int max_rung;               /* of its cancellation; 0: the pool's */
     bool fail_fast;
     bool waited_for; /* a thread blocks in it; else the loop carries it */
     bool coarse;     /* entered_ns is up to OS_TICK_NS too early */

@@ -14,7 +14,8 @@ unsigned worker_capabilities(const pit_value *ready)
     static const struct {
         const char *name;
         unsigned bit;
-    } known[] = {{"heart", WORKER_HAS_HEART}};
+    } known[] = {
+        {"heart", WORKER_HAS_HEART}, {"cancel_signal", WORKER_TAKES_SIGNAL}, {"survives_cancel", WORKER_SURVIVES_CANCEL}};
     enum { LOOKED_AT = 64 };
     const pit_value *list = pit_value_get(ready, "capabilities");
     unsigned bits = 0;

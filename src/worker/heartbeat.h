@@ -16,7 +16,7 @@ struct worker;
 struct pit_value;
 
 /* What READY says that a worker can do. */
-enum { WORKER_HAS_HEART = 1 };
+enum { WORKER_HAS_HEART = 1, WORKER_TAKES_SIGNAL = 2, WORKER_SURVIVES_CANCEL = 4 };
 
 enum { BEAT_COMMAND = 257 };
 

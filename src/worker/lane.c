@@ -74,7 +74,18 @@ bool lane_revoke(struct lane *l, uint64_t sequence)
 void lane_flag_cancel(struct lane *l, uint64_t sequence)
 {
     if (l->status != NULL)
-        __atomic_store_n(&l->status->cancel, sequence, __ATOMIC_RELEASE);
+        __atomic_store_n(&l->status->cancel, sequence, __ATOMIC_SEQ_CST);
+}
+
+void lane_flag_raise(struct lane *l, uint64_t sequence)
+{
+    if (l->status != NULL)
+        __atomic_store_n(&l->status->raise, sequence, __ATOMIC_SEQ_CST);
+}
+
+bool lane_runs_task(const struct lane *l, uint64_t sequence)
+{
+    return l->status != NULL && __atomic_load_n(&l->status->task, __ATOMIC_SEQ_CST) == sequence;
 }
 
 void lane_tell_ahead(struct lane *l, bool ahead)

@@ -15,6 +15,7 @@
 #include "channel/channel.h"
 #include "os/loop.h"
 #include "ring/segment.h"
+#include "worker/ladder.h"
 
 struct call;
 struct worker;
@@ -56,10 +57,11 @@ struct lane {
     bool windowed;           /* a LOOP lane: all its calls are short, more may be written ahead */
     unsigned given_up;       /* flights without a call */
     bool broken;             /* the worker broke the protocol here: nothing that came behind it counts */
-    uint64_t graced;         /* the sequence of the flight that `grace` runs for; 0: it does not */
+    struct ladder ladder;    /* of the first call, if it was given up and the loop has seen that */
+    struct list notes;       /* the pool's: what will be told of calls that were given up */
     bool attended;           /* `attend` is posted */
     uint64_t stalled;        /* the first call's sequence when `stall` was set */
-    struct loop_timer grace; /* runs out: the worker is killed */
+    struct loop_timer grace; /* runs out: the ladder's next rung */
     struct loop_timer stall; /* runs out: what waits behind the first call is taken back */
     struct loop_work attend; /* asks the loop to look at the lane */
     struct buf unsent;       /* the rest of a frame whose caller has gone */
@@ -85,6 +87,10 @@ bool lane_started(const struct lane *l, uint64_t sequence);
 bool lane_revoke(struct lane *l, uint64_t sequence);
 /* Sets the cooperative flag that Python reads as session_context.cancelled(). */
 void lane_flag_cancel(struct lane *l, uint64_t sequence);
+/* The signal that follows is for this call and no other. */
+void lane_flag_raise(struct lane *l, uint64_t sequence);
+/* Does the worker say that it runs this call as a task of its event loop? Asked after lane_flag_cancel: the signal wakes the loop. */
+bool lane_runs_task(const struct lane *l, uint64_t sequence);
 /* Tells the worker whether calls are written ahead of the one that it runs. Pool's lock. */
 void lane_tell_ahead(struct lane *l, bool ahead);
 

@@ -119,7 +119,7 @@ void worker_close_control(struct worker *w)
         loop_remove(w->env->loop, &w->control_source);
 }
 
-void worker_signal(struct worker *w, int sig)
+void worker_signal_group(struct worker *w, int sig)
 {
     if (w->pid <= 0 || w->exited)
         return;
@@ -139,6 +139,12 @@ static void close_idle_lanes(struct worker *w)
         list_remove(&l->node);
         lane_move(l, LANE_CLOSED);
     }
+}
+
+void worker_signal(struct worker *w, int sig)
+{
+    if (w->pidfd >= 0 && !w->exited)
+        w->env->os->pidfd_kill(w->pidfd, sig);
 }
 
 void worker_fail(struct worker *w, int code, const char *text, pit_error *failure)
@@ -259,7 +265,7 @@ static void on_exited(struct guard_child *c, struct guard_exit how)
 
 void worker_guard_lost(struct worker *w)
 {
-    worker_signal(w, SIGKILL);
+    worker_signal_group(w, SIGKILL);
     if (w->exited || !w->spawned)
         return;
     worker_fail(w, PIT_E_GUARD_LOST, "the guard process died", NULL);
@@ -272,7 +278,7 @@ void worker_kill(struct worker *w, int code, const char *text)
     w->expected = true;
     worker_move(w, PIT_WORKER_STOPPING);
     poollock_release(w->config->lock);
-    worker_signal(w, SIGKILL);
+    worker_signal_group(w, SIGKILL);
     registry_ending(w->env->registry, (uint64_t)(uintptr_t)&w->child);
     worker_fail(w, code, text, NULL);
 }
@@ -459,7 +465,7 @@ static void on_spawned(struct guard_child *c, int error, const char *call, pid_t
         worker_kill(w, PIT_E_SYSTEM_ERROR, "its pidfd could not be watched");
         loop_timer_set(w->env->loop, &w->status_timer, worker_deadline(w, STATUS_WAIT_MS)); /* the guard may be silent */
     } else if (w->dead) {
-        worker_signal(w, SIGKILL); /* it was given up while it was being started */
+        worker_signal_group(w, SIGKILL); /* it was given up while it was being started */
     }
     if (telemetry_wants(w->env->telemetry, EVENT_POOL_WORKER_SPAWNED)) {
         struct event_common common = worker_common(w);

@@ -150,6 +150,8 @@ void worker_stop(struct worker *w);
 void worker_terminate(struct worker *w, int64_t grace_ms, int code, const char *text);
 /* SIGKILL to its group, now. Its calls get `code` and `text`. Harmless when it is dead. */
 void worker_kill(struct worker *w, int code, const char *text);
+/* A signal to its process alone, if there is one still. Loop thread. */
+void worker_signal(struct worker *w, int sig);
 /* What a worker did that is killed with this code: static, a sentence that begins with "it". */
 const char *worker_fault(int code);
 /* Its control socket has ended: it is dying, or it is made to. */

@@ -6,7 +6,7 @@
 static void on_stop_timer(struct loop_timer *t)
 {
     struct worker *w = LIST_ENTRY(t, struct worker, stop_timer);
-    worker_signal(w, w->term_sent ? SIGKILL : SIGTERM);
+    worker_signal_group(w, w->term_sent ? SIGKILL : SIGTERM);
     if (!w->term_sent)
         loop_timer_set(w->env->loop, t, worker_deadline(w, w->config->graceful_ms / 2));
     w->term_sent = true;
@@ -39,7 +39,7 @@ void worker_stop(struct worker *w)
     registry_ending(w->env->registry, (uint64_t)(uintptr_t)&w->child);
     w->term_sent = !asked;
     if (!asked)
-        worker_signal(w, SIGTERM);
+        worker_signal_group(w, SIGTERM);
     loop_timer_set(w->env->loop, &w->stop_timer, worker_deadline(w, w->config->graceful_ms / 2));
     worker_fail(w, PIT_E_SHUTTING_DOWN, "it was told to end", NULL);
 }
@@ -56,7 +56,7 @@ void worker_terminate(struct worker *w, int64_t grace_ms, int code, const char *
     poollock_release(w->config->lock);
     if (!go)
         return;
-    worker_signal(w, SIGTERM);
+    worker_signal_group(w, SIGTERM);
     registry_ending(w->env->registry, (uint64_t)(uintptr_t)&w->child);
     w->term_sent = true;
     loop_timer_set(w->env->loop, &w->stop_timer, worker_deadline(w, grace_ms));

@@ -42,6 +42,13 @@ def test_embed_keeps_its_own_loop_alive(example):
     assert ticks == list(range(1, int(found[1]) + 1))
 
 
+def test_cancellation_ends_each_call_on_its_rung(example):
+    done = example("cancellation")
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    lines = re.findall(r"^(\w+) +cancelled after +\d+\.\d\d ms; rung (\d) after +\d+\.\d\d ms: \w.+$", done.stdout, re.M)
+    assert lines == [("polite", "2"), ("waiting", "2"), ("busy", "3"), ("asleep", "3"), ("native", "4")]
+
+
 def check_digits(text: str, calls: int) -> None:
     grouped = f"{calls:,}"
     found = re.search(rf"^answers +{grouped} of {grouped}, (\d+\.\d+) % right; each worker gave the same ones$", text, re.M)

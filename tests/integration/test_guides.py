@@ -19,6 +19,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 GUIDES = [
     "guide-getting-started.md",
     "guide-calls.md",
+    "guide-cancellation.md",
     "guide-errors.md",
     "guide-values.md",
     "guide-worker-life.md",

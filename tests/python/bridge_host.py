@@ -91,11 +91,25 @@ class Segment:
     def cancel(self, id, lane=0):
         self.words[(self.offset + lane * self.stride) // 8] = id
 
+    def raise_in(self, id, lane=0):
+        self.words[(self.offset + lane * self.stride) // 8 + 2] = id
+
+    def task(self, lane=0):
+        return self.words[(self.offset + lane * self.stride + 80) // 8]
+
     def close(self):
         self.words.release()
         self.halves.release()
         self.map.close()
         os.close(self.fd)
+
+
+def wait_until_started(host, id):
+    """Until the worker has marked the call as started."""
+    until = time.monotonic() + TIMEOUT
+    while host.segment.claim(id) != id << 2 | 1:
+        assert time.monotonic() < until, "the call does not start"
+        time.sleep(0)  # allow-sleep: polls
 
 
 class Lane:

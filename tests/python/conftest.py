@@ -30,7 +30,8 @@ def worker(request, write):
         host = bridge_host.Host(write(source), *args, **{**request.param, **options})
         hosts.append(host)
         if ready:
-            host.tools = host.ready(**(welcome or {}))["tools"]
+            host.greeting = host.ready(**(welcome or {}))
+            host.tools = host.greeting["tools"]
         return host
 
     make.mode = request.param

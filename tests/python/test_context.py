@@ -5,6 +5,7 @@ import time
 
 import pytest
 import snakepit_bridge
+from bridge_host import RESULT, wait_until_started
 from snakepit_bridge import Cancelled, SessionContext, _codec, current_context
 from snakepit_bridge._wire import FIELD_CORRELATION, FIELD_METADATA
 
@@ -85,6 +86,17 @@ class C(BaseAdapter):
     def check(self):
         self.session_context.check()
         return "not"
+
+    @tool
+    def until_cancelled(self):
+        while not self.session_context.cancelled():
+            pass
+        return True
+
+    @tool
+    def until_check_raises(self):
+        while True:
+            self.session_context.check()
 
     @tool
     def check_swallowed(self):
@@ -180,12 +192,25 @@ def test_a_deadline_that_passes(worker):
 
 def test_cancelled_by_the_host(worker):
     w = worker(ADAPTER)
-    w.segment.cancel(2)
     assert w.call("cancelled") is False
-    assert w.call("cancelled") is True
-    w.segment.cancel(3)
-    error = w.error("check")
-    assert (error["code"], error["python"]["type"]) == ("cancelled", "snakepit_bridge._errors.Cancelled")
+    for command, told in (("until_cancelled", True), ("until_check_raises", "cancelled")):
+        id = w.send_call(command)
+        wait_until_started(w, id)
+        w.segment.cancel(id)
+        kind, answered, _, value = w.answer()
+        assert (answered, value if kind == RESULT else value["code"]) == (id, told)
+    assert value["python"]["type"] == "snakepit_bridge._errors.Cancelled"
+    assert w.call("check") == "not"
+
+
+def test_a_call_that_was_cancelled_before_it_began_never_runs(worker):
+    w = worker(ADAPTER)
+    w.segment.cancel(2)
+    assert w.call("keep")
+    assert w.error("look")["code"] == "cancelled"
+    assert w.call("look")
+    w.segment.cancel(4)
+    assert w.error("runs_out")["code"] == "cancelled"
     assert w.call("check") == "not"
 
 

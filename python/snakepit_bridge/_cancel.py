@@ -1,0 +1,41 @@
+"""The third rung of the ladder: ``Cancelled`` raised inside the code that runs.
+
+The host writes the call's id into a status word of the shared memory and sends the process a real-time signal (WELCOME names it, 44).
+The handler runs on the main thread between two bytecodes, and breaks sleeps, waits and reads. It raises only if the call in the status
+word is the one that runs, and once; what comes late, early or twice does nothing. A method that is ``async`` is not interrupted: its task
+is cancelled, and no other; only where it blocks the event loop itself the exception is raised there.
+
+Code that holds the interpreter in C, has blocked the signal, replaced its handler or swallows the exception does not react.
+
+Thread: the handler is installed on the main thread, and runs there.
+"""
+
+from __future__ import annotations
+
+from ._errors import Cancelled
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ._commands import Commands
+
+# Not the module `signal`, which brings `enum` along.
+try:
+    from _signal import signal as _set_handler
+except ImportError:  # pragma: no cover
+    from signal import signal as _set_handler
+
+
+def install(number: int, lane: Any, commands: Commands) -> bool:
+    """Takes the signal from now on. False: it cannot be taken here."""
+
+    def on_signal(signum: int, frame: object) -> None:
+        if lane.interrupted() or commands.interrupted(lane):
+            raise Cancelled()
+
+    try:
+        _set_handler(number, on_signal)
+    except (ValueError, OSError, OverflowError):  # no main thread, or no such signal
+        return False
+    return True

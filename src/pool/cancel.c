@@ -1,0 +1,328 @@
+/* See cancel.h. Order of events: the caller's outcome is given under the lock in which the call leaves its lane or the queue; what happens to
+ * the worker afterwards is nobody's business but the ladder's, and is told once, when that has ended.
+ *
+ * Invariants
+ *  1. A flight without a call has a ladder as soon as it is the first of its lane: there is one flag and one signal for each lane.
+ *  2. The signal is sent on the loop, which closes the pidfd: so it cannot reach another process. It says nothing by itself: the worker
+ *     compares the status word `raise` with the call that runs.
+ *  3. A note is in its lane until the ladder ends, then in the pool until it is told. Without memory for one a ladder is climbed all the
+ *     same, and ends untold. */
+#include "pool/cancel.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "pool/pool_internal.h"
+
+int cancel_max_rung(const struct pool *p, const struct call *c)
+{
+    return c->max_rung != 0 ? c->max_rung : p->set.cancel_max_rung;
+}
+
+int cancel_first_rung(const struct pool *p, const struct call *c)
+{
+    return cancel_max_rung(p, c) < RUNG_FLAG ? RUNG_DROP : RUNG_FLAG;
+}
+
+/* ---- what will be told ---- */
+
+static const char *keep_text(char **to, const char *text)
+{
+    if (text == NULL)
+        return NULL;
+    size_t n = strlen(text) + 1;
+    char *at = *to;
+    memcpy(at, text, n);
+    *to += n;
+    return at;
+}
+
+static struct cancel_note *make_note(struct pool *p, const struct lane *l, struct call *c, const char *reason)
+{
+    const char *texts[] = {c->command, c->session_id, pool_correlation(p, c), reason[0] != '\0' ? reason : NULL};
+    enum { TEXTS = sizeof texts / sizeof texts[0] };
+    size_t n = 0;
+    for (int i = 0; i < TEXTS; i++)
+        n += texts[i] != NULL ? strlen(texts[i]) + 1 : 0;
+    struct cancel_note *note = mem_alloc(sizeof *note + n);
+    if (note == NULL)
+        return NULL;
+    char *to = note->texts;
+    *note = (struct cancel_note){.sequence = c->sequence,
+                                 .entered_ns = c->entered_ns,
+                                 .generation = l->worker->generation,
+                                 .max_rung = cancel_max_rung(p, c)};
+    note->command = keep_text(&to, texts[0]);
+    note->session_id = keep_text(&to, texts[1]);
+    note->correlation_id = keep_text(&to, texts[2]);
+    note->reason = keep_text(&to, texts[3]);
+    memcpy(note->worker_id, l->worker->id, sizeof note->worker_id);
+    return note;
+}
+
+static struct cancel_note *note_of(struct lane *l, uint64_t sequence)
+{
+    if (l->notes.next == NULL)
+        return NULL;
+    LIST_EACH(node, &l->notes)
+    {
+        struct cancel_note *note = LIST_ENTRY(node, struct cancel_note, node);
+        if (note->sequence == sequence)
+            return note;
+    }
+    return NULL;
+}
+
+static void tell_cancelled(struct pool *p, const struct cancel_note *n)
+{
+    if (!telemetry_wants(p->env->telemetry, EVENT_CALL_CANCELLED))
+        return;
+    struct event_common common = {.pool = p->set.name,
+                                  .worker_id = n->worker_id,
+                                  .session_id = n->session_id,
+                                  .correlation_id = n->correlation_id,
+                                  .generation = n->generation,
+                                  .call_id = n->sequence};
+    char rung[8];
+    snprintf(rung, sizeof rung, "%d", n->ladder.rung);
+    const double numbers[] = {(double)(n->ended_ns - n->entered_ns) / 1e6,
+                              (double)ladder_spent(&n->ladder, RUNG_FLAG, n->ended_ns) / 1e6,
+                              (double)ladder_spent(&n->ladder, RUNG_RAISE, n->ended_ns) / 1e6,
+                              (double)ladder_spent(&n->ladder, RUNG_KILL, n->ended_ns) / 1e6};
+    const char *texts[] = {n->command, rung, n->reason};
+    telemetry_emit(p->env->telemetry, EVENT_CALL_CANCELLED, &common, numbers, texts);
+}
+
+static void on_told(struct loop_work *w)
+{
+    struct pool *p = LIST_ENTRY(w, struct pool, cancelled_work);
+    for (;;) {
+        pool_lock(p);
+        struct list *node = list_pop_front(&p->cancelled_notes);
+        pool_unlock(p);
+        if (node == NULL)
+            return;
+        struct cancel_note *note = LIST_ENTRY(node, struct cancel_note, node);
+        tell_cancelled(p, note);
+        mem_free(note);
+    }
+}
+
+static void free_notes(struct list *notes)
+{
+    struct list *node;
+    while (notes->next != NULL && (node = list_pop_front(notes)) != NULL)
+        mem_free(LIST_ENTRY(node, struct cancel_note, node));
+}
+
+void cancel_forget(struct lane *l)
+{
+    free_notes(&l->notes);
+}
+
+void cancel_init(struct pool *p)
+{
+    list_init(&p->cancelled_notes);
+    p->cancelled_work.fn = on_told;
+}
+
+void cancel_finish(struct pool *p)
+{
+    free_notes(&p->cancelled_notes);
+}
+
+/* ---- giving up ---- */
+
+/* The rest of the frame stays with the lane: a big one moves there, what is on its caller's stack is copied. */
+static void keep_rest(struct lane *l, struct call *c)
+{
+    if (c->frame.borrowed) {
+        buf_append(&l->unsent, c->frame.data + c->sent, c->frame.len - c->sent);
+        l->unsent_done = 0;
+        return;
+    }
+    size_t n = c->frame.len;
+    l->unsent = c->frame;
+    l->unsent_done = c->sent;
+    buf_init_fixed(&c->frame, NULL, 0);
+    c->frame.len = c->sent = n; /* its size is still told */
+}
+
+void cancel_abandon(struct pool *p, struct lane *l, struct flight *f, const char *reason)
+{
+    struct call *c = f->call;
+    if (l->owner == LANE_CALLER && l->dead) { /* its worker's end has been judged: nobody else will close the lane */
+        lane_pop(l);
+        sched_release(p, l);
+        return;
+    }
+    f->call = NULL;
+    if (c->sent < c->frame.len) { /* the worker must get the rest, or the ring is useless */
+        keep_rest(l, c);
+        if (l->unsent.failed)
+            sched_condemn(p, l->worker, PIT_E_WORKER_KILLED, "it was killed: memory ran out in the middle of a message to it");
+        if (l->sending == c)
+            l->sending = NULL;
+    }
+    struct cancel_note *note = reason != NULL ? make_note(p, l, c, reason) : NULL;
+    if (note != NULL)
+        list_push_back(&l->notes, &note->node);
+    if (f == lane_head(l) && cancel_max_rung(p, c) >= RUNG_FLAG) /* others when they come to the front: there is one flag */
+        lane_flag_cancel(l, f->sequence);
+    if (l->owner == LANE_CALLER) {
+        sched_hold_socket(l, false);
+        lane_move(l, LANE_LOOP);
+        list_push_back(&p->loop_lanes, &l->node);
+    }
+    l->given_up++;
+    async_attend(p, l);
+}
+
+/* A call that is with a worker gets an outcome before its answer: taken back where it has not started, else given up. */
+static bool withdraw(struct pool *p, struct call *c, const char *reason)
+{
+    struct lane *l = c->lane;
+    bool dropped = false;
+    for (unsigned i = 0; i < l->count; i++) {
+        struct flight *f = lane_at(l, i);
+        if (f->call != c)
+            continue;
+        dropped = i > 0 && c->sent == c->frame.len && lane_revoke(l, f->sequence);
+        if (dropped)
+            lane_drop(l, i);
+        else
+            cancel_abandon(p, l, f, reason);
+        break;
+    }
+    c->lane = NULL;
+    return dropped;
+}
+
+bool cancel_end(struct pool *p, struct call *c, pit_error *e, const char *reason, struct list *done)
+{
+    bool dropped = true;
+    if (c->state == CALL_QUEUED) {
+        sched_unqueue(p, c);
+    } else if (c->state == CALL_SENT) {
+        error_worker(e, c->lane->worker->id);
+        dropped = withdraw(p, c, reason);
+    }
+    error_detail_take(e, "rung", pit_int(dropped ? RUNG_DROP : cancel_first_rung(p, c)));
+    async_complete(p, c, outcome_failed(e), done);
+    return dropped;
+}
+
+void pool_expire(struct pool *p, struct call *c)
+{
+    struct list done;
+    list_init(&done);
+    pool_lock(p);
+    if (c->state == CALL_QUEUED || c->state == CALL_SENT)
+        cancel_end(p, c, expired_error(p, c, c->state == CALL_QUEUED), "deadline_exceeded", &done);
+    pool_unlock(p);
+    host_deliver(p->host, p, &done);
+}
+
+void pool_cancel(struct pool *p, struct call *c, const char *reason)
+{
+    struct list done;
+    bool dropped = false;
+    list_init(&done);
+    pool_lock(p);
+    if (c->state == CALL_QUEUED || c->state == CALL_SENT) {
+        pit_error *e = error_new(PIT_E_CANCELLED, "the call of %s was cancelled%s%s", c->command, reason != NULL ? ": " : "",
+                                 reason != NULL ? reason : "");
+        error_pool(e, p->set.name);
+        dropped = cancel_end(p, c, e, reason != NULL ? reason : "", &done);
+    }
+    pool_unlock(p);
+    if (dropped)
+        report_cancelled(p, c, reason);
+    host_deliver(p->host, p, &done);
+}
+
+/* ---- the ladder: loop, lock ---- */
+
+static void take_rung(struct pool *p, struct lane *l)
+{
+    struct worker *w = l->worker;
+    if (l->ladder.rung == RUNG_RAISE) {
+        lane_flag_raise(l, l->ladder.sequence);
+        worker_signal(w, CANCEL_SIGNAL);
+    } else if (l->ladder.rung == RUNG_KILL) {
+        sched_condemn(p, w, PIT_E_WORKER_KILLED, "it was killed: a call on it did not end in time after its cancellation");
+    }
+}
+
+static bool takes_signal(const struct lane *l)
+{
+    return l->status != NULL && (l->worker->capabilities & WORKER_TAKES_SIGNAL) != 0;
+}
+
+static void climb(struct pool *p, struct lane *l)
+{
+    const struct ladder_rules rules = {
+        .grace_ns = (uint64_t)p->set.cancel_grace_ms * MS, .raise_ns = RAISE_WAIT_NS, .can_raise = takes_signal(l)};
+    uint64_t due;
+    while (ladder_climb(&l->ladder, &rules, pool_now(p), &due))
+        take_rung(p, l);
+    if (due != UINT64_MAX)
+        loop_timer_set(p->env->loop, &l->grace, due);
+    else
+        loop_timer_stop(p->env->loop, &l->grace);
+}
+
+void cancel_watch(struct pool *p, struct lane *l)
+{
+    struct flight *head = lane_head(l);
+    bool given_up = head != NULL && head->call == NULL;
+    if (l->worker->dead) /* its end will be the ladder's */
+        return;
+    if (given_up ? l->ladder.sequence == head->sequence : l->ladder.sequence == 0)
+        return;
+    if (!given_up) {
+        ladder_clear(&l->ladder);
+        loop_timer_stop(p->env->loop, &l->grace);
+        return;
+    }
+    const struct cancel_note *note = note_of(l, head->sequence);
+    ladder_begin(&l->ladder, head->sequence, note != NULL ? note->max_rung : p->set.cancel_max_rung, pool_now(p));
+    if (l->ladder.rung == RUNG_FLAG) {
+        lane_flag_cancel(l, head->sequence);
+        if (takes_signal(l) && lane_runs_task(l, head->sequence))
+            worker_signal(l->worker, CANCEL_SIGNAL);
+    }
+    climb(p, l);
+}
+
+void cancel_on_grace(struct loop_timer *t)
+{
+    struct lane *l = LIST_ENTRY(t, struct lane, grace);
+    struct pool *p = l->worker->pool;
+    pool_lock(p);
+    if (l->ladder.sequence != 0 && !l->worker->dead)
+        climb(p, l);
+    pool_unlock(p);
+}
+
+void cancel_ended(struct pool *p, struct lane *l, uint64_t sequence)
+{
+    struct cancel_note *note = note_of(l, sequence);
+    bool climbed = l->ladder.sequence == sequence;
+    if (climbed && l->ladder.rung == RUNG_RAISE && (l->worker->capabilities & WORKER_SURVIVES_CANCEL) == 0)
+        pool_retire(p, l->worker, RECYCLE_CANCELLED); /* what the exception went through may be in any state */
+    if (note != NULL) {
+        list_remove(&note->node);
+        note->ended_ns = pool_now(p);
+        note->ladder = l->ladder;
+        if (!climbed) /* it came to the front and was answered, or its worker ended, before the loop looked */
+            ladder_begin(&note->ladder, sequence, note->max_rung, note->ended_ns);
+        list_push_back(&p->cancelled_notes, &note->node);
+        loop_post(p->env->loop, &p->cancelled_work);
+    }
+    if (climbed) {
+        ladder_clear(&l->ladder);
+        loop_timer_stop(p->env->loop, &l->grace);
+    }
+}
