@@ -20,6 +20,24 @@ enum {
 
 typedef struct pit_canceller pit_canceller;
 
+/* What a call may use. Zero in a field means "not set"; PIT_INFINITE: no limit, over one of the pool's. A call that goes beyond a limit ends with
+ * call_limit_exceeded, whose details name it (limit, allowed, used); what still runs climbs the ladder of PIT_RUNG_*. The worker's process
+ * is measured from outside every 10 ms (cpu_ms and wall_ms earlier, where they are near), and when the answer has come; calls without limits are
+ * not measured. Since 0.1. */
+typedef struct pit_limits {
+    size_t size;
+    int64_t cpu_ms;        /* CPU time of the worker's process, all threads together */
+    int64_t wall_ms;       /* from the moment when the worker is given the call; what waits in the queue does not count */
+    int64_t rss_growth_mb; /* resident memory, MiB: its peak during the call beyond what there was before */
+    int64_t output_bytes;  /* of the encoded result, and of what the worker has printed meanwhile */
+    int64_t open_files;    /* descriptors beyond those that were open before */
+} pit_limits;
+
+#define PIT_LIMITS_INIT                                                                                                        \
+    {                                                                                                                          \
+        sizeof(pit_limits), 0, 0, 0, 0, 0                                                                                      \
+    }
+
 /* Zero in a field means "not set". The same struct serves every form of a call. */
 typedef struct pit_call_options {
     size_t size;
@@ -37,11 +55,12 @@ typedef struct pit_call_options {
     const pit_value *metadata;          /* a map of text to text, numbers or booleans, at most 32 entries and 4096 bytes (else
                                    invalid_metadata); Python sees it as session_context.metadata */
     int cancel_max_rung;                /* PIT_RUNG_*: how far the call's cancellation may go (the pool's) */
+    const pit_limits *limits;           /* what the call may use (the pool's); borrowed; else invalid_parameter */
 } pit_call_options;
 
 #define PIT_CALL_OPTIONS_INIT                                                                                                  \
     {                                                                                                                          \
-        sizeof(pit_call_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                                        \
+        sizeof(pit_call_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                                     \
     }
 
 /* Calls command in a worker. args: a map = keyword arguments, a list or tuple = positional ones, pit_args() = both, NULL = none,

@@ -78,7 +78,8 @@ typedef struct pit_pool_options {
     int spare_workers;          /* ready workers beyond `workers`: each takes the place of a lost one at once (0) */
 
     int descendants; /* what a worker started goes with it (PIT_DESCENDANTS_KILL), or outlives worker and host in a session of its own */
-    int cancel_max_rung; /* PIT_RUNG_*: how far the cancellation of a running call may go (PIT_RUNG_KILL) */
+    int cancel_max_rung;             /* PIT_RUNG_*: how far the cancellation of a running call may go (PIT_RUNG_KILL) */
+    const struct pit_limits *limits; /* what each call may use (NULL: anything); snakepit/call.h has the struct */
 } pit_pool_options;
 
 enum { PIT_DESCENDANTS_KILL = 1, PIT_DESCENDANTS_KEEP = 2 };
@@ -87,7 +88,7 @@ enum { PIT_CHANNEL_AUTO = 0, PIT_CHANNEL_RING = 1, PIT_CHANNEL_SOCKET = 2 };
 #define PIT_POOL_OPTIONS_INIT                                                                                                  \
     {                                                                                                                          \
         sizeof(pit_pool_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
-            0, 0, 0, 0, 0, 0, 0                                                                                                \
+            0, 0, 0, 0, 0, 0, 0, 0                                                                                             \
     }
 
 /* Adds a pool. *Blocks* until it has a ready worker. When every start failed: no_workers_started with its cause, as for pit_open, and

@@ -38,6 +38,8 @@ pit_error *host_settings_read(const struct os_ops *os, const pit_options *o, str
 pit_error *pool_settings_read(const struct os_ops *os, const pit_pool_options *o, struct pool_settings *ret);
 /* settings_heartbeat.c: into *s. NULL or an error (owned). */
 pit_error *heartbeat_settings_read(const pit_heartbeat_options *given, const char *pool, struct pool_settings *s);
+/* Sets what `given` (may be NULL) says in *ret; of: whose they are. NULL or an error (owned). */
+pit_error *limits_read(const pit_limits *given, const char *of, struct limits *ret);
 /* locate.c: a path (owned), or NULL. */
 char *locate_guard(const struct os_ops *os, const char *option);
 char *locate_package(const struct os_ops *os, const char *option);

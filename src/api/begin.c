@@ -158,6 +158,17 @@ static pit_error *make_fields(struct call_plan *plan)
     return e;
 }
 
+/* ---- limits ---- */
+
+/* The pool's, and over them the call's. */
+static pit_error *make_limits(struct call_plan *plan)
+{
+    plan->limits = plan->pool->set.limits;
+    pit_error *e = limits_read(plan->options.limits, "the call", &plan->limits);
+    plan->limited = limits_any(&plan->limits);
+    return e;
+}
+
 /* ---- deadlines ---- */
 
 static uint64_t after(uint64_t now_ns, int64_t ms)
@@ -221,6 +232,7 @@ pit_error *call_plan_make(pit *p, const pit_call_options *given, struct call_pla
     ret->pool = NULL;
     ret->now_ns = 0;
     ret->asked_ms = 0;
+    ret->limited = false;
     ret->fields = (struct buf){0};
     if (given != NULL) {
         int rc = options_copy(&ret->options, sizeof ret->options, given);
@@ -230,6 +242,8 @@ pit_error *call_plan_make(pit *p, const pit_call_options *given, struct call_pla
         ret->pool = host_find(p->host, ret->options.pool, &e);
     if (e == NULL && given != NULL)
         e = make_fields(ret);
+    if (e == NULL && (ret->options.limits != NULL || ret->pool->set.limited))
+        e = make_limits(ret);
     if (e == NULL && ret->options.canceller != NULL)
         e = canceller_check(ret->options.canceller);
     return e;
@@ -258,6 +272,11 @@ pit_error *call_begin(pit *p, const struct call_plan *plan, struct call *c, cons
     c->priority = o->priority != 0 ? o->priority : PIT_PRIORITY_NORMAL;
     c->fail_fast = o->fail_fast == PIT_ON;
     c->max_rung = o->cancel_max_rung;
+    if (plan->limited) {
+        c->limited = true;
+        c->limits = plan->limits;
+        c->limit_passed = LIMITS;
+    }
     observe(c, p->host);
     set_deadlines(c, pool, o, plan->now_ns);
     if (plan->asked_ms != 0)

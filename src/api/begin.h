@@ -14,8 +14,10 @@ struct call_plan {
     pit_call_options options;
     struct pool *pool;
     struct buf fields; /* encoded: metadata, binary parameters, options for the worker */
-    uint64_t now_ns;   /* when it is; 0: each call asks the clock */
-    int64_t asked_ms;  /* the time-out that options.deadline_ns has been made from, for who is told of it; 0: from none */
+    bool limited;
+    struct limits limits;
+    uint64_t now_ns;  /* when it is; 0: each call asks the clock */
+    int64_t asked_ms; /* the time-out that options.deadline_ns has been made from, for who is told of it; 0: from none */
 };
 
 /* NULL, or an error (owned). call_plan_finish in either case. */

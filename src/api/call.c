@@ -47,7 +47,7 @@ static void carry_by_loop(pit *p, struct blocking *b, pit_canceller *canceller)
     canceller_leave(&b->entry);
 }
 
-/* The whole of a blocking call but entering. With a loop thread and no canceller the calling thread rides the lane itself. */
+/* The whole of a blocking call but entering. With a loop thread, no canceller and no limits the calling thread rides the lane itself. */
 static int call_blocking(pit *p, const char *command, const struct call_args *args, const pit_call_options *o, pit_value **ret,
                          pit_error **reterr)
 {
@@ -70,7 +70,7 @@ static int call_blocking(pit *p, const char *command, const struct call_args *ar
     }
     b.pool = plan.pool;
     b.os = p->os;
-    if (p->host->set.drive == PIT_DRIVE_THREAD && plan.options.canceller == NULL) {
+    if (p->host->set.drive == PIT_DRIVE_THREAD && plan.options.canceller == NULL && !plan.limited) {
         c->waited_for = true;
         pool_call(b.pool, c);
     } else {

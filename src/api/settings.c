@@ -401,6 +401,9 @@ pit_error *pool_settings_read(const struct os_ops *os, const pit_pool_options *g
     if (e == NULL)
         e = read_recycling(&o, &s);
     if (e == NULL)
+        e = limits_read(o.limits, o.name, &s.limits);
+    s.limited = limits_any(&s.limits);
+    if (e == NULL)
         e = read_texts(os, &o, &s);
     if (e != NULL)
         pool_settings_free(&s);

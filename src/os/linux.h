@@ -81,4 +81,7 @@ int linux_proc_info(pid_t pid, struct os_proc *ret);
 bool linux_proc_has_env(pid_t pid, const char *entry);
 int linux_kill_by_env(const char *entry);
 
+/* linux_usage.c */
+int linux_usage(pid_t pid, unsigned what, struct os_usage *ret);
+
 #endif

@@ -33,6 +33,15 @@ struct os_file {
 
 #define OS_TICK_NS UINT64_C(10000000) /* the slowest tick of any Linux, HZ=100 */
 
+/* What a process uses. */
+struct os_usage {
+    uint64_t cpu_ns;       /* of all its threads */
+    uint64_t memory, peak; /* resident bytes: now, and at most since the peak was reset or the process began */
+    bool has_peak;         /* it was reset in this look */
+    uint64_t files;        /* open descriptors */
+};
+enum { OS_USAGE_CPU = 1, OS_USAGE_MEMORY = 2, OS_USAGE_FILES = 4, OS_USAGE_RESET_PEAK = 8 };
+
 enum os_wait { OS_READABLE, OS_WRITABLE, OS_EITHER };
 
 struct os_ops {
@@ -118,6 +127,8 @@ struct os_ops {
     int (*cgroup_kill)(int group); /* SIGKILL to all that are in it but those that are kept, until nobody is found; count */
     int (*cgroup_remove)(const char *path);
     int64_t (*cgroup_oom_kills)(int group); /* how many of it the kernel has ended for want of memory; or -errno */
+    /* Fills what is asked for (OS_USAGE_*), the rest is 0. 0, or -errno: -ESRCH without such a process */
+    int (*usage)(pid_t pid, unsigned what, struct os_usage *ret);
 };
 
 extern const struct os_ops os_linux;

@@ -130,4 +130,5 @@ const struct os_ops os_linux = {
     .cgroup_kill = linux_cgroup_kill,
     .cgroup_remove = linux_cgroup_remove,
     .cgroup_oom_kills = linux_cgroup_oom_kills,
+    .usage = linux_usage,
 };

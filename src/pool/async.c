@@ -10,6 +10,7 @@
 
 #include "base/alloc.h"
 #include "pool/cancel.h"
+#include "pool/limits.h"
 #include "pool/pool_internal.h"
 
 enum { BATCH = 64, LAST_TURNS = 64, OFFER_RUN = 16 /* so many calls go to one lane before the next is chosen */ };
@@ -102,7 +103,7 @@ static void learn(struct pool *p, struct call *c)
 {
     bool measure;
     c->window = commands_window(&p->commands, c->command, &measure);
-    if (c->taken_back)
+    if (c->taken_back || c->limited)
         c->window = 1;
     if (measure)
         call_measure(c);
@@ -114,6 +115,8 @@ void async_dispatch(struct pool *p, struct lane *l, struct call *c)
     if (l->count == 0)
         l->windowed = c->window > 1;
     sched_assign(p, l, c, LANE_LOOP);
+    if (c->limited)
+        limits_begin(p, l, c);
     push_frame(p, l, c);
     async_expire_at(p, c, c->deadline_ns);
     if (l->count > 1 && !l->written_ahead)
@@ -216,6 +219,8 @@ void async_deliver(struct pool *p, struct list *done)
     bool any = !list_empty(done);
     while ((node = list_pop_front(done)) != NULL) {
         struct call *c = LIST_ENTRY(node, struct call, done_node);
+        if (c->limited && c->limit_passed != LIMITS)
+            report_limit(p, c);
         sched_wake(p, c);
         c->done(c);
     }
@@ -335,7 +340,7 @@ static bool settle(struct pool *p, struct lane *l, struct answers *b, struct lis
         c->python_ns = b->got[i].stamp;
         c->lane = NULL;
         l->finished++;
-        async_complete(p, c, o, done);
+        async_complete(p, c, c->limited ? limits_settle(p, l, c, o) : o, done);
     }
     return good;
 }
@@ -534,6 +539,7 @@ static void on_attend(struct loop_work *w)
     pool_lock(p);
     l->attended = false;
     cancel_watch(p, l);
+    limits_watch(p, l);
     if (!worker->dead && l->stalled == 0)
         watch_head(p, l);
     bool last = worker_unref(worker);
@@ -546,6 +552,7 @@ void lane_init_hooks(struct lane *l)
 {
     list_init(&l->notes);
     l->grace.fn = cancel_on_grace;
+    l->limit.timer.fn = limits_on_timer;
     l->stall.fn = on_stall;
     l->attend.fn = on_attend;
 }

@@ -55,6 +55,8 @@ struct pool_settings {
     bool keeps_descendants;
     uint64_t spin_ns;
     uint32_t ring_bytes, lanes;
+    struct limits limits; /* of each call */
+    bool limited;         /* there are some */
     size_t max_frame;
     struct restart_rules restart;
     struct heartbeat_rules heartbeat;

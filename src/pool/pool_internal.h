@@ -129,6 +129,7 @@ void report_call(struct pool *p, struct call *c); /* no lock: call.stop and its 
 void report_start(struct pool *p, struct call *c);
 void report_way(struct pool *p, struct call *c, struct call_way *way);     /* no lock; then there is nothing left to tell */
 void report_cancelled(struct pool *p, struct call *c, const char *reason); /* no lock: of a call that never ran */
+void report_limit(struct pool *p, struct call *c);                         /* no lock: of a call that has passed one */
 const char *pool_correlation(struct pool *p, struct call *c);
 
 #endif

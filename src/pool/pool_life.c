@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "pool/limits.h"
 #include "pool/pool_internal.h"
 #include "pool/start_mode.h"
 
@@ -246,6 +247,7 @@ static bool judge_lanes(struct pool *p, struct worker *w, struct list *done)
         struct lane *l = &w->lanes[i];
         __atomic_store_n(&l->dead, true, __ATOMIC_SEQ_CST);
         loop_timer_stop(p->env->loop, &l->grace);
+        limits_stop(p, l);
         loop_timer_stop(p->env->loop, &l->stall);
         if (l->owner == LANE_LOOP) {
             async_lane_gone(p, l, done);

@@ -69,6 +69,14 @@ void report_cancelled(struct pool *p, struct call *c, const char *reason)
     telemetry_emit(p->env->telemetry, EVENT_CALL_CANCELLED, &common, numbers, texts);
 }
 
+void report_limit(struct pool *p, struct call *c)
+{
+    struct event_common common = common_of(p, c, c->worker_id);
+    const double numbers[] = {(double)limit_in_units(c->limit_passed, c->limits.most[c->limit_passed]), (double)c->limit_used};
+    const char *texts[] = {c->command, limit_name(c->limit_passed)};
+    telemetry_emit(p->env->telemetry, EVENT_CALL_LIMIT, &common, numbers, texts);
+}
+
 static void report_stop(struct pool *p, struct call *c, const struct event_common *common, double ms, const char *code)
 {
     if (c->outcome.rc == 0) {

@@ -36,6 +36,7 @@
       "command status")                                                                                                        \
     X(CALL_EXCEPTION, "call.exception", "duration_ms queue_ms bytes_in bytes_out", "command code category")                    \
     X(CALL_CANCELLED, "call.cancelled", "total_ms flag_ms raise_ms kill_ms", "command rung reason")                            \
+    X(CALL_LIMIT, "call.limit", "allowed used", "command limit")                                                               \
     X(WORKER_STATE_CHANGED, "worker.state_changed", "", "from to")                                                             \
     X(WORKER_CRASH, "worker.crash", "count", "reason exit_code exit_class")                                                    \
     X(WORKER_STALLED, "worker.stalled", "stalled_ms", "command")                                                               \

@@ -17,6 +17,7 @@
 #include "base/sm.h"
 #include "base/wheel.h"
 #include "channel/channel.h"
+#include "fault/limits.h"
 #include "os/os.h"
 #include "wire/codec.h"
 #include "wire/error.h"
@@ -70,6 +71,7 @@ struct call {
     bool coarse;     /* entered_ns is up to OS_TICK_NS too early */
     bool observed;   /* somebody listens to its events */
     bool timed;      /* the worker was asked how long its function took */
+    bool limited;    /* `limits` says what it may use of its worker */
     bool of_batch;   /* it keeps its worker's id, and who made it watches its deadline */
     struct buf frame;
     size_t sent; /* bytes of the frame that are out */
@@ -99,7 +101,10 @@ struct call {
     struct list done_node;
     char id[CALL_ID];           /* the correlation id, when it was generated */
     uint8_t small[CALL_INLINE]; /* from here on nothing is cleared */
-    char worker_id[WORKER_ID];  /* of a call that was sent and is observed or of a batch */
+    struct limits limits;       /* of a limited call, and the limit that it passed: LIMITS for none */
+    enum limit_kind limit_passed;
+    uint64_t limit_used;       /* in the limit's units */
+    char worker_id[WORKER_ID]; /* of a call that was sent and is observed or of a batch */
 };
 
 struct call_args {          /* what to encode: one of the two */

@@ -40,6 +40,16 @@ struct flight {
     struct call *call; /* NULL: given up */
 };
 
+/* What the worker had used before a call with limits began. */
+struct limit_watch {
+    uint64_t sequence; /* of the call; 0: none is watched */
+    uint64_t began_ns, printed;
+    struct os_usage base;
+    bool known; /* base is */
+    bool armed; /* the loop has seen the call, `printed` is set */
+    struct loop_timer timer;
+};
+
 struct lane {
     struct list node; /* in the pool's list of idle lanes, or of the loop's lanes */
     struct worker *worker;
@@ -62,6 +72,7 @@ struct lane {
     bool attended;           /* `attend` is posted */
     uint64_t stalled;        /* the first call's sequence when `stall` was set */
     struct loop_timer grace; /* runs out: the ladder's next rung */
+    struct limit_watch limit;
     struct loop_timer stall; /* runs out: what waits behind the first call is taken back */
     struct loop_work attend; /* asks the loop to look at the lane */
     struct buf unsent;       /* the rest of a frame whose caller has gone */

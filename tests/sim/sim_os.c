@@ -372,6 +372,14 @@ static int op_cgroup_above(char ret[])
     return -ENOENT; /* this machine has none */
 }
 
+static int op_usage(pid_t pid, unsigned what, struct os_usage *ret)
+{
+    (void)pid;
+    (void)what;
+    *ret = (struct os_usage){0};
+    return 0;
+}
+
 const struct os_ops sim_os = {
     .now_ns = op_now,
     .coarse_ns = op_now,
@@ -415,4 +423,5 @@ const struct os_ops sim_os = {
     .fork_canary = op_fork_canary,
     .fork_canary_free = op_fork_canary_free,
     .cgroup_above = op_cgroup_above,
+    .usage = op_usage,
 };

@@ -87,6 +87,43 @@ class Work(BaseAdapter):
         return "gone"
 
     @tool
+    def grow(self, n):
+        """n bytes more, and busy with them."""
+        blocks = [b"x" * 65536 for _ in range(n // 65536)]
+        while blocks:
+            pass
+
+    @tool
+    def grow_and_shrink(self, n):
+        return len(b"x" * n)
+
+    @tool
+    def give(self, n):
+        return b"x" * n
+
+    @tool
+    def print_on(self, n):
+        while True:
+            print("x" * n)
+
+    @tool
+    def open_files(self, n):
+        files = [open(os.devnull) for _ in range(n)]
+        while files:
+            pass
+
+    @tool
+    def leave_open(self, n):
+        self.files = [open(os.devnull) for _ in range(n)]
+
+    @tool
+    def burn(self, ns):
+        """CPU time."""
+        until = time.process_time_ns() + ns
+        while time.process_time_ns() < until:
+            pass
+
+    @tool
     def pid(self):
         return os.getpid()
 
