@@ -205,8 +205,10 @@ static void expire_running(struct batch *b)
 static void rest(struct batch *b)
 {
     uint64_t until = b->expiry_ns;
-    if (b->in_flight == 0)
+    if (b->in_flight == 0) {
         until = pool_now(b->pool) + MS;
+        until = until < b->deadline_ns ? until : b->deadline_ns;
+    }
     uint32_t half = b->in_flight > 2 ? (uint32_t)b->in_flight / 2 : 1;
     __atomic_store_n(&b->wake_at, half, __ATOMIC_SEQ_CST);
     if (__atomic_load_n(&b->count, __ATOMIC_SEQ_CST) < half && !host_wait(b->pool->host, &b->word, 0, until) &&
