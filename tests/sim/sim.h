@@ -148,7 +148,7 @@ struct proc {
     uint64_t start;
     enum proc_kind kind;
     enum proc_state state;
-    bool stopped;
+    bool stopped, was_stopped;
     int wait_status; /* from DYING on */
     struct proc *parent;
     bool reaped;     /* its number may be used again; the struct lives while a pidfd of it does */
@@ -187,7 +187,7 @@ void sim_worker_finish(struct proc *p);
 void sim_worker_take_signal(struct proc *p, int sig);
 
 /* ---- what is asked, and what must come of it ---- */
-enum ask_form { ASK_BLOCKING, ASK_CANCELLABLE, ASK_FUTURE };
+enum ask_form { ASK_BLOCKING, ASK_CANCELLABLE, ASK_FUTURE, ASK_BATCH };
 struct ask {
     int form;
     uint64_t deadline_ns, cancelled_ns;
@@ -206,7 +206,8 @@ void scenario_begin(void);
 bool scenario_may_disturb(void);
 void scenario_disturb(void);
 void scenario_run(void);
-void scenario_end(void); /* all has ended: what must be so now */
+void scenario_tell(void); /* what came of all calls so far */
+void scenario_end(void);  /* all has ended: what must be so now */
 
 void check_step(void);  /* after every step */
 void check_quiet(void); /* nothing can run unless the clock moves */

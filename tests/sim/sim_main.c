@@ -161,5 +161,6 @@ int main(int argc, char **argv)
     printf("%llu schedules from seed %llu: %llu steps, %llu calls, %llu processes ended, %llu guards disturbed; every property "
            "held (%.1f s)\n",
            done, seed, steps, calls, deaths, guards, seconds_since(&began));
+    scenario_tell();
     return 0;
 }

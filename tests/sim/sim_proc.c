@@ -132,6 +132,7 @@ void proc_signal(struct proc *p, int sig, const char *by)
     if (p->state != PROC_ALIVE || p->reaped)
         return;
     SIM_TRACE("  process %d (%s) gets signal %d by %s", (int)p->pid, p->id, sig, by);
+    p->was_stopped = p->was_stopped || sig == SIGSTOP;
     if (sig == SIGSTOP || sig == SIGCONT)
         p->stopped = sig == SIGSTOP;
     else if (sig == SIGKILL || p->kind != PROC_WORKER)

@@ -9,7 +9,7 @@
 #include "api/api.h"
 #include "sim.h"
 
-enum { CALLERS = 6, BLOB = 6000, DISTURBANCES = 10 };
+enum { CALLERS = 6, BLOB = 6000, DISTURBANCES = 10, OUTCOMES = 32 };
 
 struct ask asks[SIM_CALLS];
 unsigned n_asks;
@@ -25,6 +25,7 @@ static unsigned running, disturbances;
 static bool closing;
 static int64_t shutdown_ms;
 static pit_pool_options options;
+static pit_heartbeat_options heart;
 static const char *const command[] = {"worker", NULL};
 
 int64_t ask_answer(unsigned tag)
@@ -41,7 +42,7 @@ static bool never_ran(int rc)
 void ask_ran(unsigned tag, struct proc *w)
 {
     struct ask *a = &asks[tag];
-    a->ran_on = w;
+    a->ran_on = proc_ref(w); /* its place is not used again in this schedule */
     if (!a->begun)
         sim_fail("call %u runs, and was never made", tag);
     if (++a->runs > 1)
@@ -50,8 +51,31 @@ void ask_ran(unsigned tag, struct proc *w)
         sim_fail("call %u runs, and its caller was told that it never did", tag);
 }
 
+static struct {
+    int rc;
+    unsigned long long n;
+} outcomes[OUTCOMES]; /* of all schedules */
+
+static void count_outcome(int rc)
+{
+    unsigned i = 0;
+    while (i + 1 < OUTCOMES && outcomes[i].n != 0 && outcomes[i].rc != rc)
+        i++;
+    outcomes[i].rc = rc;
+    outcomes[i].n++;
+}
+
+void scenario_tell(void)
+{
+    printf("outcomes:");
+    for (unsigned i = 0; i < OUTCOMES && outcomes[i].n != 0; i++)
+        printf(" %s %llu", outcomes[i].rc == 0 ? "ok" : pit_error_code_name(outcomes[i].rc), outcomes[i].n);
+    printf("\n");
+}
+
 void ask_completed(struct ask *a, int rc, const pit_value *value)
 {
+    count_outcome(rc);
     unsigned tag = (unsigned)(a - asks);
     int64_t n = 0;
     SIM_TRACE("  call %u is completed: %s", tag, rc == 0 ? "ok" : pit_error_code_name(rc));
@@ -62,6 +86,8 @@ void ask_completed(struct ask *a, int rc, const pit_value *value)
         sim_fail("call %u got the answer %lld", tag, (long long)n);
     if (rc == 0 && a->runs != 1)
         sim_fail("call %u was answered, and never ran", tag);
+    if (rc == PIT_E_HEARTBEAT_TIMEOUT && a->ran_on != NULL && !a->ran_on->was_stopped)
+        sim_fail("the worker of call %u was killed for silence, and has answered", tag);
     if (a->runs != 0 && never_ran(rc))
         sim_fail("call %u ran, and its caller is told that it did not", tag);
 }
@@ -155,6 +181,39 @@ static void call_futures(struct live *l)
     }
 }
 
+/* One deadline for all of them, and perhaps a canceller. */
+static void call_batch(struct live *l)
+{
+    enum { MOST = 6 };
+    pit_call_item items[MOST] = {0};
+    pit_call_result results[MOST];
+    pit_value *args[MOST];
+    struct ask *made[MOST];
+    pit_call_options o = PIT_CALL_OPTIONS_INIT, ignored = PIT_CALL_OPTIONS_INIT;
+    unsigned n = 0, wanted = 1 + sim_below(MOST);
+    for (; n < wanted && n_asks < SIM_CALLS; n++) {
+        made[n] = new_ask(ASK_BATCH, n == 0 ? &o : &ignored);
+        made[n]->deadline_ns = made[0]->deadline_ns;
+        args[n] = arguments(made[n]);
+        items[n] = (pit_call_item){.command = "work", .args = args[n]};
+    }
+    o.fail_fast = 0;
+    if (sim_chance(300))
+        o.canceller = l->canceller = pit_canceller_new();
+    l->ask = made[0];
+    int rc = pit_call_many(sim.p, items, n, &o, results, NULL);
+    l->ask = NULL;
+    l->canceller = NULL;
+    for (unsigned i = 0; i < n; i++) {
+        if (rc != 0 && results[i].rc != rc)
+            sim_fail("a batch failed with %d, and call %u of it with %d", rc, i, results[i].rc);
+        ask_completed(made[i], results[i].rc, results[i].value);
+        pit_value_free(args[i]);
+    }
+    pit_call_results_free(results, n);
+    pit_canceller_free(o.canceller);
+}
+
 static bool later(void *arg)
 {
     (void)arg;
@@ -175,6 +234,8 @@ static void *caller(void *arg)
             call_blocking(l, ASK_BLOCKING);
         else if (dice < 6)
             call_blocking(l, ASK_CANCELLABLE);
+        else if (dice < 7)
+            call_batch(l);
         else
             call_futures(l);
         if (sim_chance(300))
@@ -243,6 +304,12 @@ static void choose_options(pit_options *o)
     options.lifecycle_check_interval_ms = 5 + (int64_t)sim_below(20);
     options.drain_timeout_ms = 1 + (int64_t)sim_below(60);
     options.recycle_max_parallel = 1 + (int)sim_below(2);
+    heart = (pit_heartbeat_options)PIT_HEARTBEAT_OPTIONS_INIT;
+    heart.enabled = sim_chance(600) ? PIT_ON : PIT_OFF;
+    heart.ping_interval_ms = 5 + (int64_t)sim_below(20);
+    heart.timeout_ms = 20 + (int64_t)sim_below(20);
+    heart.max_missed_heartbeats = 1 + (int)sim_below(2);
+    options.heartbeat = &heart;
     options.restart_backoff = sim_chance(500) ? PIT_OFF : PIT_ON;
     options.spare_workers = sim_chance(200) ? 1 + (int)sim_below(2) : 0;
     o->guard_path = "guard";

@@ -127,7 +127,14 @@ static void on_welcome(struct worker_part *w)
     if (w->ring)
         w->lane =
             channel_ring_create_worker(&sim_os, w->segment, 0, w->segment->ring_bytes, 1 << 20, proc_fd(w->proc, PROC_CONTROL));
-    if (send_frame(w, FRAME_READY, pit_pack("{}")))
+    w->heart = w->status != NULL && sim_chance(700);
+    pit_value *list = pit_list(), *ready = pit_map();
+    if (w->heart)
+        pit_list_append_take(list, pit_str("heart"));
+    if (!w->swallows)
+        pit_list_append_take(list, pit_str("cancel_signal"));
+    pit_map_set_take(ready, "capabilities", list);
+    if (send_frame(w, FRAME_READY, ready))
         w->phase = W_SERVES;
 }
 
@@ -165,9 +172,25 @@ static bool control_has_news(const struct worker_part *w)
     return w->control != NULL && (w->ring || !w->busy) && w->out.len == 0 && file_readable(w->proc->files[PROC_CONTROL]);
 }
 
+/* Asked whether it is alive, and not yet answered: by a thread of its own, whatever else it does. */
+static bool is_asked(const struct worker_part *w)
+{
+    return w->heart &&
+           __atomic_load_n(&w->status->ping, __ATOMIC_ACQUIRE) != __atomic_load_n(&w->status->pong, __ATOMIC_RELAXED);
+}
+
+static void answer_ping(struct worker_part *w)
+{
+    w->status->pong_ns = sim.now;
+    w->status->ticks += w->fate != FATE_HANGS;
+    __atomic_store_n(&w->status->pong, w->status->ping, __ATOMIC_RELEASE);
+}
+
 bool sim_worker_may_run(struct proc *p)
 {
     struct worker_part *w = of(p);
+    if (is_asked(w))
+        return true;
     if (w->phase == W_BOOT)
         return sim.now >= p->due_ns;
     if (w->out.len != 0)
@@ -184,6 +207,8 @@ static void act(struct worker_part *w)
 {
     if (w->phase == W_BOOT) {
         be_born(w);
+    } else if (is_asked(w)) {
+        answer_ping(w);
     } else if (w->out.len != 0) {
         job_push_out(w);
     } else if (w->busy && job_may_go_on(w)) {

@@ -19,6 +19,7 @@ struct worker_part {
     bool deaf;     /* to STOP and SIGTERM */
     bool obeys;    /* the cooperative flag */
     bool swallows; /* what is raised inside the running code */
+    bool heart;    /* it answers pings */
     bool babbles;  /* rubbish, without end */
     bool ring;
     struct channel *control, *lane; /* the same without rings */
