@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 
 import pytest
 from template_guard import Template, Worker, memfd, needs_fork, request_bytes
@@ -192,6 +193,39 @@ def test_a_canary_that_hangs_in_python(write, tmp_path):
         verdict = template.refused()
         assert (verdict["reason"], verdict["module"]) == ("canary_timeout", "slow")
         assert "slow.py" in verdict["text"] and "line 3 in wait" in verdict["text"]
+
+
+@needs_fork
+def test_a_canary_that_gets_no_cpu_has_more_time(write):
+    """It ends when it has waited for the CPU longer than its limit."""
+    if not os.path.exists("/proc/self/schedstat"):
+        pytest.skip("the kernel does not count how long a process waits for a CPU")
+    cpu = max(os.sched_getaffinity(0))
+    adapter = write(
+        f"""
+        import os
+        TEMPLATE = os.getpid()
+        class A:
+            @classmethod
+            def warm_up(cls):
+                if os.getpid() == TEMPLATE:
+                    return
+                os.sched_setaffinity(0, {{{cpu}}})
+                os.nice(10)
+                waited = 0
+                while waited < 0.6e9:
+                    with open("/proc/self/schedstat") as file:
+                        waited = int(file.read().split()[1])
+        """
+    )
+    busy = f"import os, signal; os.sched_setaffinity(0, {{{cpu}}}); signal.alarm(240)\nwhile True: pass"
+    hog = subprocess.Popen([sys.executable, "-c", busy])
+    try:
+        with Template(adapter, welcome={"canary_timeout_ms": 400}) as template:
+            template.ready()
+    finally:
+        hog.kill()
+        hog.wait()
 
 
 DEATHS = {
