@@ -48,7 +48,6 @@ _close, _exit, _write, _poll, _monotonic, _import = (
 CONTROL, SEGMENT = 3, 4  # of a worker
 _CANARY_MS = 2000
 _TEXT = 200  # bytes of a text in READY
-_SETTLE_S = 1.0  # how long a thread that has been told to end may take
 
 
 def warm_up_of(cls: type) -> Callable[[], Any] | None:
@@ -203,7 +202,7 @@ class Template:
         check_gpu()
         _template_libraries.pause_openmp(self._extension)
         probe(timeout_s)
-        check_threads(self._since, _SETTLE_S)
+        check_threads(self._since, patient=True)
         self._files = open_files()
         canary(self._extension, warm_up, timeout_s)
         check_before_fork(self._since)

@@ -32,6 +32,8 @@ _poll, _monotonic, _sleep = select.poll, time.monotonic, time.sleep
 _GPU = ("/dev/nvidia", "/dev/kfd", "/dev/dri/render", "/dev/accel")
 _SHARED = ("socket:", "pipe:", "anon_inode:")
 _FIRST_FREE = 5  # below: what a worker has at its start
+_QUIET_S = 0.5  # a thread that has slept for so long is not about to end
+_SETTLE_S = 5.0  # nor one that has not ended by then
 _WORDS_S = 1.0  # how long a canary that hangs may take to say where
 _PATIENCE = 10  # a canary that gets no CPU has this many times its time
 _KEPT = 16 * 1024  # bytes of what a canary says
@@ -103,14 +105,30 @@ def _thread_left(tid: int, since: dict[int, str]) -> Unsafe:
     return Unsafe("thread", text, who.library, owner)
 
 
-def check_threads(since: dict[int, str], wait_s: float = 0.0) -> None:
-    """Exactly one thread. `since` says of a thread which import it came with."""
-    until = _monotonic() + wait_s
+def _rest(tid: int) -> str:
+    """The same text as long as a thread sleeps; "" while it runs, or wants to."""
+    try:
+        with open(f"/proc/self/task/{tid}/stat", encoding="utf-8", errors="replace") as file:
+            state = file.read().rpartition(")")[2].split()[0]
+        with open(f"/proc/self/task/{tid}/schedstat", encoding="ascii") as file:
+            return file.read() if state in "SD" else ""
+    except (OSError, IndexError):
+        return ""
+
+
+def check_threads(since: dict[int, str], patient: bool = False) -> None:
+    """Exactly one thread. `since` says of a thread which import it came with. `patient`: threads have been told to end, and may take as long
+    as they still move."""
+    begun = still = _monotonic()
+    last: list[str] = []
     while True:
         others = [tid for tid in thread_ids() if tid != _getpid()]
         if not others:
             return
-        if _monotonic() >= until:
+        now, rest = _monotonic(), [_rest(tid) for tid in others]
+        if "" in rest or rest != last:
+            last, still = rest, now
+        if not patient or now - still >= _QUIET_S or now - begun >= _SETTLE_S:
             raise _thread_left(others[0], since)
         _sleep(0.001)
 
