@@ -79,7 +79,19 @@ struct deaths {
 };
 
 /* Programs that measure themselves (peer.c). */
-enum { PEER_EMBED, PEER_PIPE, PEER_POOL, PEER_MAP, PEER_EXECUTOR, PEER_ZMQ, PEER_GRPC, PEER_CODEC, PEER_COUNT };
+enum {
+    PEER_EMBED,
+    PEER_PIPE,
+    PEER_POOL,
+    PEER_MAP,
+    PEER_EXECUTOR,
+    PEER_ZMQ,
+    PEER_GRPC,
+    PEER_CODEC,
+    PEER_FORK_NUMPY,
+    PEER_FORK_TORCH,
+    PEER_COUNT
+};
 
 struct ring_floor;
 struct socket_floor;
@@ -87,6 +99,7 @@ struct bytes_floor;
 struct peer;
 struct hosts;
 struct hogs;
+struct starts;
 
 struct bench {
     struct bench_options o;
@@ -102,6 +115,7 @@ struct bench {
     struct bytes_floor *bytes[2]; /* by size */
     struct hosts *host;
     struct hogs *hogs;
+    struct starts *starts;
 };
 
 /* ---- measure.c ---- */
@@ -197,6 +211,19 @@ int run_many(struct bench *b, int arg, struct result *ret);
 int run_many_map(struct bench *b, int arg, struct result *ret);
 int run_crash(struct bench *b, int series, struct result *ret);
 int run_idle(struct bench *b, int fresh, struct result *ret);
+
+/* ---- start.c ---- */
+enum { START_SMALL, START_NUMPY, START_TORCH, START_KINDS };
+enum { START_MODES = 4 };
+#define START_OF(workers, mode) ((workers)*START_MODES + (mode)) /* mode: PIT_START_* */
+int run_start(struct bench *b, int kind, struct result *ret);
+int run_start_exec(struct bench *b, int kind, struct result *ret);
+int run_start_pool(struct bench *b, int mode, struct result *ret);
+int run_memory(struct bench *b, int workers_and_mode, struct result *ret); /* START_OF() */
+int run_next_good(struct bench *b, int arg, struct result *ret);
+void starts_close(struct bench *b);
+
+/* ---- host.c ---- */
 void host_close(struct bench *b);
 
 /* ---- rows.c ---- */

@@ -115,6 +115,7 @@ static int bench_init(struct bench *b)
 static void bench_finish(struct bench *b)
 {
     host_close(b);
+    starts_close(b);
     peer_close(b);
     bytes_floor_close(b);
     socket_floor_close(b);

@@ -18,9 +18,16 @@ enum { ANSWER_MS = 60000, LINE = 512 };
 static const struct {
     const char *script, *argument; /* no script: snakepit-bench-embed */
 } programs[PEER_COUNT] = {
-    [PEER_EMBED] = {NULL, NULL},          [PEER_PIPE] = {"mp_peer.py", "pipe"},          [PEER_POOL] = {"mp_peer.py", "pool"},
-    [PEER_MAP] = {"mp_peer.py", "map"},   [PEER_EXECUTOR] = {"mp_peer.py", "executor"},  [PEER_ZMQ] = {"zmq_peer.py", NULL},
-    [PEER_GRPC] = {"grpc_peer.py", NULL}, [PEER_CODEC] = {"codec_peer.py", "../python"},
+    [PEER_EMBED] = {NULL, NULL},
+    [PEER_PIPE] = {"mp_peer.py", "pipe"},
+    [PEER_POOL] = {"mp_peer.py", "pool"},
+    [PEER_MAP] = {"mp_peer.py", "map"},
+    [PEER_EXECUTOR] = {"mp_peer.py", "executor"},
+    [PEER_ZMQ] = {"zmq_peer.py", NULL},
+    [PEER_GRPC] = {"grpc_peer.py", NULL},
+    [PEER_CODEC] = {"codec_peer.py", "../python"},
+    [PEER_FORK_NUMPY] = {"fork_peer.py", "numpy"},
+    [PEER_FORK_TORCH] = {"fork_peer.py", "torch"},
 };
 
 struct peer {

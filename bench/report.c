@@ -101,7 +101,9 @@ void verdict_compute(const struct run *run, const struct row *row, struct verdic
 
 static const char *format_value(char *to, size_t n, double x, const char *unit)
 {
-    if (strcmp(unit, "ns") != 0)
+    if (strcmp(unit, "bytes") == 0)
+        snprintf(to, n, "%.2f MB", x / 1e6);
+    else if (strcmp(unit, "ns") != 0)
         snprintf(to, n, x >= 1e6 ? "%.2f M/s" : x >= 1e4 ? "%.1f k/s" : "%.1f /s", x >= 1e6 ? x / 1e6 : x >= 1e4 ? x / 1e3 : x);
     else if (fabs(x) < 1000)
         snprintf(to, n, "%.0f ns", x);
@@ -126,7 +128,9 @@ static void table_line(const struct verdict *o)
     }
     if (row->goal > 0)
         snprintf(goal, sizeof goal, "%s %.4g%s", row->at_least ? ">=" : "<=", row->goal,
-                 row->floor != NO_SERIES ? " x" : " /s");
+                 row->floor != NO_SERIES      ? " x"
+                 : strcmp(unit, "bytes") == 0 ? " bytes"
+                                              : " /s");
     printf("%-30s %12s %12s %10s %10s  %s\n", row->name, value, floor, ratio, goal,
            row->goal <= 0 ? ""
            : o->met       ? "met"

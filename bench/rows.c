@@ -1,6 +1,8 @@
 /* What is measured and what is reported: two tables. docs/benchmarks.md explains each row. */
 #include "bench.h"
 
+#include <snakepit/pool.h>
+
 /* X(CONSTANT, name, unit, run, argument, CPUs, when) in the order in which a round runs them: what is compared stands together. */
 #define SERIES_LIST(X)                                                                                                         \
     X(IDLE_FRESH, "idle.fresh", "1/s", run_idle, 0, 1, MEASURE_BEFORE)                                                         \
@@ -47,6 +49,19 @@
     X(PIDFD_PY, "pidfd.cpython", "ns", run_pidfd, 1, 1, MEASURE_EACH_ROUND)                                                    \
     X(CRASH, "crash.error", "ns", run_crash, 0, 1, MEASURE_EACH_ROUND)                                                         \
     X(PIDFD_WORKER, "pidfd.worker", "ns", run_crash, 1, 1, MEASURE_EACH_ROUND)                                                 \
+    X(FORK_NUMPY, "fork.numpy", "ns", run_peer, PEER_AT(PEER_FORK_NUMPY, PLACE_FREE), 1, MEASURE_EACH_ROUND)                   \
+    X(FORK_TORCH, "fork.torch", "ns", run_peer, PEER_AT(PEER_FORK_TORCH, PLACE_FREE), 1, MEASURE_EACH_ROUND)                   \
+    X(START_SMALL_FORK, "start", "ns", run_start, START_SMALL, 1, MEASURE_EACH_ROUND)                                          \
+    X(NEXT_GOOD, "crash.next_good", "ns", run_next_good, 0, 1, MEASURE_EACH_ROUND)                                             \
+    X(START_NUMPY_FORK, "start.numpy", "ns", run_start, START_NUMPY, 1, MEASURE_EACH_ROUND)                                    \
+    X(START_NUMPY_EXEC, "start.numpy.exec", "ns", run_start_exec, START_NUMPY, 1, MEASURE_EACH_ROUND)                          \
+    X(START_TORCH_FORK, "start.torch", "ns", run_start, START_TORCH, 1, MEASURE_EACH_ROUND)                                    \
+    X(START_TORCH_EXEC, "start.torch.exec", "ns", run_start_exec, START_TORCH, 1, MEASURE_EACH_ROUND)                          \
+    X(START_32, "start.pool32", "ns", run_start_pool, PIT_START_ZYGOTE, 1, MEASURE_EACH_ROUND)                                 \
+    X(START_32_EXEC, "start.pool32.exec", "ns", run_start_pool, PIT_START_EXEC, 1, MEASURE_EACH_ROUND)                         \
+    X(MEMORY_4, "memory.idle.4", "bytes", run_memory, START_OF(4, PIT_START_ZYGOTE), 1, MEASURE_EACH_ROUND)                    \
+    X(MEMORY_32, "memory.idle.32", "bytes", run_memory, START_OF(32, PIT_START_ZYGOTE), 1, MEASURE_EACH_ROUND)                 \
+    X(MEMORY_EXEC, "memory.idle.exec", "bytes", run_memory, START_OF(4, PIT_START_EXEC), 1, MEASURE_EACH_ROUND)                \
     X(IDLE_AFTER, "idle.after_load", "1/s", run_idle, 0, 1, MEASURE_AFTER)
 
 enum {
@@ -166,6 +181,25 @@ const struct row row_list[] = {
             "the same against a pidfd of the worker that was killed: above 1 the caller learns of the death when the kernel "
             "has taken the worker's memory down, not before"),
     AGAINST("crash.error.vs_cpython", S_CRASH, STAT_P50, S_PIDFD_PY, STAT_P50, 0, NULL),
+    AGAINST("start.numpy", S_START_NUMPY_FORK, STAT_P50, S_FORK_NUMPY, STAT_P50, 3.0,
+            "from the request for a worker with numpy to the answer of its first call, forked from a warm template, against a "
+            "bare fork of "
+            "a process with numpy: descriptors and shared memory, three processes that take turns, handshake and adapter come "
+            "on top"),
+    AGAINST("start.numpy.vs_exec", S_START_NUMPY_FORK, STAT_P50, S_START_NUMPY_EXEC, STAT_P50, 1.0 / 30,
+            "the same against exec and import"),
+    AGAINST("start.torch", S_START_TORCH_FORK, STAT_P50, S_FORK_TORCH, STAT_P50, 3.0, "the same with torch"),
+    AGAINST("start.torch.vs_exec", S_START_TORCH_FORK, STAT_P50, S_START_TORCH_EXEC, STAT_P50, 1.0 / 100,
+            "the same against exec and import"),
+    AGAINST("start.pool32", S_START_32, STAT_P50, S_START_32_EXEC, STAT_P50, 1.0 / 15,
+            "32 workers with numpy, all ready, against 32 by exec at once"),
+    AGAINST("memory.idle.4", S_MEMORY_4, STAT_P50, S_MEMORY_EXEC, STAT_P50, 0.3,
+            "private dirty memory of an idle worker with numpy, 4 up, against one by exec"),
+    AGAINST("memory.idle.32", S_MEMORY_32, STAT_P50, S_MEMORY_EXEC, STAT_P50, 0.3, "the same with 32 up"),
+    {"memory.idle", S_MEMORY_32, NO_SERIES, STAT_P50, NO_SERIES, STAT_P50, 3e6, false,
+     "bytes of a worker's own: what the first call and the collector write to"},
+    AGAINST("crash.next_good", S_NEXT_GOOD, STAT_P50, S_START_SMALL_FORK, STAT_P50, 2.0,
+            "kill -9 of a small worker to the next good call on its slot, against a start"),
     {"idle.fresh", S_IDLE_FRESH, NO_SERIES, STAT_PER_SECOND, NO_SERIES, STAT_P50, 1.0, false,
      "wake-ups of all threads of host, guards and workers before any call: a timer, or a poll with a timeout, is left running"},
     {"idle.after_load", S_IDLE_AFTER, NO_SERIES, STAT_PER_SECOND, NO_SERIES, STAT_P50, 1.0, false,
