@@ -90,6 +90,11 @@ enum {
     PEER_CODEC,
     PEER_FORK_NUMPY,
     PEER_FORK_TORCH,
+    PEER_LIFE_POOL,
+    PEER_LIFE_FORKSERVER,
+    PEER_LIFE_EXECUTOR,
+    PEER_LIFE_PEBBLE,
+    PEER_LIFE_LOKY,
     PEER_COUNT
 };
 
@@ -188,6 +193,8 @@ int role_pause(void);
 #define PEER_PLACES 4
 #define PEER_AT(peer, place) ((place) + PEER_PLACES * (peer))
 int run_peer(struct bench *b, int which_and_place, struct result *ret); /* PEER_AT() */
+int run_peer_start(struct bench *b, int which, struct result *ret);     /* PEER_LIFE_* */
+int run_peer_kill(struct bench *b, int which, struct result *ret);
 int run_grpc_unary(struct bench *b, int place, struct result *ret);
 int run_grpc_window(struct bench *b, int arg, struct result *ret);
 enum { CODEC_FLOATS, JSON_FLOATS, CODEC_DICT, MARSHAL_DICT };

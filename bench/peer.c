@@ -28,6 +28,11 @@ static const struct {
     [PEER_CODEC] = {"codec_peer.py", "../python"},
     [PEER_FORK_NUMPY] = {"fork_peer.py", "numpy"},
     [PEER_FORK_TORCH] = {"fork_peer.py", "torch"},
+    [PEER_LIFE_POOL] = {"life_peer.py", "pool"},
+    [PEER_LIFE_FORKSERVER] = {"life_peer.py", "forkserver"},
+    [PEER_LIFE_EXECUTOR] = {"life_peer.py", "executor"},
+    [PEER_LIFE_PEBBLE] = {"life_peer.py", "pebble"},
+    [PEER_LIFE_LOKY] = {"life_peer.py", "loky"},
 };
 
 struct peer {
@@ -120,6 +125,16 @@ static int script_ask(struct bench *b, int which, const char *what, enum place p
 int run_peer(struct bench *b, int which_and_place, struct result *ret)
 {
     return script_ask(b, which_and_place / PEER_PLACES, "hot", (enum place)(which_and_place % PEER_PLACES), ret);
+}
+
+int run_peer_start(struct bench *b, int which, struct result *ret)
+{
+    return script_ask(b, which, "start", PLACE_FREE, ret);
+}
+
+int run_peer_kill(struct bench *b, int which, struct result *ret)
+{
+    return script_ask(b, which, "kill", PLACE_FREE, ret);
 }
 
 int run_grpc_unary(struct bench *b, int place, struct result *ret)

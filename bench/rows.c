@@ -53,6 +53,16 @@
     X(FORK_TORCH, "fork.torch", "ns", run_peer, PEER_AT(PEER_FORK_TORCH, PLACE_FREE), 1, MEASURE_EACH_ROUND)                   \
     X(START_SMALL_FORK, "start", "ns", run_start, START_SMALL, 1, MEASURE_EACH_ROUND)                                          \
     X(NEXT_GOOD, "crash.next_good", "ns", run_next_good, 0, 1, MEASURE_EACH_ROUND)                                             \
+    X(START_POOL, "pool.start", "ns", run_peer_start, PEER_LIFE_POOL, 1, MEASURE_EACH_ROUND)                                   \
+    X(KILL_POOL, "pool.next_good", "ns", run_peer_kill, PEER_LIFE_POOL, 1, MEASURE_EACH_ROUND)                                 \
+    X(START_FORKSERVER, "forkserver.start", "ns", run_peer_start, PEER_LIFE_FORKSERVER, 1, MEASURE_EACH_ROUND)                 \
+    X(KILL_FORKSERVER, "forkserver.next_good", "ns", run_peer_kill, PEER_LIFE_FORKSERVER, 1, MEASURE_EACH_ROUND)               \
+    X(START_EXECUTOR, "executor.start", "ns", run_peer_start, PEER_LIFE_EXECUTOR, 1, MEASURE_EACH_ROUND)                       \
+    X(KILL_EXECUTOR, "executor.next_good", "ns", run_peer_kill, PEER_LIFE_EXECUTOR, 1, MEASURE_EACH_ROUND)                     \
+    X(START_PEBBLE, "pebble.start", "ns", run_peer_start, PEER_LIFE_PEBBLE, 1, MEASURE_EACH_ROUND)                             \
+    X(KILL_PEBBLE, "pebble.next_good", "ns", run_peer_kill, PEER_LIFE_PEBBLE, 1, MEASURE_EACH_ROUND)                           \
+    X(START_LOKY, "loky.start", "ns", run_peer_start, PEER_LIFE_LOKY, 1, MEASURE_EACH_ROUND)                                   \
+    X(KILL_LOKY, "loky.next_good", "ns", run_peer_kill, PEER_LIFE_LOKY, 1, MEASURE_EACH_ROUND)                                 \
     X(START_NUMPY_FORK, "start.numpy", "ns", run_start, START_NUMPY, 1, MEASURE_EACH_ROUND)                                    \
     X(START_NUMPY_EXEC, "start.numpy.exec", "ns", run_start_exec, START_NUMPY, 1, MEASURE_EACH_ROUND)                          \
     X(START_TORCH_FORK, "start.torch", "ns", run_start, START_TORCH, 1, MEASURE_EACH_ROUND)                                    \
@@ -200,6 +210,26 @@ const struct row row_list[] = {
      "bytes of a worker's own: what the first call and the collector write to"},
     AGAINST("crash.next_good", S_NEXT_GOOD, STAT_P50, S_START_SMALL_FORK, STAT_P50, 2.0,
             "kill -9 of a small worker to the next good call on its slot, against a start"),
+    AGAINST("vs.pool.start", S_START_SMALL_FORK, STAT_P50, S_START_POOL, STAT_P50, 1.0,
+            "a pool of one asked for, to its first result: multiprocessing.Pool"),
+    AGAINST("vs.forkserver.start", S_START_SMALL_FORK, STAT_P50, S_START_FORKSERVER, STAT_P50, 1.0,
+            "a pool of one asked for, to its first result: multiprocessing.Pool by forkserver"),
+    AGAINST("vs.executor.start", S_START_SMALL_FORK, STAT_P50, S_START_EXECUTOR, STAT_P50, 1.0,
+            "a pool of one asked for, to its first result: ProcessPoolExecutor"),
+    AGAINST("vs.pebble.start", S_START_SMALL_FORK, STAT_P50, S_START_PEBBLE, STAT_P50, 1.0,
+            "a pool of one asked for, to its first result: Pebble"),
+    AGAINST("vs.loky.start", S_START_SMALL_FORK, STAT_P50, S_START_LOKY, STAT_P50, 1.0,
+            "a pool of one asked for, to its first result: loky"),
+    AGAINST("vs.pool.next_good", S_NEXT_GOOD, STAT_P50, S_KILL_POOL, STAT_P50, 1.0,
+            "kill -9 of the worker to the next good result: multiprocessing.Pool"),
+    AGAINST("vs.forkserver.next_good", S_NEXT_GOOD, STAT_P50, S_KILL_FORKSERVER, STAT_P50, 1.0,
+            "kill -9 of the worker to the next good result: multiprocessing.Pool by forkserver"),
+    AGAINST("vs.executor.next_good", S_NEXT_GOOD, STAT_P50, S_KILL_EXECUTOR, STAT_P50, 1.0,
+            "kill -9 of the worker to the next good result: ProcessPoolExecutor"),
+    AGAINST("vs.pebble.next_good", S_NEXT_GOOD, STAT_P50, S_KILL_PEBBLE, STAT_P50, 1.0,
+            "kill -9 of the worker to the next good result: Pebble"),
+    AGAINST("vs.loky.next_good", S_NEXT_GOOD, STAT_P50, S_KILL_LOKY, STAT_P50, 1.0,
+            "kill -9 of the worker to the next good result: loky"),
     {"idle.fresh", S_IDLE_FRESH, NO_SERIES, STAT_PER_SECOND, NO_SERIES, STAT_P50, 1.0, false,
      "wake-ups of all threads of host, guards and workers before any call: a timer, or a poll with a timeout, is left running"},
     {"idle.after_load", S_IDLE_AFTER, NO_SERIES, STAT_PER_SECOND, NO_SERIES, STAT_P50, 1.0, false,
