@@ -13,7 +13,7 @@ extern "C" {
 /* How workers are watched while they run calls (pit_pool_options.heartbeat). A call that has run for one interval makes the library ask
  * its worker for a sign of life, and then each interval. A thread of the Python runtime that needs no GIL answers: so a worker that computes in C, or
  * waits, is alive; one that is stopped or frozen is not. An idle worker is never asked. A worker without that thread (pure Python, another
- * language without it) is not asked either. Since 0.1. */
+ * language without it) is asked only with kill_busy. Since 0.1. */
 typedef struct pit_heartbeat_options {
     size_t size;
     int enabled;               /* (PIT_ON) */
@@ -23,11 +23,13 @@ typedef struct pit_heartbeat_options {
     int64_t initial_delay_ms;  /* after a worker's start nobody is asked for so long (0) */
     int64_t stall_report_ms;   /* without Python code run, though it answers: it is flagged as stalled, no more (5000) */
     int dependent;             /* PIT_ON (default): at so many misses it is killed, and replaced; PIT_OFF: events only */
+    int kill_busy; /* PIT_ON: a worker that can answer only between its calls is asked too: so a call may run for about
+                                * ping_interval_ms + max_missed_heartbeats * timeout_ms there, and no longer (PIT_OFF) */
 } pit_heartbeat_options;
 
 #define PIT_HEARTBEAT_OPTIONS_INIT                                                                                             \
     {                                                                                                                          \
-        sizeof(pit_heartbeat_options), 0, 0, 0, 0, 0, 0, 0                                                                     \
+        sizeof(pit_heartbeat_options), 0, 0, 0, 0, 0, 0, 0, 0                                                                  \
     }
 
 /* A pool. Zero in a field means "not set"; the default stands in parentheses. Strings and arrays are copied. Field names are the
@@ -80,6 +82,10 @@ typedef struct pit_pool_options {
     int descendants; /* what a worker started goes with it (PIT_DESCENDANTS_KILL), or outlives worker and host in a session of its own */
     int cancel_max_rung;             /* PIT_RUNG_*: how far the cancellation of a running call may go (PIT_RUNG_KILL) */
     const struct pit_limits *limits; /* what each call may use (NULL: anything); snakepit/call.h has the struct */
+
+    /* health() of the adapter, where it has one, is asked between calls; two failed checks in a row replace the worker. */
+    int64_t health_check_interval_ms; /* (30 000; PIT_INFINITE: never) */
+    int64_t health_check_timeout_ms;  /* of an answer, while no call runs (5000) */
 } pit_pool_options;
 
 enum { PIT_DESCENDANTS_KILL = 1, PIT_DESCENDANTS_KEEP = 2 };
@@ -88,7 +94,7 @@ enum { PIT_CHANNEL_AUTO = 0, PIT_CHANNEL_RING = 1, PIT_CHANNEL_SOCKET = 2 };
 #define PIT_POOL_OPTIONS_INIT                                                                                                  \
     {                                                                                                                          \
         sizeof(pit_pool_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
-            0, 0, 0, 0, 0, 0, 0, 0                                                                                             \
+            0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                                                                       \
     }
 
 /* Adds a pool. *Blocks* until it has a ready worker. When every start failed: no_workers_started with its cause, as for pit_open, and
@@ -121,12 +127,14 @@ typedef struct pit_stats {
 
     uint64_t spares;   /* ready workers that are kept for when others are lost, now; not among the available ones */
     uint64_t promoted; /* spares that took the place of a lost worker */
+
+    uint64_t suspect; /* workers, now, whose last health check has failed */
 } pit_stats;
 
 #define PIT_STATS_INIT                                                                                                         \
     {                                                                                                                          \
         sizeof(pit_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
-            0, 0                                                                                                               \
+            0, 0, 0                                                                                                            \
     }
 
 /* Fills *ret_stats (set to PIT_STATS_INIT before); pool NULL: the sum of all. pool_not_found. Never blocks. Since 0.1. */
@@ -157,8 +165,9 @@ enum {
 
 enum { PIT_START_EXEC = 1, PIT_START_ZYGOTE = 2, PIT_START_ATTACH = 3 };
 
-/* Flags of a worker. STALLED: it answers heartbeats, but has run no Python code for stall_report_ms: it computes in C, waits, or hangs. */
-enum { PIT_WORKER_FLAG_STALLED = 1, PIT_WORKER_FLAG_SPARE = 8 };
+/* Flags of a worker. STALLED: it answers heartbeats, but has run no Python code for stall_report_ms: it computes in C, waits, or hangs. SUSPECT:
+ * its last health check has failed. */
+enum { PIT_WORKER_FLAG_STALLED = 1, PIT_WORKER_FLAG_SUSPECT = 2, PIT_WORKER_FLAG_SPARE = 8 };
 
 typedef struct pit_worker_info {
     size_t size;
@@ -176,6 +185,7 @@ typedef struct pit_worker_info {
     uint64_t started_ns;
     uint64_t dropped_output_bytes; /* of stdout and stderr beyond 1 MiB/s */
     int flags;                     /* PIT_WORKER_FLAG_*, as a sum */
+    const pit_value *health;       /* the map that its adapter's health() returned last; NULL: none so far */
 } pit_worker_info;
 
 typedef struct pit_worker_list pit_worker_list;

@@ -1,21 +1,72 @@
-"""The heart of a worker: what answers the host's heartbeats (``src/_snakepit_heart.c``).
+"""Signs of life: what answers the host's heartbeats and health checks.
 
-Failure: none; without a heart the host does not ask. Thread: the main one, once, in the process that it answers for.
+Heartbeats are answered by a thread of the extension (``src/_snakepit_heart.c``), whatever runs; without it by PONG frames, between calls.
+Health checks ask the adapter's ``health()``, between calls.
+
+Failure: none; without a heart the host does not ask, and what ``health()`` raises is its answer. Thread: the lane's.
 """
 
 from __future__ import annotations
 
+from . import _coder
+from ._errors import cut, message_of, type_name
+from ._registry import POLICY_MARKER
+from .adapter import BaseAdapter, spec_of
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Callable
+
+REASON_LIMIT = 120
+REPORT_LIMIT = 60 * 1024  # bytes: the host takes no HEALTH_REPLY above 64 KiB
+_WELL = (None, True, "ok", "healthy")
 
 
-def start(extension: Any, segment_fd: int, welcome: dict[str, Any]) -> str | None:
-    """Starts it, if the host wants one and this worker can have one; what to name in READY."""
-    if extension is None or segment_fd < 0 or welcome.get("heartbeat") is not True:
-        return None
+def start(extension: Any, segment_fd: int, welcome: dict[str, Any], instance: Any) -> list[str]:
+    """Starts the thread, once, if the host wants heartbeats and this worker can have it; what to name in READY."""
+    found = ["ping"]
+    if extension is not None and segment_fd >= 0 and welcome.get("heartbeat") is True:
+        try:
+            extension.start_heart(segment_fd)
+            found.append("heart")
+        except (OSError, ValueError, MemoryError):
+            pass
+    if has_health(instance):
+        found.append("health")
+    return found
+
+
+def has_health(instance: Any) -> bool:
+    """Has the adapter a health() of its own, which is no tool?"""
+    raw = getattr(type(instance), "health", None) if isinstance(instance, BaseAdapter) else None
+    return raw is not None and raw is not BaseAdapter.health and spec_of(raw) is None
+
+
+def _verdict(report: Any) -> tuple[bool, str | None]:
+    if report is None or report is True:
+        return True, None
+    if report is False:
+        return False, "health() returned False"
+    if not isinstance(report, dict):
+        return False, f"health() returned no dict but {type_name(type(report))}"
+    status = report.get("status")
+    well = status is None or status is True or (isinstance(status, str) and status in _WELL)
+    return well, None if well else f"its status is {cut(str(status), REASON_LIMIT)}"
+
+
+def examine(instance: Any, settle: Callable[[Any], Any]) -> bytes:
+    """The payload of HEALTH_REPLY."""
+    report: Any = None
     try:
-        extension.start_heart(segment_fd)
-    except (OSError, ValueError, MemoryError):
-        return None
-    return "heart"
+        report = settle(instance.health())
+        ok, reason = _verdict(report)
+    except BaseException as exc:
+        ok, reason = False, cut(f"{type_name(type(exc))}: {message_of(exc)}", REASON_LIMIT)
+    answer = {"ok": ok, "reason": reason, "report": report if isinstance(report, dict) else None}
+    try:
+        payload = _coder.encode(answer, POLICY_MARKER)
+        if len(payload) <= REPORT_LIMIT:
+            return payload
+    except Exception:
+        pass
+    return _coder.encode({"ok": ok, "reason": reason, "report": None})

@@ -21,7 +21,7 @@ from ._kinds import take_cut
 from ._refusals import bad_bytes, too_large
 from ._registry import POLICY_DEFAULT, policy_of_options
 from ._segment import Marks
-from ._wire import CALL, ERROR, FIELD_OPTIONS, FLAG_TIMED, HEADER, HEADER_SIZE, RESULT, STOP, ProtocolError, field
+from ._wire import CALL, ERROR, FIELD_OPTIONS, FLAG_TIMED, HEADER, HEADER_SIZE, RESULT, field
 from .context import SessionContext
 
 TYPE_CHECKING = False
@@ -36,8 +36,11 @@ _PLAIN = frozenset({type(None), bool, int, float, str, bytes, list, tuple, dict}
 class SocketLane:
     """Serves calls over the control socket."""
 
-    def __init__(self, control: Control, marks: Marks, commands: Commands, prefix: int) -> None:
+    def __init__(
+        self, control: Control, marks: Marks, commands: Commands, prefix: int, on_frame: Callable[[bytes], bool]
+    ) -> None:
         self._control = control
+        self._on_frame = on_frame  # for what is no call; True: STOP
         self._marks = marks
         self._commands = commands
         self._prefix = prefix
@@ -81,10 +84,8 @@ class SocketLane:
                 kind = data[1]
                 if kind == CALL:
                     self._serve_call(data)
-                elif kind == STOP:
+                elif self._on_frame(data):
                     return True
-                else:
-                    raise ProtocolError(f"a frame of kind {kind}, which has no place here")
         except ConnectionError:
             return False
 

@@ -170,6 +170,14 @@ class BaseAdapter:
     def cleanup(self) -> Any:
         """Once, when the worker is asked to end."""
 
+    def health(self) -> Any:
+        """Asked now and then between calls, if a subclass has it: how the adapter is.
+
+        None or True: well. A dict: well if its ``status`` is "ok", "healthy", or not there; the host keeps what else it holds
+        (``loaded_models``, ``memory_mb``, ...). False, another status or an exception: not well; twice in a row, and the worker is
+        replaced. May be ``async``; calls wait for it, so it should be quick.
+        """
+
     @property
     def session_context(self) -> SessionContext:
         """The context of the call that runs; outside a call ``RuntimeError``."""

@@ -162,17 +162,18 @@ class Worker:
         self._lane = self._make_lane()
         _register_at_fork(after_in_child=self._after_fork)
         tools = describe_tools(self._instance)
-        heart = _heart.start(self._extension, self._segment_fd, self._welcome)
         return {
             "tools": tools,
-            "capabilities": ([] if heart is None else [heart]) + self._cancel_capabilities(),
+            "capabilities": [
+                *_heart.start(self._extension, self._segment_fd, self._welcome, self._instance),
+                *self._cancel_capabilities(),
+            ],
             "gil_enabled": _gil_enabled(),
         }
 
-    def _settle(self, result: Any) -> None:
-        """Waits for what initialize() or cleanup() returned."""
-        if hasattr(type(result), "__await__"):
-            self._commands.run(result)
+    def _settle(self, result: Any) -> Any:
+        """Waits for what initialize(), cleanup() or health() returned."""
+        return self._commands.run(result) if hasattr(type(result), "__await__") else result
 
     def _cancel_capabilities(self) -> list[str]:
         found = []
@@ -197,7 +198,7 @@ class Worker:
             )
         from ._socket_lane import SocketLane
 
-        return SocketLane(self._control, _segment.Marks(self._segment_fd), self._commands, prefix)
+        return SocketLane(self._control, _segment.Marks(self._segment_fd), self._commands, prefix, self._on_frame)
 
     def _on_control(self, data: bytes) -> bool:
         """Ring mode: what came by the control socket. True: STOP."""
@@ -206,9 +207,19 @@ class Worker:
             frame = self._control.next()
             if frame is None:
                 return False
-            if _wire.parse(frame).kind == _wire.STOP:
+            if self._on_frame(frame):
                 return True
-            raise _wire.ProtocolError(f"a frame of kind {frame[1]}, which has no place here")
+
+    def _on_frame(self, data: bytes) -> bool:
+        """A frame that is no call. True: STOP."""
+        frame = _wire.parse(data)
+        if frame.kind == _wire.PING:
+            self._control.send(_wire.build(_wire.PONG, b"", frame.id))
+        elif frame.kind == _wire.HEALTH:
+            self._control.send(_wire.build(_wire.HEALTH_REPLY, _heart.examine(self._instance, self._settle), frame.id))
+        elif frame.kind != _wire.STOP:
+            raise _wire.ProtocolError(f"a frame of kind {frame.kind}, which has no place here")
+        return frame.kind == _wire.STOP
 
     def _after_fork(self) -> None:
         # The child of a call is no worker: it shall neither answer nor keep the connection open, nor write to what has its number next.

@@ -181,6 +181,8 @@ void pit_worker_list_free(pit_worker_list *l)
 {
     if (l == NULL)
         return;
+    for (size_t i = 0; i < l->rows.n; i++)
+        pit_value_free((pit_value *)(uintptr_t)l->rows.items[i].info.health);
     mem_free(l->rows.items);
     mem_free(l);
 }

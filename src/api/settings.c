@@ -404,6 +404,8 @@ pit_error *pool_settings_read(const struct os_ops *os, const pit_pool_options *g
         e = limits_read(o.limits, o.name, &s.limits);
     s.limited = limits_any(&s.limits);
     if (e == NULL)
+        e = health_settings_read(&o, &s);
+    if (e == NULL)
         e = read_texts(os, &o, &s);
     if (e != NULL)
         pool_settings_free(&s);

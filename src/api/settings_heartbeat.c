@@ -3,6 +3,7 @@
 
 #define MS UINT64_C(1000000)
 enum { INTERVAL_MS = 2000, TIMEOUT_MS = 10000, STALL_MS = 5000, MISSED = 3, MISSED_MAX = 1000000 };
+enum { HEALTH_INTERVAL_MS = 30000, HEALTH_TIMEOUT_MS = 5000 };
 enum { LONGEST_MS = INT32_MAX };
 
 static pit_error *read_rules(const pit_heartbeat_options *o, const char *pool, struct pool_settings *s)
@@ -26,8 +27,8 @@ static pit_error *read_rules(const pit_heartbeat_options *o, const char *pool, s
     if (o->max_missed_heartbeats < 0 || o->max_missed_heartbeats > MISSED_MAX)
         return error_new(PIT_E_INVALID_PARAMETER, "pool %s: heartbeat.max_missed_heartbeats: %d; it is 1 to %d", pool,
                          o->max_missed_heartbeats, MISSED_MAX);
-    s->heartbeat_delay_ns = (uint64_t)delay * MS;
-    s->heartbeat =
+    s->heartbeat.delay_ns = (uint64_t)delay * MS;
+    s->heartbeat.policy =
         (struct heartbeat_rules){.interval_ns = (uint64_t)interval * MS,
                                  .timeout_ns = (uint64_t)timeout * MS,
                                  .stall_ns = (uint64_t)stall * MS,
@@ -45,10 +46,27 @@ pit_error *heartbeat_settings_read(const pit_heartbeat_options *given, const cha
     const struct {
         const char *name;
         int value;
-    } switches[] = {{"enabled", o.enabled}, {"dependent", o.dependent}};
+    } switches[] = {{"enabled", o.enabled}, {"dependent", o.dependent}, {"kill_busy", o.kill_busy}};
     for (size_t i = 0; i < sizeof switches / sizeof switches[0]; i++)
         if (switches[i].value < PIT_OFF || switches[i].value > PIT_ON)
             return error_new(PIT_E_INVALID_PARAMETER, "pool %s: heartbeat.%s is PIT_ON, PIT_OFF or 0", pool, switches[i].name);
-    s->heartbeat_on = o.enabled != PIT_OFF;
+    s->heartbeat.enabled = o.enabled != PIT_OFF;
+    s->heartbeat.kill_busy = o.kill_busy == PIT_ON;
     return read_rules(&o, pool, s);
+}
+
+pit_error *health_settings_read(const pit_pool_options *o, struct pool_settings *s)
+{
+    int64_t interval, timeout;
+    bool good =
+        duration_read(o->health_check_interval_ms, HEALTH_INTERVAL_MS, &interval) && interval != 0 && interval <= LONGEST_MS;
+    if (!good)
+        return error_new(PIT_E_INVALID_TIMEOUT, "pool %s: health_check_interval_ms: %lld is not allowed", o->name,
+                         (long long)o->health_check_interval_ms);
+    if (!duration_read(o->health_check_timeout_ms, HEALTH_TIMEOUT_MS, &timeout) || timeout < 1 || timeout > LONGEST_MS)
+        return error_new(PIT_E_INVALID_TIMEOUT, "pool %s: health_check_timeout_ms: %lld is not allowed", o->name,
+                         (long long)o->health_check_timeout_ms);
+    s->health.interval_ns = interval == PIT_INFINITE ? UINT64_MAX : (uint64_t)interval * MS;
+    s->health.timeout_ns = (uint64_t)timeout * MS;
+    return NULL;
 }

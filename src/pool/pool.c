@@ -175,7 +175,7 @@ struct pool *pool_create(struct host *h, struct worker_env *env, struct pool_set
                                        .ready_timeout_ms = p->set.worker_ready_timeout_ms,
                                        .graceful_ms = p->set.graceful_ms,
                                        .keeps_descendants = p->set.keeps_descendants,
-                                       .heartbeat = p->set.heartbeat_on,
+                                       .heartbeat = p->set.heartbeat.enabled,
                                        .lock = &p->lock};
     *set = (struct pool_settings){0};
     return p;

@@ -59,9 +59,8 @@ struct pool_settings {
     bool limited;         /* there are some */
     size_t max_frame;
     struct restart_rules restart;
-    struct heartbeat_rules heartbeat;
-    uint64_t heartbeat_delay_ns;
-    bool heartbeat_on;
+    struct beat_rules heartbeat;
+    struct health_rules health;
     struct recycle_rules recycle;
     int recycle_max_parallel;
     int64_t lifecycle_check_interval_ms, drain_timeout_ms;
@@ -110,11 +109,11 @@ struct pool {
     uint64_t promoted; /* spares that took over */
     double avg_queue_ms, max_queue_ms;
     /* loop thread */
-    struct loop_timer expiry_timer, batch_timer, calm_timer, watch_timer, scan_timer;
+    struct loop_timer expiry_timer, batch_timer, calm_timer, watch_timer, health_timer, scan_timer;
     struct loop_work recycle_work;
     unsigned recycling; /* workers that are being recycled */
     struct restart_pool restart;
-    struct loop_work look_at_expiry, kill_work, tell_work, watch_work, cancelled_work;
+    struct loop_work look_at_expiry, kill_work, tell_work, watch_work, health_work, cancelled_work;
     int n_slots;
     unsigned started;      /* slots of the first batches */
     struct zygote *zygote; /* NULL: none yet, or none wanted */

@@ -116,8 +116,9 @@ void lane_init_hooks(struct lane *l);
 
 /* ---- watch.c ---- */
 void watch_init(struct pool *p);
-void watch_begin(struct pool *p);                   /* lock; any thread: a call begins, and nobody is watched */
-void watch_ended(struct pool *p, struct worker *w); /* no lock; loop */
+void watch_begin(struct pool *p);                         /* lock; any thread: a call begins, and nobody is watched */
+void watch_ready(struct pool *p, const struct worker *w); /* it is ready now */
+void watch_ended(struct pool *p, struct worker *w);       /* no lock; loop */
 
 /* ---- spares.c ---- */
 void spares_add(struct pool *p, struct worker *w); /* lock: it is ready: it serves, or is kept */

@@ -154,6 +154,7 @@ static void on_ready(struct worker *w)
     bool successor = w->generation > 1 && !w->recycle.spare;
     recycle_ready(p, w);
     start_mode_first(p, true);
+    watch_ready(p, w);
     host_changed(p->host);
     log_line(p->env->log, PIT_LOG_INFO, "worker %s (pid %d) is ready", w->id, (int)w->pid);
     struct event_common common = worker_common(w);
@@ -363,7 +364,9 @@ void life_init(struct pool *p)
 {
     p->batch_timer.fn = on_batch_timer;
     p->kill_work.fn = on_kill_work;
-    p->events = (struct worker_events){.ready = on_ready, .dead = on_dead, .gone = on_gone};
+    p->events.ready = on_ready;
+    p->events.dead = on_dead;
+    p->events.gone = on_gone;
     replace_init(p);
     recycle_init(p);
 }

@@ -46,7 +46,8 @@ static void fill(struct worker_row *row, const struct pool *p, const struct work
                                   .started_ns = w->started_ns,
                                   .dropped_output_bytes = __atomic_load_n(&w->out.dropped, __ATOMIC_RELAXED) +
                                                           __atomic_load_n(&w->err.dropped, __ATOMIC_RELAXED),
-                                  .flags = w->flags};
+                                  .flags = w->flags,
+                                  .health = pit_value_ref(w->health.report)};
 }
 
 static int by_slot(const void *a, const void *b)
@@ -142,6 +143,7 @@ void pool_get_stats(struct pool *p, pit_stats *add)
         add->spares += !w->dead && w->state == PIT_WORKER_READY && spare;
         add->busy += !w->dead && w->state == PIT_WORKER_BUSY;
         add->draining += w->state == PIT_WORKER_DRAINING;
+        add->suspect += !w->dead && (w->flags & PIT_WORKER_FLAG_SUSPECT) != 0;
         add->stalled += !w->dead && (w->flags & PIT_WORKER_FLAG_STALLED) != 0;
         add_near(p, w, add);
     }

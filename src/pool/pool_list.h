@@ -5,7 +5,7 @@
 #include "pool/host.h"
 
 struct worker_row {
-    pit_worker_info info; /* id and pool point into this row */
+    pit_worker_info info; /* id and pool point into this row, health is a reference of its own */
     char id[96], pool[65];
 };
 

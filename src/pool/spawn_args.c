@@ -65,13 +65,13 @@ static void put_python_path(struct env *e, const struct host *h, const struct po
 /* For people and for workers in other languages: ours are told by WELCOME. */
 static void put_heartbeat(struct env *e, const struct pool_settings *s)
 {
-    const struct heartbeat_rules *r = &s->heartbeat;
+    const struct heartbeat_rules *r = &s->heartbeat.policy;
     env_putf(e,
              "SNAKEPIT_HEARTBEAT_CONFIG={\"enabled\":%s,\"ping_interval_ms\":%llu,\"timeout_ms\":%llu,"
-             "\"max_missed_heartbeats\":%u,\"initial_delay_ms\":%llu,\"dependent\":%s}",
-             s->heartbeat_on ? "true" : "false", (unsigned long long)(r->interval_ns / MS),
-             (unsigned long long)(r->timeout_ns / MS), r->max_missed, (unsigned long long)(s->heartbeat_delay_ns / MS),
-             r->dependent ? "true" : "false");
+             "\"max_missed_heartbeats\":%u,\"initial_delay_ms\":%llu,\"dependent\":%s,\"kill_busy\":%s}",
+             s->heartbeat.enabled ? "true" : "false", (unsigned long long)(r->interval_ns / MS),
+             (unsigned long long)(r->timeout_ns / MS), r->max_missed, (unsigned long long)(s->heartbeat.delay_ns / MS),
+             r->dependent ? "true" : "false", s->heartbeat.kill_busy ? "true" : "false");
 }
 
 char **spawn_env(const struct host *h, const struct pool_settings *s, const struct interpreter *i)

@@ -34,8 +34,10 @@ static uint64_t look_at(struct pool *p, struct worker *w)
     if (w->dead || w->ready_ns == 0)
         worker_beat_end(w, &news);
     else
-        worker_beat_look(w, &p->set.heartbeat, p->set.heartbeat_delay_ns, pool_now(p), &news);
+        worker_beat_look(w, &p->set.heartbeat, pool_now(p), &news);
     judge(p, w, news.step.what);
+    if (news.broken)
+        sched_condemn(p, w, PIT_E_PROTOCOL_ERROR, "it does not read its control socket, and was killed");
     pool_unlock(p);
     if (news.step.what != 0)
         worker_beat_tell(w, &p->set.heartbeat, &news);
@@ -76,12 +78,67 @@ static void on_watch_work(struct loop_work *w)
 {
     struct pool *p = LIST_ENTRY(w, struct pool, watch_work);
     if (!loop_timer_armed(&p->watch_timer))
-        loop_timer_set(p->env->loop, &p->watch_timer, pool_now(p) + p->set.heartbeat.interval_ns);
+        loop_timer_set(p->env->loop, &p->watch_timer, pool_now(p) + p->set.heartbeat.policy.interval_ns);
+}
+
+/* ---- health ---- */
+
+enum { ILL_AFTER = 2 /* failed checks in a row */ };
+
+static uint64_t ask_health(struct pool *p, struct worker *w)
+{
+    struct health_news news;
+    pool_lock(p);
+    worker_health_look(w, &p->set.health, pool_now(p), &news);
+    if ((news.what & HEALTH_FAILED) != 0 && news.failures >= ILL_AFTER)
+        pool_recycle(p, w, RECYCLE_HEALTH);
+    if ((news.what & HEALTH_BROKEN) != 0)
+        sched_condemn(p, w, PIT_E_PROTOCOL_ERROR, "it does not read its control socket, and was killed");
+    pool_unlock(p);
+    worker_health_tell(w, &news);
+    return news.due_ns;
+}
+
+static void look_at_health(struct pool *p)
+{
+    uint64_t due = UINT64_MAX;
+    LIST_EACH(node, &p->workers)
+    {
+        uint64_t next = ask_health(p, LIST_ENTRY(node, struct worker, node));
+        due = next < due ? next : due;
+    }
+    if (due != UINT64_MAX)
+        loop_timer_set(p->env->loop, &p->health_timer, due);
+}
+
+static void on_health_timer(struct loop_timer *t)
+{
+    look_at_health(LIST_ENTRY(t, struct pool, health_timer));
+}
+
+static void on_health_work(struct loop_work *w)
+{
+    look_at_health(LIST_ENTRY(w, struct pool, health_work));
+}
+
+static void on_replied(struct worker *w)
+{
+    struct pool *p = w->pool;
+    loop_post(p->env->loop, &p->health_work);
+}
+
+void watch_ready(struct pool *p, const struct worker *w)
+{
+    if ((w->capabilities & WORKER_HAS_HEALTH) != 0)
+        loop_post(p->env->loop, &p->health_work);
 }
 
 void watch_init(struct pool *p)
 {
     p->watch_work.fn = on_watch_work;
     p->watch_timer.fn = on_watch_timer;
-    p->watched = !p->set.heartbeat_on;
+    p->watched = !p->set.heartbeat.enabled;
+    p->health_work.fn = on_health_work;
+    p->health_timer.fn = on_health_timer;
+    p->events.replied = on_replied;
 }

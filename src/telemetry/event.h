@@ -40,6 +40,7 @@
     X(WORKER_STATE_CHANGED, "worker.state_changed", "", "from to")                                                             \
     X(WORKER_CRASH, "worker.crash", "count", "reason exit_code exit_class")                                                    \
     X(WORKER_STALLED, "worker.stalled", "stalled_ms", "command")                                                               \
+    X(WORKER_HEALTH_CHECK_FAILED, "worker.health_check_failed", "count", "reason")                                             \
     X(HEARTBEAT_MONITOR_STARTED, "heartbeat.monitor_started", "count", "dependent")                                            \
     X(HEARTBEAT_MONITOR_STOPPED, "heartbeat.monitor_stopped", "count", "reason")                                               \
     X(HEARTBEAT_MONITOR_FAILURE, "heartbeat.monitor_failure", "failures", "dependent missed_count")                            \

@@ -48,10 +48,10 @@
     X(SLOT_GRANT, slot_grant, 40, h, "reserved: shared memory for a tensor")                                                   \
     X(SLOT_RELEASE, slot_release, 41, b, "reserved")                                                                           \
     X(SLOT_REQUEST, slot_request, 42, w, "reserved")                                                                           \
-    X(PING, ping, 48, h, "reserved")                                                                                           \
-    X(PONG, pong, 49, w, "reserved")                                                                                           \
-    X(HEALTH, health, 50, h, "reserved")                                                                                       \
-    X(HEALTH_REPLY, health_reply, 51, w, "reserved")                                                                           \
+    X(PING, ping, 48, h, "nothing: the id is a number, which PONG repeats")                                                    \
+    X(PONG, pong, 49, w, "nothing: the id is that of the PING")                                                                \
+    X(HEALTH, health, 50, h, "nothing: the id is a number, which HEALTH_REPLY repeats")                                        \
+    X(HEALTH_REPLY, health_reply, 51, w, "map: ok, reason, report (what health() returned)")                                   \
     X(SESSION_END, session_end, 52, h, "reserved")                                                                             \
     X(REPORT_LOADED, report_loaded, 53, w, "reserved")                                                                         \
     X(LOG, log, 56, w, "map: level, text, logger, correlation_id")                                                             \

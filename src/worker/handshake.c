@@ -160,10 +160,26 @@ static void on_failed(struct worker *w, const struct frame *f)
     w->failure = e;
 }
 
+/* What may come between the answers to calls. */
+static int between_answers(struct worker *w, const struct frame *f)
+{
+    switch (f->kind) {
+    case FRAME_LOG:
+        return worker_log(w, f);
+    case FRAME_PONG:
+        worker_beat_pong(w, f->id);
+        return f->payload_n == 0 ? 0 : PIT_E_PROTOCOL_ERROR;
+    case FRAME_HEALTH_REPLY:
+        return worker_health_reply(w, f);
+    default:
+        return PIT_E_PROTOCOL_ERROR;
+    }
+}
+
 /* On a ring only answers come: the control socket is for the rest. */
 int worker_side_frame(struct worker *w, const struct frame *f)
 {
-    return f->kind == FRAME_LOG && !w->is_ring ? worker_log(w, f) : PIT_E_PROTOCOL_ERROR;
+    return w->is_ring ? PIT_E_PROTOCOL_ERROR : between_answers(w, f);
 }
 
 int handshake_frame(struct worker *w, const struct frame *f)
@@ -185,5 +201,5 @@ int handshake_frame(struct worker *w, const struct frame *f)
         on_failed(w, f);
         return 0;
     }
-    return f->kind == FRAME_LOG ? worker_log(w, f) : PIT_E_PROTOCOL_ERROR;
+    return starting && f->kind != FRAME_LOG ? PIT_E_PROTOCOL_ERROR : between_answers(w, f);
 }

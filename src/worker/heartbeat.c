@@ -5,17 +5,20 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "worker/worker.h"
+#include "worker/worker_internal.h"
 
-#define MS 1e6
+#define NS_PER_MS 1e6
 
 unsigned worker_capabilities(const pit_value *ready)
 {
     static const struct {
         const char *name;
         unsigned bit;
-    } known[] = {
-        {"heart", WORKER_HAS_HEART}, {"cancel_signal", WORKER_TAKES_SIGNAL}, {"survives_cancel", WORKER_SURVIVES_CANCEL}};
+    } known[] = {{"heart", WORKER_HAS_HEART},
+                 {"ping", WORKER_HAS_PONG},
+                 {"health", WORKER_HAS_HEALTH},
+                 {"cancel_signal", WORKER_TAKES_SIGNAL},
+                 {"survives_cancel", WORKER_SURVIVES_CANCEL}};
     enum { LOOKED_AT = 64 };
     const pit_value *list = pit_value_get(ready, "capabilities");
     unsigned bits = 0;
@@ -55,22 +58,38 @@ static struct lane_status *words(const struct worker *w)
 
 static struct heartbeat_seen look(struct worker *w, uint64_t since_ns)
 {
+    struct heartbeat_seen seen = {.running_since_ns = since_ns, .progress = worker_calls(w)};
+    if ((w->capabilities & WORKER_HAS_HEART) == 0) {
+        seen.pong = __atomic_load_n(&w->beat.pong, __ATOMIC_ACQUIRE);
+        seen.pong_ns = __atomic_load_n(&w->beat.pong_ns, __ATOMIC_RELAXED);
+        return seen;
+    }
     const struct lane_status *s = words(w);
-    uint32_t pong = __atomic_load_n(&s->pong, __ATOMIC_ACQUIRE);
-    return (struct heartbeat_seen){
-        .running_since_ns = since_ns,
-        .pong = pong,
-        .pong_ns = __atomic_load_n(&s->pong_ns, __ATOMIC_RELAXED),
-        .progress = __atomic_load_n(&s->ticks, __ATOMIC_RELAXED) + worker_calls(w),
-    };
+    seen.pong = __atomic_load_n(&s->pong, __ATOMIC_ACQUIRE);
+    seen.pong_ns = __atomic_load_n(&s->pong_ns, __ATOMIC_RELAXED);
+    seen.progress += __atomic_load_n(&s->ticks, __ATOMIC_RELAXED);
+    return seen;
 }
 
-static void send_ping(struct worker *w)
+void worker_beat_pong(struct worker *w, uint64_t number)
 {
+    __atomic_store_n(&w->beat.pong_ns, w->env->os->now_ns(), __ATOMIC_RELAXED);
+    __atomic_store_n(&w->beat.pong, (uint32_t)number, __ATOMIC_RELEASE);
+}
+
+/* As worker_send_control. */
+static int send_ping(struct worker *w)
+{
+    uint32_t ping = w->beat.state.ping;
+    if ((w->capabilities & WORKER_HAS_HEART) == 0) {
+        uint8_t frame[FRAME_HEADER];
+        frame_put_header(frame, FRAME_PING, 0, ping, 0, sizeof frame);
+        return worker_send_control(w, frame, sizeof frame);
+    }
     struct lane_status *s = words(w);
-    __atomic_store_n(&s->ping, w->beat.state.ping, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&s->ping, ping, __ATOMIC_SEQ_CST);
     w->env->os->futex_wake(&s->ping, INT_MAX);
-    w->beat.pings++;
+    return 1;
 }
 
 static void count(struct worker *w, unsigned what)
@@ -84,23 +103,28 @@ static void count(struct worker *w, unsigned what)
         w->flags &= ~PIT_WORKER_FLAG_STALLED;
 }
 
-void worker_beat_look(struct worker *w, const struct heartbeat_rules *r, uint64_t delay_ns, uint64_t now_ns,
-                      struct beat_news *ret)
+void worker_beat_look(struct worker *w, const struct beat_rules *r, uint64_t now_ns, struct beat_news *ret)
 {
     uint64_t since = 0;
     struct lane *l = longest(w, now_ns, &since);
-    ret->ended = false;
-    ret->command[0] = '\0';
-    if ((w->capabilities & WORKER_HAS_HEART) == 0) {
-        ret->step = (struct heartbeat_step){.due_ns = UINT64_MAX};
+    bool asked = (w->capabilities & WORKER_HAS_HEART) != 0 || ((w->capabilities & WORKER_HAS_PONG) != 0 && r->kill_busy);
+    *ret = (struct beat_news){.step.due_ns = UINT64_MAX};
+    if (!asked)
         return;
-    }
-    if (l != NULL && since < w->ready_ns + delay_ns) /* as if the call had begun with the end of the delay */
-        since = w->ready_ns + delay_ns;
+    if (l != NULL && since < w->ready_ns + r->delay_ns) /* as if the call had begun with the end of the delay */
+        since = w->ready_ns + r->delay_ns;
     struct heartbeat_seen seen = look(w, l != NULL ? since : 0);
-    ret->step = heartbeat_step(&w->beat.state, r, &seen, now_ns);
-    if ((ret->step.what & HEARTBEAT_PING) != 0)
-        send_ping(w);
+    ret->step = heartbeat_step(&w->beat.state, &r->policy, &seen, now_ns);
+    if ((ret->step.what & HEARTBEAT_PING) != 0) {
+        int sent = send_ping(w);
+        ret->broken = sent < 0;
+        w->beat.pings += sent == 1;
+        if (sent != 1) {
+            heartbeat_unsent(&w->beat.state, &r->policy, now_ns);
+            ret->step.what &= ~(unsigned)HEARTBEAT_PING;
+            ret->step.due_ns = now_ns + r->policy.interval_ns;
+        }
+    }
     count(w, ret->step.what);
     const struct call *c = l != NULL ? lane_head(l)->call : NULL;
     if (c != NULL && (ret->step.what & HEARTBEAT_STALLED) != 0)
@@ -124,7 +148,7 @@ static const char *stop_reason(const struct beat_news *news)
     return news->ended ? "worker_ended" : "call_ended";
 }
 
-static void tell_misses(struct worker *w, const struct heartbeat_rules *r, const struct beat_news *news,
+static void tell_misses(struct worker *w, const struct beat_rules *r, const struct beat_news *news,
                         const struct event_common *common)
 {
     const double timeouts[] = {(double)w->beat.timeouts, news->step.missed};
@@ -134,7 +158,7 @@ static void tell_misses(struct worker *w, const struct heartbeat_rules *r, const
     char missed[16];
     snprintf(missed, sizeof missed, "%u", news->step.missed);
     const double failures[] = {(double)w->beat.failures};
-    const char *texts[] = {r->dependent ? "true" : "false", missed};
+    const char *texts[] = {r->policy.dependent ? "true" : "false", missed};
     telemetry_emit(w->env->telemetry, EVENT_HEARTBEAT_MONITOR_FAILURE, common, failures, texts);
     log_line(w->env->log, PIT_LOG_WARNING, "worker %s (pid %d) has missed %u heartbeats in a row", w->id, (int)w->pid,
              news->step.missed);
@@ -142,22 +166,22 @@ static void tell_misses(struct worker *w, const struct heartbeat_rules *r, const
 
 static void tell_stall(struct worker *w, const struct beat_news *news, const struct event_common *common)
 {
-    double ms = (double)news->step.stalled_ns / MS;
+    double ms = (double)news->step.stalled_ns / NS_PER_MS;
     const char *texts[] = {news->command};
     telemetry_emit(w->env->telemetry, EVENT_WORKER_STALLED, common, &ms, texts);
     log_line(w->env->log, PIT_LOG_INFO, "worker %s (pid %d) lives, but has run no Python for %.0f ms, in %s", w->id,
              (int)w->pid, ms, news->command[0] != '\0' ? news->command : "a call that was given up");
 }
 
-void worker_beat_tell(struct worker *w, const struct heartbeat_rules *r, const struct beat_news *news)
+void worker_beat_tell(struct worker *w, const struct beat_rules *r, const struct beat_news *news)
 {
     unsigned what = news->step.what;
     struct event_common common = worker_common(w);
     struct telemetry *t = w->env->telemetry;
     static const double one[] = {1};
     const double pings[] = {(double)w->beat.pings};
-    const double pongs[] = {(double)w->beat.pongs, (double)news->step.latency_ns / MS};
-    const char *dependent[] = {r->dependent ? "true" : "false"}, *reason[] = {stop_reason(news)};
+    const double pongs[] = {(double)w->beat.pongs, (double)news->step.latency_ns / NS_PER_MS};
+    const char *dependent[] = {r->policy.dependent ? "true" : "false"}, *reason[] = {stop_reason(news)};
     if ((what & HEARTBEAT_STARTED) != 0)
         telemetry_emit(t, EVENT_HEARTBEAT_MONITOR_STARTED, &common, one, dependent);
     if ((what & HEARTBEAT_PONG) != 0)

@@ -28,6 +28,7 @@
 #include "worker/call.h"
 #include "worker/capture.h"
 #include "worker/exit.h"
+#include "worker/health.h"
 #include "worker/heartbeat.h"
 #include "worker/lane.h"
 #include "worker/poollock.h"
@@ -62,9 +63,10 @@ struct worker;
 struct zygote;
 
 struct worker_events {
-    void (*ready)(struct worker *w); /* its lanes may be used */
-    void (*dead)(struct worker *w);  /* can serve no longer; its exit is not known yet */
-    void (*gone)(struct worker *w);  /* it has ended; w->exit_class, w->how, w->failure are final */
+    void (*ready)(struct worker *w);   /* its lanes may be used */
+    void (*replied)(struct worker *w); /* to a health check; any thread */
+    void (*dead)(struct worker *w);    /* can serve no longer; its exit is not known yet */
+    void (*gone)(struct worker *w);    /* it has ended; w->exit_class, w->how, w->failure are final */
 };
 
 /* What a process started by the guard is known by: its address is the token. */
@@ -116,6 +118,7 @@ struct worker {
     struct log_meter log_meter;
     int flags;               /* PIT_WORKER_FLAG_* */
     struct worker_beat beat; /* changed on the loop alone */
+    struct worker_health health;
     /* loop thread */
     pid_t pid; /* written once, read under the pool's lock */
     int pidfd, control_fd;

@@ -105,6 +105,11 @@ static const char *clean(char *out, size_t size, struct text t)
     return out;
 }
 
+void worker_clean(char *out, size_t size, const char *t)
+{
+    clean(out, size, (struct text){(const uint8_t *)t, (uint32_t)strlen(t)});
+}
+
 static int level_of(struct text t)
 {
     static const char *const names[] = {"debug", "info", "warning", "error"};

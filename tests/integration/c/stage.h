@@ -16,7 +16,8 @@ struct stage {
     atomic_uint chatty;  /* workers that start now write so many log lines in one go with what they say of their start */
     atomic_uint early;   /* the next large call is answered before it has been read */
     atomic_uint
-        heart; /* workers that start now claim a heart: 1 that is silent, 2 with answers to what nobody asked, 3 that writes the host's word */
+        heart; /* workers that start now claim: 1 a heart, which is silent; 2 one that answers what nobody asked; 3 one that writes the
+                        * host's word; 4 a health() */
     atomic_uint starts;
     atomic_uint runs[STAGE_RUNS]; /* how often the call with this id was run */
 };

@@ -54,15 +54,17 @@ struct ward { /* a pit with one pool of one worker, whose heart is listened to *
     char path[96], begun[112];
 };
 
-/* command NULL: Python. */
-static void ward_open(struct ward *w, const pit_heartbeat_options *o, const char *const *command)
+static const char pure[] = "SNAKEPIT_NO_EXTENSION=1";
+
+/* command NULL: Python, with this in its environment. */
+static void ward_open_env(struct ward *w, const pit_heartbeat_options *o, const char *const *command, const char *entry)
 {
     memset(w, 0, sizeof *w);
     w->before = kit_before();
     pthread_mutex_init(&w->heard.lock, NULL);
     snprintf(w->path, sizeof w->path, "%s.go", kit_stage_path);
     snprintf(w->begun, sizeof w->begun, "%s.begun", w->path);
-    const char *env[] = {kit_mark, NULL};
+    const char *env[] = {kit_mark, entry, NULL};
     pit_pool_options pool = PIT_POOL_OPTIONS_INIT;
     pool.name = "ward";
     pool.command = command;
@@ -85,6 +87,11 @@ static void ward_open(struct ward *w, const pit_heartbeat_options *o, const char
     for (int i = 0; i < KINDS; i++)
         assert_int_equal(pit_telemetry_attach(w->p, names[i], hear, &w->heard, NULL, NULL), 0);
     assert_int_equal(pit_await_all_ready(w->p, NULL, KIT_LIMIT_MS, NULL), 0);
+}
+
+static void ward_open(struct ward *w, const pit_heartbeat_options *o, const char *const *command)
+{
+    ward_open_env(w, o, command, NULL);
 }
 
 static void ward_close(struct ward *w, const char *what)
@@ -269,13 +276,13 @@ static void test_independent_is_only_told(void **state)
 }
 
 /* A long call beside them is the clock: while it was asked so often, these were not. */
-static void check_never_asked(const pit_heartbeat_options *o, bool busy)
+static void check_never_asked(const pit_heartbeat_options *o, bool busy, const char *entry)
 {
     struct ward clock, w;
     pit_heartbeat_options often = quick(NEVER_MS);
     ward_open(&clock, &often, NULL);
     pit_future *tick = begin(&clock, "wait");
-    ward_open(&w, o, NULL);
+    ward_open_env(&w, o, NULL, entry);
     pit_future *f = busy ? begin(&w, "spin") : NULL;
     int pongs = heard(&clock, PONG);
     for (int i = 1; i <= 5; i++) {
@@ -300,7 +307,7 @@ static void test_idle_is_never_asked(void **state)
     (void)state;
     pit_heartbeat_options o = quick(NEVER_MS);
     o.ping_interval_ms = KIT_LIMIT_MS; /* no call here runs for so long */
-    check_never_asked(&o, false);
+    check_never_asked(&o, false, NULL);
 }
 
 static void test_initial_delay(void **state)
@@ -308,7 +315,7 @@ static void test_initial_delay(void **state)
     (void)state;
     pit_heartbeat_options o = quick(NEVER_MS);
     o.initial_delay_ms = NEVER_MS;
-    check_never_asked(&o, true);
+    check_never_asked(&o, true, NULL);
 }
 
 static void test_off(void **state)
@@ -316,7 +323,79 @@ static void test_off(void **state)
     (void)state;
     pit_heartbeat_options o = quick(NEVER_MS);
     o.enabled = PIT_OFF;
-    check_never_asked(&o, true);
+    check_never_asked(&o, true, NULL);
+}
+
+static void test_pure_python_is_not_asked(void **state)
+{
+    (void)state;
+    pit_heartbeat_options o = quick(1);
+    check_never_asked(&o, true, pure);
+}
+
+/* It can answer only between its calls: so a call that takes too long looks as if it did not live. */
+static void test_kill_busy(void **state)
+{
+    (void)state;
+    struct ward w;
+    pit_heartbeat_options o = quick(20);
+    o.kill_busy = PIT_ON;
+    ward_open_env(&w, &o, NULL, pure);
+    pit_future *f = begin(&w, "wait");
+    assert_int_equal(kit_outcome(f, NULL), PIT_E_HEARTBEAT_TIMEOUT);
+    assert_int_equal(pit_await_all_ready(w.p, NULL, KIT_LIMIT_MS, NULL), 0);
+    ward_close(&w, "kill busy");
+}
+
+/* Blocking or not: the ping and its late answer stand between the frames of calls. */
+static void test_pong_between_calls(void **state)
+{
+    (void)state;
+    struct ward w;
+    pit_heartbeat_options o = quick(NEVER_MS);
+    o.kill_busy = PIT_ON;
+    ward_open_env(&w, &o, NULL, pure);
+    pid_t pid = kit_worker(w.p, 0);
+    for (int turns = 0; turns < 3; turns++) {
+        int pings = heard(&w, PING);
+        unlink(w.path);
+        pit_future *f = begin(&w, "spin");
+        KIT_AWAIT(heard(&w, PING) > pings);
+        open_path(&w);
+        assert_int_equal(kit_outcome(f, NULL), 0);
+        for (int64_t n = 0, got; n < 20; n++) {
+            assert_int_equal(kit_call(w.p, "quick", n, KIT_LIMIT_MS, &got), 0);
+            assert_int_equal(got, n);
+        }
+    }
+    assert_int_equal(kit_worker(w.p, 0), pid);
+    ward_close(&w, "pong between calls");
+}
+
+/* The same for a call whose thread waits for it. */
+static void *call_spin(void *arg)
+{
+    struct ward *w = arg;
+    int rc = pit_callf(w->p, "spin", NULL, NULL, NULL, "[s]", w->path);
+    return rc == 0 ? w : NULL;
+}
+
+static void test_pong_in_a_blocking_call(void **state)
+{
+    (void)state;
+    struct ward w;
+    pit_heartbeat_options o = quick(NEVER_MS);
+    o.kill_busy = PIT_ON;
+    ward_open_env(&w, &o, NULL, pure);
+    pthread_t thread;
+    void *good = NULL;
+    assert_int_equal(pthread_create(&thread, NULL, call_spin, &w), 0);
+    KIT_AWAIT(heard(&w, PING) >= 1);
+    open_path(&w);
+    pthread_join(thread, &good);
+    assert_non_null(good);
+    assert_int_equal(kit_call(w.p, "quick", 1, KIT_LIMIT_MS, NULL), 0);
+    ward_close(&w, "pong in a blocking call");
 }
 
 static void test_thread_takes_no_signals(void **state)
@@ -372,6 +451,7 @@ static void test_bad_options(void **state)
         {{.size = sizeof(pit_heartbeat_options), .max_missed_heartbeats = -1}, PIT_E_INVALID_PARAMETER},
         {{.size = sizeof(pit_heartbeat_options), .enabled = 2}, PIT_E_INVALID_PARAMETER},
         {{.size = sizeof(pit_heartbeat_options), .dependent = -2}, PIT_E_INVALID_PARAMETER},
+        {{.size = sizeof(pit_heartbeat_options), .kill_busy = 3}, PIT_E_INVALID_PARAMETER},
         {{.size = 0}, PIT_E_INVALID_PARAMETER},
     };
     struct kit_before before = kit_before();
@@ -400,6 +480,10 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_idle_is_never_asked),
         cmocka_unit_test(test_initial_delay),
         cmocka_unit_test(test_off),
+        cmocka_unit_test(test_pure_python_is_not_asked),
+        cmocka_unit_test(test_kill_busy),
+        cmocka_unit_test(test_pong_between_calls),
+        cmocka_unit_test(test_pong_in_a_blocking_call),
         cmocka_unit_test(test_thread_takes_no_signals),
         cmocka_unit_test(test_liars),
         cmocka_unit_test(test_bad_options),
