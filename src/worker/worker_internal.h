@@ -32,7 +32,7 @@ void worker_fail(struct worker *w, int code, const char *text, pit_error *failur
 /* The process has ended and all is known that ever will be. */
 void worker_finish(struct worker *w);
 void worker_init_hooks(struct worker *w);
-void worker_init_stop(struct worker *w);       /* worker_stop.c */
+void worker_init_stop(struct worker *w);             /* worker_stop.c */
 void worker_signal_group(struct worker *w, int sig); /* to its group, if it is still there */
 uint64_t worker_deadline(const struct worker *w, int64_t ms);
 
