@@ -96,7 +96,7 @@ bool job_may_go_on(const struct worker_part *w)
 
 void job_raise(struct worker_part *w)
 {
-    if (w->busy && !w->swallows && job_flagged(w)) {
+    if (w->busy && !w->swallows && w->status != NULL && w->status->raise == w->sequence) {
         w->fate = FATE_RAISES;
         w->until_ns = sim.now;
         w->proc->due_ns = sim.now;

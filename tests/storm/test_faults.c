@@ -179,6 +179,9 @@ static void storm(const char *text, const char *channel)
 static void test_storms(void **state)
 {
     (void)state;
+    static const char all[] =
+        "seed=7, kill@p=0.01, delay@p=0.01:1ms, enomem@p=0.001, torn@p=0.002, slow@p=0.01:500us, fds@p=0.05, "
+        "clock@p=0.001:200ms";
     static const char *const plans[] = {
         "kill@every=40",
         "seed=2, delay@p=0.02:2ms, slow@p=0.01:1ms",
@@ -186,8 +189,7 @@ static void test_storms(void **state)
         "seed=4, fds@every=7, kill@p=0.02",
         "seed=5, torn@every=60",
         "seed=6, clock@every=300:1s",
-        "seed=7, kill@p=0.01, delay@p=0.01:1ms, enomem@p=0.001, torn@p=0.002, slow@p=0.01:500us, fds@p=0.05, "
-        "clock@p=0.001:200ms",
+        all,
     };
     for (size_t i = 0; i < sizeof plans / sizeof plans[0]; i++) {
         storm(plans[i], "ring");
