@@ -219,6 +219,12 @@ int run_many_map(struct bench *b, int arg, struct result *ret);
 int run_crash(struct bench *b, int series, struct result *ret);
 int run_idle(struct bench *b, int fresh, struct result *ret);
 
+/* ---- cancel.c ---- */
+enum { CANCEL_PYTHON, CANCEL_SLEEP, CANCEL_OVERRUN, CANCEL_WHOLE };
+int run_signal(struct bench *b, int arg, struct result *ret);
+int run_cancel(struct bench *b, int kind, struct result *ret);
+int role_signal(void);
+
 /* ---- start.c ---- */
 enum { START_SMALL, START_NUMPY, START_TORCH, START_KINDS };
 enum { START_MODES = 4 };

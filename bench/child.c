@@ -96,8 +96,11 @@ bool child_role(int argc, char **argv, int *ret_status)
     static const struct {
         const char *argument;
         int (*play)(void);
-    } roles[] = {
-        {"--role=ring", role_ring}, {"--role=socket", role_socket}, {"--role=pause", role_pause}, {"--role=hog", role_hog}};
+    } roles[] = {{"--role=ring", role_ring},
+                 {"--role=socket", role_socket},
+                 {"--role=pause", role_pause},
+                 {"--role=hog", role_hog},
+                 {"--role=signal", role_signal}};
     if (argc != 2)
         return false;
     for (size_t i = 0; i < sizeof roles / sizeof roles[0]; i++) {

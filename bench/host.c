@@ -24,6 +24,7 @@ static const struct {
     [POOL_PAIR] = {"pair", 2, PIT_CHANNEL_AUTO, {NULL}},
     [POOL_BYTES] = {"bytes", 1, PIT_CHANNEL_AUTO, {NULL}},
     [POOL_CRASH] = {"crash", 1, PIT_CHANNEL_AUTO, {NULL}},
+    [POOL_CANCEL] = {"cancel", 1, PIT_CHANNEL_AUTO, {NULL}},
 };
 
 const char *host_pool_name(int pool)
@@ -58,6 +59,7 @@ static int pool_start(struct bench *b, struct hosts *h, int pool, struct result 
     o.channel = pools[pool].channel;
     o.env = pools[pool].env;
     o.python = b->o.python;
+    o.cancel_grace_ms = pool == POOL_CANCEL ? PIT_NOW : 0; /* the exception at once */
     int rc = pit_pool_start(h->p, &o, &err);
     if (rc == 0)
         rc = pit_await_all_ready(h->p, o.name, 30000, &err);

@@ -126,7 +126,10 @@ static void table_line(const struct verdict *o)
         format_value(floor, sizeof floor, o->floor, unit);
         snprintf(ratio, sizeof ratio, o->ratio < 1 ? "%.4f x" : "%.2f x", o->ratio);
     }
-    if (row->goal > 0)
+    if (row->goal > 0 && row->floor == NO_SERIES && strcmp(unit, "ns") == 0) {
+        char most[24];
+        snprintf(goal, sizeof goal, "%s %s", row->at_least ? ">=" : "<=", format_value(most, sizeof most, row->goal, unit));
+    } else if (row->goal > 0)
         snprintf(goal, sizeof goal, "%s %.4g%s", row->at_least ? ">=" : "<=", row->goal,
                  row->floor != NO_SERIES      ? " x"
                  : strcmp(unit, "bytes") == 0 ? " bytes"

@@ -72,6 +72,11 @@
     X(MEMORY_4, "memory.idle.4", "bytes", run_memory, START_OF(4, PIT_START_ZYGOTE), 1, MEASURE_EACH_ROUND)                    \
     X(MEMORY_32, "memory.idle.32", "bytes", run_memory, START_OF(32, PIT_START_ZYGOTE), 1, MEASURE_EACH_ROUND)                 \
     X(MEMORY_EXEC, "memory.idle.exec", "bytes", run_memory, START_OF(4, PIT_START_EXEC), 1, MEASURE_EACH_ROUND)                \
+    X(SIGNAL, "signal.c", "ns", run_signal, 0, 1, MEASURE_EACH_ROUND)                                                          \
+    X(CANCEL_PYTHON, "cancel.python", "ns", run_cancel, CANCEL_PYTHON, 1, MEASURE_EACH_ROUND)                                  \
+    X(CANCEL_SLEEP, "cancel.sleep", "ns", run_cancel, CANCEL_SLEEP, 1, MEASURE_EACH_ROUND)                                     \
+    X(CANCEL_OVERRUN, "cancel.native", "ns", run_cancel, CANCEL_OVERRUN, 1, MEASURE_EACH_ROUND)                                \
+    X(CANCEL_WHOLE, "cancel.native.whole", "ns", run_cancel, CANCEL_WHOLE, 1, MEASURE_EACH_ROUND)                              \
     X(IDLE_AFTER, "idle.after_load", "1/s", run_idle, 0, 1, MEASURE_AFTER)
 
 enum {
@@ -230,6 +235,16 @@ const struct row row_list[] = {
             "kill -9 of the worker to the next good result: Pebble"),
     AGAINST("vs.loky.next_good", S_NEXT_GOOD, STAT_P50, S_KILL_LOKY, STAT_P50, 1.0,
             "kill -9 of the worker to the next good result: loky"),
+    AGAINST(
+        "cancel.python", S_CANCEL_PYTHON, STAT_P50, S_SIGNAL, STAT_P50, 5.0,
+        "a call that runs a Python loop: from the request to end it to the error in the caller's hand, against one signal from "
+        "process to process. The caller does not wait for the worker: what counts are the wake-ups of two threads"),
+    AGAINST("cancel.sleep", S_CANCEL_SLEEP, STAT_P50, S_SIGNAL, STAT_P50, 5.0, "the same while Python sleeps"),
+    {"cancel.native", S_CANCEL_OVERRUN, NO_SERIES, STAT_P50, NO_SERIES, STAT_P50, 5e6, false,
+     "a call in C that reacts to nothing: how long after its deadline the caller has the error"},
+    {"cancel.native.whole", S_CANCEL_WHOLE, NO_SERIES, STAT_P50, NO_SERIES, STAT_P50, 50e6, false,
+     "the same call: how long beyond the waits of the ladder its slot has answered the next one; a worker is killed, "
+     "and another started"},
     {"idle.fresh", S_IDLE_FRESH, NO_SERIES, STAT_PER_SECOND, NO_SERIES, STAT_P50, 1.0, false,
      "wake-ups of all threads of host, guards and workers before any call: a timer, or a poll with a timeout, is left running"},
     {"idle.after_load", S_IDLE_AFTER, NO_SERIES, STAT_PER_SECOND, NO_SERIES, STAT_P50, 1.0, false,

@@ -13,6 +13,19 @@ class Bench:
 
     def hold(self, path):
         """Says through a shared page that it runs, then never returns."""
+        self._say_running(path)
+        time.sleep(3600)
+
+    def spin(self, path):
+        """The same, in a loop of Python."""
+        self._say_running(path)
+        while True:
+            pass
+
+    def native(self, path):
+        """The same in C, with the interpreter held."""
+        return sum(range(1 << 60))
+
+    def _say_running(self, path):
         with open(path, "r+b") as f, mmap.mmap(f.fileno(), mmap.PAGESIZE) as page:
             page[0] = 1
-            time.sleep(3600)
