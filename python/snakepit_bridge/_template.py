@@ -27,7 +27,7 @@ from ._channel import Control
 from ._errors import cut, describe, traceback_of
 from ._loader import load
 from ._template_check import Unsafe, canary, check_before_fork, check_gpu, check_names, check_threads, open_files, probe
-from ._template_child import Birth, Request, become_worker
+from ._template_child import Birth, Requests, become_worker
 from ._template_memory import huge_bytes, resident_bytes
 from ._template_threads import thread_ids
 
@@ -84,7 +84,7 @@ class Template:
         self._control = Control(control_fd)
         self._since: dict[int, str] = {}
         self._files: list[int] = []
-        self._changed: dict[str, str | None] = {}
+        self._requests: Any = None
         self._room: memoryview | None = None
         self._widener: Any = None
         # of a worker:
@@ -191,7 +191,8 @@ class Template:
             self._import("warm_up()", warm_up)
         self._prove(warm_up, int(welcome.get("canary_timeout_ms") or _CANARY_MS) / 1000)
         after = dict(os.environ)
-        self._changed = {name: after.get(name) for name in {**before, **after} if before.get(name) != after.get(name)}
+        changed = {name: after.get(name) for name in {**before, **after} if before.get(name) != after.get(name)}
+        self._requests = Requests(self._extension.REQUEST_MAGIC, changed)
         self._widener = _template_libraries.Widener(self._extension)
         gc.collect()
         gc.freeze()
@@ -263,7 +264,7 @@ class Template:
             self._refuse(token, errno.EPROTO, "request")
             return False
         try:
-            check_before_fork(self._since, fds)
+            birth.highest = check_before_fork(self._since, fds)
         except Unsafe as exc:
             self._refuse(token, errno.ENOTSUP, exc.reason)
             raise
@@ -283,7 +284,7 @@ class Template:
 
     def _be_born(self, birth: Birth) -> None:
         try:
-            become_worker(birth, self._room, self._files, self._changed, self._widener)
+            become_worker(birth, self._room, self._files, self._widener)
         except BaseException as exc:  # whatever it has of the template's by now, it may not act for it
             try:
                 _write(2, f"snakepit_bridge: a forked worker could not start\n{traceback_of(exc)}".encode("utf-8", "replace"))
@@ -300,5 +301,5 @@ class Template:
         ]
         if len(fds) != 2 + len(places):
             raise ValueError("descriptors are missing")
-        request = Request(fds[0], extension.REQUEST_MAGIC)
+        request = self._requests.read(fds[0], worker_id)
         return Birth(extension, request, dict(zip([CONTROL, *places], fds[1:])), token, guard, os.fsdecode(worker_id))

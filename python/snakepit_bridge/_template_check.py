@@ -56,31 +56,39 @@ def check_names() -> None:
         raise Unsafe("refused_library", f"{found[1]}; workers that use it are started by exec", "", found[0])
 
 
-def _descriptors(known: Sequence[int] = ()) -> list[tuple[int, str]]:
-    """What imports have left open, and where it leads. `known`: descriptors that came by a request."""
-    found = []
-    for name in _listdir("/proc/self/fd"):
-        if int(name) < _FIRST_FREE or int(name) in known:
-            continue
-        try:
-            found.append((int(name), _readlink(f"/proc/self/fd/{name}")))
-        except OSError:  # that of the list itself
-            continue
-    return found
+def _numbers() -> list[int]:
+    return [int(name) for name in _listdir("/proc/self/fd")]
 
 
-def check_gpu(known: Sequence[int] = ()) -> None:
-    for _, target in _descriptors(known):
+def _target(fd: int) -> str:
+    """Where a descriptor leads; "" for that of the list itself."""
+    try:
+        return _readlink(f"/proc/self/fd/{fd}")
+    except OSError:
+        return ""
+
+
+def check_gpu(known: Sequence[int] = ()) -> int:
+    """`known`: descriptors that came with a request. The highest of all."""
+    numbers = _numbers()
+    for fd in numbers:
+        if fd < _FIRST_FREE or fd in known:
+            continue
+        target = _target(fd)
         if target.startswith(_GPU):
             raise Unsafe(
                 "gpu_context", f"{target} is open: a GPU's driver does not survive a fork; use the GPU in initialize()"
             )
+    return max(numbers)
 
 
 def open_files() -> list[int]:
     """The regular files that imports have left open. A socket, a pipe or the like would be shared by all workers: ``Unsafe``."""
     files = []
-    for fd, target in _descriptors():
+    for fd in _numbers():
+        target = _target(fd)
+        if fd < _FIRST_FREE or not target:
+            continue
         if target.startswith(_SHARED):
             raise Unsafe(
                 "descriptor",
@@ -133,10 +141,10 @@ def check_threads(since: dict[int, str], patient: bool = False) -> None:
         _sleep(0.001)
 
 
-def check_before_fork(since: dict[int, str], known: Sequence[int] = ()) -> None:
-    """Before each fork."""
+def check_before_fork(since: dict[int, str], known: Sequence[int] = ()) -> int:
+    """Before each fork. The highest descriptor."""
     check_threads(since)
-    check_gpu(known)
+    return check_gpu(known)
 
 
 class _Words:

@@ -20,29 +20,59 @@ if TYPE_CHECKING:
 
 # User code may replace any of these before they are used.
 _open, _close, _closerange, _dup2, _lseek = os.open, os.close, os.closerange, os.dup2, os.lseek
-_fstat, _pread, _listdir, _setsid, _chdir, _exit = os.fstat, os.pread, os.listdir, os.setsid, os.chdir, os._exit
+_fstat, _pread, _setsid, _chdir, _exit = os.fstat, os.pread, os.setsid, os.chdir, os._exit
 
 _HEADER = Struct("=IIIIQ")  # struct guard_request: magic, argc, envc, has_cwd, bytes of the strings behind it
-_OWN = ("SNAKEPIT_FDS", "SNAKEPIT_ROOM", "SNAKEPIT_GUARD_SERIAL")
+_OWN = ("SNAKEPIT_FDS", "SNAKEPIT_ROOM", "SNAKEPIT_WORKER_ID", "SNAKEPIT_GUARD_SERIAL")
 _PLACES = 5  # 0 to 4: null device, output, errors, control socket, segment
 
 
 class Request:
-    """What an exec'd worker would be started with."""
+    """What an exec'd worker would be started with, and what of it differs from the template."""
 
-    def __init__(self, fd: int, magic: int) -> None:
+    def __init__(self, body: bytes, argc: int, envc: int, has_cwd: bool, changed: dict[str, str | None]) -> None:
+        strings = body.split(b"\0")
+        if strings.pop() or len(strings) < argc + envc + has_cwd:
+            raise ValueError("a request whose strings are cut off")
+        pairs = (text.partition("=") for text in map(os.fsdecode, strings[argc : argc + envc]))
+        env = {name: value for name, _, value in pairs if name and name not in _OWN}
+        for name, value in changed.items():  # by imports, which would have done so in an exec'd worker
+            if value is None:
+                env.pop(name, None)
+            else:
+                env[name] = value
+        now = dict(os.environ)
+        self.env = env
+        self.removed = [name for name in now if name not in env]
+        self.set = [(name, value) for name, value in env.items() if now.get(name) != value]
+        self.cwd = os.fsdecode(strings[argc + envc]) if has_cwd else None
+
+
+class Requests:
+    """Reads requests. They differ in the worker's id, most often in nothing else: then the last one serves again."""
+
+    def __init__(self, magic: int, changed: dict[str, str | None]) -> None:
+        self._magic = magic
+        self._changed = changed
+        self._last: tuple[Any, Request] | None = None
+
+    def read(self, fd: int, worker_id: bytes) -> Request:
         size = _fstat(fd).st_size
         data = _pread(fd, size, 0)
         if size < _HEADER.size or len(data) != size:
             raise ValueError("a request without a header")
-        found, argc, envc, has_cwd, n = _HEADER.unpack_from(data)
-        strings = data[_HEADER.size :].split(b"\0")
-        if found != magic or n != size - _HEADER.size or strings.pop() or len(strings) < argc + envc + (has_cwd != 0):
+        magic, argc, envc, has_cwd, n = _HEADER.unpack_from(data)
+        if magic != self._magic or n != size - _HEADER.size:
             raise ValueError("a request that is none")
-        texts = [os.fsdecode(part) for part in strings]
-        pairs = (text.partition("=") for text in texts[argc : argc + envc])
-        self.env = {name: value for name, _, value in pairs if name and name not in _OWN}
-        self.cwd = texts[argc + envc] if has_cwd else None
+        key = (
+            argc,
+            envc,
+            has_cwd,
+            data[_HEADER.size :].replace(b"\0SNAKEPIT_WORKER_ID=" + worker_id + b"\0", b"\0SNAKEPIT_WORKER_ID=\0", 1),
+        )
+        if self._last is None or self._last[0] != key:
+            self._last = key, Request(key[3], argc, envc, has_cwd != 0, self._changed)
+        return self._last[1]
 
 
 class Birth:
@@ -55,6 +85,7 @@ class Birth:
         self.guard = guard
         self.worker_id = worker_id
         self.serial = f"{guard}.{token}"
+        self.highest = 0  # of all descriptors
 
 
 def _write_room(room: memoryview | None, birth: Birth) -> None:
@@ -67,28 +98,20 @@ def _write_room(room: memoryview | None, birth: Birth) -> None:
     room[:] = entries.ljust(len(room), b"\0")
 
 
-def _place(fds: dict[int, int], files: list[int]) -> None:
+def _place(fds: dict[int, int], files: list[int], highest: int) -> None:
     """The descriptors at their numbers, regular files of imports opened anew, everything else closed."""
-    null = _open(os.devnull, os.O_RDWR)
-    _dup2(null, 0)
     for place in (1, 2, 3, 4):
         if place in fds:
             _dup2(fds[place], place, inheritable=place < 3)
         elif place > 2:
-            _dup2(null, place, inheritable=False)  # closed below; until then nothing else gets the number
+            _close(place)
     for fd in files:
         _open_anew(fd)
-    keep, at = sorted(files), _PLACES
-    for fd in keep:
+    at = _PLACES
+    for fd in sorted(files):
         _closerange(at, fd)
         at = fd + 1
-    _closerange(at, max(_highest() + 1, at))
-    if 4 not in fds:
-        _close(4)
-
-
-def _highest() -> int:
-    return max(int(name) for name in _listdir("/proc/self/fd"))
+    _closerange(at, highest + 1)
 
 
 def _open_anew(fd: int) -> None:
@@ -106,33 +129,23 @@ def _open_anew(fd: int) -> None:
         pass
 
 
-def _set_environment(birth: Birth, changed: dict[str, str | None]) -> dict[str, str]:
-    """The request's, and what the imports have changed: they would have done so in an exec'd worker."""
-    env = {**birth.request.env, "SNAKEPIT_WORKER_ID": birth.worker_id, "SNAKEPIT_GUARD_SERIAL": birth.serial}
-    for name, value in changed.items():
-        if value is None:
-            env.pop(name, None)
-        else:
-            env[name] = value
-    for name in [name for name in os.environ if name not in env]:
-        del os.environ[name]
-    for name, value in env.items():
-        if os.environ.get(name) != value:
-            os.environ[name] = value
-    return env
+def _set_environment(birth: Birth) -> None:
+    for name in birth.request.removed:
+        os.environ.pop(name, None)
+    os.environ.update(birth.request.set)
+    os.environ["SNAKEPIT_WORKER_ID"] = birth.worker_id
+    os.environ["SNAKEPIT_GUARD_SERIAL"] = birth.serial
 
 
-def become_worker(
-    birth: Birth, room: memoryview | None, files: list[int], changed: dict[str, str | None], widener: Widener
-) -> None:
+def become_worker(birth: Birth, room: memoryview | None, files: list[int], widener: Widener) -> None:
     """In the child, first of all."""
     _setsid()
     if not birth.extension.die_with(birth.guard):
         _exit(127)
     _write_room(room, birth)
-    _place(birth.fds, files)
-    env = _set_environment(birth, changed)
+    _place(birth.fds, files, birth.highest)
+    _set_environment(birth)
     if birth.request.cwd is not None:
         _chdir(birth.request.cwd)
     reseed()
-    widener.widen(env)
+    widener.widen(birth.request.env)
