@@ -28,7 +28,7 @@ _PLACES = 5  # 0 to 4: null device, output, errors, control socket, segment
 
 
 class Request:
-    """What an exec'd worker would be started with, and what of it differs from the template."""
+    """What an exec'd worker would be started with, and what imports have changed of that."""
 
     def __init__(self, body: bytes, argc: int, envc: int, has_cwd: bool, changed: dict[str, str | None]) -> None:
         strings = body.split(b"\0")
@@ -41,10 +41,7 @@ class Request:
                 env.pop(name, None)
             else:
                 env[name] = value
-        now = dict(os.environ)
         self.env = env
-        self.removed = [name for name in now if name not in env]
-        self.set = [(name, value) for name, value in env.items() if now.get(name) != value]
         self.cwd = os.fsdecode(strings[argc + envc]) if has_cwd else None
 
 
@@ -71,31 +68,43 @@ class Requests:
             data[_HEADER.size :].replace(b"\0SNAKEPIT_WORKER_ID=" + worker_id + b"\0", b"\0SNAKEPIT_WORKER_ID=\0", 1),
         )
         if self._last is None or self._last[0] != key:
-            self._last = key, Request(key[3], argc, envc, has_cwd != 0, self._changed)
+            request = Request(key[3], argc, envc, has_cwd != 0, self._changed)
+            _take_over(request.env)
+            self._last = key, request
         return self._last[1]
 
 
+def _take_over(env: dict[str, str]) -> None:
+    """The template itself takes the environment of its workers: it has no more use for its own, and what it writes no worker has to."""
+    for name in [name for name in os.environ if name not in env]:
+        del os.environ[name]
+    for name, value in env.items():
+        if os.environ.get(name) != value:
+            os.environ[name] = value
+
+
 class Birth:
-    """All that a worker needs of the template, put together before the fork."""
+    """All that a worker needs of the template, put together before the fork: each page that the child writes to is copied."""
 
     def __init__(self, extension: Any, request: Request, fds: dict[int, int], token: int, guard: int, worker_id: str) -> None:
         self.extension = extension
         self.request = request
         self.fds = fds  # where a descriptor belongs: which it is
         self.guard = guard
-        self.worker_id = worker_id
-        self.serial = f"{guard}.{token}"
         self.highest = 0  # of all descriptors
+        own = {"SNAKEPIT_WORKER_ID": worker_id, "SNAKEPIT_GUARD_SERIAL": f"{guard}.{token}"}
+        self.entries = "".join(f"{name}={value}\0" for name, value in own.items()).encode()
+        for name, value in own.items():
+            os.environ[name] = value
 
 
 def _write_room(room: memoryview | None, birth: Birth) -> None:
     """The kernel shows the template's environment block for its forks too: there a descendant that flees is looked for."""
     if room is None:
         return
-    entries = f"SNAKEPIT_WORKER_ID={birth.worker_id}\0SNAKEPIT_GUARD_SERIAL={birth.serial}\0".encode()
-    if len(entries) > len(room):
+    if len(birth.entries) > len(room):
         raise ValueError("the worker's id is too long")
-    room[:] = entries.ljust(len(room), b"\0")
+    room[:] = birth.entries.ljust(len(room), b"\0")
 
 
 def _place(fds: dict[int, int], files: list[int], highest: int) -> None:
@@ -129,14 +138,6 @@ def _open_anew(fd: int) -> None:
         pass
 
 
-def _set_environment(birth: Birth) -> None:
-    for name in birth.request.removed:
-        os.environ.pop(name, None)
-    os.environ.update(birth.request.set)
-    os.environ["SNAKEPIT_WORKER_ID"] = birth.worker_id
-    os.environ["SNAKEPIT_GUARD_SERIAL"] = birth.serial
-
-
 def become_worker(birth: Birth, room: memoryview | None, files: list[int], widener: Widener) -> None:
     """In the child, first of all."""
     _setsid()
@@ -144,7 +145,6 @@ def become_worker(birth: Birth, room: memoryview | None, files: list[int], widen
         _exit(127)
     _write_room(room, birth)
     _place(birth.fds, files, birth.highest)
-    _set_environment(birth)
     if birth.request.cwd is not None:
         _chdir(birth.request.cwd)
     reseed()

@@ -69,17 +69,26 @@ def _runtime(extension: Any, error: str | None) -> dict[str, Any]:
 class Worker:
     """One run of the worker, from HELLO to the exit status."""
 
-    def __init__(self, control_fd: int, segment_fd: int, adapter: str, cls: type | None = None) -> None:
+    def __init__(self, control_fd: int, segment_fd: int, adapter: str) -> None:
         self._segment_fd = segment_fd
         self._control = Control(control_fd)
         self._adapter = adapter
-        self._class = cls  # a template has loaded it
+        self._class: type | None = None  # a template has loaded it
         self._extension, self._extension_error = _load_extension()
         _coder.choose(self._extension)
         self._welcome: dict[str, Any] = {}
         self._instance: Any = None
         self._commands: Any = None
         self._lane: Any = None
+
+    def means(self) -> tuple[Any, dict[str, Any]]:
+        """The extension, if there is one, and what HELLO says of the interpreter."""
+        return self._extension, _runtime(self._extension, self._extension_error)
+
+    def adopt(self, segment_fd: int, cls: type | None) -> None:
+        """In a process that a template has forked."""
+        self._segment_fd = segment_fd
+        self._class = cls
 
     def run(self) -> int:
         """The exit status."""
@@ -268,10 +277,13 @@ def _run_template(fds: tuple[int, int], adapter: str) -> int:
     """The exit status of the template, or of the worker that this process has become."""
     from ._template import CONTROL, Template
 
-    extension, error = _load_extension()
-    template = Template(*fds, adapter, extension, _runtime(extension, error))
+    worker = Worker(CONTROL, -1, adapter)  # made once, for all
+    template = Template(*fds, adapter, *worker.means())
     status = template.run()
-    return Worker(CONTROL, template.segment_fd, adapter, template.adapter_class).run() if status is None else status
+    if status is None:
+        worker.adopt(template.segment_fd, template.adapter_class)
+        status = worker.run()
+    return status
 
 
 def main(argv: list[str] | None = None) -> None:
