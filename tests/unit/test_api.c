@@ -119,6 +119,12 @@ static void test_options_of_a_pool(void **state)
     REFUSE_POOL(q.timeout_ms = -9, PIT_E_INVALID_TIMEOUT);
     REFUSE_POOL(q.timeout_ms = PIT_NOW, PIT_E_INVALID_TIMEOUT);
     REFUSE_POOL(q.cancel_grace_ms = PIT_INFINITE, PIT_E_INVALID_TIMEOUT);
+    REFUSE_POOL(q.cancel_max_rung = PIT_RUNG_KILL + 1, PIT_E_INVALID_PARAMETER);
+    REFUSE_POOL(q.cancel_max_rung = -1, PIT_E_INVALID_PARAMETER);
+    static const pit_limits negative = {sizeof negative, 0, 0, 0, 0, -2}, huge = {sizeof huge, 0, 0, INT64_MAX, 0, 0}, sizeless;
+    REFUSE_POOL(q.limits = &negative, PIT_E_INVALID_PARAMETER);
+    REFUSE_POOL(q.limits = &huge, PIT_E_INVALID_PARAMETER);
+    REFUSE_POOL(q.limits = &sizeless, PIT_E_INVALID_PARAMETER);
     REFUSE_POOL(q.ring_bytes = 5000, PIT_E_INVALID_PARAMETER);
     REFUSE_POOL(q.max_frame_bytes = 7, PIT_E_INVALID_PARAMETER);
     REFUSE_POOL(q.channel = 9, PIT_E_INVALID_PARAMETER);

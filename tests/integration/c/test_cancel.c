@@ -197,6 +197,12 @@ static void test_kill(void **state)
 static void test_max_rung(void **state)
 {
     (void)state;
+    pit_call_options o = PIT_CALL_OPTIONS_INIT;
+    struct kit_before at_first = kit_before();
+    pit *q = open_work((struct setting){0});
+    for (o.cancel_max_rung = -1; o.cancel_max_rung <= PIT_RUNG_KILL + 1; o.cancel_max_rung += PIT_RUNG_KILL + 2)
+        assert_int_equal(pit_call(q, "pid", NULL, &o, NULL, NULL), PIT_E_INVALID_PARAMETER);
+    close_work(q, at_first, "bad rung");
     for (int max = PIT_RUNG_DROP; max < PIT_RUNG_KILL; max++) {
         bool of_pool = max == PIT_RUNG_FLAG;
         struct kit_before before = kit_before();
