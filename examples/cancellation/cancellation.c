@@ -107,7 +107,7 @@ int main(void)
     pool.name = "work";
     pool.adapter = "work.py:Work";
     pool.workers = 1;
-    pool.cancel_grace_ms = 100; /* so long a call may take to notice by itself */
+    pool.cancel_grace_ms = 1000; /* so long a call may take to notice by itself */
     o.pools = pools;
     o.n_pools = 1;
     if (mkdtemp(folder) == NULL)
