@@ -11,6 +11,7 @@ function(snakepit_test_program target)
 endfunction()
 
 function(snakepit_register_test name timeout)
+    math(EXPR timeout "${timeout} * 3") # a busy machine; what hangs ends all the same
     if(SNAKEPIT_SANITIZE)
         math(EXPR timeout "${timeout} * 4")
     endif()

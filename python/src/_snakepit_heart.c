@@ -18,6 +18,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "_snakepit_glibc.h"
 #include "_snakepit_lane.h"
 
 #define STACK_BYTES (256 * 1024) /* the thread-local memory of big libraries is taken from it */

@@ -19,6 +19,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "_snakepit_glibc.h"
 #include "_snakepit_template.h"
 
 #ifndef CLONE_PIDFD

@@ -8,7 +8,13 @@ import shutil
 import sys
 
 import pytest
-from packing import ROOT, run
+from packing import LIMIT_S, ROOT, run
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if pathlib.Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.timeout(LIMIT_S + 100))
 
 
 @pytest.fixture(scope="session")

@@ -5,10 +5,13 @@ import dataclasses
 import datetime
 import enum
 import pathlib
+import sys
 import uuid
 
 import numpy as np
 from snakepit_bridge import BaseAdapter, current_context, register_codec, tool
+
+sys.modules["pyarrow"] = None  # a table is its bytes, whether pyarrow is installed or not
 
 NAMES = {
     "bool": "?", "i8": "i1", "i16": "i2", "i32": "i4", "i64": "i8", "u8": "u1", "u16": "u2", "u32": "u4", "u64": "u8",
