@@ -34,7 +34,8 @@ static struct zygote_key key_of(const struct pool *p)
                                .cwd = p->config.cwd,
                                .preload = p->set.preload,
                                .canary_timeout_ms = p->set.canary_timeout_ms,
-                               .ready_timeout_ms = p->set.worker_ready_timeout_ms};
+                               .ready_timeout_ms = p->set.worker_ready_timeout_ms,
+                               .backs_off = p->set.restart.on};
 }
 
 static void on_changed(struct zygote *z);

@@ -18,7 +18,8 @@ enum {
     MAX_FRAME = 1 << 20,
     HEALTHY_MS = 60000,
     FIRST_DELAY_MS = 100,
-    LAST_DELAY_MS = 60000,
+    LOST_MOST_MS = 5000,
+    FAILED_MOST_MS = 60000,
     STDERR_TAIL = 2048
 };
 
@@ -130,13 +131,14 @@ static void lose(struct zygote *z)
 {
     if (z->ready_ns != 0 && z->env->os->now_ns() - z->ready_ns >= HEALTHY_MS * MS)
         z->losses = 0;
-    unsigned doublings = z->losses < 10 ? z->losses : 10;
-    uint64_t delay = (uint64_t)FIRST_DELAY_MS << doublings;
+    bool was_ready = z->ready_ns != 0;
+    unsigned doublings = !z->backs_off ? 0 : z->losses < 10 ? z->losses : 10;
+    uint64_t delay = (uint64_t)FIRST_DELAY_MS << doublings, most = was_ready ? LOST_MOST_MS : FAILED_MOST_MS;
     z->losses++;
     z->ready_ns = 0;
     if (!zygote_move(z, ZYGOTE_LOST))
         return;
-    loop_timer_set(z->env->loop, &z->again_timer, z->env->os->now_ns() + (delay < LAST_DELAY_MS ? delay : LAST_DELAY_MS) * MS);
+    loop_timer_set(z->env->loop, &z->again_timer, z->env->os->now_ns() + (delay < most ? delay : most) * MS);
 }
 
 /* Nothing of it is used any more; its end is awaited. */

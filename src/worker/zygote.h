@@ -40,6 +40,7 @@ struct zygote_key {
     const char *cwd;    /* NULL: the host's */
     char **preload;     /* names of modules; NULL: none */
     int64_t canary_timeout_ms, ready_timeout_ms;
+    bool backs_off; /* one that is lost again and again is made anew more and more slowly; who makes it first, says so */
 };
 
 enum { ZYGOTE_TEXT = 256 };
@@ -68,6 +69,7 @@ struct zygote {
     uint64_t started_ns, ready_ns, forks;
     unsigned losses; /* in a row */
     pid_t pid;
+    bool backs_off;
     bool running, hello; /* running: the guard has it, or has been asked for it */
     int control_fd;
     bool control_open;

@@ -80,6 +80,7 @@ static bool copy_key(struct zygote *z, const struct zygote_key *k)
     z->child_env = template_env(k->env, z->id);
     z->canary_timeout_ms = k->canary_timeout_ms;
     z->ready_timeout_ms = k->ready_timeout_ms;
+    z->backs_off = k->backs_off;
     return ok[0] && ok[1] && ok[2] && (k->cwd == NULL || z->cwd != NULL) && z->argv != NULL && z->child_env != NULL;
 }
 
