@@ -86,6 +86,8 @@ typedef struct pit_pool_options {
     /* health() of the adapter, where it has one, is asked between calls; two failed checks in a row replace the worker. */
     int64_t health_check_interval_ms; /* (30 000; PIT_INFINITE: never) */
     int64_t health_check_timeout_ms;  /* of an answer, while no call runs (5000) */
+    int64_t memory_threshold_mb;      /* a worker whose process group uses so much is recycled: PSS, else RSS (none) */
+    int leak_forecast; /* and one that would come to it within the next tenth of its calls (PIT_ON where there is a threshold) */
 } pit_pool_options;
 
 enum { PIT_DESCENDANTS_KILL = 1, PIT_DESCENDANTS_KEEP = 2 };
@@ -93,8 +95,8 @@ enum { PIT_CHANNEL_AUTO = 0, PIT_CHANNEL_RING = 1, PIT_CHANNEL_SOCKET = 2 };
 
 #define PIT_POOL_OPTIONS_INIT                                                                                                  \
     {                                                                                                                          \
-        sizeof(pit_pool_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
-            0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                                                                       \
+        sizeof(pit_pool_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0,  \
+            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                                                              \
     }
 
 /* Adds a pool. *Blocks* until it has a ready worker. When every start failed: no_workers_started with its cause, as for pit_open, and
@@ -129,12 +131,13 @@ typedef struct pit_stats {
     uint64_t promoted; /* spares that took the place of a lost worker */
 
     uint64_t suspect; /* workers, now, whose last health check has failed */
+    uint64_t recycled_memory_threshold, recycled_leak_forecast;
 } pit_stats;
 
 #define PIT_STATS_INIT                                                                                                         \
     {                                                                                                                          \
         sizeof(pit_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
-            0, 0, 0                                                                                                            \
+            0, 0, 0, 0, 0                                                                                                      \
     }
 
 /* Fills *ret_stats (set to PIT_STATS_INIT before); pool NULL: the sum of all. pool_not_found. Never blocks. Since 0.1. */
@@ -186,6 +189,7 @@ typedef struct pit_worker_info {
     uint64_t dropped_output_bytes; /* of stdout and stderr beyond 1 MiB/s */
     int flags;                     /* PIT_WORKER_FLAG_*, as a sum */
     const pit_value *health;       /* the map that its adapter's health() returned last; NULL: none so far */
+    size_t pss_bytes;              /* of its process group, when it was looked at last (memory_threshold_mb); 0: never */
 } pit_worker_info;
 
 typedef struct pit_worker_list pit_worker_list;

@@ -352,6 +352,13 @@ static pit_error *read_recycling(const pit_pool_options *o, struct pool_settings
     if (!jitter_ok || o->recycle_max_parallel < 0)
         return error_new(PIT_E_INVALID_PARAMETER, "pool %s: recycle_jitter is 0 to 1, recycle_max_parallel at least 1",
                          o->name);
+    if (o->memory_threshold_mb < 0 || o->memory_threshold_mb > INT64_MAX >> 20)
+        return error_new(PIT_E_INVALID_PARAMETER, "pool %s: memory_threshold_mb is %lld", o->name,
+                         (long long)o->memory_threshold_mb);
+    if (o->leak_forecast < PIT_OFF || o->leak_forecast > PIT_ON)
+        return error_new(PIT_E_INVALID_PARAMETER, "pool %s: leak_forecast is PIT_ON, PIT_OFF or 0", o->name);
+    r->memory_bytes = (uint64_t)o->memory_threshold_mb << 20;
+    r->forecast = o->leak_forecast != PIT_OFF;
     r->max_requests = (uint64_t)o->worker_max_requests;
     r->jitter = o->recycle_jitter == PIT_NONE ? 0 : o->recycle_jitter > 0 ? o->recycle_jitter : 0.1;
     s->recycle_max_parallel = o->recycle_max_parallel != 0 ? o->recycle_max_parallel : 1;

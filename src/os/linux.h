@@ -82,6 +82,7 @@ bool linux_proc_has_env(pid_t pid, const char *entry);
 int linux_kill_by_env(const char *entry);
 
 /* linux_usage.c */
+int linux_group_memory(pid_t pgid, uint64_t *ret_bytes);
 int linux_usage(pid_t pid, unsigned what, struct os_usage *ret);
 
 #endif

@@ -97,3 +97,45 @@ int linux_usage(pid_t pid, unsigned what, struct os_usage *ret)
         rc = files(pid, &ret->files);
     return rc;
 }
+
+/* Pages that several share count in parts; where that may not be read, whole. Works on any process of this user. */
+static int share_of_memory(pid_t pid, uint64_t *ret)
+{
+    char text[4096];
+    struct os_usage usage = {0};
+    int fd = open_proc(pid, "smaps_rollup", O_RDONLY);
+    ssize_t n = fd >= 0 ? linux_read(fd, text, sizeof text - 1) : -1;
+    if (fd >= 0)
+        linux_close(fd);
+    text[n > 0 ? n : 0] = '\0';
+    *ret = n > 0 ? field_kb(text, "\nPss:") : 0;
+    if (*ret != 0)
+        return 0;
+    int rc = memory(pid, &usage);
+    *ret = usage.memory;
+    return rc;
+}
+
+int linux_group_memory(pid_t pgid, uint64_t *ret_bytes)
+{
+    DIRENTS_BLOCK(block, 8192);
+    int proc = (int)LINUX_RETRY(open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC)), rc = -ESRCH;
+    if (proc < 0)
+        return proc;
+    long n;
+    *ret_bytes = 0;
+    while ((n = syscall(SYS_getdents64, proc, block, sizeof block)) > 0)
+        for (long at = 0, pid; (pid = dirents_next(block, n, &at)) >= 0;) {
+            struct os_proc info;
+            uint64_t bytes;
+            if (pid <= 0 || linux_proc_info((pid_t)pid, &info) != 0 || info.pgid != pgid)
+                continue;
+            int one = share_of_memory((pid_t)pid, &bytes);
+            *ret_bytes += one == 0 ? bytes : 0;
+            if (pid == pgid || (one != 0 && one != -ENOENT && one != -ESRCH)) /* of the others some may be ending */
+                rc = rc == 0 || rc == -ESRCH ? one : rc;
+        }
+    int error = n < 0 ? -errno : rc;
+    linux_close(proc);
+    return error;
+}

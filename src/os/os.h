@@ -129,6 +129,9 @@ struct os_ops {
     int64_t (*cgroup_oom_kills)(int group); /* how many of it the kernel has ended for want of memory; or -errno */
     /* Fills what is asked for (OS_USAGE_*), the rest is 0. 0, or -errno: -ESRCH without such a process */
     int (*usage)(pid_t pid, unsigned what, struct os_usage *ret);
+    /* What a process group uses: pages that are shared count in parts where the kernel tells (PSS), else whole. Milliseconds for a group
+     * with gigabytes: not for the loop's thread. 0, or -errno: -ESRCH without its leader */
+    int (*group_memory)(pid_t pgid, uint64_t *ret_bytes);
 };
 
 extern const struct os_ops os_linux;

@@ -131,4 +131,5 @@ const struct os_ops os_linux = {
     .cgroup_remove = linux_cgroup_remove,
     .cgroup_oom_kills = linux_cgroup_oom_kills,
     .usage = linux_usage,
+    .group_memory = linux_group_memory,
 };

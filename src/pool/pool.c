@@ -183,6 +183,7 @@ struct pool *pool_create(struct host *h, struct worker_env *env, struct pool_set
 
 void pool_destroy(struct pool *p)
 {
+    probe_finish(&p->probe);
     cancel_finish(p);
     poollock_finish(&p->lock);
     mem_free_strv(p->config.argv);

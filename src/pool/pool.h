@@ -23,6 +23,7 @@
 #include "base/wheel.h"
 #include "fault/restart.h"
 #include "pool/commands.h"
+#include "pool/probe.h"
 #include "pool/queue.h"
 #include "worker/worker.h"
 
@@ -111,6 +112,7 @@ struct pool {
     /* loop thread */
     struct loop_timer expiry_timer, batch_timer, calm_timer, watch_timer, health_timer, scan_timer;
     struct loop_work recycle_work;
+    struct probe probe;
     unsigned recycling; /* workers that are being recycled */
     struct restart_pool restart;
     struct loop_work look_at_expiry, kill_work, tell_work, watch_work, health_work, cancelled_work;

@@ -73,6 +73,8 @@ struct recycle_facts recycle_facts_of(const struct pool *p, const struct worker 
 void recycle_ready(struct pool *p, struct worker *w);
 void recycle_dead(struct pool *p, struct worker *w); /* before its slot forgets it */
 void recycle_scan_later(struct pool *p);
+/* The memory of a worker was looked at: rc 0, or -errno. slot -1: of all of them. */
+void recycle_seen(struct pool *p, int slot, uint64_t generation, int rc, uint64_t bytes);
 void recycle_init(struct pool *p);
 void recycle_init_worker(struct worker *w);
 

@@ -44,6 +44,7 @@ static void fill(struct worker_row *row, const struct pool *p, const struct work
                                   .calls = worker_calls(w),
                                   .current_call_started_ns = running_since(w, p->config.lanes),
                                   .started_ns = w->started_ns,
+                                  .pss_bytes = w->recycle.memory_bytes,
                                   .dropped_output_bytes = __atomic_load_n(&w->out.dropped, __ATOMIC_RELAXED) +
                                                           __atomic_load_n(&w->err.dropped, __ATOMIC_RELAXED),
                                   .flags = w->flags,
@@ -97,6 +98,8 @@ static void add_recycled(const struct pool *p, pit_stats *add)
         add->recycled += p->recycled[i];
     add->recycled_ttl_expired += p->recycled[RECYCLE_TTL_EXPIRED];
     add->recycled_max_requests += p->recycled[RECYCLE_MAX_REQUESTS];
+    add->recycled_memory_threshold += p->recycled[RECYCLE_MEMORY_THRESHOLD];
+    add->recycled_leak_forecast += p->recycled[RECYCLE_LEAK_FORECAST];
     add->recycled_manual += p->recycled[RECYCLE_MANUAL];
     add->recycled_health += p->recycled[RECYCLE_HEALTH];
     add->recycled_cancelled += p->recycled[RECYCLE_CANCELLED];
@@ -137,7 +140,7 @@ void pool_get_stats(struct pool *p, pit_stats *add)
     LIST_EACH(node, &p->workers)
     {
         struct worker *w = LIST_ENTRY(node, struct worker, node);
-        add->workers += !w->dead;
+        add->workers += !w->dead && w->state < PIT_WORKER_STOPPING;
         bool spare = (w->flags & PIT_WORKER_FLAG_SPARE) != 0;
         add->available += !w->dead && w->state == PIT_WORKER_READY && !spare;
         add->spares += !w->dead && w->state == PIT_WORKER_READY && spare;

@@ -12,6 +12,7 @@
  *  4. At most recycle_max_parallel of a pool and RECYCLE_MOST of a host at a time; who is wanted beyond that waits for a place.
  *
  * Failure: a spare that fails is told as any start that fails, and the next look (or request) tries again. */
+#include <stdio.h>
 #include <string.h>
 
 #include "pool/pool_internal.h"
@@ -190,6 +191,12 @@ static void retire(struct pool *p, struct worker *w)
         worker_stop(w);
 }
 
+static const char *threshold_text(const struct pool *p, char text[24])
+{
+    snprintf(text, 24, "%llu", (unsigned long long)(p->set.recycle.memory_bytes >> 20));
+    return p->set.recycle.memory_bytes != 0 ? text : NULL;
+}
+
 static void report(struct pool *p, const struct worker *w)
 {
     enum recycle_reason why = w->recycle.why;
@@ -197,8 +204,10 @@ static void report(struct pool *p, const struct worker *w)
     if (!telemetry_wants(p->env->telemetry, EVENT_WORKER_RECYCLED))
         return;
     struct event_common common = worker_common(w);
-    const double numbers[] = {1, 0, (double)(pool_now(p) - w->ready_ns) / 1e9, (double)worker_calls(w)};
-    const char *texts[] = {recycle_reason_name(why), NULL};
+    char text[24];
+    const double numbers[] = {1, (double)w->recycle.memory_bytes / 1048576, (double)(pool_now(p) - w->ready_ns) / 1e9,
+                              (double)worker_calls(w)};
+    const char *texts[] = {recycle_reason_name(why), threshold_text(p, text)};
     telemetry_emit(p->env->telemetry, EVENT_WORKER_RECYCLED, &common, numbers, texts);
 }
 
@@ -319,7 +328,11 @@ void recycle_dead(struct pool *p, struct worker *w)
 
 struct recycle_facts recycle_facts_of(const struct pool *p, const struct worker *w)
 {
-    return (struct recycle_facts){.age_ns = pool_now(p) - w->ready_ns, .ttl_ns = w->recycle.ttl_ns, .calls = worker_calls(w)};
+    return (struct recycle_facts){.age_ns = pool_now(p) - w->ready_ns,
+                                  .ttl_ns = w->recycle.ttl_ns,
+                                  .calls = worker_calls(w),
+                                  .memory_bytes = w->recycle.memory_bytes,
+                                  .leak = &w->recycle.leak};
 }
 
 static void on_scan(struct loop_timer *t)
@@ -332,12 +345,57 @@ static void on_scan(struct loop_timer *t)
         if (w->dead || (w->state != PIT_WORKER_READY && w->state != PIT_WORKER_BUSY))
             continue;
         struct recycle_facts facts = recycle_facts_of(p, w);
+        facts.memory_bytes = 0; /* that is judged when it is looked at */
         enum recycle_reason why = recycle_judge(&p->set.recycle, &facts);
         if (why != RECYCLE_NONE)
             pool_recycle(p, w, why);
     }
     pool_unlock(p);
+    if (p->set.recycle.memory_bytes != 0)
+        probe_begin(&p->probe);
     recycle_scan_later(p);
+}
+
+static void report_probe_failed(struct pool *p, const struct worker *w, int error)
+{
+    if (!telemetry_wants(p->env->telemetry, EVENT_LIFECYCLE_PROBE_FAILED))
+        return;
+    struct event_common common = w != NULL ? worker_common(w) : (struct event_common){.pool = p->set.name};
+    const char *texts[] = {strerror(error)};
+    telemetry_emit(p->env->telemetry, EVENT_LIFECYCLE_PROBE_FAILED, &common, NULL, texts);
+}
+
+static void report_forecast(struct pool *p, const struct worker *w)
+{
+    double slope = 0;
+    if (!telemetry_wants(p->env->telemetry, EVENT_WORKER_LEAK_FORECAST) || !leak_slope(&w->recycle.leak, &slope))
+        return;
+    char text[24];
+    struct event_common common = worker_common(w);
+    const double numbers[] = {slope * 1000 / 1024, leak_calls_left(&w->recycle.leak, slope, p->set.recycle.memory_bytes)};
+    const char *texts[] = {threshold_text(p, text)};
+    telemetry_emit(p->env->telemetry, EVENT_WORKER_LEAK_FORECAST, &common, numbers, texts);
+}
+
+void recycle_seen(struct pool *p, int slot, uint64_t generation, int rc, uint64_t bytes)
+{
+    struct worker *w = slot >= 0 ? p->slots[slot].current : NULL;
+    if (slot >= 0 && (w == NULL || w->dead || w->generation != generation))
+        return; /* it has ended meanwhile */
+    if (rc != 0) {
+        report_probe_failed(p, w, -rc);
+        return;
+    }
+    pool_lock(p);
+    w->recycle.memory_bytes = bytes;
+    leak_add(&w->recycle.leak, worker_calls(w), bytes);
+    struct recycle_facts facts = recycle_facts_of(p, w);
+    enum recycle_reason why = w->recycle.why == RECYCLE_NONE ? recycle_judge(&p->set.recycle, &facts) : RECYCLE_NONE;
+    if (why != RECYCLE_NONE)
+        pool_recycle(p, w, why);
+    pool_unlock(p);
+    if (why == RECYCLE_LEAK_FORECAST)
+        report_forecast(p, w);
 }
 
 void recycle_scan_later(struct pool *p)
@@ -350,6 +408,7 @@ void recycle_init(struct pool *p)
 {
     p->recycle_work.fn = on_recycle_work;
     p->scan_timer.fn = on_scan;
+    probe_init(&p->probe, p);
 }
 
 void recycle_init_worker(struct worker *w)

@@ -48,6 +48,8 @@
     X(HEARTBEAT_PONG_RECEIVED, "heartbeat.pong_received", "pongs latency_ms", "")                                              \
     X(HEARTBEAT_TIMEOUT, "heartbeat.heartbeat_timeout", "timeouts missed", "")                                                 \
     X(WORKER_RECYCLED, "worker.recycled", "count memory_mb uptime_seconds request_count", "reason memory_threshold_mb")        \
+    X(WORKER_LEAK_FORECAST, "worker.leak_forecast", "slope_kb_per_1k eta_calls", "memory_threshold_mb")                        \
+    X(LIFECYCLE_PROBE_FAILED, "lifecycle.probe_failed", "", "reason")                                                          \
     X(WORKER_OUTPUT_DROPPED, "worker.output_dropped", "dropped_bytes", "stream")                                               \
     X(ZYGOTE_READY, "zygote.ready", "duration_ms threads modules rss_bytes", "")                                               \
     X(ZYGOTE_UNSAFE, "zygote.unsafe", "duration_ms", "reason library module")                                                  \

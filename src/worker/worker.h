@@ -81,6 +81,8 @@ struct worker_recycle {
     bool replaced;           /* lock: its spare is ready */
     bool spare;              /* lock: it is to replace the one that its slot has */
     uint64_t ttl_ns;         /* lock */
+    uint64_t memory_bytes;   /* lock: of its group, when it was looked at last; 0: never */
+    struct leak leak;        /* loop */
     bool begun, overdue, late;
     struct loop_timer timer; /* of draining, then of cutting off */
 };

@@ -205,7 +205,8 @@ static void test_the_only_one_serves_on(void **state)
     assert_true(is_there(p, "c/0.1"));
     assert_int_equal(kit_stats(p).recycled, 0);
     atomic_store(&stage->mute, 0);
-    assert_int_equal(pit_worker_recycle(p, NULL, "c/0.1", NULL), 0);
+    KIT_AWAIT(pit_worker_recycle(p, NULL, "c/0.1", NULL) !=
+              0); /* as long as the spare has not ended this asks for nothing new */
     KIT_AWAIT(atomic_load(&seen.recycled) == 1);
     KIT_AWAIT(kit_stats(p).available == 1 && kit_stats(p).workers == 1);
     settle(p, before, "the only one");
@@ -318,6 +319,137 @@ static void test_by_calls(void **state)
     KIT_AWAIT(kit_stats(p).available == 1);
     assert_int_equal(kit_stats(p).near_max_requests, 0);
     settle(p, before, "by calls");
+}
+
+/* ---- memory ---- */
+
+struct forecast {
+    atomic_uint seen;
+    double slope, left;
+};
+
+static int on_forecast(const pit_event *ev, void *user)
+{
+    struct forecast *f = user;
+    pit_event_number(ev, "slope_kb_per_1k", &f->slope);
+    pit_event_number(ev, "eta_calls", &f->left);
+    atomic_fetch_add(&f->seen, 1);
+    return 0;
+}
+
+static pit *open_growing(const struct os_ops *os, int64_t threshold_mb, int leak_forecast, struct seen *seen)
+{
+    pit_options o = PIT_OPTIONS_INIT;
+    pit_pool_options pool = PIT_POOL_OPTIONS_INIT;
+    const pit_pool_options *pools[] = {&pool};
+    const char *env[] = {kit_mark, NULL};
+    pit *p = NULL;
+    pit_error *e = NULL;
+    pool.name = "c";
+    pool.adapter = TEST_SOURCE_DIR "/tests/integration/c/grow.py";
+    pool.workers = 1;
+    pool.env = env;
+    pool.memory_threshold_mb = threshold_mb;
+    pool.leak_forecast = leak_forecast;
+    pool.lifecycle_check_interval_ms = 10;
+    o.guard_path = SNAKEPIT_GUARD_PATH;
+    o.python = TEST_PYTHON;
+    o.python_package_path = TEST_BUILD_DIR "/python";
+    o.pools = pools;
+    o.n_pools = 1;
+    if (api_open_os(os, &o, &p, &e) != 0)
+        fail_msg("%s", pit_error_string(e));
+    assert_int_equal(pit_telemetry_attach(p, "snakepit.worker.recycled", on_recycled, seen, NULL, NULL), 0);
+    return p;
+}
+
+/* What was seen of the first worker; 0: nothing, or it is there no more. */
+static size_t memory_seen(pit *p)
+{
+    pit_worker_list *l = NULL;
+    size_t bytes = 0;
+    assert_int_equal(pit_list_workers(p, NULL, &l, NULL), 0);
+    for (size_t i = 0; i < pit_worker_list_len(l); i++)
+        if (strcmp(pit_worker_list_at(l, i)->id, "c/0.1") == 0)
+            bytes = pit_worker_list_at(l, i)->pss_bytes;
+    pit_worker_list_free(l);
+    return bytes;
+}
+
+/* The worker's own memory, and that of a child in its group. */
+static void test_by_memory(void **state)
+{
+    (void)state;
+    static const char *const commands[] = {"take", "child"};
+    for (size_t i = 0; i < 2; i++) {
+        struct kit_before before = kit_before();
+        struct seen seen = {0};
+        pit *p = open_growing(&os_linux, 200, PIT_OFF, &seen);
+        KIT_AWAIT(memory_seen(p) != 0);
+        assert_true(memory_seen(p) < (size_t)200 << 20);
+        assert_int_equal(kit_call(p, commands[i], 250 << 10, 0, NULL), 0);
+        KIT_AWAIT(atomic_load(&seen.recycled) == 1);
+        assert_string_equal(seen.reason, "memory_threshold");
+        assert_string_equal(seen.worker, "c/0.1");
+        assert_int_equal(kit_stats(p).recycled_memory_threshold, 1);
+        assert_int_equal(kit_call(p, "take", 1, 0, NULL), 0);
+        settle(p, before, "by memory");
+    }
+}
+
+static void test_by_forecast(void **state)
+{
+    (void)state;
+    enum { MOST = 300, STEP = 20, KIB = 256 };
+    struct kit_before before = kit_before();
+    struct seen seen = {0};
+    struct forecast f = {0};
+    pit *p = open_growing(&os_linux, MOST, 0, &seen);
+    assert_int_equal(pit_telemetry_attach(p, "snakepit.worker.leak_forecast", on_forecast, &f, NULL, NULL), 0);
+    size_t last = 0, now = 0;
+    while (atomic_load(&f.seen) == 0) {
+        for (int i = 0; i < STEP && atomic_load(&f.seen) == 0; i++)
+            assert_int_equal(kit_call(p, "take", KIB, 0, NULL), 0);
+        KIT_AWAIT((now = memory_seen(p)) > last || atomic_load(&f.seen) != 0);
+        last = now;
+    }
+    KIT_AWAIT(atomic_load(&seen.recycled) == 1);
+    assert_string_equal(seen.reason, "leak_forecast");
+    assert_int_equal(kit_stats(p).recycled_leak_forecast, 1);
+    assert_int_equal(kit_stats(p).recycled_memory_threshold, 0);
+    assert_in_range((uint64_t)f.slope, KIB * 800, KIB * 1200); /* KiB in 1000 calls */
+    assert_true(f.left <= seen.requests / 10 + STEP);
+    settle(p, before, "by forecast");
+}
+
+static int nobody_may_look(pid_t pgid, uint64_t *ret_bytes)
+{
+    (void)pgid;
+    (void)ret_bytes;
+    return -EACCES;
+}
+
+static int count_event(const pit_event *ev, void *user)
+{
+    assert_string_equal(pit_event_text(ev, "reason"), strerror(EACCES));
+    atomic_fetch_add((atomic_uint *)user, 1);
+    return 0;
+}
+
+static void test_a_look_that_fails(void **state)
+{
+    (void)state;
+    struct kit_before before = kit_before();
+    struct os_ops os = os_linux;
+    struct seen seen = {0};
+    atomic_uint failed = 0;
+    os.group_memory = nobody_may_look;
+    pit *p = open_growing(&os, 1, 0, &seen);
+    assert_int_equal(pit_telemetry_attach(p, "snakepit.lifecycle.probe_failed", count_event, &failed, NULL, NULL), 0);
+    KIT_AWAIT(atomic_load(&failed) >= 3);
+    assert_int_equal(kit_stats(p).recycled, 0);
+    assert_int_equal(memory_seen(p), 0);
+    settle(p, before, "a look that fails");
 }
 
 /* ---- many ---- */
@@ -445,6 +577,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_dies_meanwhile),
         cmocka_unit_test(test_by_age),
         cmocka_unit_test(test_by_calls),
+        cmocka_unit_test(test_by_memory),
+        cmocka_unit_test(test_by_forecast),
+        cmocka_unit_test(test_a_look_that_fails),
         cmocka_unit_test(test_all_of_them),
         cmocka_unit_test(test_ends_meanwhile),
         cmocka_unit_test(test_options),
