@@ -185,10 +185,10 @@ static bool is_near(int64_t ms)
 }
 
 /* When does the call begin? Reading the clock is a twentieth of a hot call: where neither a near deadline nor a subscriber needs the exact
- * moment, that of the last tick will do. Deadlines count from the value returned: no earlier than now, so that none comes early. */
+ * moment, that of the last tick will do for a thread that rides the call; it looks again while it waits. Deadlines count from the value returned: no earlier than now, so that none comes early. */
 static uint64_t enter(struct call *c, const struct pool *p, const pit_call_options *o)
 {
-    if (is_near(c->timeout_ms) || is_near(p->set.queue_timeout_ms) || c->observed || o->deadline_ns != 0)
+    if (!c->waited_for || is_near(c->timeout_ms) || is_near(p->set.queue_timeout_ms) || c->observed || o->deadline_ns != 0)
         return c->entered_ns = pool_now(p);
     c->coarse = true;
     c->entered_ns = p->env->os->coarse_ns();

@@ -59,6 +59,7 @@ static int call_blocking(pit *p, const char *command, const struct call_args *ar
     if (e != NULL)
         return error_give(reterr, e);
     e = call_plan_make(p, o, &plan);
+    c->waited_for = e == NULL && p->host->set.drive == PIT_DRIVE_THREAD && plan.options.canceller == NULL && !plan.limited;
     if (e == NULL)
         e = call_begin(p, &plan, c, command, args);
     else
@@ -70,12 +71,10 @@ static int call_blocking(pit *p, const char *command, const struct call_args *ar
     }
     b.pool = plan.pool;
     b.os = p->os;
-    if (p->host->set.drive == PIT_DRIVE_THREAD && plan.options.canceller == NULL && !plan.limited) {
-        c->waited_for = true;
+    if (c->waited_for)
         pool_call(b.pool, c);
-    } else {
+    else
         carry_by_loop(p, &b, plan.options.canceller);
-    }
     if (c->observed)
         report_call(b.pool, c);
     int rc = c->outcome.rc;

@@ -46,9 +46,10 @@ enum os_wait { OS_READABLE, OS_WRITABLE, OS_EITHER };
 
 struct os_ops {
     /* time and randomness */
-    uint64_t (*now_ns)(void);    /* CLOCK_MONOTONIC */
-    uint64_t (*coarse_ns)(void); /* the same clock at its last tick: behind by up to OS_TICK_NS, for a quarter of the price */
-    uint64_t (*wall_ns)(void);   /* CLOCK_REALTIME */
+    uint64_t (*now_ns)(void); /* CLOCK_MONOTONIC */
+    uint64_t (*coarse_ns)(
+        void); /* the same clock at its last tick: behind by OS_TICK_NS, more where the machine starves, for a quarter of the price */
+    uint64_t (*wall_ns)(void); /* CLOCK_REALTIME */
     int (*random)(void *buf, size_t n);
     /* memory shared with a child: a memfd of n bytes, pre-faulted, sealed SHRINK | GROW | SEAL, mapped */
     int (*segment_create)(const char *name, size_t n, void **ret_map, int *ret_fd);

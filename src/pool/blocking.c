@@ -189,6 +189,8 @@ static bool ride(struct pool *p, struct call *c, struct call_way *way)
             report_way(p, c, way);
         if (what == STEP_DONE || what == STEP_AGAIN)
             break;
+        if (!waited && c->coarse) /* the worker works meanwhile: now the clock costs nothing */
+            __atomic_store_n(&c->sent_ns, pool_now(p), __ATOMIC_RELAXED);
         if (waited && c->deadline_ns != UINT64_MAX && pool_now(p) >= c->deadline_ns) {
             expire_sent(p, c);
             what = STEP_DONE;

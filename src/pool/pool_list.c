@@ -11,7 +11,8 @@
 /* When the call was sent: not before it really was, and not in the future. */
 static uint64_t sent_at(const struct call *c, uint64_t now_ns)
 {
-    uint64_t latest = c->coarse && !c->was_queued ? c->sent_ns + OS_TICK_NS : c->sent_ns;
+    uint64_t sent = __atomic_load_n(&c->sent_ns, __ATOMIC_RELAXED);
+    uint64_t latest = c->coarse ? sent + OS_TICK_NS : sent;
     return latest < now_ns ? latest : now_ns;
 }
 

@@ -81,8 +81,9 @@ struct call {
     struct lane *lane; /* SENT; or QUEUED and just handed a lane */
     uint64_t sequence;
     uint32_t prefix; /* of the worker that has it, for the correlation id */
-    uint64_t queued_ns, sent_ns, queue_ns;
-    bool notified; /* woken to try for a lane, has not run since */
+    uint64_t queued_ns, queue_ns;
+    uint64_t sent_ns; /* atomic: the thread that rides a coarse call corrects it */
+    bool notified;    /* woken to try for a lane, has not run since */
     bool was_queued;
     size_t queue_depth; /* of the queue when it entered, itself included */
     unsigned untold;    /* CALL_ENQUEUED ...: taken since they were last told of */

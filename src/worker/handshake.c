@@ -184,7 +184,8 @@ int worker_side_frame(struct worker *w, const struct frame *f)
 
 int handshake_frame(struct worker *w, const struct frame *f)
 {
-    bool starting = w->ready_ns == 0 && !w->dead; /* its state is moved by callers, too: only the lock's holder may look at that */
+    bool starting =
+        w->ready_ns == 0 && !w->dead; /* its state is moved by callers, too: only the lock's holder may look at that */
     if (f->kind == FRAME_HELLO && starting && !w->hello) {
         pit_value *hello = worker_decode_map(f);
         int rc = hello != NULL ? on_hello(w, hello) : PIT_E_PROTOCOL_ERROR;

@@ -41,7 +41,7 @@ static struct lane *longest(struct worker *w, uint64_t now_ns, uint64_t *ret_ns)
             continue;
         if (l->watched != f->sequence) {
             l->watched = f->sequence;
-            l->watched_ns = f->call != NULL ? f->call->sent_ns : now_ns;
+            l->watched_ns = f->call != NULL ? __atomic_load_n(&f->call->sent_ns, __ATOMIC_RELAXED) : now_ns;
         }
         if (found == NULL || l->watched_ns < *ret_ns) {
             found = l;

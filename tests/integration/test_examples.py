@@ -58,6 +58,18 @@ def test_cancellation_ends_each_call_on_its_rung(example):
     assert expected in seen, seen
 
 
+def test_recycling_replaces_who_leaks_and_loses_no_call(example):
+    done = example("recycling")
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    *recycled, last = done.stdout.splitlines()
+    line = r"recycled  leaky/\d+\.\d+ +after +\d+ calls, with +(\d+\.\d) MB: (\w+)"
+    found = [re.fullmatch(line, told) for told in recycled]
+    assert all(found) and len(found) >= 4, done.stdout
+    reasons = [told[2] for told in found]
+    assert reasons.count("manual") == 1 and set(reasons) <= {"manual", "memory_threshold", "leak_forecast"}, done.stdout
+    assert re.fullmatch(r"calls +\d+, of which 0 failed", last), done.stdout
+
+
 def check_digits(text: str, calls: int) -> None:
     grouped = f"{calls:,}"
     found = re.search(rf"^answers +{grouped} of {grouped}, (\d+\.\d+) % right; each worker gave the same ones$", text, re.M)
