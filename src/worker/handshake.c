@@ -184,8 +184,8 @@ int worker_side_frame(struct worker *w, const struct frame *f)
 
 int handshake_frame(struct worker *w, const struct frame *f)
 {
-    bool starting =
-        w->ready_ns == 0 && !w->dead; /* its state is moved by callers, too: only the lock's holder may look at that */
+    /* not its state, which callers move, too: only the lock's holder may look at that */
+    bool fresh = w->ready_ns == 0, starting = fresh && !w->dead;
     if (f->kind == FRAME_HELLO && starting && !w->hello) {
         pit_value *hello = worker_decode_map(f);
         int rc = hello != NULL ? on_hello(w, hello) : PIT_E_PROTOCOL_ERROR;
@@ -198,9 +198,9 @@ int handshake_frame(struct worker *w, const struct frame *f)
         pit_value_free(ready);
         return rc;
     }
-    if (f->kind == FRAME_FAILED && starting) {
+    if (f->kind == FRAME_FAILED && fresh) { /* also among the last words that are read after its end */
         on_failed(w, f);
         return 0;
     }
-    return starting && f->kind != FRAME_LOG ? PIT_E_PROTOCOL_ERROR : between_answers(w, f);
+    return fresh && f->kind != FRAME_LOG ? PIT_E_PROTOCOL_ERROR : between_answers(w, f);
 }
