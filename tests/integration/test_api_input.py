@@ -8,7 +8,7 @@ import pathlib
 import textwrap
 
 import pytest
-from hostile.host import RING, SOCKET, Failed, Host, failure
+from hostile.host import EXEC, RING, SOCKET, Failed, Host, failure
 
 ADAPTER = str(pathlib.Path(__file__).parent / "hostile" / "adapter.py") + ":Hostile"
 WAYS = {
@@ -25,7 +25,8 @@ def way(request):
 
 @pytest.fixture(scope="module", params=WAYS)
 def host(request, build, module_env):
-    with Host(build, module_env, adapter=ADAPTER, **WAYS[request.param]) as opened:
+    # a template would come a second later, and bring descriptors of its own
+    with Host(build, module_env, adapter=ADAPTER, start_mode=EXEC, **WAYS[request.param]) as opened:
         yield opened
 
 

@@ -108,13 +108,13 @@ class Work(BaseAdapter):
 
     @tool
     def open_files(self, n):
-        files = [open(os.devnull) for _ in range(n)]
+        files = [os.open(os.devnull, os.O_RDONLY) for _ in range(n)]
         while files:
             pass
 
     @tool
     def leave_open(self, n):
-        self.files = [open(os.devnull) for _ in range(n)]
+        self.files = [os.open(os.devnull, os.O_RDONLY) for _ in range(n)]
 
     @tool
     def burn(self, ns):

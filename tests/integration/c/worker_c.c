@@ -88,17 +88,27 @@ static void flood(int64_t bytes)
             return;
 }
 
-/* A child in a session of its own that outlives everything that does not look for it. */
+/* A child in a session of its own, already when this returns, that outlives everything that does not look for it. */
 static int64_t grandchild(void)
 {
+    int left[2];
+    char byte;
+    if (pipe(left) != 0)
+        exit(96);
     pid_t pid = fork();
     if (pid == 0) {
         setsid();
         for (int fd = 0; fd < 16; fd++)
             close(fd);
+        close(left[0]);
+        close(left[1]);
         sleep_ms(600000);
         _exit(0);
     }
+    close(left[1]);
+    while (read(left[0], &byte, 1) < 0 && errno == EINTR)
+        ;
+    close(left[0]);
     return pid;
 }
 

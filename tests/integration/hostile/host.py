@@ -21,6 +21,7 @@ from programs import LIMIT_S, is_alive, wait_for
 
 _MARK = "SNAKEPIT_HOSTILE_TEST"
 RING, SOCKET = 1, 2
+EXEC = 1  # a start mode
 
 
 class Failed(Exception):
