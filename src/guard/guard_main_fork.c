@@ -128,13 +128,15 @@ static bool fail_all(struct guard *g, const struct child *t, int error)
     return any;
 }
 
-/* One that owes answers has perhaps made what it never told of: that is found when it is dead. */
+/* One that owes answers has perhaps made what it never told of: that is found when it is dead. Killed before its socket closes: the end of
+ * that would let it go on for a while, and end in a way of its own. */
 static void close_socket(struct guard *g, struct child *t, int error, bool kills)
 {
-    close(t->fork_socket);
+    int fd = t->fork_socket;
     t->fork_socket = -1;
     if ((fail_all(g, t, error) || kills) && t->alive)
         kill_child(t, SIGKILL);
+    close(fd);
 }
 
 /* The number of the process, by the kernel's word; 0: it cannot be had. */

@@ -116,10 +116,13 @@ static bool lives(pid_t pid)
     return os_linux.proc_info(pid, &p) == 0 && p.state != 'Z';
 }
 
-/* The host is stopped, so it does nothing about the loss of its guard; the kernel ends the worker. */
+/* The host is stopped, all of its threads, so it does nothing about the loss of its guard; the kernel ends the worker. */
 static void kill_both(const struct other *o)
 {
+    int status = 0;
     assert_int_equal(kill(o->host, SIGSTOP), 0);
+    assert_int_equal(waitpid(o->host, &status, WUNTRACED), o->host);
+    assert_true(WIFSTOPPED(status));
     assert_int_equal(kill(o->guard, SIGKILL), 0);
     KIT_AWAIT(!lives(o->worker));
     assert_int_equal(kill(o->host, SIGKILL), 0);
