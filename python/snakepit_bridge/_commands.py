@@ -8,7 +8,7 @@ Failure: ``SnakepitError`` tool_not_found, streaming_required. Thread: resolve a
 
 from __future__ import annotations
 
-from types import AsyncGeneratorType, FunctionType, GeneratorType, MethodType
+from types import AsyncGeneratorType, CoroutineType, FunctionType, GeneratorType, MethodType
 
 from . import _coder
 from ._errors import MESSAGE_LIMIT, Cancelled, SnakepitError, clean, cut, describe, message_of
@@ -238,9 +238,12 @@ class Commands:
             enter(context)
             self._context = context
             self._task = _current_task(self._loop)
-            if _flagged(context):  # before it could be heard of
-                self._task.cancel()
         try:
+            if context is not None and _flagged(context):  # before it could be heard of
+                if type(awaitable) is CoroutineType:  # it might never come to an await, to be cancelled there
+                    awaitable.close()
+                    return False, Cancelled()
+                self._task.cancel()
             return True, await awaitable
         except BaseException as exc:
             if context is not None and _flagged(context) and type(exc).__name__ == "CancelledError":

@@ -1,44 +1,53 @@
 """The third rung in the worker: the signal, the call that it is for, and all the others."""
 
-import os
-import signal
+import re
 import time
 
 import pytest
-from bridge_host import ERROR, RESULT, wait_until_started
+from bridge_host import ERROR, RESULT, TIMEOUT, wait_until_started
 
 SIGNAL = 44
-LIMIT_S = 30
 
+# A call counts as started before its function is entered, and one that is cancelled in between is answered without running. So each
+# tool says by a file that it has come to what is to be interrupted, from where an exception finds it.
 ADAPTER = """
 import asyncio, os, signal, time
 from snakepit_bridge import BaseAdapter, Cancelled, tool
 
+def say(path):
+    with open(path, "w"):
+        pass
+
 class C(BaseAdapter):
     @tool
-    def spin(self):
+    def spin(self, here):
+        say(here)
         while True:
             pass
 
     @tool
-    def doze(self):
+    def doze(self, here):
+        say(here)
         time.sleep(3600)  # allow-sleep: it is to be broken
 
     @tool
-    def read(self):
+    def read(self, here):
         r, w = os.pipe()
+        say(here)
         os.read(r, 1)
 
     @tool
-    def lock(self):
+    def lock(self, here):
         import threading
         held = threading.Lock()
         held.acquire()
+        say(here)
         held.acquire()
 
     @tool
-    def tidy(self, path):
+    def tidy(self, here, path):
         try:
+            say(here)
             while True:
                 pass
         finally:
@@ -46,15 +55,36 @@ class C(BaseAdapter):
                 f.write("tidy")
 
     @tool
-    def swallow(self, path):
-        with open(path, "w"):
+    def stay(self, here):
+        say(here)
+        while os.path.exists(here):
             pass
+        return "stayed"
+
+    @tool
+    def stay_twice(self, here):
+        ended = "the flag"
         try:
+            say(here)
+            while os.path.exists(here):
+                pass
+            ended = "the signal"
+            say(here)
+            while True:
+                pass
+        except Cancelled:
+            return ended
+
+    @tool
+    def swallow(self, here, caught):
+        try:
+            say(here)
             while True:
                 pass
         except Cancelled:
             pass
-        while os.path.exists(path):
+        say(caught)
+        while os.path.exists(caught):
             pass
         return "swallowed"
 
@@ -63,9 +93,17 @@ class C(BaseAdapter):
         await asyncio.sleep(3600)  # allow-sleep: it is to be broken
 
     @tool
-    async def block(self):
+    async def block(self, here):
+        say(here)
         while True:
             pass
+
+    @tool
+    def block_later(self, here, began):
+        say(here)
+        while os.path.exists(here):
+            pass
+        return self.block(began)
 
     @tool
     async def start_other(self):
@@ -102,17 +140,31 @@ def interrupt(w, id, times=1):
         w.process.send_signal(SIGNAL)
 
 
-def begin(w, command, *args):
-    id = w.send_call(command, *args)
-    wait_until_started(w, id)
-    return id
-
-
 def wait_for(condition):
-    until = time.monotonic() + LIMIT_S
+    until = time.monotonic() + TIMEOUT
     while not condition():
         assert time.monotonic() < until
         time.sleep(0.001)  # allow-sleep: between two looks
+
+
+def begin(w, command, here, *args):
+    """A call that has come to what is to be interrupted."""
+    id = w.send_call(command, str(here), *map(str, args))
+    wait_for(here.exists)
+    return id
+
+
+def asleep(w):
+    """Does the main thread sleep in the kernel? What comes a moment before that, it sleeps over, as all Python code does."""
+    with open(f"/proc/{w.process.pid}/task/{w.process.pid}/stat") as f:
+        return f.read().rpartition(")")[2].split()[0] == "S"
+
+
+def taken(w):
+    """Has the process been given the signals? Its handler runs before the next step of the main thread then."""
+    with open(f"/proc/{w.process.pid}/status") as f:
+        pending = re.search(r"^ShdPnd:\s*([0-9a-f]+)$", f.read(), re.M)
+    return not int(pending[1], 16) >> (SIGNAL - 1) & 1
 
 
 def test_it_says_that_it_takes_the_signal(cancelling):
@@ -136,9 +188,11 @@ def test_a_signal_that_cannot_be_taken(worker, number):
 
 
 @pytest.mark.parametrize("command", ["spin", "doze", "read", "lock", "block"])
-def test_what_runs_is_interrupted(cancelling, command):
+def test_what_runs_is_interrupted(cancelling, tmp_path, command):
     w = cancelling()
-    id = begin(w, command)
+    id = begin(w, command, tmp_path / "here")
+    if command in ("doze", "read", "lock"):
+        wait_for(lambda: asleep(w))
     interrupt(w, id)
     kind, answered, _, error = w.answer()
     assert (kind, answered, error["code"]) == (ERROR, id, "cancelled")
@@ -146,22 +200,31 @@ def test_what_runs_is_interrupted(cancelling, command):
     assert w.call("add", 1, 2) == 3
 
 
+def test_what_has_not_begun_is_not_begun(cancelling):
+    w = cancelling()
+    w.segment.cancel(1)
+    error = w.error("spin", "/nowhere")
+    assert (error["code"], error["message"]) == ("cancelled", "the call was cancelled before it began")
+    assert w.call("add", 1, 2) == 3
+
+
 def test_the_flag_alone_interrupts_nothing(cancelling, tmp_path):
     w = cancelling()
     path = tmp_path / "here"
-    id = begin(w, "swallow", str(path))
-    wait_for(path.exists)
+    id = begin(w, "stay_twice", path)
     w.segment.cancel(id)
     w.process.send_signal(SIGNAL)
+    wait_for(lambda: taken(w))
     path.unlink()
+    wait_for(path.exists)
     interrupt(w, id)
-    assert w.answer()[3] == "swallowed"
+    assert w.answer()[3] == "the signal"
 
 
 def test_finally_runs(cancelling, tmp_path):
     w = cancelling()
     path = tmp_path / "out"
-    id = begin(w, "tidy", str(path))
+    id = begin(w, "tidy", tmp_path / "here", path)
     interrupt(w, id)
     assert w.answer()[3]["code"] == "cancelled"
     assert path.read_text() == "tidy"
@@ -169,11 +232,13 @@ def test_finally_runs(cancelling, tmp_path):
 
 def test_it_comes_once_a_call(cancelling, tmp_path):
     w = cancelling()
-    path = tmp_path / "here"
-    id = begin(w, "swallow", str(path))
-    wait_for(path.exists)
+    caught = tmp_path / "caught"
+    id = begin(w, "swallow", tmp_path / "here", caught)
     interrupt(w, id, times=20)
-    path.unlink()
+    wait_for(caught.exists)
+    interrupt(w, id, times=20)
+    wait_for(lambda: taken(w))
+    caught.unlink()
     kind, answered, _, value = w.answer()
     assert (kind, answered, value) == (RESULT, id, "swallowed")
 
@@ -181,7 +246,8 @@ def test_it_comes_once_a_call(cancelling, tmp_path):
 def test_a_task_is_cancelled_by_the_flag(cancelling):
     w = cancelling()
     w.call("start_other")
-    id = begin(w, "wait")
+    id = w.send_call("wait")
+    wait_until_started(w, id)
     wait_for(lambda: w.segment.task() == id)
     w.segment.cancel(id)
     w.process.send_signal(SIGNAL)
@@ -198,6 +264,19 @@ def test_a_task_that_was_cancelled_before_it_began(cancelling):
     assert w.call("add", 1, 2) == 3
 
 
+def test_a_task_that_was_cancelled_between_its_call_and_its_first_step(cancelling, tmp_path):
+    """Its first step is not made: it might never come to an await, and the signal may have come too early for it."""
+    w = cancelling()
+    path, began = tmp_path / "here", tmp_path / "began"
+    id = begin(w, "block_later", path, began)
+    w.segment.cancel(id)
+    path.unlink()
+    kind, answered, _, error = w.answer()
+    assert (kind, answered, error["code"]) == (ERROR, id, "cancelled")
+    assert not began.exists()
+    assert w.call("add", 1, 2) == 3
+
+
 def test_late_and_early_signals_do_nothing(cancelling):
     w = cancelling()
     for n in range(200):
@@ -211,10 +290,12 @@ def test_late_and_early_signals_do_nothing(cancelling):
     assert w.call("add", 1, 2) == 3
 
 
-def test_who_ignores_the_signal_is_not_interrupted(cancelling):
+def test_who_ignores_the_signal_is_not_interrupted(cancelling, tmp_path):
     w = cancelling()
     w.call("own_handler")
-    id = begin(w, "spin")
+    path = tmp_path / "here"
+    id = begin(w, "stay", path)
     interrupt(w, id)
-    assert w.process.poll() is None
-    os.kill(w.process.pid, signal.SIGKILL)
+    path.unlink()
+    kind, answered, _, value = w.answer()
+    assert (kind, answered, value) == (RESULT, id, "stayed")
