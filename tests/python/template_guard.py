@@ -12,6 +12,7 @@ import signal
 import socket
 import struct
 import sys
+import time
 
 import bridge_host
 import pytest
@@ -185,6 +186,13 @@ class Template:
         fds = [fd for _, _, part in ancillary for fd in struct.unpack(f"{len(part) // 4}i", part)]
         assert (error == 0) == (len(fds) == 1) and (error != 0) == (pid == 0)
         return (Process(pid, fds[0]) if fds else None), error, text.rstrip(b"\0").decode()
+
+    def keeps_only_its_own(self):
+        """It answers before it closes what came with a request."""
+        until = time.monotonic() + TIMEOUT
+        while (fds := sorted(int(name) for name in os.listdir(f"/proc/{self.process.pid}/fd"))) != [0, 1, 2, 3, 4]:
+            assert time.monotonic() < until, f"the template keeps descriptors: {fds}"
+            time.sleep(0.002)  # allow-sleep: between two looks
 
     def said(self):
         """All that it has written, when it has ended."""
