@@ -82,6 +82,8 @@ struct channel *channel_ring_create_worker(const struct os_ops *os, void *segmen
                                            size_t max_frame, int control_fd);
 /* A channel over a connected stream socket (not owned). Bell bytes between frames are skipped. NULL: memory. */
 struct channel *channel_socket_create(const struct os_ops *os, int fd, size_t max_frame);
+/* Has it read more than recv() has delivered? The descriptor says nothing of that. Whoever may receive. */
+bool channel_socket_has_read(const struct channel *c);
 /* Two ends in memory, [0] the host's. 0 or PIT_E_ALLOCATION_FAILED. */
 int channel_memory_pair(const struct os_ops *os, size_t max_frame, struct channel *ret[2]);
 

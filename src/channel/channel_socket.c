@@ -217,6 +217,12 @@ static const struct channel_ops socket_ops = {
     .destroy = socket_destroy,
 };
 
+bool channel_socket_has_read(const struct channel *c)
+{
+    const struct socket_channel *s = (const struct socket_channel *)(const void *)c;
+    return s->at < s->end || s->more;
+}
+
 struct channel *channel_socket_create(const struct os_ops *os, int fd, size_t max_frame)
 {
     struct socket_channel *s = mem_zalloc(sizeof *s);

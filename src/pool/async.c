@@ -542,6 +542,11 @@ static void on_attend(struct loop_work *w)
     limits_watch(p, l);
     if (!worker->dead && l->stalled == 0)
         watch_head(p, l);
+    bool heard = worker->is_ring || worker->dead;
+    pool_unlock(p);
+    if (!heard)
+        worker_attend(worker);
+    pool_lock(p);
     bool last = worker_unref(worker);
     pool_unlock(p);
     if (last)

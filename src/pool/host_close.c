@@ -220,7 +220,7 @@ static void terminate(struct host *h, void *arg)
     LIST_EACH(node, &h->pools)
     {
         struct pool *p = LIST_ENTRY(node, struct pool, node);
-        for (int i = 0; i < p->set.workers; i++)
+        for (int i = 0; i < p->n_slots; i++)
             t->was = t->was || was_in(&p->slots[i], t->id);
         pool_lock(p);
         struct worker *w = find_target(p, t->id);

@@ -44,8 +44,11 @@ void sched_watch(struct worker *w, uint32_t events)
 void sched_hold_socket(struct lane *l, bool by_caller)
 {
     struct worker *w = l->worker;
-    if (!w->is_ring && w->control_open)
-        sched_watch(w, by_caller ? 0 : EPOLLIN);
+    if (w->is_ring || !w->control_open)
+        return;
+    sched_watch(w, by_caller ? 0 : EPOLLIN);
+    if (!by_caller && channel_socket_has_read(l->channel)) /* what came in one go with the answer */
+        async_attend(w->pool, l);
 }
 
 static void worker_busy(struct worker *w)

@@ -389,6 +389,12 @@ static void on_more(struct loop_timer *t)
     attend_control(LIST_ENTRY(t, struct worker, more_timer), 0);
 }
 
+void worker_attend(struct worker *w)
+{
+    if (w->control_open)
+        attend_control(w, 0);
+}
+
 static void on_ready_timeout(struct loop_timer *t)
 {
     struct worker *w = LIST_ENTRY(t, struct worker, ready_timer);

@@ -161,6 +161,8 @@ void worker_signal(struct worker *w, int sig);
 const char *worker_fault(int code);
 /* Its control socket has ended: it is dying, or it is made to. */
 void worker_lost(struct worker *w);
+/* Looks at the control socket though its descriptor says nothing. Loop; not under the lock. */
+void worker_attend(struct worker *w);
 /* How it ends, when the kernel says that its end has begun, in the form of waitpid; 0: it does not. Whoever sees that puts it into
  * seen_status and says sched_lost. Some microseconds. Any thread that holds a lane of it. */
 int worker_ending(const struct worker *w);
