@@ -282,21 +282,23 @@ def test_missing_adapter_and_interpreter(snakepit, adapter):
 
 
 def test_timeout_bounds_a_call(snakepit, adapter):
-    path = adapter("def slow(self):\n    import time\n    time.sleep(600)")
+    path = adapter("def slow(self):\n    import time\n    time.sleep(600)")  # allow-sleep: it shall hang
     done = snakepit("call", "slow", "--adapter", path, "--timeout", "500ms", "-o", "json")
     assert (done.returncode, done.stdout) == (124, "")
     assert json.loads(done.stderr)["code"] == "deadline_exceeded"
 
 
 def test_a_timeout_is_named_as_it_was_given(snakepit, adapter):
-    path = adapter("def slow(self):\n    import time\n    time.sleep(600)")
+    path = adapter("def slow(self):\n    import time\n    time.sleep(600)")  # allow-sleep: it shall hang
     done = snakepit("call", "slow", "--adapter", path, "--timeout", "700ms")
     assert done.returncode == 124
     assert "--timeout: 700 ms" in done.stderr
 
 
 def test_timeout_bounds_the_start(snakepit, adapter):
-    path = adapter("def __init__(self):\n    import time\n    time.sleep(600)\n\ndef f(self):\n    return 1")
+    path = adapter(
+        "def __init__(self):\n    import time\n    time.sleep(600)\n\ndef f(self):\n    return 1"
+    )  # allow-sleep: it shall hang
     done = snakepit("call", "f", "--adapter", path, "--timeout", "300ms")
     assert (done.returncode, done.stdout) == (124, "")
     assert "deadline_exceeded" in done.stderr
@@ -319,7 +321,7 @@ def nap(self, note):
     with open(note + ".new", "w") as f:
         f.write(str(os.getpid()))
     os.rename(note + ".new", note)
-    time.sleep(600)
+    time.sleep(600)  # allow-sleep: a worker that hangs is what the test is about
 
 def wait(self, note, go):
     with open(note + ".new", "w") as f:
@@ -366,7 +368,7 @@ def test_a_signal_ends_a_start(build, env, tmp_path, adapter):
             with open({str(note)!r} + ".new", "w") as f:
                 f.write(str(os.getpid()))
             os.rename({str(note)!r} + ".new", {str(note)!r})
-            time.sleep(600)
+            time.sleep(600)  # allow-sleep: a worker that hangs is what the test is about
         """,
         before="import os, time",
     )

@@ -12,7 +12,7 @@ class Early:
         """Says through the file that it runs, then never returns."""
         with open(path, "wb") as f:
             f.write(b"1")
-        time.sleep(3600)
+        time.sleep(3600)  # allow-sleep: a worker that hangs is what the test is about
 
     def forks(self, n):
         """Children die while the call runs: that is not the worker's death."""

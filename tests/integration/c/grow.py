@@ -18,5 +18,5 @@ class Grow:
         if os.fork() == 0:
             kept = b"x" * (kib << 10)
             os.write(w, kept[:1])
-            time.sleep(3600)
+            time.sleep(3600)  # allow-sleep: a worker that hangs is what the test is about
         os.read(r, 1)

@@ -41,7 +41,7 @@ class Heart:
     def wait(self, path):
         """Without the GIL, for ever."""
         begin(path)
-        time.sleep(3600)
+        time.sleep(3600)  # allow-sleep: a worker that hangs is what the test is about
 
     def masks(self):
         """The blocked signals of each thread but the first, by its name."""

@@ -266,7 +266,7 @@ class Evil:
     def signal(self, number):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         os.kill(os.getpid(), number)
-        time.sleep(3600)
+        time.sleep(3600)  # allow-sleep: a worker that hangs is what the test is about
 
     def fpe(self):
         self.signal(signal.SIGFPE)
@@ -303,7 +303,7 @@ class Evil:
     def hang(self):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         while True:
-            time.sleep(3600)
+            time.sleep(3600)  # allow-sleep: a worker that hangs is what the test is about
 
     def promise_more(self):
         """Half of a frame."""
@@ -311,7 +311,7 @@ class Evil:
             self.segment.record(frame(RESULT, b"\xc0", self.call, size=4096), 1)
         else:
             self.worker.say(frame(RESULT, b"\xc0", self.call, size=4096))
-        time.sleep(3600)
+        time.sleep(3600)  # allow-sleep: a worker that hangs is what the test is about
 
     # ---- descriptors ----
 
@@ -331,11 +331,11 @@ class Evil:
 
     def close_control(self):
         os.close(CONTROL)
-        time.sleep(3600)
+        time.sleep(3600)  # allow-sleep: a worker that hangs is what the test is about
 
     def shut_control(self):
         LIBC.shutdown(CONTROL, 1)
-        time.sleep(3600)
+        time.sleep(3600)  # allow-sleep: a worker that hangs is what the test is about
 
     def close_segment(self):
         return self.close(SEGMENT)
@@ -419,11 +419,11 @@ class Evil:
 
     def rubbish_control(self):
         self.worker.say(b"\1" + random.Random(1).randbytes(4096))
-        time.sleep(3600)
+        time.sleep(3600)  # allow-sleep: a worker that hangs is what the test is about
 
     def log_rubbish(self):
         self.worker.say(frame(LOG, b"\xc1"))
-        time.sleep(3600)
+        time.sleep(3600)  # allow-sleep: a worker that hangs is what the test is about
 
     # ---- values ----
 
@@ -521,7 +521,7 @@ class Evil:
     # ---- the ring's words ----
 
     def wait(self):
-        time.sleep(3600)
+        time.sleep(3600)  # allow-sleep: a worker that hangs is what the test is about
 
     def head_ahead(self):
         self.segment.publish(self.segment.head + (1 << 40))
@@ -630,67 +630,67 @@ class Start:
 
     def rubbish(self):
         self.worker.say(random.Random(5).randbytes(64).replace(b"\0", b"\7"))
-        time.sleep(3600)
+        time.sleep(3600)  # allow-sleep: a worker that hangs is what the test is about
 
     def text(self):
         self.worker.say(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        time.sleep(3600)
+        time.sleep(3600)  # allow-sleep: a worker that hangs is what the test is about
 
     def secret(self):
         self.worker.say(self.worker.hello(secret=b"\0" * 16))
-        time.sleep(3600)
+        time.sleep(3600)  # allow-sleep: a worker that hangs is what the test is about
 
     def no_secret(self):
         self.worker.say(self.worker.hello(secret=None))
-        time.sleep(3600)
+        time.sleep(3600)  # allow-sleep: a worker that hangs is what the test is about
 
     def newer(self):
         self.worker.say(self.worker.hello(protocol_min=2, protocol_max=5))
-        time.sleep(3600)
+        time.sleep(3600)  # allow-sleep: a worker that hangs is what the test is about
 
     def older(self):
         self.worker.say(self.worker.hello(protocol_min=0, protocol_max=0))
-        time.sleep(3600)
+        time.sleep(3600)  # allow-sleep: a worker that hangs is what the test is about
 
     def upside_down(self):
         self.worker.say(self.worker.hello(protocol_min=7, protocol_max=-3))
-        time.sleep(3600)
+        time.sleep(3600)  # allow-sleep: a worker that hangs is what the test is about
 
     def versions_text(self):
         self.worker.say(self.worker.hello(protocol_min="1", protocol_max=None))
-        time.sleep(3600)
+        time.sleep(3600)  # allow-sleep: a worker that hangs is what the test is about
 
     def hello_list(self):
         self.worker.say(frame(HELLO, encode([1, 2])))
-        time.sleep(3600)
+        time.sleep(3600)  # allow-sleep: a worker that hangs is what the test is about
 
     def hello_cut(self):
         self.worker.say(frame(HELLO, b"\xdf\xff\xff\xff\xff"))
-        time.sleep(3600)
+        time.sleep(3600)  # allow-sleep: a worker that hangs is what the test is about
 
     def hello_twice(self):
         self.worker.say(self.worker.hello(), self.worker.hello())
-        time.sleep(3600)
+        time.sleep(3600)  # allow-sleep: a worker that hangs is what the test is about
 
     def hello_huge(self):
         self.worker.say(frame(HELLO, b"", size=0x7FFFFFFF))
-        time.sleep(3600)
+        time.sleep(3600)  # allow-sleep: a worker that hangs is what the test is about
 
     def ready_first(self):
         self.worker.say(frame(READY, encode({})))
-        time.sleep(3600)
+        time.sleep(3600)  # allow-sleep: a worker that hangs is what the test is about
 
     def ready_list(self):
         self.worker.say(self.worker.hello(), frame(READY, encode([])))
-        time.sleep(3600)
+        time.sleep(3600)  # allow-sleep: a worker that hangs is what the test is about
 
     def ready_cut(self):
         self.worker.say(self.worker.hello(), frame(READY, b"\xa5"))
-        time.sleep(3600)
+        time.sleep(3600)  # allow-sleep: a worker that hangs is what the test is about
 
     def result_first(self):
         self.worker.say(self.worker.hello(), frame(RESULT, b"\xc0", 1))
-        time.sleep(3600)
+        time.sleep(3600)  # allow-sleep: a worker that hangs is what the test is about
 
     def failed_nonsense(self):
         self.worker.say(frame(FAILED, b"\xc1\xc1"))
@@ -698,21 +698,21 @@ class Start:
 
     def failed_lies(self):
         self.worker.say(frame(FAILED, encode({"code": "ok", "message": 5})))
-        time.sleep(3600)
+        time.sleep(3600)  # allow-sleep: a worker that hangs is what the test is about
 
     def silent(self):
-        time.sleep(3600)
+        time.sleep(3600)  # allow-sleep: a worker that hangs is what the test is about
 
     def never_ready(self):
         self.worker.say(self.worker.hello())
-        time.sleep(3600)
+        time.sleep(3600)  # allow-sleep: a worker that hangs is what the test is about
 
     def dribble(self):
         """A byte now and then, for ever."""
         for byte in self.worker.hello():
             os.write(CONTROL, bytes([byte]))
             time.sleep(0.05)  # allow-sleep: slowness is the misdeed
-        time.sleep(3600)
+        time.sleep(3600)  # allow-sleep: a worker that hangs is what the test is about
 
     def bells(self):
         """A zero byte between frames is a bell; nobody asked for a million."""
@@ -727,7 +727,7 @@ class Start:
 
     def close_control(self):
         os.close(CONTROL)
-        time.sleep(3600)
+        time.sleep(3600)  # allow-sleep: a worker that hangs is what the test is about
 
     def flood_output(self):
         while True:
@@ -743,7 +743,7 @@ def main():
         getattr(Start(worker), how)()
     worker.start()
     if "--deaf" in sys.argv:
-        time.sleep(3600)
+        time.sleep(3600)  # allow-sleep: a worker that hangs is what the test is about
     worker.serve()
 
 
