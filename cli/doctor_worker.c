@@ -218,6 +218,14 @@ static int open_pool(struct doctor *d, struct own_pool *pool, const char *adapte
     return rc;
 }
 
+/* A name that the text leaves out, or "". */
+static const char *named_beside(const pit_value *details, const char *key, const char *text)
+{
+    const char *name = pit_value_str_or(pit_value_get(details, key), "");
+
+    return strstr(text, name) != NULL ? "" : name;
+}
+
 /* What is in the way of workers that are forked: the template is asked for and awaited. */
 static void row_zygote(struct doctor *d, const char *adapter)
 {
@@ -232,12 +240,14 @@ static void row_zygote(struct doctor *d, const char *adapter)
     (void)pit_value_get_number(pit_value_get(zygote, "prepare_ms"), &prepare_ms);
     const pit_value *details = pit_error_details(root_cause(err));
     const char *reason = pit_value_str(pit_value_get(details, "reason"));
+    const char *text = pit_value_str_or(pit_value_get(details, "text"), "?");
+    const char *library = named_beside(details, "library", text), *module = named_beside(details, "module", text);
     if (rc == 0)
         doctor_row(d, STATUS_OK, "zygote", NULL, "workers are forked from a template that was ready in %.0f ms", prepare_ms);
     else if (reason != NULL)
-        doctor_row(d, STATUS_WARN, "zygote",
-                   "docs/guide-zygote.md says for each reason what to do; until then workers are started by exec, and work",
-                   "workers cannot be forked (%s): %s", reason, pit_value_str_or(pit_value_get(details, "text"), "?"));
+        doctor_row(d, STATUS_WARN, "zygote", pit_value_str(pit_value_at(pit_error_suggestions(root_cause(err)), 0)),
+                   "workers cannot be forked (%s): %s%s%s%s%s; they are started by exec, and work", reason, text,
+                   *library != '\0' ? "; library " : "", library, *module != '\0' ? "; module " : "", module);
     else
         row_failed(d, "zygote", rc, err);
     pit_error_free(err);

@@ -202,7 +202,7 @@ PIT_API const pit_worker_info *pit_worker_list_at(const pit_worker_list *l, size
 PIT_API void pit_worker_list_free(pit_worker_list *l);
 /* How the workers of a pool (NULL: the default pool) are started: a map with the template's `state` (idle, starting, ready, lost, unsafe, ended;
  * off: the pool has none), `pid`, `forks` (workers asked of it), `threads`, `modules`, `rss_bytes`, `prepare_ms`, and where it is not ready `reason`,
- * `library`, `module` and `text`: what is in the way. The caller owns *ret. pool_not_found. *Blocks* for a turn of the loop. Since 0.1. */
+ * `library`, `module` and `text`: what is in the way, and `remedy`: what to do about it. The caller owns *ret. pool_not_found. *Blocks* for a turn of the loop. Since 0.1. */
 PIT_API int pit_pool_zygote(pit *p, const char *pool, pit_value **ret, pit_error **reterr);
 /* The name of a state: "ready" for PIT_WORKER_READY. */
 PIT_API const char *pit_worker_state_name(int state);

@@ -93,16 +93,19 @@ static struct zygote *find_or_make(struct pool *p)
 
 static pit_error *refusal(const struct pool *p)
 {
-    const struct zygote_facts none = {.reason = "memory", .text = "out of memory"};
-    const struct zygote_facts *f = p->zygote != NULL ? &p->zygote->facts : &none;
+    const struct zygote_facts *f = p->zygote != NULL ? &p->zygote->facts : NULL;
+    const char *reason = f != NULL ? f->reason : zygote_reason_name(ZYGOTE_REASON_MEMORY), *remedy = zygote_remedy(reason);
+    const char *text = f != NULL ? f->text : "out of memory";
     pit_error *e = error_new(PIT_E_START_FAILED, "pool %s: its workers cannot be forked from a template (%s): %s", p->set.name,
-                             f->reason, f->text);
-    error_detail_take(e, "reason", pit_str(f->reason));
-    error_detail_take(e, "library", pit_str(f->library));
-    error_detail_take(e, "module", pit_str(f->module));
-    error_detail_take(e, "text", pit_str(f->text));
+                             reason, text);
+    error_detail_take(e, "reason", pit_str(reason));
+    error_detail_take(e, "library", pit_str(f != NULL ? f->library : ""));
+    error_detail_take(e, "module", pit_str(f != NULL ? f->module : ""));
+    error_detail_take(e, "text", pit_str(text));
     error_pool(e, p->set.name);
-    return error_suggest(e, "with start_mode auto they are started by exec where that is so");
+    if (remedy != NULL)
+        error_suggest(e, "%s", remedy);
+    return error_suggest(e, "without start_mode they are started by exec where that is so");
 }
 
 /* start_mode says that there is no other way. A pool that has workers goes on with them. */
@@ -249,10 +252,11 @@ pit_value *start_mode_describe(const struct pool *p)
     if (z == NULL)
         return pit_pack("{s:s}", "state", p->set.start_mode == PIT_START_EXEC || p->set.adapter == NULL ? "off" : "idle");
     const struct zygote_facts *f = &z->facts;
-    return pit_pack("{s:s,s:s,s:i,s:U,s:I,s:I,s:I,s:f,s:s,s:s,s:s,s:s}", "state", zygote_state_name(z->state), "id", z->id,
+    const char *remedy = zygote_remedy(f->reason);
+    return pit_pack("{s:s,s:s,s:i,s:U,s:I,s:I,s:I,s:f,s:s,s:s,s:s,s:s,s:s}", "state", zygote_state_name(z->state), "id", z->id,
                     "pid", (int)z->pid, "forks", z->forks, "threads", f->threads, "modules", f->modules, "rss_bytes",
                     f->rss_bytes, "prepare_ms", f->prepare_ms, "reason", f->reason, "library", f->library, "module", f->module,
-                    "text", f->text);
+                    "text", f->text, "remedy", remedy != NULL ? remedy : "");
 }
 
 /* ---- the templates of a host ---- */

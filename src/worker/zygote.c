@@ -50,10 +50,10 @@ static void report(const struct zygote *z)
         log_line(z->env->log, PIT_LOG_INFO, "template %s (pid %d) is ready", z->id, (int)z->pid);
     } else if (z->state == ZYGOTE_UNSAFE) {
         const double numbers[] = {since_ms(z, z->started_ns)};
-        const char *texts[] = {f->reason, f->library, f->module};
+        const char *texts[] = {f->reason, f->library, f->module}, *remedy = zygote_remedy(f->reason);
         telemetry_emit(z->env->telemetry, EVENT_ZYGOTE_UNSAFE, &common, numbers, texts);
-        log_line(z->env->log, PIT_LOG_WARNING, "pool %s: workers cannot be forked from a template (%s): %s", z->pool, f->reason,
-                 f->text);
+        log_line(z->env->log, PIT_LOG_WARNING, "pool %s: workers cannot be forked from a template (%s): %s%s%s", z->pool,
+                 f->reason, f->text, remedy != NULL ? "; " : "", remedy != NULL ? remedy : "");
     } else if (z->state == ZYGOTE_LOST) {
         const double numbers[] = {since_ms(z, z->started_ns)};
         const char *texts[] = {f->reason};
@@ -112,11 +112,11 @@ void zygote_close(struct zygote *z)
     capture_close(&z->err);
 }
 
-static void say_why(struct zygote *z, const char *reason, const char *text)
+static void say_why(struct zygote *z, enum zygote_reason reason, const char *text)
 {
     if (z->facts.reason[0] != '\0')
         return;
-    copy_text(z->facts.reason, sizeof z->facts.reason, reason);
+    copy_text(z->facts.reason, sizeof z->facts.reason, zygote_reason_name(reason));
     copy_text(z->facts.text, sizeof z->facts.text, text);
 }
 
@@ -142,7 +142,7 @@ static void lose(struct zygote *z)
 }
 
 /* Nothing of it is used any more; its end is awaited. */
-static void give_up(struct zygote *z, const char *reason, const char *text)
+static void give_up(struct zygote *z, enum zygote_reason reason, const char *text)
 {
     say_why(z, reason, text);
     kill_it(z);
@@ -167,7 +167,7 @@ static void on_exited(struct guard_child *c, struct guard_exit how)
              line != NULL ? line + 1 : tail);
     zygote_close(z);
     if (z->state == ZYGOTE_STARTING || z->state == ZYGOTE_READY) {
-        say_why(z, "died", text);
+        say_why(z, ZYGOTE_REASON_DIED, text);
         lose(z);
     } else {
         z->changed(z); /* whoever waits for its end */
@@ -183,7 +183,7 @@ void zygote_guard_lost(struct zygote *z)
     registry_gone(z->env->registry, zygote_token(z), false);
     zygote_close(z);
     if (z->state == ZYGOTE_STARTING || z->state == ZYGOTE_READY) {
-        say_why(z, "guard_lost", "the guard process died");
+        say_why(z, ZYGOTE_REASON_GUARD_LOST, "the guard process died");
         lose(z);
     }
 }
@@ -270,7 +270,7 @@ static void on_failed(struct zygote *z, const struct frame *f)
     char text[ZYGOTE_TEXT];
     copy_text(text, sizeof text, pit_error_message(e));
     pit_error_free(e);
-    give_up(z, "import", text);
+    give_up(z, ZYGOTE_REASON_IMPORT, text);
 }
 
 static int on_frame(struct zygote *z, const struct frame *f)
@@ -310,7 +310,7 @@ static void on_control(struct loop_source *s, uint32_t events)
             loop_remove(z->env->loop, &z->control_source);
             z->control_open = false;
         } else if (rc != 0 && z->control_open) {
-            give_up(z, "protocol", worker_fault(rc));
+            give_up(z, ZYGOTE_REASON_PROTOCOL, worker_fault(rc));
         }
     }
     channel_frame_finish(&in);
@@ -337,12 +337,13 @@ static void on_spawned(struct guard_child *c, int error, const char *call, pid_t
     registry_gone(z->env->registry, zygote_token(z), true);
     snprintf(text, sizeof text, "%s: %s", call, strerror(error));
     if (z->state == ZYGOTE_STARTING)
-        give_up(z, "spawn", text);
+        give_up(z, ZYGOTE_REASON_SPAWN, text);
 }
 
 static void on_ready_timeout(struct loop_timer *t)
 {
-    give_up(LIST_ENTRY(t, struct zygote, ready_timer), "timeout", "it was not ready within worker_ready_timeout_ms");
+    give_up(LIST_ENTRY(t, struct zygote, ready_timer), ZYGOTE_REASON_TIMEOUT,
+            "it was not ready within worker_ready_timeout_ms");
 }
 
 static int open_channel(struct zygote *z, int *child_fd)
@@ -420,7 +421,7 @@ void zygote_start(struct zygote *z)
     zygote_move(z, ZYGOTE_STARTING);
     int rc = spawn(z);
     if (rc != 0)
-        give_up(z, "spawn", strerror(-rc));
+        give_up(z, ZYGOTE_REASON_SPAWN, strerror(-rc));
     else if (z->ready_timeout_ms != PIT_INFINITE)
         loop_timer_set(z->env->loop, &z->ready_timer, z->started_ns + (uint64_t)z->ready_timeout_ms * MS);
 }

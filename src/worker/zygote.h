@@ -43,6 +43,50 @@ struct zygote_key {
     bool backs_off; /* one that is lost again and again is made anew more and more slowly; who makes it first, says so */
 };
 
+/* Why there is no template, as it says itself (unsafe: for good) or as the host sees it (lost: another is made).
+ * X(CONSTANT, name, state, meaning, remedy) */
+#define ZYGOTE_REASON_LIST(X)                                                                                                  \
+    X(THREAD, thread, unsafe, "a thread is left; library and module say whose, the text which import it came with",            \
+      "start it in initialize(); for Arrow's pool: leave group-by and joins out of warm_up()")                                 \
+    X(GPU_CONTEXT, gpu_context, unsafe, "a GPU's driver is open", "touch the GPU in initialize() only")                        \
+    X(DESCRIPTOR, descriptor, unsafe, "an import or warm_up() has left a socket, a pipe or an event loop open",                \
+      "open it in initialize()")                                                                                               \
+    X(CANARY_TIMEOUT, canary_timeout, unsafe,                                                                                  \
+      "warm_up() did not end in a forked process within canary_timeout_ms (waiting for a CPU does not count, up to ten times " \
+      "as long); the text has library and line",                                                                               \
+      "leave that computation out of warm_up(), or raise canary_timeout_ms")                                                   \
+    X(CANARY_DIED, canary_died, unsafe, "warm_up() died or raised in a forked process; the text has its last words",           \
+      "leave what it does out of warm_up()")                                                                                   \
+    X(REFUSED_LIBRARY, refused_library, unsafe, "numba or polars are imported: they cannot be forked",                         \
+      "import them in initialize(), or start by exec")                                                                         \
+    X(PROBE, probe, unsafe, "a handler of fork of some library hung or died", "start by exec")                                 \
+    X(CLONE, clone, unsafe, "the system or its C library does not allow the fork (musl; a sandbox)", "start by exec")          \
+    X(NO_EXTENSION, no_extension, unsafe, "the interpreter has no C extension of snakepit_bridge",                             \
+      "build it: snakepit doctor says how")                                                                                    \
+    X(IMPORT, import, lost, "an import or warm_up() has raised; the text has the exception",                                   \
+      "mend that; a worker that is started by exec needs the adapter's import too, but neither preload nor warm_up()")         \
+    X(TIMEOUT, timeout, lost, "it was not ready within worker_ready_timeout_ms",                                               \
+      "look for what an import or warm_up() waits for, or raise worker_ready_timeout_ms")                                      \
+    X(DIED, died, lost, "its process has ended; the text says how, and what it wrote last",                                    \
+      "killed from outside: look for an out-of-memory kill in the kernel's log; otherwise for the library that crashed")       \
+    X(SPAWN, spawn, lost, "it could not be started; the text has the call and the system's error",                             \
+      "look at the limits that snakepit doctor shows: processes, files, memory")                                               \
+    X(PROTOCOL, protocol, lost, "it said something that no template says",                                                     \
+      "install library and Python package of one version; does user code write to descriptors that it did not open?")          \
+    X(GUARD_LOST, guard_lost, lost, "the guard, which is its parent, has died; the host starts another, then a template",      \
+      "look for who killed the guard: the kernel's log, scripts that end processes by name")                                   \
+    X(MEMORY, memory, lost, "the host had no memory for it", "free some, or raise the limit of the host")
+
+enum zygote_reason {
+#define ZYGOTE_REASON_ENUM(constant, name, state, meaning, remedy) ZYGOTE_REASON_##constant,
+    ZYGOTE_REASON_LIST(ZYGOTE_REASON_ENUM)
+#undef ZYGOTE_REASON_ENUM
+};
+
+const char *zygote_reason_name(enum zygote_reason reason);
+/* What to do about it; NULL: a reason that only the template knows. */
+const char *zygote_remedy(const char *reason);
+
 enum { ZYGOTE_TEXT = 256 };
 
 /* What it said, or why it is not there; empty: nothing to say. */

@@ -1,4 +1,4 @@
-/* See zygote.h. This file: what a template is started with, making and freeing. */
+/* See zygote.h. This file: what a template is started with, making and freeing, what helps when there is none. */
 #include <stdio.h>
 #include <string.h>
 
@@ -7,6 +7,27 @@
 #include "guard/guard_msg.h"
 #include "worker/worker_internal.h"
 #include "worker/zygote.h"
+
+static const struct {
+    const char *name, *remedy;
+} reasons[] = {
+#define ZYGOTE_REASON_ROW(constant, name, state, meaning, remedy) {#name, remedy},
+    ZYGOTE_REASON_LIST(ZYGOTE_REASON_ROW)
+#undef ZYGOTE_REASON_ROW
+};
+
+const char *zygote_reason_name(enum zygote_reason reason)
+{
+    return reasons[reason].name;
+}
+
+const char *zygote_remedy(const char *reason)
+{
+    for (size_t i = 0; i < sizeof reasons / sizeof reasons[0]; i++)
+        if (strcmp(reasons[i].name, reason) == 0)
+            return reasons[i].remedy;
+    return NULL;
+}
 
 static bool same_list(char *const *a, char *const *b)
 {

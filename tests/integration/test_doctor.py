@@ -240,7 +240,7 @@ def test_adapter_that_cannot_be_forked(doctor, adapter):
     assert status == 0 and rows["adapter"]["status"] == "ok"
     assert rows["zygote"]["status"] == "warn" and "(thread)" in rows["zygote"]["message"]
     assert "left-over" in rows["zygote"]["message"]
-    assert "by exec" in rows["zygote"]["remedy"]
+    assert "by exec" in rows["zygote"]["message"] and "initialize()" in rows["zygote"]["remedy"]
 
 
 def test_no_fork_without_extension(doctor):

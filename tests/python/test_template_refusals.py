@@ -2,11 +2,13 @@
 
 import errno
 import os
+import re
 import shlex
 import shutil
 import signal
 import socket
 import subprocess
+from pathlib import Path
 
 import pytest
 from template_guard import Template, Worker, memfd, needs_fork, request_bytes
@@ -355,6 +357,16 @@ def test_without_the_extension(write):
     with Template(write("class A: pass"), env={"SNAKEPIT_NO_EXTENSION": "1"}) as template:
         verdict = template.refused()
         assert verdict["reason"] == "no_extension"
+
+
+def test_the_host_knows_each_reason():
+    """The list of the host has a remedy for each reason that a template gives, and no other ones."""
+    root = Path(__file__).parents[2]
+    given = set()
+    for page in (root / "python" / "snakepit_bridge").glob("_template*.py"):
+        given |= set(re.findall(r'Unsafe\(\s*"(\w+)"', page.read_text()))
+    known = re.findall(r"X\(\w+, (\w+), unsafe,", (root / "src" / "worker" / "zygote.h").read_text())
+    assert given and given == set(known)
 
 
 def test_a_compiler_is_there_when_it_is_asked_for():

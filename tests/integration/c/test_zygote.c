@@ -291,9 +291,13 @@ static void test_unsafe(void **state)
     assert_string_equal(seen.reason, "thread");
     zygote(p, "a", "reason", text);
     assert_string_equal(text, "thread");
+    zygote(p, "a", "remedy", text);
+    assert_non_null(strstr(text, "initialize()"));
     assert_int_equal(replace_first(p, "a"), PIT_START_EXEC);
     assert_int_equal(start_pool(p, "b", 1, PIT_START_ZYGOTE, "thread", &e), PIT_E_START_FAILED);
     assert_string_equal(pit_value_str(pit_value_get(pit_error_details(e), "reason")), "thread");
+    assert_non_null(strstr(pit_value_str(pit_value_at(pit_error_suggestions(e), 0)), "initialize()"));
+    assert_non_null(strstr(pit_value_str(pit_value_at(pit_error_suggestions(e), 1)), "started by exec"));
     pit_error_free(e);
     settle(p, before, "unsafe");
 }
