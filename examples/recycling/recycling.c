@@ -100,6 +100,8 @@ int main(void)
     o.n_pools = 1;
     if (pit_open(&o, &x.p, &e) != 0)
         return fail("pit_open", e);
+    if (pit_await_all_ready(x.p, NULL, PIT_INFINITE, &e) != 0)
+        return fail("pit_await_all_ready", e);
     if (pit_telemetry_attach(x.p, "snakepit.worker.recycled", on_recycled, &x, NULL, &e) != 0)
         return fail("pit_telemetry_attach", e);
     int rc = watch(&x);

@@ -145,7 +145,8 @@ PIT_API int pit_get_stats(pit *p, const char *pool, pit_stats *ret_stats);
 
 /* Has a fresh worker take the place of this one ("default/3.2"; pool NULL: of whichever pool): the fresh one starts beside it, new
  * calls go elsewhere, running ones end, at drain_timeout_ms with worker_recycled; then it is ended. Returns when that has been asked for:
- * the event worker.recycled tells of its end. When no fresh one can be started, the old one stays. One that is starting, or is being recycled already: 0.
+ * the event worker.recycled tells of its end. When no fresh one can be started, the old one stays. One that is starting is recycled
+ * once it is ready; one that is being recycled already: 0.
  * worker_not_found, pool_mismatch, pool_not_found. Never blocks; any thread. Since 0.1. */
 PIT_API int pit_worker_recycle(pit *p, const char *pool, const char *worker_id, pit_error **reterr);
 

@@ -5,6 +5,8 @@
  *     spare failed -> the old one takes calls again
  *     old one dies -> the spare is its successor
  *
+ * Who is asked for by hand while it starts is wanted, too, and its turn comes when it is ready.
+ *
  * Invariants
  *  1. A worker that drains is one more than the target, and so is its spare: live and starting workers never exceed target + draining.
  *  2. The only ready worker of a pool takes calls until its spare is ready: recycling leaves no pool without a worker.
@@ -36,8 +38,7 @@ static void park_idle(struct pool *p, struct worker *w)
 
 void pool_recycle(struct pool *p, struct worker *w, enum recycle_reason why)
 {
-    bool serves = w->state == PIT_WORKER_READY || w->state == PIT_WORKER_BUSY;
-    if (w->recycle.why != RECYCLE_NONE || !serves || w->dead || w->condemned != 0)
+    if (w->recycle.why != RECYCLE_NONE || w->state > PIT_WORKER_BUSY || w->dead || w->condemned != 0)
         return;
     w->recycle.why = why;
     loop_post(p->env->loop, &p->recycle_work);
@@ -257,7 +258,7 @@ static void on_recycle_work(struct loop_work *work)
         LIST_EACH(node, &p->workers)
         {
             struct worker *w = LIST_ENTRY(node, struct worker, node);
-            bool wanted = w->recycle.why != RECYCLE_NONE && !w->dead;
+            bool wanted = w->recycle.why != RECYCLE_NONE && w->state != PIT_WORKER_STARTING && !w->dead;
             if (wanted && !w->recycle.begun && next == NULL && has_room(p))
                 next = w;
             if (wanted && w->recycle.replaced && w->busy_lanes == 0)
@@ -281,6 +282,8 @@ void recycle_ready(struct pool *p, struct worker *w)
     pool_lock(p);
     w->recycle.ttl_ns = recycle_jittered(&p->set.recycle, noise);
     w->recycle.spare = false;
+    if (w->recycle.why != RECYCLE_NONE) /* while it started */
+        loop_post(p->env->loop, &p->recycle_work);
     s->current = w;
     if (old != NULL) {
         s->next = NULL;

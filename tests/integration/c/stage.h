@@ -12,6 +12,7 @@ struct stage {
     atomic_uint go;      /* futex word: gates are open while it is not 0 */
     atomic_uint refuse;  /* workers that start now report that they cannot */
     atomic_uint mute;    /* workers that start now never say READY */
+    atomic_uint late;    /* workers that start now wait at the gate before they say READY */
     atomic_uint fat;     /* workers that start now say READY at a length that nobody needs */
     atomic_uint chatty;  /* workers that start now write so many log lines in one go with what they say of their start */
     atomic_uint early;   /* the next large call is answered before it has been read */

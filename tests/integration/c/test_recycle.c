@@ -102,6 +102,35 @@ static void test_whom_it_does_not_know(void **state)
     settle(p, before, "whom it does not know");
 }
 
+/* One that is starting is recycled too, as soon as it is ready: a first worker, then one that is to replace another. */
+static void test_while_it_starts(void **state)
+{
+    (void)state;
+    struct kit_before before = kit_before();
+    struct kit k = KIT_INIT;
+    struct seen seen = {0};
+    k.require_ready = PIT_OFF;
+    atomic_store(&stage->late, 1);
+    pit *p = open_watched(&k, &seen);
+    KIT_AWAIT(atomic_load(&stage->arrived) == 1);
+    assert_int_equal(pit_worker_recycle(p, NULL, "c/0.1", NULL), 0);
+    assert_int_equal(in_state(p, PIT_WORKER_STARTING), 1);
+    kit_open_gate();
+    KIT_AWAIT(atomic_load(&seen.recycled) == 1 && kit_stats(p).available == 1);
+    assert_string_equal(seen.worker, "c/0.1");
+    atomic_store(&stage->go, 0);
+    assert_int_equal(pit_worker_recycle(p, NULL, "c/0.2", NULL), 0);
+    KIT_AWAIT(is_there(p, "c/0.3"));
+    assert_int_equal(pit_worker_recycle(p, NULL, "c/0.3", NULL), 0);
+    kit_open_gate();
+    KIT_AWAIT(atomic_load(&seen.recycled) == 3 && kit_stats(p).available == 1);
+    assert_true(is_there(p, "c/0.4"));
+    assert_string_equal(seen.worker, "c/0.3");
+    assert_string_equal(seen.reason, "manual");
+    assert_int_equal(kit_stats(p).recycled_manual, 3);
+    settle(p, before, "while it starts");
+}
+
 /* ---- draining ---- */
 
 /* A worker that runs a call: others get the new ones, its own call ends well, and only then it goes. */
@@ -570,6 +599,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_by_hand),
         cmocka_unit_test(test_whom_it_does_not_know),
+        cmocka_unit_test(test_while_it_starts),
         cmocka_unit_test(test_drains_first),
         cmocka_unit_test(test_cut_off),
         cmocka_unit_test(test_the_only_one_serves_on),

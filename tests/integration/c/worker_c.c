@@ -385,6 +385,8 @@ static void become_ready(void)
     }
     if (atomic_load(&stage->mute) != 0)
         sleep_ms(600000);
+    if (atomic_load(&stage->late) != 0)
+        gate();
     if (atomic_load(&stage->fat) != 0)
         send_entries(control, FRAME_READY, 0, 200000);
     else
