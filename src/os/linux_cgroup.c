@@ -1,4 +1,4 @@
-/* Control groups of version 2: the leaf for what a host starts. Contracts: os.h.
+/* Control groups of version 2: the leaf for what a host starts; and whom the kernel has ended for want of memory. Contracts: os.h.
  *
  * A leaf is made beside the group that this process is in, so that group must be a leaf itself, and the one above it must have been given to
  * us: it belongs to this user; or, for root, whom nothing is denied, it carries the mark of a delegation (`user.delegate`, as systemd sets it)
@@ -194,10 +194,22 @@ int linux_cgroup_remove(const char *path)
     return rmdir(path) != 0 ? -errno : 0;
 }
 
+/* The counter of those that the kernel has ended, in a file with a counter on each line. */
+static int64_t read_oom_kills(int dir, const char *name)
+{
+    static const char key[] = "\noom_kill ";
+    char text[TEXT] = "\n";
+    ssize_t n = read_text(dir, name, text + 1, sizeof text - 1);
+    const char *at = n > 0 ? strstr(text, key) : NULL;
+    return at != NULL ? strtoll(at + sizeof key - 1, NULL, 10) : n < 0 ? n : -ENOENT;
+}
+
 int64_t linux_cgroup_oom_kills(int group)
 {
-    char text[1024];
-    ssize_t n = read_text(group, "memory.events", text, sizeof text);
-    const char *at = n > 0 ? strstr(text, "oom_kill ") : NULL;
-    return at != NULL ? strtoll(at + strlen("oom_kill "), NULL, 10) : n < 0 ? n : -ENOENT;
+    return read_oom_kills(group, "memory.events");
+}
+
+int64_t linux_oom_kills(void)
+{
+    return read_oom_kills(AT_FDCWD, "/proc/vmstat");
 }

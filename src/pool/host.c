@@ -294,6 +294,7 @@ static struct host *alloc_host(const struct os_ops *os, struct host_settings *se
     pthread_mutex_init(&h->lock, NULL);
     pthread_mutex_init(&h->drive_lock, NULL);
     h->done_work.fn = host_tell_done;
+    oom_init(&h->oom);
     host_guard_init(h);
     return h;
 }
@@ -311,7 +312,8 @@ static pit_error *start_loop(struct host *h)
                                  pit_int(-rc));
     telemetry_set_warn(h->telemetry, warn, h);
     loop_set_hooks(h->loop, before_sleep, after_sleep, h);
-    h->env = (struct worker_env){.os = h->os, .loop = h->loop, .telemetry = h->telemetry, .log = &h->log, .run_id = h->run_id};
+    h->env = (struct worker_env){
+        .os = h->os, .loop = h->loop, .telemetry = h->telemetry, .log = &h->log, .run_id = h->run_id, .oom = &h->oom};
     char above[PATH_MAX] = "";
     bool grouped = host_group_find(h, above);
     pit_error *e = host_registry_open(h, grouped ? above : "");

@@ -64,7 +64,7 @@ struct host {
     void (*on_ended)(void *user, int survivors); /* NULL, or told when every process has ended, before the host is freed */
     void *on_ended_user;
     char *group_path;          /* of the control group of what it starts; NULL: none */
-    int group;                 /* its descriptor */
+    struct oom_watch oom;      /* loop */
     struct registry *registry; /* loop; NULL: none */
     struct loop_timer registry_timer;
     pthread_t sweeper;                     /* a thread that ends the orphans of dead hosts, now and then */

@@ -29,13 +29,13 @@ void host_group_make(struct host *h, const char *above)
         mem_free(path);
         return;
     }
-    h->group = fd;
+    h->oom.group = fd;
     h->group_path = path;
 }
 
 void host_group_join(struct host *h)
 {
-    int rc = h->group_path != NULL ? h->os->cgroup_move(h->group, guard_pid(h->env.guard)) : 0;
+    int rc = h->group_path != NULL ? h->os->cgroup_move(h->oom.group, guard_pid(h->env.guard)) : 0;
     if (rc != 0) {
         log_line(&h->log, PIT_LOG_INFO, "the control group %s cannot be used: %s", h->group_path, strerror(-rc));
         host_group_close(h);
@@ -44,7 +44,7 @@ void host_group_join(struct host *h)
 
 int host_group_end(struct host *h)
 {
-    int n = h->group_path != NULL ? h->os->cgroup_kill(h->group) : 0;
+    int n = h->group_path != NULL ? h->os->cgroup_kill(h->oom.group) : 0;
     return n > 0 ? n : 0;
 }
 
@@ -54,7 +54,8 @@ void host_group_close(struct host *h)
     if (h->group_path == NULL)
         return;
     host_group_end(h);
-    h->os->close(h->group);
+    h->os->close(h->oom.group);
+    h->oom.group = -1;
     h->os->cgroup_remove(h->group_path);
     mem_free(h->group_path);
     h->group_path = NULL;

@@ -135,6 +135,10 @@ pit_error *exit_describe(pit_error *e, enum exit_class c, struct guard_exit how,
         const char *name = signal_name(sig);
         error_detail_take(e, "signal", name != NULL ? pit_str(name) : pit_int(sig));
     }
+    if (c == EXIT_OOM || c == EXIT_OOM_SUSPECTED)
+        error_suggest(
+            e, "smaller inputs, fewer workers, or more memory for them (MemoryMax= of a service, the limit of a container); "
+               "memory_threshold_mb replaces workers before it comes to that");
     if (n != 0)
         error_detail_take(e, "stderr", clean_text(tail, n));
     return e;

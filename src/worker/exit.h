@@ -18,6 +18,8 @@
     X(ABORT, abort, "aborted")                                                                                                 \
     X(FPE, fpe, "died of an arithmetic exception")                                                                             \
     X(ILLEGAL_INSTRUCTION, illegal_instruction, "died of an illegal instruction")                                              \
+    X(OOM, oom, "was killed by the kernel: its control group, or the machine, had no memory left")                             \
+    X(OOM_SUSPECTED, oom_suspected, "got SIGKILL, most likely from the kernel: memory ran out at that time")                   \
     X(KILLED, killed, "was killed by SIGKILL from outside")                                                                    \
     X(SIGNAL, signal, "died of a signal")                                                                                      \
     X(UNKNOWN, unknown, "died; its exit status was lost")
@@ -29,7 +31,7 @@ enum exit_class {
 };
 
 struct guard_exit exit_from_wait(int status); /* of waitpid */
-/* expected: a stop or a kill of ours was under way. */
+/* expected: a stop or a kill of ours was under way. Whether a SIGKILL from outside was the kernel's is worker/oom.h's to say. */
 enum exit_class exit_classify(struct guard_exit how, bool expected);
 const char *exit_class_name(enum exit_class c);
 const char *exit_class_text(enum exit_class c);

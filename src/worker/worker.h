@@ -31,6 +31,7 @@
 #include "worker/health.h"
 #include "worker/heartbeat.h"
 #include "worker/lane.h"
+#include "worker/oom.h"
 #include "worker/poollock.h"
 
 /* What all workers of a host share. */
@@ -43,6 +44,7 @@ struct worker_env {
     const char *run_id;
     struct registry *registry; /* NULL: none */
     uint32_t prefix;           /* of correlation ids: counts up with every worker */
+    struct oom_watch *oom;
 };
 
 /* What all workers of a pool share. */
@@ -137,6 +139,7 @@ struct worker {
     uint64_t started_ns, ready_ns;
     struct guard_exit how;
     enum exit_class exit_class;
+    struct oom_counts oom_before;
     pit_error *failure; /* why it did not become ready */
     bool replace;       /* the pool's: a successor is still to be started */
     struct worker_recycle recycle;

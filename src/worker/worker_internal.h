@@ -31,6 +31,7 @@ void handshake_announce(struct worker *w);
 void worker_fail(struct worker *w, int code, const char *text, pit_error *failure);
 /* The process has ended and all is known that ever will be. */
 void worker_finish(struct worker *w);
+enum exit_class worker_exit_class(const struct worker *w); /* oom.c: of what is known now; once */
 void worker_init_hooks(struct worker *w);
 void worker_init_stop(struct worker *w);             /* worker_stop.c */
 void worker_signal_group(struct worker *w, int sig); /* to its group, if it is still there */

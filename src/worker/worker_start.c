@@ -215,6 +215,7 @@ void worker_start(struct worker *w, uint32_t prefix)
         poollock_release(w->config->lock);
         w->spawned = true;
         rc = ask_guard(w);
+        w->oom_before = oom_before(w->env->oom, w->env->os); /* while it is being started */
         if (rc != 0) {
             w->spawned = false;
             e = error_new(rc, "worker %s could not be started: %s", w->id, pit_strerror(rc));

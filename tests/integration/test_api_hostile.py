@@ -4,10 +4,12 @@ worker go on, what had not started runs elsewhere, the pool is whole again, no d
 from __future__ import annotations
 
 import contextlib
+import os
 import pathlib
 
 import pytest
-from hostile.host import RING, SOCKET, Failed, Host, failure
+from hostile.host import EXEC, RING, SOCKET, Failed, Host, failure
+from hostile.memory import LIMIT, make_group
 from programs import LIMIT_S, wait_for
 
 WORKER = str(pathlib.Path(__file__).parent / "hostile" / "worker.py")
@@ -405,3 +407,65 @@ def test_one_bad_start_spares_the_pool(build, env, command, channel, how):
         assert [w["generation"] for w in host.workers()] == [2, 1]
         nothing_lost(host, host.descriptors())
         assert host.stats()["crashes"] == 0  # a start that fails is no crash
+
+
+# What runs out of memory. The machine's counter of such ends rises: a test that runs meanwhile must not have a worker killed from outside, so these
+# stand in the file of those that do.
+HUNGRY = """
+def pid(self):
+    return os.getpid()
+
+def take(self, n):
+    self.held = bytearray(n)
+    return len(self.held)
+
+def limit(self, n):
+    resource.setrlimit(resource.RLIMIT_AS, (n, n))
+"""
+
+
+@pytest.fixture
+def hungry(build, env, adapter):
+    with Host(build, env, adapter=adapter(HUNGRY, before="import os\nimport resource"), start_mode=EXEC) as host:
+        yield host
+
+
+@pytest.fixture
+def group():
+    try:
+        made = make_group(f"snakepit-oom-{os.getpid()}")
+    except OSError as why:
+        pytest.skip(f"no control group with a limit of memory can be made here: {why}")
+    yield made
+    wait_for(lambda: not (made / "cgroup.procs").read_text(), "the group to be empty")
+    made.rmdir()
+
+
+def counts_kills() -> bool:
+    try:
+        return "\noom_kill " in pathlib.Path("/proc/vmstat").read_text()
+    except OSError:
+        return False
+
+
+def test_a_worker_that_the_kernel_ends_is_said_to_be(hungry, group):
+    if not counts_kills():
+        pytest.skip("this kernel does not count whom it ends")
+    worker = hungry.call("pid")
+    (group / "cgroup.procs").write_text(str(worker))
+    assert hungry.call("take", 1 << 20) == 1 << 20
+    failed = hungry.fails("take", 4 * LIMIT)
+    assert failed.code == "worker_crash", failed.text
+    assert failed.details["exit_class"] == "oom_suspected", failed.text
+    assert failed.details["signal"] == "SIGKILL" and failed.details["exit_code"] == 137, failed.text
+    assert any("memory" in text for text in failed.error["suggestions"]), failed.text
+    assert hungry.call("pid") != worker
+
+
+def test_at_its_own_limit_the_call_fails_and_the_worker_goes_on(hungry):
+    worker = hungry.call("pid")
+    hungry.call("limit", 4 << 30)
+    failed = hungry.fails("take", 8 << 30)
+    assert failed.code == "out_of_memory", failed.text
+    assert hungry.call("pid") == worker
+    assert hungry.stats()["crashes"] == 0

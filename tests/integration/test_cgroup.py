@@ -19,6 +19,9 @@ def hide(self, file):
     os.rename(file + ".new", file)
     threading.Event().wait()
 
+def take(self, n):
+    return len(bytearray(n))
+
 def group(self):
     with open("/proc/self/cgroup") as f:
         return [line[3:].strip() for line in f if line.startswith("0::")][0]
@@ -92,7 +95,7 @@ def start(build, env, tmp_path, adapter, above):
         # The shell moves itself, so that nothing of this process has to.
         script = f'echo $$ > {above}/host/cgroup.procs && exec "$@"'
         command = ["sh", "-c", script, "sh", str(build / "snakepit"), "call", "-a", file, *arguments]
-        return subprocess.Popen(command, cwd=tmp_path, env=env, text=True, stdout=subprocess.PIPE)
+        return subprocess.Popen(command, cwd=tmp_path, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     return run
 
@@ -149,3 +152,27 @@ def test_who_cleared_his_environment_goes_with_a_lost_guard(start, above, tmp_pa
     await_(lambda: not is_alive(hidden))
     host.kill()
     host.communicate()
+
+
+def count_memory(above: pathlib.Path, limit: int) -> None:
+    """Has the group, and what is made in it, counted and limited."""
+    root = hierarchy()
+    if "memory" not in (root / "cgroup.controllers").read_text().split():
+        pytest.skip("the memory controller is not in the hierarchy of version 2")
+    try:
+        for folder in reversed(above.parents):
+            if folder == root or root in folder.parents:
+                (folder / "cgroup.subtree_control").write_text("+memory")
+        (above / "memory.max").write_text(str(limit))
+        if (above / "memory.swap.max").exists():
+            (above / "memory.swap.max").write_text("0")
+    except OSError as why:
+        pytest.skip(f"memory cannot be limited here: {why}")
+
+
+def test_a_worker_that_the_kernel_ends_for_want_of_memory_is_said_to_be(start, above):
+    count_memory(above, 256 << 20)
+    host = start("take", f"[{4 << 30}]", "-o", "json")
+    out, said = host.communicate(timeout=LIMIT_S)
+    assert host.returncode == 1
+    assert '"exit_class":"oom"' in (out + said).replace(" ", ""), out + said

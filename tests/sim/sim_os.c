@@ -372,6 +372,11 @@ static int op_cgroup_above(char ret[])
     return -ENOENT; /* this machine has none */
 }
 
+static int64_t op_oom_kills(void)
+{
+    return 0; /* it has all the memory in the world */
+}
+
 static int op_usage(pid_t pid, unsigned what, struct os_usage *ret)
 {
     (void)pid;
@@ -423,5 +428,6 @@ const struct os_ops sim_os = {
     .fork_canary = op_fork_canary,
     .fork_canary_free = op_fork_canary_free,
     .cgroup_above = op_cgroup_above,
+    .oom_kills = op_oom_kills,
     .usage = op_usage,
 };
