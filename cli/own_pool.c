@@ -119,7 +119,10 @@ int own_pool_call(struct own_pool *pool, const char *command, const pit_value *a
 {
     pit_future *future = NULL;
     bool ready = false;
-    int rc = pit_submit(pool->p, command, args, o, &future, reterr);
+    /* Without a deadline of its own a call has the one that its tool declares, and a pool knows that once a worker is ready. */
+    int rc = o->deadline_ns == 0 && o->timeout_ms == 0 ? own_pool_await(pool, 0, reterr) : 0;
+    if (rc == 0)
+        rc = pit_submit(pool->p, command, args, o, &future, reterr);
 
     while (rc == 0 && (rc = pit_future_result(future, ret, reterr)) == PIT_E_PENDING) {
         if (reterr != NULL) {

@@ -88,6 +88,9 @@ typedef struct pit_pool_options {
     int64_t health_check_timeout_ms;  /* of an answer, while no call runs (5000) */
     int64_t memory_threshold_mb;      /* a worker whose process group uses so much is recycled: PSS, else RSS (none) */
     int leak_forecast; /* and one that would come to it within the next tenth of its calls (PIT_ON where there is a threshold) */
+    /* A map of commands to milliseconds, or PIT_INFINITE: the time of a call that asks for none. It comes before what the adapter declares
+     * (@tool(timeout_ms=...)), and that before timeout_ms of the pool. Sent values are immutable: so is this. Else invalid_timeout. */
+    const pit_value *command_timeouts;
 } pit_pool_options;
 
 enum { PIT_DESCENDANTS_KILL = 1, PIT_DESCENDANTS_KEEP = 2 };
@@ -96,7 +99,7 @@ enum { PIT_CHANNEL_AUTO = 0, PIT_CHANNEL_RING = 1, PIT_CHANNEL_SOCKET = 2 };
 #define PIT_POOL_OPTIONS_INIT                                                                                                  \
     {                                                                                                                          \
         sizeof(pit_pool_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0,  \
-            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                                                              \
+            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                                                           \
     }
 
 /* Adds a pool. *Blocks* until it has a ready worker. When every start failed: no_workers_started with its cause, as for pit_open, and

@@ -195,9 +195,9 @@ static uint64_t enter(struct call *c, const struct pool *p, const pit_call_optio
     return c->entered_ns + OS_TICK_NS;
 }
 
-static void set_deadlines(struct call *c, const struct pool *p, const pit_call_options *o, uint64_t now_ns)
+static void set_deadlines(struct call *c, struct pool *p, const pit_call_options *o, uint64_t now_ns)
 {
-    c->timeout_ms = o->timeout_ms != 0 ? o->timeout_ms : o->deadline_ns != 0 ? PIT_INFINITE : p->set.timeout_ms;
+    c->timeout_ms = o->timeout_ms != 0 ? o->timeout_ms : o->deadline_ns != 0 ? PIT_INFINITE : pool_timeout_of(p, c->command);
     if (now_ns != 0)
         c->entered_ns = now_ns;
     else

@@ -382,6 +382,27 @@ static pit_error *read_texts(const struct os_ops *os, const pit_pool_options *o,
     return o->adapter != NULL ? read_adapter(os, o->adapter, &s->adapter) : NULL;
 }
 
+/* Kept by reference: what has been given is immutable from now on. */
+static pit_error *read_command_timeouts(const pit_pool_options *o, struct pool_settings *s)
+{
+    const pit_value *map = o->command_timeouts, *key, *item;
+    size_t i = 0;
+    if (map != NULL && pit_value_kind(map) != PIT_KIND_MAP)
+        return error_new(PIT_E_INVALID_PARAMETER, "pool %s: command_timeouts is a map of commands to milliseconds", o->name);
+    while (pit_value_next(map, &i, &key, &item)) {
+        int64_t ms = 0;
+        const char *command = pit_value_str(key);
+        if (command == NULL)
+            return error_new(PIT_E_INVALID_PARAMETER, "pool %s: a key of command_timeouts is no text", o->name);
+        if (!pit_value_get_int(item, &ms) || (ms <= 0 && ms != PIT_INFINITE))
+            return error_new(PIT_E_INVALID_TIMEOUT,
+                             "pool %s: command_timeouts of '%.64s' is no positive number of milliseconds, nor PIT_INFINITE",
+                             o->name, command);
+    }
+    s->command_timeouts = map != NULL ? pit_value_ref(map) : NULL;
+    return NULL;
+}
+
 pit_error *pool_settings_read(const struct os_ops *os, const pit_pool_options *given, struct pool_settings *ret)
 {
     pit_pool_options o;
@@ -412,6 +433,8 @@ pit_error *pool_settings_read(const struct os_ops *os, const pit_pool_options *g
     s.limited = limits_any(&s.limits);
     if (e == NULL)
         e = health_settings_read(&o, &s);
+    if (e == NULL)
+        e = read_command_timeouts(&o, &s);
     if (e == NULL)
         e = read_texts(os, &o, &s);
     if (e != NULL)

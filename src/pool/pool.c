@@ -137,6 +137,7 @@ void pool_settings_free(struct pool_settings *s)
     mem_free_strv(s->env);
     mem_free_strv(s->python_path);
     mem_free_strv(s->preload);
+    pit_value_free(s->command_timeouts);
     *s = (struct pool_settings){0};
 }
 
@@ -189,9 +190,22 @@ void pool_destroy(struct pool *p)
     mem_free_strv(p->config.argv);
     mem_free_strv(p->config.env);
     pit_error_free(p->start_error);
+    pit_value_free(p->timeouts);
     pool_settings_free(&p->set);
     mem_free(p->slots);
     mem_free(p);
+}
+
+int64_t pool_timeout_of(struct pool *p, const char *command)
+{
+    int64_t ms = p->set.timeout_ms;
+    if (pit_value_get_int(pit_value_get(p->set.command_timeouts, command), &ms) ||
+        !__atomic_load_n(&p->has_timeouts, __ATOMIC_RELAXED))
+        return ms;
+    pool_lock(p);
+    pit_value_get_int(pit_value_get(p->timeouts, command), &ms);
+    pool_unlock(p);
+    return ms;
 }
 
 void pool_count_refusals(struct pool *p, size_t n, int rc)

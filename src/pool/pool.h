@@ -56,8 +56,9 @@ struct pool_settings {
     bool keeps_descendants;
     uint64_t spin_ns;
     uint32_t ring_bytes, lanes;
-    struct limits limits; /* of each call */
-    bool limited;         /* there are some */
+    struct limits limits;        /* of each call */
+    bool limited;                /* there are some */
+    pit_value *command_timeouts; /* a map of commands to milliseconds; NULL: none */
     size_t max_frame;
     struct restart_rules restart;
     struct beat_rules heartbeat;
@@ -98,6 +99,8 @@ struct pool {
     struct wheel expiry;    /* calls that the loop carries */
     uint64_t expiry_due_ns; /* when the loop looks next; UINT64_MAX: not at all */
     struct commands commands;
+    pit_value *timeouts;         /* what the tools of the worker that was ready last declare; NULL: nothing */
+    bool has_timeouts;           /* atomic: there are some */
     struct list untold;          /* calls that the loop carries, with steps to tell of */
     struct list cancelled_notes; /* ladders that have ended, to be told of (cancel.h) */
     struct slot *slots;
@@ -159,7 +162,8 @@ bool pool_turn(struct pool *p);
 bool pool_arm(struct pool *p);
 void pool_disarm(struct pool *p);
 
-void pool_count_refusals(struct pool *p, size_t n, int rc); /* calls that failed before they came here */
+int64_t pool_timeout_of(struct pool *p, const char *command); /* of a call that asks for none, in milliseconds */
+void pool_count_refusals(struct pool *p, size_t n, int rc);   /* calls that failed before they came here */
 void pool_get_stats(struct pool *p, pit_stats *add);
 bool pool_is_idle(struct pool *p); /* no call inside */
 

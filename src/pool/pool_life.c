@@ -147,9 +147,14 @@ static void on_ready(struct worker *w)
     s->start_failed = false;
     for (uint32_t i = 0; i < p->config.lanes; i++)
         lane_init_hooks(&w->lanes[i]);
+    pit_value *before = p->timeouts;
+    p->timeouts = w->timeouts;
+    w->timeouts = NULL;
+    __atomic_store_n(&p->has_timeouts, p->timeouts != NULL, __ATOMIC_RELAXED);
     spares_add(p, w);
     unsigned ready = pool_count_ready(p);
     pool_unlock(p);
+    pit_value_free(before);
     restart_slot_ready(&s->restart);
     bool successor = w->generation > 1 && !w->recycle.spare;
     recycle_ready(p, w);

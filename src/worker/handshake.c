@@ -139,9 +139,37 @@ void handshake_announce(struct worker *w)
         w->events->ready(w);
 }
 
+/* Of the tools that READY names only those with a time of their own are kept. */
+static int keep_timeouts(struct worker *w, const pit_value *tools)
+{
+    pit_value *map = NULL;
+    int64_t ms;
+    for (size_t i = 0; i < pit_value_len(tools); i++) {
+        const pit_value *tool = pit_value_at(tools, i), *given = pit_value_get(tool, "timeout_ms");
+        const char *name = pit_value_str(pit_value_get(tool, "name"));
+        if (given == NULL || pit_value_kind(given) == PIT_KIND_NIL)
+            continue;
+        if (name == NULL || !pit_value_get_int(given, &ms) || ms <= 0) {
+            pit_value_free(map);
+            return PIT_E_PROTOCOL_ERROR;
+        }
+        if (map == NULL)
+            map = pit_map();
+        pit_map_set_take(map, name, pit_int(ms));
+    }
+    int rc = pit_value_error(map);
+    if (rc == 0)
+        w->timeouts = map;
+    else
+        pit_value_free(map);
+    return rc;
+}
+
 static int on_ready(struct worker *w, const pit_value *ready)
 {
-    int rc = make_lanes(w);
+    int rc = keep_timeouts(w, pit_value_get(ready, "tools"));
+    if (rc == 0)
+        rc = make_lanes(w);
     w->capabilities = worker_capabilities(ready);
     w->said_ready = rc == 0;
     if (rc == 0)
@@ -193,7 +221,7 @@ int handshake_frame(struct worker *w, const struct frame *f)
         return rc;
     }
     if (f->kind == FRAME_READY && starting && w->hello && !w->said_ready) {
-        pit_value *ready = worker_decode_map(f); /* tools: nothing here needs them yet, but they must be readable */
+        pit_value *ready = worker_decode_map(f);
         int rc = ready != NULL ? on_ready(w, ready) : PIT_E_PROTOCOL_ERROR;
         pit_value_free(ready);
         return rc;

@@ -81,6 +81,7 @@ void worker_free(struct worker *w)
     capture_finish(&w->err);
     pit_error_free(w->failure);
     pit_value_free(w->health.report);
+    pit_value_free(w->timeouts);
     mem_free(w->lanes);
     mem_free(w);
 }

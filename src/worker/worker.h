@@ -136,6 +136,8 @@ struct worker {
     struct capture out, err;
     bool spawned, hello, said_ready, exited, control_open, is_ring, term_sent;
     unsigned capabilities; /* WORKER_HAS_*; written once, before it is READY */
+    struct pit_value
+        *timeouts; /* what its tools declare: a map of commands to milliseconds; NULL: nothing. The pool takes it */
     uint64_t started_ns, ready_ns;
     struct guard_exit how;
     enum exit_class exit_class;

@@ -342,6 +342,8 @@ STARTS = {
     "hello_huge": ("limit_exceeded", "", None),
     "ready_first": ("protocol_error", "", None),
     "ready_list": ("protocol_error", "", None),
+    "ready_negative_time": ("protocol_error", "", None),
+    "ready_nameless_time": ("protocol_error", "", None),
     "ready_cut": ("protocol_error", "", None),
     "result_first": ("protocol_error", "", None),
     "failed_nonsense": ("start_failed", "", None),

@@ -288,6 +288,21 @@ def test_timeout_bounds_a_call(snakepit, adapter):
     assert json.loads(done.stderr)["code"] == "deadline_exceeded"
 
 
+def test_a_tool_may_set_the_time_of_its_calls(snakepit, tmp_path):
+    adapter = tmp_path / "slow.py"
+    adapter.write_text(
+        "import time\nfrom snakepit_bridge import BaseAdapter, tool\n"
+        "class Slow(BaseAdapter):\n"
+        "    @tool(timeout_ms=50)\n"
+        "    def work(self, seconds):\n        time.sleep(seconds)\n        return seconds\n"  # allow-sleep: the work that takes so long
+    )
+    done = snakepit("call", "work", str(LIMIT_S), "--adapter", str(adapter), "-o", "json")
+    assert (done.returncode, done.stdout) == (124, "")
+    assert json.loads(done.stderr)["details"]["timeout_ms"] == 50
+    done = snakepit("call", "work", "0.1", "--adapter", str(adapter), f"--timeout={LIMIT_S}s")
+    assert (done.returncode, done.stdout) == (0, "0.1\n"), done.stderr
+
+
 def test_a_timeout_is_named_as_it_was_given(snakepit, adapter):
     path = adapter("def slow(self):\n    import time\n    time.sleep(600)")  # allow-sleep: it shall hang
     done = snakepit("call", "slow", "--adapter", path, "--timeout", "700ms")

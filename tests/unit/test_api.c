@@ -125,6 +125,17 @@ static void test_options_of_a_pool(void **state)
     REFUSE_POOL(q.limits = &negative, PIT_E_INVALID_PARAMETER);
     REFUSE_POOL(q.limits = &huge, PIT_E_INVALID_PARAMETER);
     REFUSE_POOL(q.limits = &sizeless, PIT_E_INVALID_PARAMETER);
+    pit_value *no_map = pit_int(5), *no_text = pit_map(), *no_time = pit_pack("{s:i}", "x", 0),
+              *no_number = pit_pack("{s:f}", "x", 1.5);
+    pit_map_put_take(no_text, pit_int(1), pit_int(5));
+    REFUSE_POOL(q.command_timeouts = no_map, PIT_E_INVALID_PARAMETER);
+    REFUSE_POOL(q.command_timeouts = no_text, PIT_E_INVALID_PARAMETER);
+    REFUSE_POOL(q.command_timeouts = no_time, PIT_E_INVALID_TIMEOUT);
+    REFUSE_POOL(q.command_timeouts = no_number, PIT_E_INVALID_TIMEOUT);
+    pit_value_free(no_map);
+    pit_value_free(no_text);
+    pit_value_free(no_time);
+    pit_value_free(no_number);
     REFUSE_POOL(q.ring_bytes = 5000, PIT_E_INVALID_PARAMETER);
     REFUSE_POOL(q.max_frame_bytes = 7, PIT_E_INVALID_PARAMETER);
     REFUSE_POOL(q.channel = 9, PIT_E_INVALID_PARAMETER);

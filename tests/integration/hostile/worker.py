@@ -684,6 +684,14 @@ class Start:
         self.worker.say(self.worker.hello(), frame(READY, encode([])))
         time.sleep(3600)  # allow-sleep: a worker that hangs is what the test is about
 
+    def ready_negative_time(self):
+        self.worker.say(self.worker.hello(), frame(READY, encode({"tools": [{"name": "echo", "timeout_ms": -5}]})))
+        time.sleep(3600)  # allow-sleep: a worker that hangs is what the test is about
+
+    def ready_nameless_time(self):
+        self.worker.say(self.worker.hello(), frame(READY, encode({"tools": [{"name": 7, "timeout_ms": 5}]})))
+        time.sleep(3600)  # allow-sleep: a worker that hangs is what the test is about
+
     def ready_cut(self):
         self.worker.say(self.worker.hello(), frame(READY, b"\xa5"))
         time.sleep(3600)  # allow-sleep: a worker that hangs is what the test is about
