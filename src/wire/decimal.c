@@ -85,10 +85,11 @@ static unsigned words_multiply_add(uint64_t *words, unsigned size, uint64_t by, 
     return size;
 }
 
-/* n digits as a number of words, the least significant first; returns how many. */
+/* n digits as a number of words, the least significant first; returns how many: one at least. */
 static unsigned words_from_digits(const char *digits, uint32_t n, uint64_t *words)
 {
-    unsigned size = 0;
+    unsigned size = 1;
+    words[0] = 0;
     for (uint32_t i = 0; i < n;) {
         uint64_t part = 0, power = 1;
         for (uint32_t end = n - i < 19 ? n : i + 19; i < end; i++, power *= 10)
@@ -113,16 +114,15 @@ static unsigned words_times_fives(uint64_t *words, unsigned size, int64_t count,
 /* 10^exponent is a power of five and a shift. */
 static void set_plain_integer(struct value_decimal *d, uint32_t n, int64_t exponent, void *big)
 {
-    uint64_t words[KEY_WORDS], bytes[KEY_WORDS];
+    uint64_t words[KEY_WORDS], bytes[KEY_WORDS] = {0};
     unsigned low = (unsigned)exponent / 64, size = words_from_digits(d->digits, n, words);
     size = words_times_fives(words, size, exponent, KEY_WORDS);
     size = words_multiply_add(words, size, UINT64_C(1) << exponent % 64, 0);
-    memset(bytes + size, 0, low * sizeof *bytes);
     for (unsigned i = 0; i < size; i++)
         bytes[i] = __builtin_bswap64(words[size - 1 - i]);
     const uint8_t *magnitude = (const uint8_t *)bytes;
     size_t count = (size + low) * sizeof *bytes;
-    for (; *magnitude == 0; magnitude++)
+    for (; count != 0 && *magnitude == 0; magnitude++)
         count--;
     d->plain.flags = VALUE_FROZEN;
     if (value_int_small(&d->plain, magnitude, count, d->negative))
