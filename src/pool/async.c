@@ -481,7 +481,7 @@ void async_lane_gone(struct pool *p, struct lane *l, struct list *done)
             continue;
         }
         c->lane = NULL;
-        pit_error *e = lane_started(l, f.sequence) ? worker_end_error(l->worker) : sched_admit(p);
+        pit_error *e = lane_started(l, f.sequence) ? worker_end_error(l->worker, c->command) : sched_admit(p);
         if (e != NULL) {
             async_complete(p, c, outcome_failed(e), done);
         } else {

@@ -203,7 +203,7 @@ static pit_error *start_error(struct pool *p, struct worker *w)
     if (w->end_code == PIT_E_WORKER_CRASH)
         w->end_code = PIT_E_START_FAILED; /* it never was a worker */
     if (e == NULL && w->end_code != 0)
-        return worker_end_error(w);
+        return worker_end_error(w, NULL);
     if (e == NULL)
         e = error_new(PIT_E_START_FAILED, "worker %s ended before it was ready: it %s", w->id,
                       exit_text(w->exit_class, w->how, text));
@@ -226,7 +226,7 @@ static void start_ended_badly(struct pool *p, struct worker *w)
     if (telemetry_wants(p->env->telemetry, EVENT_POOL_WORKER_SPAWN_FAILED)) {
         struct event_common common = worker_common(w);
         const double numbers[] = {(double)(pool_now(p) - w->started_ns) / 1e6};
-        const char *texts[] = {pit_error_name(e)};
+        const char *texts[] = {pit_error_name(e), pit_error_message(e)};
         telemetry_emit(p->env->telemetry, EVENT_POOL_WORKER_SPAWN_FAILED, &common, numbers, texts);
     }
     pool_lock(p);
@@ -269,6 +269,17 @@ static bool judge_lanes(struct pool *p, struct worker *w, struct list *done)
     return woken;
 }
 
+/* What the first of its lanes that works was running, for the log; "" when it was idle, or when nobody waits for that any more. Pool's lock. */
+static void running_command(const struct pool *p, struct worker *w, char *text, size_t n)
+{
+    text[0] = '\0';
+    for (uint32_t i = 0; w->lanes != NULL && i < p->config.lanes && text[0] == '\0'; i++) {
+        const struct flight *f = w->lanes[i].count != 0 ? lane_head(&w->lanes[i]) : NULL;
+        if (f != NULL && f->call != NULL && lane_started(&w->lanes[i], f->sequence))
+            snprintf(text, n, "; it ran %.64s", f->call->command);
+    }
+}
+
 static void report_end(struct pool *p, struct worker *w, bool crash)
 {
     struct event_common common = worker_common(w);
@@ -291,10 +302,11 @@ static void on_gone(struct worker *w)
 {
     struct pool *p = w->pool;
     struct list done;
-    char text[EXIT_TEXT_SIZE];
+    char text[EXIT_TEXT_SIZE], running[80];
     list_init(&done);
     bool crash = w->exit_class != EXIT_NORMAL && w->ready_ns != 0;
     pool_lock(p);
+    running_command(p, w, running, sizeof running);
     bool woken = judge_lanes(p, w, &done);
     sched_spread(p); /* what had not started runs on the lanes that are idle now */
     p->crashes += crash;
@@ -305,8 +317,9 @@ static void on_gone(struct worker *w)
     watch_ended(p, w);
     replace_worker(p, w, woken);
     report_end(p, w, crash);
-    log_line(p->env->log, crash ? PIT_LOG_WARNING : PIT_LOG_INFO, "worker %s (pid %d)%s %s", w->id, (int)w->pid,
-             w->end_text != NULL ? ":" : "", w->end_text != NULL ? w->end_text : exit_text(w->exit_class, w->how, text));
+    log_line(p->env->log, crash ? PIT_LOG_WARNING : PIT_LOG_INFO, "worker %s (pid %d)%s %s%s", w->id, (int)w->pid,
+             w->end_text != NULL ? ":" : "", w->end_text != NULL ? w->end_text : exit_text(w->exit_class, w->how, text),
+             running);
     if (w->ready_ns == 0 && !is_ending(p) && w->end_code != PIT_E_GUARD_LOST)
         start_ended_badly(p, w);
     host_changed(p->host);

@@ -21,7 +21,7 @@
     X(POOL_WORKER_READY, "pool.worker_ready", "worker_count", "")                                                              \
     X(POOL_WORKER_SPAWN_STARTED, "pool.worker.spawn_started", "", "mode")                                                      \
     X(POOL_WORKER_SPAWNED, "pool.worker.spawned", "duration_ms", "mode python_pid")                                            \
-    X(POOL_WORKER_SPAWN_FAILED, "pool.worker.spawn_failed", "duration_ms", "reason")                                           \
+    X(POOL_WORKER_SPAWN_FAILED, "pool.worker.spawn_failed", "duration_ms", "reason text")                                      \
     X(POOL_WORKER_RESTARTED, "pool.worker.restarted", "restarts", "")                                                          \
     X(POOL_WORKER_TERMINATED, "pool.worker.terminated", "lifetime_ms total_commands", "planned exit_class exit_code")          \
     X(POOL_WORKER_LIMIT, "pool.worker_limit", "requested limit", "reason")                                                     \

@@ -143,3 +143,33 @@ pit_error *exit_describe(pit_error *e, enum exit_class c, struct guard_exit how,
         error_detail_take(e, "stderr", clean_text(tail, n));
     return e;
 }
+
+/* Where to look; NULL: what it wrote last says more. */
+static const char *remedy_of(enum exit_class c)
+{
+    switch (c) {
+    case EXIT_UNEXPECTED_EXIT:
+    case EXIT_EXIT_CODE:
+        return "something in the adapter or in a library ended the process: os._exit(), exit()";
+    case EXIT_SEGFAULT:
+    case EXIT_BUS_ERROR:
+    case EXIT_ABORT:
+    case EXIT_FPE:
+    case EXIT_ILLEGAL_INSTRUCTION:
+        return "with PYTHONFAULTHANDLER=1 in the pool's env, Python writes its stack to stderr when that happens again";
+    case EXIT_KILLED:
+        return "who did it? The kernel's log names kills for want of memory (journalctl -k, dmesg); memory_threshold_mb "
+               "replaces "
+               "a worker before that";
+    case EXIT_SIGNAL:
+        return "the adapter itself, a script or a service manager sent it";
+    default:
+        return NULL;
+    }
+}
+
+pit_error *exit_suggest(pit_error *e, enum exit_class c)
+{
+    const char *remedy = remedy_of(c);
+    return remedy != NULL ? error_suggest(e, "%s", remedy) : e;
+}

@@ -289,11 +289,11 @@ void worker_describe_end(struct worker *w, pit_error *e)
 {
     char *tail = mem_alloc(STDERR_TAIL);
     size_t n = tail != NULL ? capture_tail(&w->err, tail, STDERR_TAIL) : 0;
-    exit_describe(e, w->exit_class, w->how, tail, n);
+    exit_suggest(exit_describe(e, w->exit_class, w->how, tail, n), w->exit_class);
     mem_free(tail);
 }
 
-pit_error *worker_end_error(struct worker *w)
+pit_error *worker_end_error(struct worker *w, const char *command)
 {
     int code = w->end_code != 0 ? w->end_code : PIT_E_WORKER_CRASH;
     char text[EXIT_TEXT_SIZE];
@@ -301,6 +301,8 @@ pit_error *worker_end_error(struct worker *w)
                                        : error_new(code, "worker %s %s", w->id, exit_text(w->exit_class, w->how, text));
     error_worker(e, w->id);
     error_pool(e, w->config->pool);
+    if (command != NULL)
+        error_detail_take(e, "command", pit_str(command));
     worker_describe_end(w, e);
     return e;
 }

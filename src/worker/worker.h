@@ -181,8 +181,9 @@ struct worker *worker_ref(struct worker *w);
 /* Drops a reference; true: it was the last one, and the caller frees it with worker_free outside the lock. */
 bool worker_unref(struct worker *w);
 void worker_free(struct worker *w);
-/* The error for a call that ran when the worker ended: end_code, or worker_crash with class, status and stderr. After `gone`. */
-pit_error *worker_end_error(struct worker *w);
+/* The error for a call that ran when the worker ended: end_code, or worker_crash with class, status and stderr; command (may be NULL) is what
+ * it ran. After `gone`. */
+pit_error *worker_end_error(struct worker *w, const char *command);
 void worker_describe_end(struct worker *w, pit_error *e); /* adds the exit and what it printed to e */
 const char *worker_start_mode(const struct worker *w);    /* "zygote" or "exec" */
 uint64_t worker_calls(const struct worker *w);            /* finished ones */

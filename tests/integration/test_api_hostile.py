@@ -92,6 +92,8 @@ def test_ends(build, env, command, channel, how):
             assert failed.details["exit_class"] == exit_class, failed.text
             assert failed.details["exit_code"] == code, failed.text
             assert failed.details.get("signal") == signal, failed.text
+            assert failed.details["command"] == "evil", failed.text
+            assert bool(failed.error["suggestions"]) == (exit_class != "python_error"), failed.text
             if how in ("exit0", "exit3", "exit1", "abort", "flood_then_exit"):
                 assert "last words" in failed.details["stderr"] and "last words" in failed.text
                 assert len(failed.details["stderr"]) <= 65536

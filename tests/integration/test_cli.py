@@ -242,6 +242,18 @@ def test_an_unknown_command_names_the_nearest(snakepit, adapter):
     assert "tool_not_found" in done.stderr and "echo" in done.stderr
 
 
+def test_a_crash_tells_where_to_look(snakepit, adapter, env):
+    """The error and the log name the command; what the error suggests shows the line of Python."""
+    path = adapter("def crash(self):\n    import ctypes\n    ctypes.string_at(0)")
+    done = snakepit("call", "crash", "--adapter", path, "-v")
+    assert done.returncode == 1
+    assert "died of a segmentation fault; it ran crash\n" in done.stderr and "\n  command: crash\n" in done.stderr
+    assert "try: with PYTHONFAULTHANDLER=1 " in done.stderr
+    done = snakepit("call", "crash", "--adapter", path, "-o", "json", env={**env, "PYTHONFAULTHANDLER": "1"})
+    said = json.loads(done.stderr)["details"]["stderr"]
+    assert "Segmentation fault" in said and f'File "{path}"' in said and "in crash" in said
+
+
 def test_a_crash_is_an_error_with_its_class(snakepit, adapter):
     path = adapter("def die(self):\n    import os\n    os._exit(7)")
     done = snakepit("call", "die", "--adapter", path, "-o", "json")
@@ -249,6 +261,14 @@ def test_a_crash_is_an_error_with_its_class(snakepit, adapter):
     error = json.loads(done.stderr)
     assert error["code"] == "worker_crash"
     assert error["details"]["exit_code"] == 7
+
+
+def test_a_start_that_fails_is_told_with_its_cause(snakepit, tmp_path):
+    (tmp_path / "a.py").write_text("import no_such_module_anywhere\nclass A: pass\n")
+    done = snakepit("call", "f", "--adapter", "a.py", "-v")
+    (told,) = [line for line in done.stderr.splitlines() if "worker.spawn_failed" in line]
+    metadata = json.loads(told[told.index("{") :])["metadata"]
+    assert metadata["reason"] == "adapter_init_failed" and "no_such_module_anywhere" in metadata["text"]
 
 
 @pytest.mark.parametrize(
