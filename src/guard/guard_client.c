@@ -60,6 +60,12 @@ void guard_free_proc(struct guard_client *g, struct guard_proc *p)
     mem_free(p);
 }
 
+/* What sending to a guard says that has ended; its socket tells the loop in a moment. */
+static bool is_gone(int rc)
+{
+    return rc == -EPIPE || rc == -ECONNRESET;
+}
+
 /* 0, CLIENT_LATER, or -errno. */
 static int ask(struct guard_client *g, struct guard_proc *p, const int *fds)
 {
@@ -107,7 +113,7 @@ static void ask_queued(struct guard_client *g)
         if (rc == 0)
             close_fds(g, p);
         else
-            tell_failed(g, p, -rc, "sendmsg");
+            tell_failed(g, p, is_gone(rc) ? GUARD_GONE : -rc, "sendmsg");
     }
     if (!g->lost)
         watch_room(g);
@@ -189,7 +195,7 @@ int guard_spawn(struct guard_client *g, const struct guard_spawn *r)
     if (rc == 0)
         return 0;
     guard_free_proc(g, p);
-    return rc == -EPIPE || rc == -ECONNRESET ? PIT_E_GUARD_LOST : PIT_E_SYSTEM_ERROR;
+    return is_gone(rc) ? PIT_E_GUARD_LOST : PIT_E_SYSTEM_ERROR;
 }
 
 int guard_kill(struct guard_client *g, pid_t pid, int sig)
@@ -239,7 +245,7 @@ static int make_up_pidfd(struct guard_client *g, struct guard_proc *p)
 static bool on_spawned(struct guard_client *g, const struct guard_msg *m, int pidfd)
 {
     struct guard_proc *p = find(&g->asked, m->token);
-    if (p == NULL) {
+    if (p == NULL || m->error < 0) {
         g->os->close(pidfd);
         return false;
     }

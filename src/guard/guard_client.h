@@ -7,7 +7,6 @@
 #ifndef PIT_GUARD_CLIENT_H
 #define PIT_GUARD_CLIENT_H
 
-#include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -35,12 +34,12 @@ struct guard_spawn {
     uint64_t of;      /* not 0: the token of a running template, which forks this process instead of an exec */
 };
 
-/* The errno of a spawn request that was still open when the guard was lost. */
-#define GUARD_GONE ECONNRESET
+/* The error of a spawn request that was still open when the guard was lost. No errno, so that nobody else can say it. */
+#define GUARD_GONE (-1)
 
 struct guard_callbacks {
-    /* error 0: the process runs (its own session and group, pgid = pid); *pidfd is the callee's. Else a positive errno of fork or exec
-     * and which call failed ("fork", "exec", "chdir", ...); of a fork by a template "template" (it is gone, stuck, or lies) or the step
+    /* error 0: the process runs (its own session and group, pgid = pid); *pidfd is the callee's. Else GUARD_GONE, or a positive errno of fork or
+     * exec and which call failed ("fork", "exec", "chdir", ...); of a fork by a template "template" (it is gone, stuck, or lies) or the step
      * that it names: then nothing runs, and an exec may be tried. */
     void (*spawned)(void *user, uint64_t token, int error, const char *call, pid_t pid, int pidfd);
     void (*exited)(void *user, uint64_t token, pid_t pid, struct guard_exit how);

@@ -163,6 +163,16 @@ static bool is_new_child(struct guard *g, int pidfd, pid_t said)
            pid_of(pidfd) == said && said > 1 && table_find(g, said) == NULL;
 }
 
+/* What a template says of its failure is its own affair; its host is told what a fork can fail with, and nothing else. */
+static int believable(int error)
+{
+    static const int known[] = {EAGAIN, ENOMEM, EPERM, EACCES, ENOSYS, EINVAL, EMFILE, ENFILE, ENOSPC, ENOTSUP, EPROTO};
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+        if (known[i] == error)
+            return error;
+    return EIO;
+}
+
 /* false: nonsense. Takes the pidfd. */
 static bool on_forked(struct guard *g, struct child *t, struct guard_msg *m, int pidfd)
 {
@@ -173,7 +183,7 @@ static bool on_forked(struct guard *g, struct child *t, struct guard_msg *m, int
     m->text[sizeof c->call - 1] = '\0';
     if (c != NULL && m->error > 0 && pidfd < 0) {
         settle(g, c);
-        table_start_failed(c, m->text, m->error);
+        table_start_failed(c, m->text, believable(m->error));
         return true;
     }
     if (c == NULL || m->kind != GUARD_FORKED || m->error != 0 || !is_new_child(g, pidfd, m->pid)) {

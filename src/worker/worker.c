@@ -320,6 +320,8 @@ uint64_t worker_calls(const struct worker *w)
 void worker_lost(struct worker *w)
 {
     worker_close_control(w);
+    if (w->pid == 0) /* who should have forked it let go of its socket before the guard could say so: it is not lost yet */
+        return;
     if (!w->dead && take_status(w)) {
         worker_finish(w);
         return;
@@ -476,6 +478,8 @@ static void on_spawned(struct guard_child *c, int error, const char *call, pid_t
         loop_timer_set(w->env->loop, &w->status_timer, worker_deadline(w, STATUS_WAIT_MS)); /* the guard may be silent */
     } else if (w->dead) {
         worker_signal_group(w, SIGKILL); /* it was given up while it was being started */
+    } else if (!w->control_open) {
+        worker_lost(w);
     }
     if (telemetry_wants(w->env->telemetry, EVENT_POOL_WORKER_SPAWNED)) {
         struct event_common common = worker_common(w);

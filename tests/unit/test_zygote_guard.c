@@ -88,8 +88,8 @@ static void serve(const char *what, const struct guard_msg *m, const int *fds, i
 {
     struct guard_msg a = {.kind = GUARD_FORKED, .token = m->token};
     int pidfd = -1;
-    if (strcmp(what, "refuses") == 0) {
-        a.error = EPERM;
+    if (strncmp(what, "refuses", 7) == 0) {
+        a.error = atoi(what + 7);
         snprintf(a.text, sizeof a.text, "clone");
         answer(&a, sizeof a, -1);
         return;
@@ -301,18 +301,29 @@ static void test_short_life(void **state)
     stop();
 }
 
-static void test_refused(void **state)
+static void refused(const char *what, int error)
 {
-    (void)state;
     int control;
     start();
-    struct kit_proc *t = start_template("refuses"), *p = ask_fork(t, -1, &control);
+    struct kit_proc *t = start_template(what), *p = ask_fork(t, -1, &control);
     assert_true(kit_await(&k, &p->spawned));
-    assert_int_equal(p->error, EPERM);
+    assert_int_equal(p->error, error);
     assert_string_equal(p->call, "clone");
     assert_false(t->exited);
     close(control);
     stop();
+}
+
+/* Its host is told nothing that a fork could not have said. */
+static void test_refused(void **state)
+{
+    char reset[32], large[32];
+    (void)state;
+    snprintf(reset, sizeof reset, "refuses%d", ECONNRESET);
+    snprintf(large, sizeof large, "refuses%d", INT32_MAX);
+    refused("refuses1", EPERM);
+    refused(reset, EIO);
+    refused(large, EIO);
 }
 
 /* A worker that nobody was told of holds its control socket: the end of that says that it is gone. */

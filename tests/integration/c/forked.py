@@ -10,6 +10,16 @@ if os.environ.get("FORKED_MODE") == "dies":
     os._exit(3)
 if os.environ.get("FORKED_MODE") == "broken":
     raise RuntimeError("this import does not work")
+if os.environ.get("FORKED_MODE") == "refuses":
+    import errno
+
+    from snakepit_bridge import _template
+
+    def answer(self, token, *_):
+        self._refuse(token, errno.ECONNRESET, "clone")
+        return False
+
+    _template.Template._answer = answer
 
 IMPORTED_BY = os.getpid()
 

@@ -263,6 +263,18 @@ static void test_template_stopped(void **state)
     settle(p, before, "template stopped");
 }
 
+/* What it says of its refusal cannot be mistaken for the loss of the guard, which every slot would wait for. */
+static void test_template_refuses(void **state)
+{
+    (void)state;
+    struct kit_before before = kit_before();
+    pit *p = open_host();
+    must_start(p, "a", 3, 0, "refuses");
+    assert_int_equal(seen.execed, 3);
+    assert_int_equal(replace_first(p, "a"), PIT_START_EXEC);
+    settle(p, before, "template refuses");
+}
+
 static void test_guard_killed(void **state)
 {
     (void)state;
@@ -358,9 +370,10 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_forked),           cmocka_unit_test(test_first_by_exec),
         cmocka_unit_test(test_small_pool),       cmocka_unit_test(test_two_pools_share_one),
         cmocka_unit_test(test_by_exec_only),     cmocka_unit_test(test_template_killed),
-        cmocka_unit_test(test_template_stopped), cmocka_unit_test(test_guard_killed),
-        cmocka_unit_test(test_unsafe),           cmocka_unit_test(test_broken_import),
-        cmocka_unit_test(test_dies_at_import),   cmocka_unit_test(test_bad_options),
+        cmocka_unit_test(test_template_stopped), cmocka_unit_test(test_template_refuses),
+        cmocka_unit_test(test_guard_killed),     cmocka_unit_test(test_unsafe),
+        cmocka_unit_test(test_broken_import),    cmocka_unit_test(test_dies_at_import),
+        cmocka_unit_test(test_bad_options),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
