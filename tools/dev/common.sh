@@ -24,10 +24,13 @@ step() {
     return $rc
 }
 
+# pause SECONDS, in the shell itself: a program would outlive it, and hold its output open.
+pause() { read -rt "$1" <> <(:) || true; }
+
 tick_terminal() {
     local n=0
     while kill -0 $$ 2>/dev/null; do
-        sleep 1
+        pause 1
         n=$((n + 1))
         printf '\r  %-44s%4ds' "$1" $n
     done
@@ -36,7 +39,7 @@ tick_terminal() {
 tick_lines() {
     local n=0
     while kill -0 $$ 2>/dev/null; do
-        sleep 30
+        pause 30
         n=$((n + 30))
         printf '\n    %ds: %s' $n "$(tail -n 1 "$2" 2>/dev/null | tr -d '\r' | cut -c1-100)"
     done

@@ -3,20 +3,57 @@
 passed=0
 failed=0
 skipped=0
+hearings=no  # whether a test that fails is run once more, alone
+flaky=()     # the tests that failed beside others and passed alone
+most_flaky=3 # of one run
+again=()     # the tests that are to run now, instead of all; alone
 
 # suite LABEL LOG COMMAND...: like step, and counts. The numbers come from what ctest, pytest and our gates say at the end.
 suite() {
     local log=$logs/$2.log rc=0 good bad left
+    memory=$logs/$2.pytest # pytest's, of what failed
+    rm -rf "$memory"
     step "$@" || rc=$?
     read -r good bad left < <("$venv/bin/python" tools/dev/count "$log" $rc)
-    passed=$((passed + good))
-    failed=$((failed + bad))
     skipped=$((skipped + left))
     [ "$left" -eq 0 ] || "$venv/bin/python" tools/dev/count --skipped "$log"
-    [ "$bad" -eq 0 ] && return 0
-    say "--- the end of $log:"
-    tail -n 30 "$log" | sed 's/^/    /'
-    return 0
+    if [ "$bad" -ne 0 ]; then
+        say "--- the end of $log:"
+        tail -n 30 "$log" | sed 's/^/    /'
+        if second_hearing "$@"; then
+            good=$((good + bad))
+            bad=0
+        fi
+    fi
+    passed=$((passed + good))
+    failed=$((failed + bad))
+}
+
+# second_hearing LABEL LOG COMMAND...: 0 when each test of the suite that failed passes, run alone.
+second_hearing() {
+    local name=$2 names test
+    [ "$hearings" = yes ] || return 1
+    case $3 in
+        run_ctest) names=$("$venv/bin/python" tools/dev/hearing "$logs/$name.log") ;;
+        run_pytest*) names=$("$venv/bin/python" tools/dev/hearing "$logs/$name.log" "$memory/v/cache/lastfailed") ;;
+        *) return 1 ;;
+    esac || {
+        say "    $names"
+        return 1
+    }
+    mapfile -t names <<<"$names"
+    if [ $((${#flaky[@]} + ${#names[@]})) -gt $most_flaky ]; then
+        say "    no second hearing: too many in this run"
+        return 1
+    fi
+    again=("${names[@]}")
+    step "once more, alone: ${#names[@]} of them" "$name.again" "${@:3}" || {
+        again=()
+        tail -n 30 "$logs/$name.again.log" | sed 's/^/    /'
+        return 1
+    }
+    again=()
+    for test in "${names[@]}"; do flaky+=("$test (failed beside others, passed alone; its first log: $logs/$name.log)"); done
 }
 
 # What a sanitizer must do for its finding to count: end the program with a status that no test expects.
@@ -33,37 +70,48 @@ placed() {
 
 # Most of these wait for a death or a deadline most of the time: twice as many as there are CPUs. What was skipped stands in ctest's own log.
 run_ctest() {
-    local rc=0
-    placed ctest --test-dir "$1" --output-on-failure -j $((2 * $(cpus))) "${@:2}" || rc=$?
+    local rc=0 which=("${@:2}")
+    [ ${#again[@]} -eq 0 ] || which=(-j 1 -R "^($(IFS='|' && echo "${again[*]}"))\$")
+    placed ctest --test-dir "$1" --output-on-failure -j $((2 * $(cpus))) "${which[@]}" || rc=$?
     grep -h '^skipped: ' "$1/Testing/Temporary/LastTest.log" || true
     return $rc
 }
 
 # Shared out by file, for what a file sets up is set up once. The processes must name the tests alike, also those with a set as parameter.
 export PYTHONHASHSEED=${PYTHONHASHSEED:-$RANDOM}
-pytest_options() { echo -q -rfEs -p no:cacheprovider --dist loadfile -n $(($(cpus) + 1)); }
+pytest_command() {
+    pytest=("$venv/bin/python" -m pytest -q -rfEs --rootdir "$PWD")
+    if [ ${#again[@]} -ne 0 ]; then
+        pytest+=(-n 0 -p no:cacheprovider)
+    else
+        pytest+=(-n $(($(cpus) + 1)) --dist loadfile)
+        if [ $hearings = yes ]; then pytest+=(-o "cache_dir=$(realpath -m "$memory")"); else pytest+=(-p no:cacheprovider); fi
+    fi
+}
 
 # run_pytest FOLDER [ARGUMENTS]: all Python tests against what was built there; "${under[@]}" runs them.
 under=()
 run_pytest() {
-    local folder=$1
+    local folder=$1 pytest
     shift
     [ $# -gt 0 ] || set -- tests
-    # shellcheck disable=SC2046
+    [ ${#again[@]} -eq 0 ] || set -- "${again[@]}"
+    pytest_command
     SNAKEPIT_BUILD="$PWD/$folder" SNAKEPIT_SOURCE="$PWD" SNAKEPIT_PYTHON="$PWD/$venv/bin/python" PYTHONPATH="$PWD/$folder/python" \
-        placed "${under[@]}" "$venv/bin/python" -m pytest $(pytest_options) --timeout=300 "$@"
+        placed "${under[@]}" "${pytest[@]}" --timeout=300 "$@"
 }
 
 # The extension with sanitizers: only an interpreter that has their library loaded first can import it. They find what throws C++'s exceptions
 # only where that is loaded as early; other extensions of a test throw.
 run_pytest_sanitized() {
-    local folder=$1 library
+    local folder=$1 library pytest
     library="$(gcc -print-file-name="$2") $(gcc -print-file-name=libstdc++.so.6)"
     shift 2
-    # shellcheck disable=SC2046
+    [ ${#again[@]} -eq 0 ] || set -- "${again[@]}"
+    pytest_command
     SNAKEPIT_BUILD="$PWD/$folder" SNAKEPIT_SOURCE="$PWD" SNAKEPIT_PYTHON="$PWD/$venv/bin/python" PYTHONPATH="$PWD/$folder/python-sanitized" \
         PYTHONMALLOC=malloc ASAN_OPTIONS="${ASAN_OPTIONS:-}:detect_leaks=0" LD_PRELOAD="$library" \
-        placed "$venv/bin/python" -m pytest $(pytest_options) --timeout=600 "$@"
+        placed "${pytest[@]}" --timeout=600 "$@"
 }
 
 # The integration tests of a folder under a profile of tests/integration/c/confined.c. Nobody has no home and may write into no tree.
@@ -141,7 +189,9 @@ verb_fuzz() {
 }
 
 closing_line() {
-    say "$passed passed, $failed failed, $skipped skipped"
+    local test
+    for test in "${flaky[@]}"; do say "FLAKY: $test"; done
+    say "$passed passed, $failed failed, $skipped skipped$([ ${#flaky[@]} -eq 0 ] || echo ", ${#flaky[@]} flaky")"
     [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
 }
 
@@ -180,14 +230,16 @@ test_everything() { # quick|all
 
 verb_test() {
     local extent=quick name=
+    hearings=yes
     while [ $# -gt 0 ]; do
         case $1 in
-            --all) extent=all ;;
+            --all) extent=all hearings=no ;;
+            --strict) hearings=no ;;
             -*)
-                echo "dev: test has no option '$1' (--all)" >&2
+                echo "dev: test has no option '$1' (--all --strict)" >&2
                 exit 2
                 ;;
-            *) name=$1 ;;
+            *) name=$1 hearings=no ;;
         esac
         shift
     done
