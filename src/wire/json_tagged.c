@@ -390,7 +390,7 @@ pit_value *json_tagged(const pit_value *map, struct json_error *err)
         return v;
     pit_value_free(v);
     bool said = why != NULL && code != PIT_E_ALLOCATION_FAILED;
-    if (code == PIT_E_INVALID_PARAMETER && !tag->keys)
+    if (code == PIT_E_INVALID_PARAMETER && (tag == NULL || !tag->keys))
         code = PIT_E_DESERIALIZATION_FAILED;
     return refuse(err, code, said ? why : value_failed_why(value_failed(code)));
 }

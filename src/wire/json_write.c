@@ -486,7 +486,7 @@ int json_write(struct buf *b, const pit_value *v, int flags, struct codec_error 
 
 char *pit_value_to_json(const pit_value *v, int flags)
 {
-    char *text;
+    char *text = NULL;
     return pit_value_write_json(v, flags, &text, NULL, NULL) == 0 ? text : NULL;
 }
 

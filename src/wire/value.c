@@ -219,9 +219,9 @@ pit_value *pit_strn(const char *text, size_t n)
         return value_static(&null_with_size);
     if (!mp_utf8_valid((const uint8_t *)text, n, NULL))
         return value_failed(PIT_E_INVALID_UTF8);
-    char *data;
+    char *data = NULL;
     pit_value *v = value_new_data(PIT_KIND_STR, n, &data);
-    if (v->kind == PIT_KIND_STR && n != 0)
+    if (data != NULL && n != 0)
         memcpy(data, text, n);
     return v;
 }
@@ -235,9 +235,9 @@ static pit_value *new_bytes(int kind, const void *data, size_t n)
 {
     if (data == NULL && n != 0)
         return value_static(&null_with_size);
-    char *copy;
+    char *copy = NULL;
     pit_value *v = value_new_data(kind, n, &copy);
-    if (v->kind == kind && n != 0)
+    if (copy != NULL && n != 0)
         memcpy(copy, data, n);
     return v;
 }
