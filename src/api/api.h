@@ -29,6 +29,17 @@ int options_copy(void *to, size_t known, const void *from);
 pit_error *options_refused(int rc, const char *of, const char *init);
 /* A duration in an options struct: 0 = fallback, PIT_NOW = 0, PIT_INFINITE stays; other negatives: false. */
 bool duration_read(int64_t given, int64_t fallback, int64_t *ret);
+/* What else than a positive number a duration may be. */
+enum { DURATION_ZERO = 1 /* PIT_NOW */, DURATION_ENDLESS = 2 /* PIT_INFINITE */ };
+struct duration_option {
+    const char *name; /* the key */
+    int64_t given, fallback, *to;
+    unsigned may;    /* DURATION_* */
+    bool interval;   /* invalid_interval refuses it, not invalid_timeout */
+    int64_t most_ms; /* 0: no limit */
+};
+/* durations.c: all of them; pool: whose they are, NULL: the host's. NULL, or an error (owned) that names the key. */
+pit_error *durations_read(const char *pool, const struct duration_option *rows, size_t n);
 
 /* For tests: pit_open over another table of system calls. */
 int api_open_os(const struct os_ops *os, const pit_options *o, pit **ret, pit_error **reterr);

@@ -100,14 +100,6 @@ pit_error *options_refused(int rc, const char *of, const char *init)
     return error_new(rc, "the options of %s: %s", of, pit_strerror(rc));
 }
 
-bool duration_read(int64_t given, int64_t fallback, int64_t *ret)
-{
-    if (given < PIT_NOW)
-        return false;
-    *ret = given == 0 ? fallback : given == PIT_NOW ? 0 : given;
-    return true;
-}
-
 /* ---- opening ---- */
 
 static pit_error *add_pool(pit *p, const pit_pool_options *o)

@@ -152,26 +152,32 @@ static pit_error *check_host(const pit_options *o)
     return check_env(o->env, "pit_options");
 }
 
+static pit_error *read_host_durations(const pit_options *o, struct host_settings *s)
+{
+    enum { ANY = DURATION_ZERO | DURATION_ENDLESS };
+    const struct duration_option rows[] = {
+        {"shutdown_timeout_ms", o->shutdown_timeout_ms, 15000, &s->shutdown_timeout_ms, ANY, false, 0},
+        {"drain_timeout_ms", o->drain_timeout_ms, 30000, &s->drain_timeout_ms, ANY, false, 0},
+        {"cleanup_on_stop_timeout_ms", o->cleanup_on_stop_timeout_ms, 3000, &s->cleanup_timeout_ms, ANY, false, 0},
+        {"registry_sweep_interval_ms", o->registry_sweep_interval_ms, 30000, &s->registry_sweep_interval_ms, DURATION_ENDLESS,
+         true, 0},
+    };
+    return durations_read(NULL, rows, sizeof rows / sizeof rows[0]);
+}
+
 pit_error *host_settings_read(const struct os_ops *os, const pit_options *o, struct host_settings *ret)
 {
+    struct host_settings s = {.drive = o->drive != 0 ? o->drive : PIT_DRIVE_THREAD,
+                              .no_group = o->cgroup == PIT_OFF,
+                              .max_workers = o->max_workers != 0 ? o->max_workers : MAX_WORKERS};
     pit_error *e = check_host(o);
+    if (e == NULL)
+        e = read_host_durations(o, &s);
     if (e != NULL)
         return e;
     const char *python = option_or_env(o->python, "SNAKEPIT_PYTHON"), *path = getenv("PATH"), *venv = getenv("VIRTUAL_ENV");
     const char *instance = option_or_env(o->instance_name, "SNAKEPIT_INSTANCE_NAME");
     struct env env = {0};
-    struct host_settings s = {.drive = o->drive != 0 ? o->drive : PIT_DRIVE_THREAD,
-                              .no_group = o->cgroup == PIT_OFF,
-                              .max_workers = o->max_workers != 0 ? o->max_workers : MAX_WORKERS};
-    if (!duration_read(o->shutdown_timeout_ms, 15000, &s.shutdown_timeout_ms) ||
-        !duration_read(o->drain_timeout_ms, 30000, &s.drain_timeout_ms) ||
-        !duration_read(o->cleanup_on_stop_timeout_ms, 3000, &s.cleanup_timeout_ms))
-        return error_new(
-            PIT_E_INVALID_TIMEOUT,
-            "shutdown_timeout_ms, drain_timeout_ms and cleanup_on_stop_timeout_ms are milliseconds, PIT_NOW or PIT_INFINITE");
-    if (!duration_read(o->registry_sweep_interval_ms, 30000, &s.registry_sweep_interval_ms) ||
-        o->registry_sweep_interval_ms == PIT_NOW)
-        return error_new(PIT_E_INVALID_INTERVAL, "registry_sweep_interval_ms is milliseconds or PIT_INFINITE");
     env_put_all(&env, (const char *const *)environ);
     env_put_all(&env, o->env);
     s.environ = env_take(&env);
@@ -264,29 +270,23 @@ static pit_error *read_durations(const pit_pool_options *o, struct pool_settings
     int64_t spin_us, window_ms;
     if (profile == NULL)
         return unknown_profile(o->timeout_profile);
-    const struct {
-        const char *name;
-        int64_t given, fallback, *to;
-    } rows[] = {
-        {"timeout_ms", o->timeout_ms, profile->timeout_ms, &s->timeout_ms},
-        {"queue_timeout_ms", o->queue_timeout_ms, profile->queue_timeout_ms, &s->queue_timeout_ms},
-        {"cancel_grace_ms", o->cancel_grace_ms, 200, &s->cancel_grace_ms},
-        {"startup_batch_delay_ms", o->startup_batch_delay_ms, -1, &s->startup_batch_delay_ms},
-        {"worker_ready_timeout_ms", o->worker_ready_timeout_ms, 30000, &s->worker_ready_timeout_ms},
-        {"graceful_shutdown_timeout_ms", o->graceful_shutdown_timeout_ms, 6000, &s->graceful_ms},
-        {"spin_us", o->spin_us, 50, &spin_us},
-        {"restart_window_ms", o->restart_window_ms, 5000, &window_ms},
-        {"lifecycle_check_interval_ms", o->lifecycle_check_interval_ms, 60000, &s->lifecycle_check_interval_ms},
-        {"drain_timeout_ms", o->drain_timeout_ms, 30000, &s->drain_timeout_ms},
-        {"canary_timeout_ms", o->canary_timeout_ms, 2000, &s->canary_timeout_ms},
+    enum { ANY = DURATION_ZERO | DURATION_ENDLESS };
+    const struct duration_option rows[] = {
+        {"timeout_ms", o->timeout_ms, profile->timeout_ms, &s->timeout_ms, DURATION_ENDLESS, false, 0},
+        {"queue_timeout_ms", o->queue_timeout_ms, profile->queue_timeout_ms, &s->queue_timeout_ms, ANY, false, 0},
+        {"cancel_grace_ms", o->cancel_grace_ms, 200, &s->cancel_grace_ms, DURATION_ZERO, false, 0},
+        {"startup_batch_delay_ms", o->startup_batch_delay_ms, -1, &s->startup_batch_delay_ms, DURATION_ZERO, false, 0},
+        {"worker_ready_timeout_ms", o->worker_ready_timeout_ms, 30000, &s->worker_ready_timeout_ms, ANY, false, 0},
+        {"graceful_shutdown_timeout_ms", o->graceful_shutdown_timeout_ms, 6000, &s->graceful_ms, DURATION_ZERO, false, 0},
+        {"spin_us", o->spin_us, 50, &spin_us, DURATION_ZERO, false, 0},
+        {"restart_window_ms", o->restart_window_ms, 5000, &window_ms, 0, false, 0},
+        {"lifecycle_check_interval_ms", o->lifecycle_check_interval_ms, 60000, &s->lifecycle_check_interval_ms, 0, true, 0},
+        {"drain_timeout_ms", o->drain_timeout_ms, 30000, &s->drain_timeout_ms, ANY, false, 0},
+        {"canary_timeout_ms", o->canary_timeout_ms, 2000, &s->canary_timeout_ms, 0, false, 0},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        bool zero =
-            (i == 0 || i == 7 || i == 8 || i == 10) && rows[i].given == PIT_NOW; /* a call needs some time, so does a look */
-        bool endless = (i == 2 || i == 3 || (i >= 5 && i <= 8) || i == 10) && rows[i].given == PIT_INFINITE;
-        if (!duration_read(rows[i].given, rows[i].fallback, rows[i].to) || zero || endless)
-            return error_new(PIT_E_INVALID_TIMEOUT, "%s: %lld is not allowed", rows[i].name, (long long)rows[i].given);
-    }
+    pit_error *e = durations_read(o->name, rows, sizeof rows / sizeof rows[0]);
+    if (e != NULL)
+        return e;
     s->spin_ns = (uint64_t)spin_us * 1000;
     s->restart.window_ns = (uint64_t)window_ms * 1000000;
     return NULL;

@@ -9,21 +9,15 @@ enum { LONGEST_MS = INT32_MAX };
 static pit_error *read_rules(const pit_heartbeat_options *o, const char *pool, struct pool_settings *s)
 {
     int64_t interval, timeout, delay, stall;
-    const struct {
-        const char *name;
-        int64_t given, fallback, *to;
-        bool may_be_zero;
-    } rows[] = {
-        {"ping_interval_ms", o->ping_interval_ms, INTERVAL_MS, &interval, false},
-        {"timeout_ms", o->timeout_ms, TIMEOUT_MS, &timeout, false},
-        {"initial_delay_ms", o->initial_delay_ms, 0, &delay, true},
-        {"stall_report_ms", o->stall_report_ms, STALL_MS, &stall, false},
+    const struct duration_option rows[] = {
+        {"heartbeat.ping_interval_ms", o->ping_interval_ms, INTERVAL_MS, &interval, 0, true, LONGEST_MS},
+        {"heartbeat.timeout_ms", o->timeout_ms, TIMEOUT_MS, &timeout, 0, false, LONGEST_MS},
+        {"heartbeat.initial_delay_ms", o->initial_delay_ms, 0, &delay, DURATION_ZERO, false, LONGEST_MS},
+        {"heartbeat.stall_report_ms", o->stall_report_ms, STALL_MS, &stall, 0, false, LONGEST_MS},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
-        if (!duration_read(rows[i].given, rows[i].fallback, rows[i].to) || *rows[i].to < (rows[i].may_be_zero ? 0 : 1) ||
-            *rows[i].to > LONGEST_MS)
-            return error_new(PIT_E_INVALID_TIMEOUT, "pool %s: heartbeat.%s: %lld is not allowed", pool, rows[i].name,
-                             (long long)rows[i].given);
+    pit_error *e = durations_read(pool, rows, sizeof rows / sizeof rows[0]);
+    if (e != NULL)
+        return e;
     if (o->max_missed_heartbeats < 0 || o->max_missed_heartbeats > MISSED_MAX)
         return error_new(PIT_E_INVALID_PARAMETER, "pool %s: heartbeat.max_missed_heartbeats: %d; it is 1 to %d", pool,
                          o->max_missed_heartbeats, MISSED_MAX);
@@ -58,14 +52,14 @@ pit_error *heartbeat_settings_read(const pit_heartbeat_options *given, const cha
 pit_error *health_settings_read(const pit_pool_options *o, struct pool_settings *s)
 {
     int64_t interval, timeout;
-    bool good =
-        duration_read(o->health_check_interval_ms, HEALTH_INTERVAL_MS, &interval) && interval != 0 && interval <= LONGEST_MS;
-    if (!good)
-        return error_new(PIT_E_INVALID_TIMEOUT, "pool %s: health_check_interval_ms: %lld is not allowed", o->name,
-                         (long long)o->health_check_interval_ms);
-    if (!duration_read(o->health_check_timeout_ms, HEALTH_TIMEOUT_MS, &timeout) || timeout < 1 || timeout > LONGEST_MS)
-        return error_new(PIT_E_INVALID_TIMEOUT, "pool %s: health_check_timeout_ms: %lld is not allowed", o->name,
-                         (long long)o->health_check_timeout_ms);
+    const struct duration_option rows[] = {
+        {"health_check_interval_ms", o->health_check_interval_ms, HEALTH_INTERVAL_MS, &interval, DURATION_ENDLESS, true,
+         LONGEST_MS},
+        {"health_check_timeout_ms", o->health_check_timeout_ms, HEALTH_TIMEOUT_MS, &timeout, 0, false, LONGEST_MS},
+    };
+    pit_error *e = durations_read(o->name, rows, sizeof rows / sizeof rows[0]);
+    if (e != NULL)
+        return e;
     s->health.interval_ns = interval == PIT_INFINITE ? UINT64_MAX : (uint64_t)interval * MS;
     s->health.timeout_ns = (uint64_t)timeout * MS;
     return NULL;

@@ -90,6 +90,46 @@ static void test_options_of_the_host(void **state)
     refuse(&o, PIT_E_INVALID_POOL_SIZE);
 }
 
+static void refuse_duration(const pit_options *o, int code, const char *key)
+{
+    pit_error *err = NULL;
+    assert_int_equal(open_with(o, &err), code);
+    assert_non_null(strstr(pit_error_message(err), key));
+    pit_error_free(err);
+}
+
+static void test_a_wrong_duration_is_named(void **state)
+{
+    (void)state;
+    static const char *const command[] = {"/bin/true", NULL};
+    pit_pool_options good = PIT_POOL_OPTIONS_INIT, q = good;
+    const pit_pool_options *pools[] = {&q};
+    pit_options o = base_options();
+    o.drain_timeout_ms = -7;
+    refuse_duration(&o, PIT_E_INVALID_TIMEOUT, "pit_options: drain_timeout_ms is -7; it is a positive number");
+    o = base_options();
+    o.registry_sweep_interval_ms = PIT_NOW;
+    refuse_duration(&o, PIT_E_INVALID_INTERVAL, "registry_sweep_interval_ms is -2;");
+    o = base_options();
+    o.pools = pools;
+    o.n_pools = 1;
+    good.name = "p";
+    good.command = command;
+    q = good;
+    q.lifecycle_check_interval_ms = PIT_INFINITE;
+    refuse_duration(&o, PIT_E_INVALID_INTERVAL, "pool p: lifecycle_check_interval_ms is -1;");
+    q = good;
+    q.timeout_ms = PIT_NOW;
+    refuse_duration(&o, PIT_E_INVALID_TIMEOUT,
+                    "pool p: timeout_ms is -2; it is a positive number of milliseconds, or PIT_INFINITE");
+    q = good;
+    q.health_check_interval_ms = INT64_MAX;
+    refuse_duration(&o, PIT_E_INVALID_INTERVAL, "at most 2147483647");
+    q = good;
+    q.spin_us = -3;
+    refuse_duration(&o, PIT_E_INVALID_TIMEOUT, "pool p: spin_us is -3; it is a positive number of microseconds");
+}
+
 static void test_options_of_a_pool(void **state)
 {
     (void)state;
@@ -236,8 +276,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_options_of_another_version), cmocka_unit_test(test_options_of_the_host),
-        cmocka_unit_test(test_options_of_a_pool),          cmocka_unit_test(test_calls_that_cannot_be),
-        cmocka_unit_test(test_nothing_is_a_handle_too),    cmocka_unit_test(test_a_loop_of_its_own_or_not),
+        cmocka_unit_test(test_a_wrong_duration_is_named),  cmocka_unit_test(test_options_of_a_pool),
+        cmocka_unit_test(test_calls_that_cannot_be),       cmocka_unit_test(test_nothing_is_a_handle_too),
+        cmocka_unit_test(test_a_loop_of_its_own_or_not),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -442,8 +442,8 @@ static void test_bad_options(void **state)
         pit_heartbeat_options o;
         int code;
     } bad[] = {
-        {{.size = sizeof(pit_heartbeat_options), .ping_interval_ms = PIT_NOW}, PIT_E_INVALID_TIMEOUT},
-        {{.size = sizeof(pit_heartbeat_options), .ping_interval_ms = PIT_INFINITE}, PIT_E_INVALID_TIMEOUT},
+        {{.size = sizeof(pit_heartbeat_options), .ping_interval_ms = PIT_NOW}, PIT_E_INVALID_INTERVAL},
+        {{.size = sizeof(pit_heartbeat_options), .ping_interval_ms = PIT_INFINITE}, PIT_E_INVALID_INTERVAL},
         {{.size = sizeof(pit_heartbeat_options), .timeout_ms = -7}, PIT_E_INVALID_TIMEOUT},
         {{.size = sizeof(pit_heartbeat_options), .timeout_ms = INT64_MAX}, PIT_E_INVALID_TIMEOUT},
         {{.size = sizeof(pit_heartbeat_options), .stall_report_ms = PIT_NOW}, PIT_E_INVALID_TIMEOUT},

@@ -576,8 +576,8 @@ static void test_options(void **state)
         double jitter;
         int parallel, rc;
     } rows[] = {
-        {-1, 0, 0, 0, 0, PIT_E_INVALID_WORKER_MAX_REQUESTS}, {0, PIT_NOW, 0, 0, 0, PIT_E_INVALID_TIMEOUT},
-        {0, PIT_INFINITE, 0, 0, 0, PIT_E_INVALID_TIMEOUT},   {0, 0, -3, 0, 0, PIT_E_INVALID_TIMEOUT},
+        {-1, 0, 0, 0, 0, PIT_E_INVALID_WORKER_MAX_REQUESTS}, {0, PIT_NOW, 0, 0, 0, PIT_E_INVALID_INTERVAL},
+        {0, PIT_INFINITE, 0, 0, 0, PIT_E_INVALID_INTERVAL},  {0, 0, -3, 0, 0, PIT_E_INVALID_TIMEOUT},
         {0, 0, 0, 1.5, 0, PIT_E_INVALID_PARAMETER},          {0, 0, 0, -0.5, 0, PIT_E_INVALID_PARAMETER},
         {0, 0, 0, 0, -1, PIT_E_INVALID_PARAMETER},
     };
