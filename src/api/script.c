@@ -69,17 +69,25 @@ static int read_options(const pit_script_options *given, struct script *s)
     return 0;
 }
 
-/* A bad variable is named where the program keeps its log. */
-static void choose(struct script *s)
+/* A bad variable is named where the program keeps its log, and where there is none because no host could be opened, in that error. */
+static void name_bad(const struct script *s, pit_error *e, const char *name, const char *value, const char *allowed)
+{
+    if (s->p != NULL)
+        log_line(&s->p->host->log, PIT_LOG_WARNING, "%s is '%.32s': it is %s", name, value, allowed);
+    else if (e != NULL)
+        error_suggest(e, "%s is '%.32s': it is %s", name, value, allowed);
+}
+
+/* e: why no host could be opened; NULL: there is one. */
+static void choose(struct script *s, pit_error *e)
 {
     const struct script_sources sources = {s->o.exit_mode, s->o.halt, getenv("SNAKEPIT_SCRIPT_EXIT"),
                                            getenv("SNAKEPIT_SCRIPT_HALT")};
     struct script_choice c = script_choose(&sources, s->opened);
-    const struct log quiet = {.level = PIT_LOG_NONE}, *log = s->p != NULL ? &s->p->host->log : &quiet;
     if (c.bad_exit)
-        log_line(log, PIT_LOG_WARNING, "SNAKEPIT_SCRIPT_EXIT is '%.32s': it is none, halt, stop or auto", sources.env_exit);
+        name_bad(s, e, "SNAKEPIT_SCRIPT_EXIT", sources.env_exit, "none, halt, stop or auto");
     if (c.bad_halt)
-        log_line(log, PIT_LOG_WARNING, "SNAKEPIT_SCRIPT_HALT is '%.32s': it is true or false", sources.env_halt);
+        name_bad(s, e, "SNAKEPIT_SCRIPT_HALT", sources.env_halt, "true or false");
     s->exit_mode = c.exit_mode;
     s->stops = script_stops(s->o.stop_mode, s->opened);
 }
@@ -133,12 +141,11 @@ static void on_ended(void *user, int survivors)
 static void close_host(struct script *s)
 {
     struct host *h = s->p->host;
-    h->set.shutdown_timeout_ms = s->shutdown_ms;
+    host_set_shutdown_time(h, s->shutdown_ms);
     pit_shutdown(s->p);
     tell(s, EVENT_SCRIPT_SHUTDOWN_STOP, s->step_ns, "pending");
-    h->set.shutdown_timeout_ms = s->cleanup_ms; /* of the second step: what is left is ended */
-    h->on_ended = on_ended;
-    h->on_ended_user = s;
+    host_set_shutdown_time(h, s->cleanup_ms); /* of the second step: what is left is ended */
+    host_on_ended(h, on_ended, s);
     pit_close(s->p);
     s->p = NULL;
 }
@@ -159,6 +166,7 @@ int pit_run_as_script(int (*fn)(pit *p, void *user), void *user, const pit_scrip
     int rc = fn != NULL ? read_options(options, &s) : PIT_E_INVALID_PARAMETER;
     if (rc != 0)
         return rc;
+    pit_error *e = NULL;
     s.began_ns = s.os->now_ns();
     if (uses_given(&s)) {
         rc = api_enter_blocking(s.o.host);
@@ -169,11 +177,11 @@ int pit_run_as_script(int (*fn)(pit *p, void *user), void *user, const pit_scrip
             return PIT_E_SHUTTING_DOWN;
         s.p = s.o.host;
     } else {
-        pit_error *e = open_own(&s);
-        if (e != NULL)
-            fail(&s, e);
+        e = open_own(&s);
     }
-    choose(&s);
+    choose(&s, e);
+    if (e != NULL)
+        fail(&s, e);
     if (s.p != NULL) {
         run(&s, fn, user);
         leave(&s);

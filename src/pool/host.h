@@ -88,6 +88,10 @@ pit_error *host_recycle(struct host *h, struct pool *pool, const char *worker_id
 void host_stop_pool(struct host *h, struct pool *p, int64_t drain_ms);
 /* Refuses new calls, waits for the running ones to the deadline, ends them. */
 void host_shutdown(struct host *h);
+/* For the next step of the end only, instead of the option shutdown_timeout_ms. By who ends the host. */
+void host_set_shutdown_time(struct host *h, int64_t ms);
+/* Told when every process has ended, just before the host is freed. By who ends the host. */
+void host_on_ended(struct host *h, void (*fn)(void *user, int survivors), void *user);
 /* Ends every call and kills every worker, now; new ones are refused. 0, or PIT_E_CLEANUP_TIMEOUT: some are there at the deadline. Blocks. */
 int host_cleanup(struct host *h, uint64_t deadline_ns);
 /* SIGTERM to the worker's group, after the grace SIGKILL; waits for its end. NULL, also when it is gone already; or an error (owned). Blocks. */

@@ -112,6 +112,17 @@ void host_shutdown(struct host *h)
     host_wait_until(h, all_idle, h, host_deadline(h, KILL_RESERVE_MS / 2));
 }
 
+void host_set_shutdown_time(struct host *h, int64_t ms)
+{
+    h->set.shutdown_timeout_ms = ms;
+}
+
+void host_on_ended(struct host *h, void (*fn)(void *user, int survivors), void *user)
+{
+    h->on_ended = fn;
+    h->on_ended_user = user;
+}
+
 static void report_cleanup(struct host *h, enum event_id id, uint64_t began_ns, double count)
 {
     char survivors[16];

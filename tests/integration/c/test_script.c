@@ -51,6 +51,7 @@ static void on_failed(const pit_error *e, void *user)
 {
     struct trace *t = user;
     t->failed = pit_error_code(e);
+    snprintf(t->log, sizeof t->log, "%s", pit_error_string(e));
 }
 
 static void on_log(int level, const char *text, void *user)
@@ -257,6 +258,14 @@ static void test_what_cannot_be_run(void **state)
     s.options.guard_path = "/nowhere/at/all";
     assert_int_equal(pit_run_as_script(body, &t, &s.o), 1);
     assert_int_equal(t.failed, PIT_E_GUARD_UNAVAILABLE);
+    assert_null(strstr(t.log, "SNAKEPIT_SCRIPT_"));
+    assert_int_equal(setenv("SNAKEPIT_SCRIPT_EXIT", "bye", 1), 0);
+    assert_int_equal(setenv("SNAKEPIT_SCRIPT_HALT", "perhaps", 1), 0);
+    assert_int_equal(pit_run_as_script(body, &t, &s.o), 1); /* no host, no log: the error says it */
+    assert_non_null(strstr(t.log, "SNAKEPIT_SCRIPT_EXIT is 'bye': it is none, halt, stop or auto"));
+    assert_non_null(strstr(t.log, "SNAKEPIT_SCRIPT_HALT is 'perhaps': it is true or false"));
+    unsetenv("SNAKEPIT_SCRIPT_EXIT");
+    unsetenv("SNAKEPIT_SCRIPT_HALT");
     s.o.failed = NULL;
     assert_int_equal(pit_run_as_script(body, &t, &s.o), 1);
     kit_clean(before, "no guard");
