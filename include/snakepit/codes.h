@@ -59,7 +59,7 @@
     X(INVALID_TIMEOUT_PROFILE, invalid_timeout_profile, VALIDATION, -507, 0, "unknown timeout profile")                        \
     X(INVALID_WORKER_TTL, invalid_worker_ttl, VALIDATION, -508, 0, "the worker's time to live is not a duration")              \
     X(INVALID_WORKER_MAX_REQUESTS, invalid_worker_max_requests, VALIDATION, -509, 0, "worker_max_requests is at least 1")      \
-    X(INVALID_INTERVAL, invalid_interval, VALIDATION, -510, 0, "an interval is a positive number of milliseconds")              \
+    X(INVALID_INTERVAL, invalid_interval, VALIDATION, -510, 0, "an interval is a positive number of milliseconds")             \
     X(UNSUPPORTED_OPTION, unsupported_option, VALIDATION, -511, 0,                                                             \
       "an option is set that this version of the library does not know")                                                       \
     X(UNKNOWN_KEY, unknown_key, VALIDATION, -512, 0, "the configuration has a key that does not exist")                        \
