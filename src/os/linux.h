@@ -37,6 +37,7 @@ int linux_memfd_sealed(const char *name, const void *data, size_t n);
 /* linux_fd.c */
 int linux_socketpair(int ret_fds[2]);
 int linux_pipe(int ret_fds[2]);
+int linux_refuse_fds(int fd);
 ssize_t linux_send(int fd, const void *data, size_t n);
 ssize_t linux_recv(int fd, void *data, size_t n);
 int linux_send_fds(int fd, const void *data, size_t n, const int *fds, int n_fds);

@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/pass_rights.h"
 #include "os/linux.h"
 
 static int make_non_blocking(int fd)
@@ -44,6 +45,14 @@ int linux_pipe(int ret_fds[2])
     int fds[2] = {-1, -1};
     int error = pipe2(fds, O_CLOEXEC) != 0 ? -errno : 0;
     return finish_pair(fds, error, ret_fds);
+}
+
+int linux_refuse_fds(int fd)
+{
+    int no = 0;
+    if (setsockopt(fd, SOL_SOCKET, SOCKET_PASS_RIGHTS, &no, sizeof no) == 0)
+        return 0;
+    return errno == ENOPROTOOPT || errno == EOPNOTSUPP ? 0 : -errno;
 }
 
 ssize_t linux_send(int fd, const void *data, size_t n)

@@ -57,8 +57,11 @@ struct os_ops {
     /* a read-only sealed memfd with this content (a spawn request) */
     int (*memfd_sealed)(const char *name, const void *data, size_t n);
     /* descriptors */
-    int (*socketpair)(int ret_fds[2]);                   /* AF_UNIX stream, non-blocking at [0] only */
-    int (*pipe)(int ret_fds[2]);                         /* non-blocking at [0] only */
+    int (*socketpair)(int ret_fds[2]); /* AF_UNIX stream, non-blocking at [0] only */
+    int (*pipe)(int ret_fds[2]);       /* non-blocking at [0] only */
+    /* what others send to this socket may hold no descriptors: they get EPERM. 0, also where the kernel does not know how (before Linux
+     * 6.16); there a descriptor that nobody asked for is closed by the thread that reads past it, however long that takes */
+    int (*refuse_fds)(int fd);
     ssize_t (*send)(int fd, const void *data, size_t n); /* MSG_NOSIGNAL | MSG_DONTWAIT; count or -errno */
     ssize_t (*recv)(int fd, void *data, size_t n);       /* MSG_DONTWAIT; 0 = end */
     int (*send_fds)(int fd, const void *data, size_t n, const int *fds, int n_fds);

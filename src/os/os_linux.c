@@ -83,6 +83,7 @@ const struct os_ops os_linux = {
     .segment_unmap = linux_segment_unmap,
     .memfd_sealed = linux_memfd_sealed,
     .socketpair = linux_socketpair,
+    .refuse_fds = linux_refuse_fds,
     .pipe = linux_pipe,
     .send = linux_send,
     .recv = linux_recv,

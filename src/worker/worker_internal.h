@@ -16,6 +16,8 @@ void zygote_init_hooks(struct zygote *z);
 void zygote_close(struct zygote *z); /* its channels */
 /* worker_start.c: a template was to fork it and could not: an exec is begun, with everything fresh. false: it may not be. */
 bool worker_exec_instead(struct worker *w, int error, const char *call);
+/* A control socket, of whose other end only bytes are taken: 0 or -errno. */
+int worker_open_pair(const struct os_ops *os, int ret_fds[2]);
 void worker_close_control(struct worker *w);
 /* worker_log.c: a LOG frame. 0 or PIT_E_PROTOCOL_ERROR. Any thread. */
 int worker_log(struct worker *w, const struct frame *f);

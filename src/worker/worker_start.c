@@ -50,10 +50,26 @@ static int open_segment(struct worker *w)
     return rc;
 }
 
+int worker_open_pair(const struct os_ops *os, int ret_fds[2])
+{
+    int fds[2];
+    int rc = os->socketpair(fds);
+    if (rc != 0)
+        return rc;
+    rc = os->refuse_fds(fds[0]); /* a socket that lingers, say, would be closed by our loop, for minutes */
+    if (rc != 0) {
+        os->close(fds[0]);
+        os->close(fds[1]);
+        return rc;
+    }
+    memcpy(ret_fds, fds, sizeof fds);
+    return 0;
+}
+
 static int open_control(struct worker *w)
 {
     int fds[2];
-    int rc = w->env->os->socketpair(fds);
+    int rc = worker_open_pair(w->env->os, fds);
     if (rc != 0)
         return rc;
     w->control_fd = fds[0];

@@ -349,7 +349,7 @@ static void on_ready_timeout(struct loop_timer *t)
 static int open_channel(struct zygote *z, int *child_fd)
 {
     int fds[2];
-    int rc = z->env->os->socketpair(fds);
+    int rc = worker_open_pair(z->env->os, fds);
     if (rc != 0)
         return rc;
     z->control_fd = fds[0];

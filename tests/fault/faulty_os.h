@@ -34,6 +34,7 @@ static bool faulty_now(const char *name)
     X(int, segment_create, ENOMEM, (const char *name, size_t n, void **ret_map, int *ret_fd), (name, n, ret_map, ret_fd))      \
     X(int, memfd_sealed, EMFILE, (const char *name, const void *data, size_t n), (name, data, n))                              \
     X(int, socketpair, EMFILE, (int *ret_fds), (ret_fds))                                                                      \
+    X(int, refuse_fds, ENOMEM, (int fd), (fd))                                                                                 \
     X(int, pipe, EMFILE, (int *ret_fds), (ret_fds))                                                                            \
     X(ssize_t, send, ENOBUFS, (int fd, const void *data, size_t n), (fd, data, n))                                             \
     X(ssize_t, recv, ENOMEM, (int fd, void *data, size_t n), (fd, data, n))                                                    \

@@ -110,6 +110,12 @@ static struct file *must(int fd)
     return f;
 }
 
+static int op_refuse_fds(int fd)
+{
+    must(fd);
+    return refused() ? -ENOMEM : 0;
+}
+
 static ssize_t op_send(int fd, const void *data, size_t n)
 {
     return file_write(must(fd), data, n, NULL, 0);
@@ -394,6 +400,7 @@ const struct os_ops sim_os = {
     .segment_unmap = op_segment_unmap,
     .memfd_sealed = op_memfd_sealed,
     .socketpair = op_socketpair,
+    .refuse_fds = op_refuse_fds,
     .pipe = op_pipe,
     .send = op_send,
     .recv = op_recv,

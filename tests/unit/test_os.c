@@ -21,6 +21,7 @@
 #include <cmocka.h>
 
 #include "base/envscan.h"
+#include "base/pass_rights.h"
 #include "children.h"
 #include "os/os.h"
 
@@ -163,6 +164,35 @@ static void test_descriptors_travel(void **state)
         os->close(s[i]);
         os->close(p[i]);
     }
+}
+
+static bool kernel_refuses_fds(void)
+{
+    int s[2], no = 0;
+    assert_int_equal(os->socketpair(s), 0);
+    bool refuses = setsockopt(s[0], SOL_SOCKET, SOCKET_PASS_RIGHTS, &no, sizeof no) == 0;
+    os->close(s[0]);
+    os->close(s[1]);
+    return refuses;
+}
+
+/* Bytes go both ways, descriptors only away. */
+static void test_descriptors_refused(void **state)
+{
+    (void)state;
+    int s[2], fd = 0, got, n = 1;
+    char text[4];
+    assert_int_equal(os->socketpair(s), 0);
+    assert_int_equal(os->refuse_fds(s[0]), 0);
+    assert_int_equal(os->send_fds(s[1], "ab", 2, &fd, 1), kernel_refuses_fds() ? -EPERM : 2);
+    assert_int_equal(os->send(s[1], "cd", 2), 2);
+    assert_int_equal(os->send_fds(s[0], "ef", 2, &fd, 1), 2);
+    assert_int_equal(os->recv_fds(s[1], text, sizeof text, &got, &n), 2);
+    assert_int_equal(n, 1);
+    os->close(got);
+    os->close(s[0]);
+    os->close(s[1]);
+    assert_int_equal(os->refuse_fds(-1), -EBADF);
 }
 
 static void on_signal(int sig)
@@ -523,6 +553,7 @@ int main(void)
         cmocka_unit_test(test_request_cannot_be_changed),
         cmocka_unit_test(test_socket_conventions),
         cmocka_unit_test(test_descriptors_travel),
+        cmocka_unit_test(test_descriptors_refused),
         cmocka_unit_test(test_interrupted_waits),
         cmocka_unit_test(test_futex),
         cmocka_unit_test(test_random_and_clocks),

@@ -1,6 +1,7 @@
 """The adapter of test_zygote.c. What it does while it is imported is chosen by the environment."""
 
 import os
+import socket
 import threading
 
 if os.environ.get("FORKED_MODE") == "thread":
@@ -24,12 +25,28 @@ if os.environ.get("FORKED_MODE") == "refuses":
 IMPORTED_BY = os.getpid()
 
 
+def send_descriptor() -> int:
+    """The errno with which the control socket refuses a descriptor."""
+    with socket.socket(fileno=os.dup(3)) as control:
+        try:
+            socket.send_fds(control, [b"x"], [0])
+        except OSError as exc:
+            return exc.errno
+    return 0
+
+
+SENT = send_descriptor() if os.environ.get("FORKED_MODE") == "sends" else -1
+
+
 class Forked:
     def pid(self) -> int:
         return os.getpid()
 
     def imported_by(self) -> int:
         return IMPORTED_BY
+
+    def sent(self) -> int:
+        return SENT
 
     def mode(self) -> str:
         return os.environ.get("FORKED_LIMIT", "") + os.environ.get("OMP_NUM_THREADS", "")

@@ -1,8 +1,11 @@
 /* Workers that are forked from a template, with real Python: what the pool does when the template is there, is not safe, is lost, does not
  * answer. */
+#include <sys/socket.h>
 #include <sys/syscall.h>
 
+#include "base/pass_rights.h"
 #include "integration/c/kit.h"
+#include "skip.h"
 
 #define ADAPTER TEST_SOURCE_DIR "/tests/integration/c/forked.py"
 
@@ -275,6 +278,26 @@ static void test_template_refuses(void **state)
     settle(p, before, "template refuses");
 }
 
+/* Descriptors that are sent to the host stay where they are: to close them could hold up the loop. */
+static void test_descriptors_refused(void **state)
+{
+    (void)state;
+    int pair[2], no = 0;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+    bool refuses = setsockopt(pair[0], SOL_SOCKET, SOCKET_PASS_RIGHTS, &no, sizeof no) == 0;
+    close(pair[0]);
+    close(pair[1]);
+    if (!refuses)
+        SKIP_BECAUSE("this kernel has no SO_PASSRIGHTS");
+    struct kit_before before = kit_before();
+    pit *p = open_host();
+    must_start(p, "by_exec", 1, PIT_START_EXEC, "sends");
+    must_start(p, "by_fork", 1, PIT_START_ZYGOTE, "sends"); /* the template has sent it */
+    assert_int_equal(call_int(p, "by_exec", "sent"), EPERM);
+    assert_int_equal(call_int(p, "by_fork", "sent"), EPERM);
+    settle(p, before, "descriptors refused");
+}
+
 static void test_guard_killed(void **state)
 {
     (void)state;
@@ -367,12 +390,19 @@ int main(int argc, char **argv)
 {
     kit_init(argc, argv);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_forked),           cmocka_unit_test(test_first_by_exec),
-        cmocka_unit_test(test_small_pool),       cmocka_unit_test(test_two_pools_share_one),
-        cmocka_unit_test(test_by_exec_only),     cmocka_unit_test(test_template_killed),
-        cmocka_unit_test(test_template_stopped), cmocka_unit_test(test_template_refuses),
-        cmocka_unit_test(test_guard_killed),     cmocka_unit_test(test_unsafe),
-        cmocka_unit_test(test_broken_import),    cmocka_unit_test(test_dies_at_import),
+        cmocka_unit_test(test_forked),
+        cmocka_unit_test(test_first_by_exec),
+        cmocka_unit_test(test_small_pool),
+        cmocka_unit_test(test_two_pools_share_one),
+        cmocka_unit_test(test_by_exec_only),
+        cmocka_unit_test(test_template_killed),
+        cmocka_unit_test(test_template_stopped),
+        cmocka_unit_test(test_template_refuses),
+        cmocka_unit_test(test_descriptors_refused),
+        cmocka_unit_test(test_guard_killed),
+        cmocka_unit_test(test_unsafe),
+        cmocka_unit_test(test_broken_import),
+        cmocka_unit_test(test_dies_at_import),
         cmocka_unit_test(test_bad_options),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
