@@ -68,11 +68,17 @@ struct reader {
     struct text_cache *cache; /* may be NULL */
     const uint8_t *p, *end;
     bool times; /* times came by: their nanoseconds may have been cut (take_cut) */
+    /* Bytes that were received into their object already, and where they would stand (nothing does): both NULL without. Borrowed. */
+    PyObject *long_bytes;
+    const uint8_t *long_at;
 };
 
 enum { POLICY_DEFAULT = 0, POLICY_MARKER, POLICY_REF, POLICY_ERROR };
 
-/* Where an encoding goes: first into the block it was given, which is not its own; when that is full, into one of its own. */
+#define LONG_DATA ((size_t)64 << 10) /* bytes and texts from this length on are not copied on their way if that can be helped */
+
+/* Where an encoding goes: first into the block it was given, which is not its own; when that is full, into one of its own. One long text or bytes is
+ * left where it is if may_leave: then the encoding is what stands before `left_at`, the data, and the rest. */
 struct writer {
     struct state *st;
     uint8_t *base, *p, *end;
@@ -81,6 +87,10 @@ struct writer {
     size_t max;     /* 0: none; more than that is limit_exceeded */
     size_t entries; /* of maps and sets so far; a decimal as key counts as more */
     bool odd;       /* a key has come by that the host may take for another one */
+    bool may_leave;
+    PyObject *left; /* whose data was left out (owned); NULL: none was. The block is the writer's own then */
+    const uint8_t *left_data;
+    size_t left_n, left_at;
 };
 
 /* Raises the CodecError that helper(argument) makes; argument may be NULL. Always returns -1. */
@@ -128,6 +138,14 @@ int keys_distinct(struct writer *w, PyObject *keys, bool items);
 /* Room for n more bytes at w->p. */
 int writer_grow(struct writer *w, size_t n);
 void writer_finish(struct writer *w);
+/* Ends an extension that was begun by mp_open_ext and whose payload begins at the offset `at`. */
+int extension_close(struct writer *w, size_t at);
+
+/* Bytes of the encoding, with what was left out. */
+static inline size_t writer_size(const struct writer *w)
+{
+    return (size_t)(w->p - w->base) + w->left_n;
+}
 
 static inline int writer_room(struct writer *w, size_t n)
 {

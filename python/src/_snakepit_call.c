@@ -402,14 +402,28 @@ static PyObject *run(struct lane *l, PyObject *fn, struct arguments *a)
 
 static uint8_t *put_header(struct writer *w, int kind, uint64_t id, uint64_t stamp)
 {
-    frame_put_header(w->base, kind, 0, id, stamp, (size_t)(w->p - w->base));
+    frame_put_header(w->base, kind, 0, id, stamp, writer_size(w));
     return w->base;
+}
+
+/* What was left out is sent from where it stands. */
+static int send_in_parts(struct lane *l, const struct writer *w)
+{
+    const uint8_t *rest = w->base + w->left_at;
+    int rc = lane_send_part(l, w->base, w->left_at, true);
+    if (rc == 0)
+        rc = lane_send_part(l, w->left_data, w->left_n, rest != w->p);
+    if (rc == 0 && rest != w->p)
+        rc = lane_send_part(l, rest, (size_t)(w->p - rest), false);
+    return rc;
 }
 
 static int send_frame(struct lane *l, struct writer *w, int kind, uint64_t id, uint64_t stamp)
 {
     size_t n = (size_t)(w->p - w->base);
     uint8_t *frame = put_header(w, kind, id, stamp);
+    if (w->left != NULL)
+        return send_in_parts(l, w);
     if (w->heap)
         return lane_send(l, frame, n);
     ring_commit(&l->out, n);
@@ -475,9 +489,10 @@ static int answer_result(struct lane *l, PyObject *result, uint64_t id, uint64_t
     struct writer w;
     int rc = start_answer(l, &w);
     w.policy = l->running.policy;
+    w.may_leave = true;
     if (rc == 0)
         rc = value_encode(&w, result, 0);
-    if (rc == 0 && (size_t)(w.p - w.base) > l->max_frame)
+    if (rc == 0 && writer_size(&w) > l->max_frame)
         rc = writer_grow(&w, 0); /* says so */
     if (l->forked)
         _exit(0);
@@ -504,6 +519,8 @@ static PyObject *perform(struct lane *l, const struct frame *f, uint64_t *took)
     bool timed = (f->flags & FRAME_TIMED) != 0;
     struct arguments a = {.n = 0};
     struct reader r = {.st = l->st, .cache = &l->texts, .p = f->payload, .end = f->payload + f->payload_n};
+    r.long_bytes = l->incoming.bytes;
+    r.long_at = l->incoming.bytes != NULL ? l->incoming.block + l->incoming.at : NULL;
     PyObject *fn = NULL, *result = NULL;
     int rc = f->stamp != 0 && lane_is_past(f->stamp) ? too_late(l) : keep_fields(l, f);
     if (rc == 0)

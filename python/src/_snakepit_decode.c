@@ -444,6 +444,10 @@ PyObject *value_decode(struct reader *r, int depth)
     case MP_STR:
         return new_text(r, t.data, t.n);
     case MP_BIN:
+        if (t.data == r->long_at) {
+            Py_INCREF(r->long_bytes);
+            return r->long_bytes;
+        }
         return PyBytes_FromStringAndSize((const char *)t.data, (Py_ssize_t)t.n);
     case MP_ARRAY:
     case MP_MAP:

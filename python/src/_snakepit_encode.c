@@ -11,17 +11,23 @@
 #define LEAST 512
 #define MAX_ENTRIES ((size_t)1 << 20) /* what the host takes */
 
+static int max_check(struct writer *w, size_t n)
+{
+    if (w->max == 0 || n <= w->max)
+        return 0;
+    PyObject *max = PyLong_FromSize_t(w->max);
+    if (max == NULL)
+        return -1;
+    codec_raise(w->st->too_large, max);
+    Py_DECREF(max);
+    return -1;
+}
+
 int writer_grow(struct writer *w, size_t n)
 {
     size_t used = (size_t)(w->p - w->base), need = used + n, cap = need * 2 < LEAST ? LEAST : need * 2;
-    if (w->max != 0 && need > w->max) {
-        PyObject *max = PyLong_FromSize_t(w->max);
-        if (max == NULL)
-            return -1;
-        codec_raise(w->st->too_large, max);
-        Py_DECREF(max);
+    if (max_check(w, need + w->left_n) != 0)
         return -1;
-    }
     uint8_t *base = PyMem_RawRealloc(w->heap ? w->base : NULL, cap);
     if (base == NULL) {
         PyErr_NoMemory();
@@ -40,6 +46,7 @@ void writer_finish(struct writer *w)
 {
     if (w->heap)
         PyMem_RawFree(w->base);
+    Py_CLEAR(w->left);
     w->base = w->p = w->end = NULL;
     w->heap = false;
 }
@@ -62,11 +69,39 @@ int keys_distinct(struct writer *w, PyObject *keys, bool items)
     return none != NULL ? 0 : -1;
 }
 
-static int put_data(struct writer *w, const void *data, Py_ssize_t n, bool text)
+int extension_close(struct writer *w, size_t at)
 {
-    if (length_check(w, n) != 0 || writer_room(w, MP_HEAD + (size_t)n) != 0)
+    size_t n = (size_t)(w->p - (w->base + at)) + (w->left_at > at ? w->left_n : 0);
+    if (length_check(w, (Py_ssize_t)n) != 0)
+        return -1;
+    mp_close_ext_of(w->base + at, n);
+    return 0;
+}
+
+/* Long data of an object that nobody can change stays where it is until it is sent. */
+static int leave_data(struct writer *w, PyObject *owner, const void *data, size_t n)
+{
+    if (max_check(w, writer_size(w) + n) != 0)
+        return -1;
+    w->left = owner;
+    Py_INCREF(owner);
+    w->left_data = data;
+    w->left_n = n;
+    w->left_at = (size_t)(w->p - w->base);
+    return 0;
+}
+
+/* owner: of the data, if it is immutable; else NULL. */
+static int put_data(struct writer *w, PyObject *owner, const void *data, Py_ssize_t n, bool text)
+{
+    bool leave = (size_t)n >= LONG_DATA && owner != NULL && w->may_leave && w->left == NULL;
+    if (length_check(w, n) != 0)
+        return -1;
+    if (leave && !w->heap ? writer_grow(w, MP_HEAD) != 0 : writer_room(w, MP_HEAD + (leave ? 0 : (size_t)n)) != 0)
         return -1;
     w->p = text ? mp_put_str_head(w->p, (uint32_t)n) : mp_put_bin_head(w->p, (uint32_t)n);
+    if (leave)
+        return leave_data(w, owner, data, (size_t)n);
     if (n != 0)
         memcpy(w->p, data, (size_t)n);
     w->p += n;
@@ -80,7 +115,7 @@ int put_text(struct writer *w, PyObject *text)
         return -1;
 #endif
     if (PyUnicode_IS_COMPACT_ASCII(text))
-        return put_data(w, PyUnicode_1BYTE_DATA(text), PyUnicode_GET_LENGTH(text), true);
+        return put_data(w, text, PyUnicode_1BYTE_DATA(text), PyUnicode_GET_LENGTH(text), true);
     PyObject *bytes = PyUnicode_AsUTF8String(text);
     if (bytes == NULL) {
         if (!PyErr_ExceptionMatches(PyExc_UnicodeEncodeError))
@@ -88,7 +123,7 @@ int put_text(struct writer *w, PyObject *text)
         PyErr_Clear();
         return codec_raise(w->st->bad_text, text);
     }
-    int rc = put_data(w, PyBytes_AS_STRING(bytes), PyBytes_GET_SIZE(bytes), true);
+    int rc = put_data(w, bytes, PyBytes_AS_STRING(bytes), PyBytes_GET_SIZE(bytes), true);
     Py_DECREF(bytes);
     return rc;
 }
@@ -163,7 +198,7 @@ int put_buffer(struct writer *w, PyObject *object)
         return -1;
     int rc = -1;
     if (PyBuffer_IsContiguous(&view, 'C')) {
-        rc = put_data(w, view.buf, view.len, false);
+        rc = put_data(w, NULL, view.buf, view.len, false);
     } else if (length_check(w, view.len) == 0 && writer_room(w, MP_HEAD + (size_t)view.len) == 0) {
         w->p = mp_put_bin_head(w->p, (uint32_t)view.len);
         rc = PyBuffer_ToContiguous(w->p, &view, view.len, 'C');
@@ -231,12 +266,7 @@ int put_tuple(struct writer *w, PyObject *tuple, int depth)
         return -1;
     w->p = mp_open_ext(w->p, MP_EXT_TUPLE);
     size_t at = (size_t)(w->p - w->base);
-    if (put_items(w, tuple, false, depth + 1) != 0)
-        return -1;
-    if (length_check(w, w->p - (w->base + at)) != 0)
-        return -1;
-    mp_close_ext(w->base + at, w->p);
-    return 0;
+    return put_items(w, tuple, false, depth + 1) == 0 ? extension_close(w, at) : -1;
 }
 
 int put_entry(struct writer *w, PyObject *key, PyObject *item, int depth, bool *odd)
@@ -308,6 +338,6 @@ int value_encode(struct writer *w, PyObject *obj, int depth)
     if (type == &PyTuple_Type)
         return put_tuple(w, obj, depth);
     if (type == &PyBytes_Type)
-        return put_data(w, PyBytes_AS_STRING(obj), PyBytes_GET_SIZE(obj), false);
+        return put_data(w, obj, PyBytes_AS_STRING(obj), PyBytes_GET_SIZE(obj), false);
     return value_encode_other(w, obj, depth);
 }

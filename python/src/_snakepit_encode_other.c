@@ -116,10 +116,7 @@ static int put_hashables(struct writer *w, int code, PyObject *items, int depth)
     if (set && w->odd && keys_distinct(w, items, true) != 0)
         return -1;
     w->odd |= before;
-    if (length_check(w, w->p - (w->base + at)) != 0)
-        return -1;
-    mp_close_ext(w->base + at, w->p);
-    return 0;
+    return extension_close(w, at);
 }
 
 int put_set(struct writer *w, PyObject *set, int depth)
@@ -314,9 +311,7 @@ static int put_exception(struct writer *w, PyObject *exception, int depth)
     size_t at = (size_t)(w->p - w->base);
     int rc = put_exception_fields(w, fields, depth);
     Py_DECREF(fields);
-    if (rc == 0)
-        mp_close_ext(w->base + at, w->p);
-    return rc;
+    return rc == 0 ? extension_close(w, at) : -1;
 }
 
 /* ---- any other object ---- */

@@ -67,7 +67,7 @@ static void lane_dealloc(PyObject *self)
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
     lane_clear(self);
-    PyMem_RawFree(l->block);
+    incoming_finish(&l->incoming);
     PyMem_RawFree(l->running.fields);
     if (l->map != NULL)
         munmap(l->map, l->map_n);

@@ -27,6 +27,15 @@ struct running {
     int policy;     /* for what of its result nothing converts */
 };
 
+/* A frame that comes in fragments. */
+struct incoming {
+    uint8_t *block; /* PyMem_RawMalloc; kept for the next one */
+    size_t cap, got;
+    bool looked;     /* for long bytes: there are none, or `bytes` */
+    PyObject *bytes; /* long bytes of it that go to where they will stay; until lane_release */
+    size_t at;       /* where they would stand in the block, which is not touched there */
+};
+
 /* clang-format off */
 struct lane {
     PyObject_HEAD
@@ -52,8 +61,7 @@ struct lane {
     uint64_t quiet_since;
     size_t control_n;
     uint8_t control[CONTROL_BYTES]; /* read without the GIL, not yet handed on */
-    uint8_t *block;                 /* for frames in fragments; PyMem_RawMalloc */
-    size_t block_cap;
+    struct incoming incoming;
     struct running running;
     uint64_t raised; /* the last call into which Cancelled was raised */
     struct text_cache texts;
@@ -82,6 +90,8 @@ int lane_next(struct lane *l, const uint8_t **ret, size_t *ret_n);
 void lane_release(struct lane *l);
 /* Sends a frame that stands in memory of its own. 0, 1 when the host has gone, -1 with an exception. */
 int lane_send(struct lane *l, const uint8_t *frame, size_t n);
+/* The same for one part of a frame; more: another one follows. */
+int lane_send_part(struct lane *l, const uint8_t *part, size_t n, bool more);
 /* Lets the host see what ring_commit has added, and wakes it, at the latest when the next call is waited for. */
 void lane_publish(struct lane *l);
 /* From here on the death of the calling thread rings the host's bell; until lane_forget_farewell, by the same thread or in its fork. */
@@ -95,6 +105,12 @@ static inline void lane_renew_farewell(struct lane *l)
 uint64_t lane_now_ns(void);
 /* Has this moment (of lane_now_ns) passed? Cheap while it is some milliseconds away. */
 bool lane_is_past(uint64_t stamp);
+
+/* ---- _snakepit_incoming.c: frames in fragments ---- */
+
+/* Takes up what has come of it. RING_OK: all of it, *ret has *ret_n bytes; or a code of ring_read. */
+int incoming_read(struct lane *l, const uint8_t **ret, size_t *ret_n);
+void incoming_finish(struct incoming *in);
 
 /* ---- _snakepit_heart.c ---- */
 

@@ -232,35 +232,12 @@ static int wait_for_frame(struct lane *l)
     return take_control(l);
 }
 
-static uint8_t *room_in_block(void *user, size_t total)
-{
-    struct lane *l = user;
-    if (total > l->block_cap) {
-        size_t cap = total * 2;
-        uint8_t *block = PyMem_RawRealloc(l->block, cap);
-        if (block == NULL)
-            return NULL;
-        l->block = block;
-        l->block_cap = cap;
-    }
-    return l->block;
-}
-
-static int read_fragments(struct lane *l, const uint8_t **ret, size_t *ret_n)
-{
-    int rc = ring_read(&l->in, room_in_block, l, l->max_frame, ret_n);
-    *ret = l->block;
-    if (ring_take_socket_bell(&l->in))
-        (void)send(l->control_fd, "", 1, MSG_NOSIGNAL);
-    return rc;
-}
-
 int lane_next(struct lane *l, const uint8_t **ret, size_t *ret_n)
 {
     for (;;) {
         int rc = ring_peek(&l->in, ret, ret_n);
         if (rc == RING_FRAGMENTS)
-            rc = read_fragments(l, ret, ret_n);
+            rc = incoming_read(l, ret, ret_n);
         if (rc == RING_OK)
             return 1;
         if (rc == RING_NO_MEMORY) {
@@ -279,6 +256,8 @@ int lane_next(struct lane *l, const uint8_t **ret, size_t *ret_n)
 
 void lane_release(struct lane *l)
 {
+    if (l->incoming.bytes != NULL)
+        Py_CLEAR(l->incoming.bytes);
     if (ring_pass(&l->in))
         (void)send(l->control_fd, "", 1, MSG_NOSIGNAL);
 }
@@ -305,13 +284,14 @@ void lane_publish(struct lane *l)
         ring_host(l);
 }
 
-int lane_send(struct lane *l, const uint8_t *frame, size_t n)
+static int send_all(struct lane *l, const uint8_t *data, size_t n, bool part, bool more)
 {
     size_t done = 0;
     for (;;) {
-        int rc = ring_write(&l->out, frame, n, &done);
+        int rc = part ? ring_write_part(&l->out, data, n, &done, more) : ring_write(&l->out, data, n, &done);
         if (rc == RING_OK) {
-            lane_publish(l);
+            if (!more)
+                lane_publish(l);
             return 0;
         }
         ring_host(l); /* only the host can make room: it must not sleep on, whatever else it waits for */
@@ -326,4 +306,14 @@ int lane_send(struct lane *l, const uint8_t *frame, size_t n)
         if (l->eof)
             return 1;
     }
+}
+
+int lane_send(struct lane *l, const uint8_t *frame, size_t n)
+{
+    return send_all(l, frame, n, false, false);
+}
+
+int lane_send_part(struct lane *l, const uint8_t *part, size_t n, bool more)
+{
+    return send_all(l, part, n, true, more);
 }

@@ -132,7 +132,7 @@ static uint64_t fragment(const struct ring_writer *w, uint64_t left)
     return have >= w->bytes / FRAGMENT_LEAST ? have : 0;
 }
 
-static int write_fragments(struct ring_writer *w, const uint8_t *frame, size_t n, size_t *done)
+int ring_write_part(struct ring_writer *w, const uint8_t *part, size_t n, size_t *done, bool more)
 {
     see_tail(w);
     if (w->broken)
@@ -146,13 +146,13 @@ static int write_fragments(struct ring_writer *w, const uint8_t *frame, size_t n
             w->head += HEADER;
             continue;
         }
-        uint64_t part = fragment(w, n - *done);
-        if (part == 0)
+        uint64_t size = fragment(w, n - *done);
+        if (size == 0)
             return RING_AGAIN;
-        put_header(w, w->head, (uint32_t)part, part < n - *done ? RECORD_MORE : 0);
-        memcpy(w->data + at + HEADER, frame + *done, part);
-        w->head += record_size(part);
-        *done += part;
+        put_header(w, w->head, (uint32_t)size, more || size < n - *done ? RECORD_MORE : 0);
+        memcpy(w->data + at + HEADER, part + *done, size);
+        w->head += record_size(size);
+        *done += size;
         publish(w);
     }
     return RING_OK;
@@ -163,7 +163,7 @@ int ring_write(struct ring_writer *w, const uint8_t *frame, size_t n, size_t *do
     if (w->broken)
         return RING_BROKEN;
     if (n > ring_whole_max(w->bytes))
-        return write_fragments(w, frame, n, done);
+        return ring_write_part(w, frame, n, done, false);
     uint8_t *place = ring_reserve(w, n);
     if (place == NULL)
         return w->broken ? RING_BROKEN : RING_AGAIN;
@@ -317,6 +317,28 @@ int ring_read(struct ring_reader *r, uint8_t *(*room_for)(void *user, size_t tot
         r->got = total;
         release(r);
     }
+}
+
+int ring_fragment(struct ring_reader *r, const uint8_t **ret, size_t *ret_n, bool *ret_last)
+{
+    struct record record;
+    r->peeked = 0;
+    see_head(r);
+    int rc = next_record(r, &record);
+    if (rc != RING_OK)
+        return rc;
+    *ret = record.payload;
+    *ret_n = record.n;
+    *ret_last = !record.more;
+    return RING_OK;
+}
+
+void ring_fragment_done(struct ring_reader *r, size_t n, bool last)
+{
+    r->next += record_size(n);
+    r->got = last ? 0 : r->got + n;
+    if (!last)
+        release(r);
 }
 
 bool ring_take_socket_bell(struct ring_reader *r)

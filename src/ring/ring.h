@@ -115,6 +115,9 @@ void ring_commit(struct ring_writer *w, size_t n);
 /* Writes frame[*done .. n), as much as there is room for, and adds to *done. RING_OK: all of it; RING_AGAIN: not yet, call again
  * with the same frame (no other in between) once there is room; RING_BROKEN. ring_publish in either case. */
 int ring_write(struct ring_writer *w, const uint8_t *frame, size_t n, size_t *done);
+/* The same for a frame that stands in several places: its parts one after the other, each of at least one byte; more: another one follows. It goes in
+ * fragments whatever its length. */
+int ring_write_part(struct ring_writer *w, const uint8_t *part, size_t n, size_t *done, bool more);
 /* Tells the consumer what has been written since, and wakes it if it sleeps. Nothing new: does nothing. true: the consumer
  * wants one zero byte on the control socket, which the caller sends. */
 bool ring_publish(struct ring_writer *w);
@@ -135,13 +138,18 @@ int ring_peek(struct ring_reader *r, const uint8_t **ret, size_t *ret_n);
  * still has what was written to it (NULL: no memory); it grows with what has arrived, never with what was promised. RING_OK: *ret_n bytes; then
  * ring_done. RING_AGAIN: not complete yet, call again with the same block. RING_BROKEN, RING_LIMIT (longer than max), RING_NO_MEMORY. */
 int ring_read(struct ring_reader *r, uint8_t *(*room)(void *user, size_t total), void *user, size_t max, size_t *ret_n);
+/* In place of ring_read, for who trusts the producer and wants to put each fragment where it belongs: the next one, where it stands. RING_OK (also
+ * again, for the same fragment, until ring_fragment_done); RING_AGAIN, RING_BROKEN. *ret_last: the frame ends with it. Not to be mixed within a frame. */
+int ring_fragment(struct ring_reader *r, const uint8_t **ret, size_t *ret_n, bool *ret_last);
+/* The fragment has been read. Its room is free at once, that of the last one as that of a whole frame: by ring_done. */
+void ring_fragment_done(struct ring_reader *r, size_t n, bool last);
 /* Frees the room of the frame that ring_peek or ring_read gave and wakes a producer that waits for it. true: as in ring_publish. */
 bool ring_done(struct ring_reader *r);
 /* The same, but the producer is told of the room only once it has become an eighth of the ring, or by ring_settle: telling costs both sides a
  * cache line, and is in nobody's way while the reader waits. Whoever uses it calls ring_settle before each sleep. */
 bool ring_pass(struct ring_reader *r);
 bool ring_settle(struct ring_reader *r);
-/* After RING_AGAIN: true when ring_read made room in the middle of a frame and the producer wants a byte on the control socket. */
+/* After RING_AGAIN, or ring_fragment_done: true when room was made in the middle of a frame and the producer wants a byte on the control socket. */
 bool ring_take_socket_bell(struct ring_reader *r);
 /* Waits until something is published beyond what has been read: RING_OK; RING_AGAIN at the deadline; RING_SPURIOUS: look again.
  * Spins at most spin_ns, only while the producer last ran on another CPU, and only if the wait is usually short; then sleeps. */

@@ -445,9 +445,14 @@ static inline uint8_t *mp_open_ext(uint8_t *p, int8_t code)
     return p + 1;
 }
 
+static inline void mp_close_ext_of(uint8_t *payload, size_t n)
+{
+    mp_put_be32(payload - MP_EXT_OPEN, 0xc9, (uint32_t)n);
+}
+
 static inline void mp_close_ext(uint8_t *payload, const uint8_t *end)
 {
-    mp_put_be32(payload - MP_EXT_OPEN, 0xc9, (uint32_t)(end - payload));
+    mp_close_ext_of(payload, (size_t)(end - payload));
 }
 
 #endif

@@ -7,6 +7,7 @@ from pathlib import Path
 import bridge_host
 import pytest
 from bridge_host import TIMEOUT
+from package_kit import needs_extension
 from snakepit_bridge import _codec
 
 VECTORS = Path(__file__).resolve().parents[1] / "vectors" / "args.json"
@@ -83,6 +84,64 @@ def test_every_kind_comes_back(worker):
     for value in (None, True, 0, -1, 2**64, -(2**100), 1.5, "ä", b"\0", [1, [2]], (1, ()), {"a": {1: b""}}, "x" * 3000):
         back = w.call("one", value)
         assert back == value and type(back) is type(value)
+
+
+LONG = 64 * 1024  # from here on bytes go straight into their object, and out of it
+
+
+def test_long_data_comes_back(worker):
+    w = worker(ECHO)
+    data = bytes(range(256)) * (LONG // 256 + 1)
+    near, far = data[:LONG], data[:LONG][::-1]
+    for value in (data[: LONG - 1], bytearray(data), "x" * LONG, (1, near), {"n": 2**70, "a": [(near, 1), far]}, {near}):
+        back = w.call("one", value)
+        assert back == value and type(back) is (bytes if type(value) is bytearray else type(value))
+    assert w.call("echo", [["x" * 300, near]], a=far) == {"args": [[["x" * 300, near]]], "kwargs": {"a": far}}
+    assert w.call("echo", front="x" * 5000, data=near) == {"args": [], "kwargs": {"front": "x" * 5000, "data": near}}
+
+
+def test_long_data_that_is_malformed_costs_one_error(worker):
+    w = worker(ECHO)
+    long = b"\xc6" + LONG.to_bytes(4, "big") + bytes(LONG)
+    beyond = b"\xc6" + (LONG + 1).to_bytes(4, "big") + bytes(LONG)
+    tuple_of = b"\xc9" + (len(long) + 1).to_bytes(4, "big") + b"\x02\x91"
+    for arguments in (
+        beyond,
+        b"\x92" + long,
+        b"\x91" + long + long,
+        tuple_of + long[:-1],
+        b"\x82\xa1a" + long + b"\xa1a\xc0",
+    ):
+        code = "duplicate_key" if arguments[0] == 0x82 else "deserialization_failed"
+        assert w.error("echo", payload=b"\xa4echo" + arguments)["code"] == code
+        assert w.call("one", 5) == 5
+    assert w.call("echo", payload=b"\xa4echo\x91" + tuple_of + long) == {"args": [(bytes(LONG),)], "kwargs": {}}
+
+
+HUNGRY = """
+class Hungry:
+    def size(self, data):
+        return len(data)
+
+    def make(self, n):
+        return bytes(n)
+
+    def peak(self):
+        with open("/proc/self/status") as f:
+            return next(int(line.split()[1]) * 1024 for line in f if line.startswith("VmHWM"))
+"""
+
+
+@needs_extension
+def test_long_data_is_not_held_twice(write):
+    n = 16 << 20
+    with bridge_host.Host(write(HUNGRY), channel="ring") as w:
+        w.ready()
+        before = w.call("peak")
+        assert w.call("size", bytes(n)) == n
+        assert w.call("peak") - before < 1.4 * n
+        assert len(w.call("make", n)) == n
+        assert w.call("peak") - before < 1.4 * n
 
 
 def test_unknown_command(worker):

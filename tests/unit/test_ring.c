@@ -62,6 +62,56 @@ static void test_every_size_at_every_place(void **state)
     test_ring_finish(&t);
 }
 
+/* A frame in three parts, read fragment by fragment. */
+static void pass_parts(struct test_ring *t, size_t n, const size_t ends[3], unsigned seed)
+{
+    static uint8_t frame[BLOCK];
+    size_t got = 0, have = 0, done = 0, at = 0, part = 0;
+    bool last = false;
+    const uint8_t *p, *again;
+    fill(frame, n, seed);
+    for (int attempts = 0; !last; attempts++) {
+        assert_true(attempts < 1000);
+        while (at < n) {
+            int rc = ring_write_part(&t->writer, frame + at, ends[part] - at, &done, ends[part] < n);
+            assert_true(rc == RING_OK || rc == RING_AGAIN);
+            if (rc == RING_AGAIN)
+                break;
+            assert_int_equal(done, ends[part] - at);
+            at = ends[part++];
+            done = 0;
+        }
+        ring_publish(&t->writer);
+        while (!last && ring_fragment(&t->reader, &p, &have, &last) == RING_OK) {
+            assert_int_equal(ring_fragment(&t->reader, &again, &have, &last), RING_OK); /* the same again */
+            assert_ptr_equal(p, again);
+            assert_true(got + have <= n);
+            memcpy(block + got, p, have);
+            got += have;
+            ring_fragment_done(&t->reader, have, last);
+            assert_true(last || t->shared->tail == t->reader.next); /* its room is free at once, but that of the last one */
+        }
+    }
+    ring_done(&t->reader);
+    assert_int_equal(t->shared->tail, t->shared->head);
+    assert_int_equal(got, n);
+    assert_memory_equal(block, frame, n);
+}
+
+static void test_parts_at_every_place(void **state)
+{
+    (void)state;
+    struct test_ring t;
+    test_ring_init(&t, RING, &ring_sys);
+    for (size_t n = 3; n <= 3 * RING; n += n < 64 ? 1 : 7) {
+        const size_t cuts[][3] = {{1, n - 1, n}, {n / 2, n / 2 + 1, n}, {n - 2, n - 1, n}, {1, 2, n}};
+        for (size_t i = 0; i < sizeof cuts / sizeof *cuts; i++)
+            pass_parts(&t, n, cuts[i], (unsigned)(n + i));
+        pass(&t, n, (unsigned)n); /* and whole ones between them */
+    }
+    test_ring_finish(&t);
+}
+
 static void test_small_frames_are_one_record(void **state)
 {
     (void)state;
@@ -405,6 +455,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_size_at_every_place),
+        cmocka_unit_test(test_parts_at_every_place),
         cmocka_unit_test(test_small_frames_are_one_record),
         cmocka_unit_test(test_room_is_told_late),
         cmocka_unit_test(test_reserve_and_commit),
