@@ -56,6 +56,9 @@ struct channel_ops {
     /* The worker is gone: wakes whoever waits on the channel, and from now on wait() returns at once. What the worker had sent can
      * still be received. Any thread. */
     void (*interrupt)(struct channel *c);
+    /* Wakes whoever waits on the channel, and nobody else: his wait, or the next one, returns at once, as may the next arm(). Any thread. NULL: it
+     * cannot. */
+    void (*rouse)(struct channel *c);
     /* Wakes a worker that sleeps on this channel, so that it looks at its control socket. Any thread. */
     void (*nudge)(struct channel *c);
     void (*destroy)(struct channel *c);

@@ -17,6 +17,9 @@ enum { FUTILE_WAKES = 1000 };
 #define FUTILE_WINDOW_NS UINT64_C(100000000)
 #define BOTH_SLICE_NS UINT64_C(10000000)
 
+/* Why a wait is to end: for good, or once. */
+enum { GONE = 1, ROUSED = 2 };
+
 struct ring_channel {
     struct channel base;
     struct ring_sys sys;
@@ -24,7 +27,7 @@ struct ring_channel {
     struct ring_reader in;
     struct lane_status *status;
     struct channel_frame partial;
-    uint32_t interrupted; /* atomic */
+    uint32_t interrupted; /* atomic: GONE, ROUSED */
     uint32_t futile;      /* atomic: wakes for nothing since futile_since_ns, or since something came */
     uint64_t futile_since_ns;
     int bell_fd; /* -1: the peer is not rung by the socket */
@@ -137,10 +140,18 @@ static int wait_for_both(struct ring_channel *r, uint64_t deadline_ns, uint64_t 
     return rc == RING_AGAIN && slice < deadline_ns ? RING_OK : rc;
 }
 
+/* To be asked once for each time that it was roused. */
+static bool ended(struct ring_channel *r)
+{
+    if (channel_broken(&r->base) != 0)
+        return true;
+    return interrupted(r) && __atomic_fetch_and(&r->interrupted, ~(uint32_t)ROUSED, __ATOMIC_SEQ_CST) != 0;
+}
+
 static int ring_channel_wait(struct channel *c, int what, uint64_t deadline_ns, uint64_t spin_ns)
 {
     struct ring_channel *r = of(c);
-    if (channel_broken(c) != 0 || interrupted(r))
+    if (ended(r))
         return 0;
     ring_socket(r, ring_settle(&r->in));
     int rc = what == CHANNEL_FOR_FRAME  ? ring_wait_data(&r->in, deadline_ns, spin_ns)
@@ -160,7 +171,7 @@ static void ring_channel_disarm(struct channel *c)
 static bool ring_channel_arm(struct channel *c, int what)
 {
     struct ring_channel *r = of(c);
-    if (channel_broken(c) != 0 || interrupted(r))
+    if (ended(r))
         return false;
     ring_socket(r, ring_settle(&r->in));
     if (((what & CHANNEL_FOR_FRAME) != 0 && !ring_arm_data(&r->in)) ||
@@ -171,12 +182,22 @@ static bool ring_channel_arm(struct channel *c, int what)
     return true;
 }
 
-static void ring_channel_interrupt(struct channel *c)
+static void wake_waiter(struct channel *c, uint32_t why)
 {
     struct ring_channel *r = of(c);
-    __atomic_store_n(&r->interrupted, 1, __ATOMIC_SEQ_CST);
+    __atomic_fetch_or(&r->interrupted, why, __ATOMIC_SEQ_CST);
     ring_nudge(&r->sys, &r->in.shared->data_bell);
     ring_nudge(&r->sys, &r->out.shared->room_bell);
+}
+
+static void ring_channel_interrupt(struct channel *c)
+{
+    wake_waiter(c, GONE);
+}
+
+static void ring_channel_rouse(struct channel *c)
+{
+    wake_waiter(c, ROUSED);
 }
 
 static void ring_channel_nudge(struct channel *c)
@@ -200,7 +221,7 @@ static void ring_channel_destroy(struct channel *c)
     {                                                                                                                          \
         .name = kind, .send = ring_channel_send, .recv = ring_channel_recv, .wait = ring_channel_wait,                         \
         .arm = ring_channel_arm, .disarm = ring_channel_disarm, .interrupt = ring_channel_interrupt,                           \
-        .nudge = ring_channel_nudge, .destroy = ring_channel_destroy                                                           \
+        .rouse = ring_channel_rouse, .nudge = ring_channel_nudge, .destroy = ring_channel_destroy                              \
     }
 
 static const struct channel_ops ring_ops = RING_OPS("ring"), memory_ops = RING_OPS("memory");

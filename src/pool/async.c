@@ -494,8 +494,7 @@ void async_lane_gone(struct pool *p, struct lane *l, struct list *done)
 
 /* ---- a lane's timers ---- */
 
-/* The first call of the lane takes long: those behind it that have not started run elsewhere. */
-static void take_back(struct pool *p, struct lane *l)
+void async_take_back(struct pool *p, struct lane *l)
 {
     struct list back;
     list_init(&back);
@@ -525,7 +524,7 @@ static void on_stall(struct loop_timer *t)
     struct pool *p = l->worker->pool;
     pool_lock(p);
     if (l->count > 1 && lane_head(l)->sequence == l->stalled)
-        take_back(p, l);
+        async_take_back(p, l);
     watch_head(p, l);
     sched_spread(p);
     pool_unlock(p);

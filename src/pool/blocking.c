@@ -73,13 +73,12 @@ static bool judge_death(struct pool *p, struct call *c)
     return e != NULL;
 }
 
-/* The deadline has passed while the call was with its worker: the caller leaves now, the loop deals with the rest. */
-static void expire_sent(struct pool *p, struct call *c)
+/* The call has not ended in time with its worker: the caller leaves now, the loop deals with the rest. */
+static void leave_behind(struct pool *p, struct call *c, pit_error *e, const char *reason)
 {
-    pit_error *e = expired_error(p, c, false);
     pool_lock(p);
     struct lane *l = c->lane;
-    cancel_abandon(p, l, lane_head(l), "deadline_exceeded");
+    cancel_abandon(p, l, lane_head(l), reason);
     bool last = worker_unref(l->worker);
     c->lane = NULL;
     sched_finish(p, c, outcome_failed(e));
@@ -192,7 +191,12 @@ static bool ride(struct pool *p, struct call *c, struct call_way *way)
         if (!waited && c->coarse) /* the worker works meanwhile: now the clock costs nothing */
             __atomic_store_n(&c->sent_ns, pool_now(p), __ATOMIC_RELAXED);
         if (waited && c->deadline_ns != UINT64_MAX && pool_now(p) >= c->deadline_ns) {
-            expire_sent(p, c);
+            leave_behind(p, c, expired_error(p, c, false), "deadline_exceeded");
+            what = STEP_DONE;
+            break;
+        }
+        if (waited && __atomic_load_n(&c->lane->worker->recycle.cut, __ATOMIC_SEQ_CST)) {
+            leave_behind(p, c, recycled_error(p, c), RECYCLED_REASON);
             what = STEP_DONE;
             break;
         }

@@ -113,6 +113,8 @@ void async_expire_at(struct pool *p, struct call *c, uint64_t due_ns);   /* lock
 void async_deliver(struct pool *p, struct list *done);                   /* no lock; loop thread */
 void async_attend(struct pool *p, struct lane *l);                       /* lock: the loop shall look at the lane's timers */
 void async_lane_gone(struct pool *p, struct lane *l, struct list *done); /* lock: judges its flights after the worker's end */
+void async_take_back(struct pool *p,
+                     struct lane *l); /* lock: what stands behind the first call and has not started runs elsewhere */
 void async_init(struct pool *p);
 void lane_init_hooks(struct lane *l);
 
@@ -128,7 +130,9 @@ void spares_promote(struct pool *p);               /* lock: one that served is l
 
 /* ---- outcomes ---- */
 pit_error *expired_error(struct pool *p, struct call *c, bool in_queue);
-void report_call(struct pool *p, struct call *c); /* no lock: call.stop and its like */
+pit_error *recycled_error(struct pool *p, struct call *c); /* of a call that is with a worker */
+#define RECYCLED_REASON "worker_recycled"                  /* of its event */
+void report_call(struct pool *p, struct call *c);          /* no lock: call.stop and its like */
 void report_start(struct pool *p, struct call *c);
 void report_way(struct pool *p, struct call *c, struct call_way *way);     /* no lock; then there is nothing left to tell */
 void report_cancelled(struct pool *p, struct call *c, const char *reason); /* no lock: of a call that never ran */

@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "pool/cancel.h"
 #include "pool/pool_internal.h"
 #include "pool/pool_list.h"
 
@@ -46,7 +47,7 @@ void pool_recycle(struct pool *p, struct worker *w, enum recycle_reason why)
 
 void pool_retire(struct pool *p, struct worker *w, enum recycle_reason why)
 {
-    if (w->dead || w->condemned != 0)
+    if (w->dead || w->condemned != 0 || w->recycle.replaced)
         return;
     if (!w->draining && worker_move(w, PIT_WORKER_DRAINING)) {
         w->draining = true;
@@ -56,8 +57,7 @@ void pool_retire(struct pool *p, struct worker *w, enum recycle_reason why)
     w->recycle.why = why;
     if (w->recycle.begun) /* its spare is on the way */
         return;
-    if (!w->recycle.replaced)
-        p->recycled[why]++;
+    p->recycled[why]++;
     w->recycle.replaced = true;
     if (p->set.drain_timeout_ms != PIT_INFINITE) /* of other lanes' calls */
         loop_timer_set(p->env->loop, &w->recycle.timer, pool_now(p) + (uint64_t)p->set.drain_timeout_ms * MS);
@@ -158,19 +158,44 @@ void sched_park(struct pool *p, struct lane *l)
 
 /* ---- the end ---- */
 
+/* lock: calls of the loop on this lane. */
+static void end_calls(struct pool *p, struct lane *l, struct list *done)
+{
+    async_take_back(p, l);
+    for (unsigned i = l->count; i-- > 0;) {
+        struct call *c = lane_at(l, i)->call;
+        if (c != NULL)
+            cancel_end(p, c, recycled_error(p, c), RECYCLED_REASON, done);
+    }
+}
+
+/* Its calls have had their time: their callers are answered, and what runs on climbs the ladder. A caller who rides his lane finds that out when he is
+ * roused. One who waits on a socket cannot be: he learns of it from his worker, by the flag, or with its end. */
 static void cut_off(struct pool *p, struct worker *w)
 {
+    struct list done;
+    bool deaf = false, again = w->recycle.cut;
+    list_init(&done);
     pool_lock(p);
-    for (uint32_t i = 0; i < p->config.lanes; i++)
-        if (w->lanes[i].count != 0)
-            lane_flag_cancel(&w->lanes[i], lane_head(&w->lanes[i])->sequence);
-    pool_unlock(p);
-    if (w->recycle.late || p->set.cancel_grace_ms == 0) {
-        worker_kill(w, PIT_E_WORKER_RECYCLED, "it was recycled, and the call had not ended after drain_timeout_ms");
-        return;
+    __atomic_store_n(&w->recycle.cut, true, __ATOMIC_SEQ_CST);
+    for (uint32_t i = 0; i < p->config.lanes; i++) {
+        struct lane *l = &w->lanes[i];
+        if (l->owner == LANE_LOOP) {
+            end_calls(p, l, &done);
+        } else if (l->owner == LANE_CALLER && l->channel->ops->rouse != NULL) {
+            l->channel->ops->rouse(l->channel);
+        } else if (l->owner == LANE_CALLER) {
+            lane_flag_cancel(l, lane_head(l)->sequence);
+            deaf = true;
+        }
     }
-    w->recycle.late = true;
-    loop_timer_set(p->env->loop, &w->recycle.timer, pool_now(p) + (uint64_t)p->set.cancel_grace_ms * MS);
+    sched_spread(p);
+    pool_unlock(p);
+    async_deliver(p, &done);
+    if (deaf && (again || p->set.cancel_grace_ms == 0))
+        worker_kill(w, PIT_E_WORKER_RECYCLED, "it was recycled, and the call had not ended after drain_timeout_ms");
+    else if (deaf)
+        loop_timer_set(p->env->loop, &w->recycle.timer, pool_now(p) + (uint64_t)p->set.cancel_grace_ms * MS);
 }
 
 static void on_drain_timer(struct loop_timer *t)

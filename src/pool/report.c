@@ -44,6 +44,21 @@ pit_error *expired_error(struct pool *p, struct call *c, bool in_queue)
     return error_suggest(e, "a longer timeout_ms; in Python session_context.deadline and .cancelled() tell when to stop");
 }
 
+pit_error *recycled_error(struct pool *p, struct call *c)
+{
+    const char *worker = c->lane->worker->id;
+    pit_error *e =
+        error_new(PIT_E_WORKER_RECYCLED, "worker %s was recycled, and the call of %s had not ended after drain_timeout_ms",
+                  worker, c->command);
+    error_pool(e, p->set.name);
+    error_worker(e, worker);
+    error_correlation(e, pool_correlation(p, c));
+    error_detail_take(e, "command", pit_str(c->command));
+    error_detail_take(e, "timeout_ms", pit_int(p->set.drain_timeout_ms));
+    error_detail_take(e, "rung", pit_int(cancel_first_rung(p, c)));
+    return e;
+}
+
 static struct event_common common_of(struct pool *p, struct call *c, const char *worker)
 {
     return (struct event_common){.pool = p->set.name,

@@ -85,7 +85,8 @@ struct worker_recycle {
     uint64_t ttl_ns;         /* lock */
     uint64_t memory_bytes;   /* lock: of its group, when it was looked at last; 0: never */
     struct leak leak;        /* loop */
-    bool begun, overdue, late;
+    bool begun, overdue;
+    bool cut;                /* atomic: its calls are ended; set under the lock */
     struct loop_timer timer; /* of draining, then of cutting off */
 };
 

@@ -90,7 +90,7 @@ static inline long marks(void)
 struct setting {
     const char *adapter;
     int channel, max_rung, drive, workers;
-    int64_t grace_ms;
+    int64_t grace_ms, drain_ms;
     const pit_limits *limits;
 };
 
@@ -110,6 +110,7 @@ static inline pit *open_work(struct setting s)
     pool.workers = s.workers != 0 ? s.workers : 1;
     pool.channel = s.channel;
     pool.cancel_grace_ms = s.grace_ms;
+    pool.drain_timeout_ms = s.drain_ms;
     pool.cancel_max_rung = s.max_rung;
     pool.limits = s.limits;
     o.pools = pools;
