@@ -80,6 +80,7 @@ void recycle_init_worker(struct worker *w);
 
 /* ---- replace.c: loop ---- */
 void replace_worker(struct pool *p, struct worker *w, bool gives_way); /* starts the successor, once */
+bool replace_is_ours(const struct worker *w);                          /* its end was our doing, and not for what it did */
 void replace_failed_start(struct pool *p, struct worker *w);
 void replace_who_gave_way(struct pool *p); /* callers have their errors: the starts that gave way to them go on */
 void replace_init(struct pool *p);

@@ -280,14 +280,27 @@ static void running_command(const struct pool *p, struct worker *w, char *text, 
     }
 }
 
+/* We ended it, or it ended because we asked; the status may have been lost on the way, which does not make it a crash. */
+static bool ended_well(const struct worker *w)
+{
+    return w->exit_class == EXIT_NORMAL || (w->exit_class == EXIT_UNKNOWN && w->expected);
+}
+
+/* It was to be a worker, and has not become one. */
+static bool is_failed_start(const struct pool *p, const struct worker *w)
+{
+    return w->ready_ns == 0 && !is_ending(p) && w->end_code != PIT_E_GUARD_LOST;
+}
+
 static void report_end(struct pool *p, struct worker *w, bool crash)
 {
+    bool planned = ended_well(w) && !is_failed_start(p, w) && replace_is_ours(w);
     struct event_common common = worker_common(w);
     char code[16];
     snprintf(code, sizeof code, "%d", exit_shell_code(w->how));
     if (telemetry_wants(p->env->telemetry, EVENT_POOL_WORKER_TERMINATED)) {
         const double numbers[] = {(double)(pool_now(p) - w->started_ns) / 1e6, (double)worker_calls(w)};
-        const char *texts[] = {crash ? "false" : "true", exit_class_name(w->exit_class), code};
+        const char *texts[] = {planned ? "true" : "false", exit_class_name(w->exit_class), code};
         telemetry_emit(p->env->telemetry, EVENT_POOL_WORKER_TERMINATED, &common, numbers, texts);
     }
     if (crash && telemetry_wants(p->env->telemetry, EVENT_WORKER_CRASH)) {
@@ -304,7 +317,7 @@ static void on_gone(struct worker *w)
     struct list done;
     char text[EXIT_TEXT_SIZE], running[80];
     list_init(&done);
-    bool crash = w->exit_class != EXIT_NORMAL && w->ready_ns != 0;
+    bool crash = !ended_well(w) && w->ready_ns != 0;
     pool_lock(p);
     running_command(p, w, running, sizeof running);
     bool woken = judge_lanes(p, w, &done);
@@ -320,7 +333,7 @@ static void on_gone(struct worker *w)
     log_line(p->env->log, crash ? PIT_LOG_WARNING : PIT_LOG_INFO, "worker %s (pid %d)%s %s%s", w->id, (int)w->pid,
              w->end_text != NULL ? ":" : "", w->end_text != NULL ? w->end_text : exit_text(w->exit_class, w->how, text),
              running);
-    if (w->ready_ns == 0 && !is_ending(p) && w->end_code != PIT_E_GUARD_LOST)
+    if (is_failed_start(p, w))
         start_ended_badly(p, w);
     host_changed(p->host);
     pool_lock(p);

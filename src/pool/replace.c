@@ -87,7 +87,7 @@ void replace_who_gave_way(struct pool *p)
     }
 }
 
-static bool is_ours(const struct worker *w)
+bool replace_is_ours(const struct worker *w)
 {
     return w->end_code == PIT_E_WORKER_KILLED || w->end_code == PIT_E_WORKER_RECYCLED || w->end_code == PIT_E_GUARD_LOST ||
            w->end_code == PIT_E_SHUTTING_DOWN;
@@ -106,7 +106,7 @@ void replace_worker(struct pool *p, struct worker *w, bool gives_way)
     p->restarts++;
     pool_unlock(p);
     uint64_t now = pool_now(p);
-    enum restart_outcome outcome = is_ours(w) ? RESTART_OURS : RESTART_DIED;
+    enum restart_outcome outcome = replace_is_ours(w) ? RESTART_OURS : RESTART_DIED;
     uint64_t delay = restart_slot_ended(&s->restart, &p->set.restart, now, outcome, now - w->ready_ns);
     s->counts = outcome == RESTART_DIED;
     if (delay == 0 && !gives_way) {

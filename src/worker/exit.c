@@ -135,10 +135,6 @@ pit_error *exit_describe(pit_error *e, enum exit_class c, struct guard_exit how,
         const char *name = signal_name(sig);
         error_detail_take(e, "signal", name != NULL ? pit_str(name) : pit_int(sig));
     }
-    if (c == EXIT_OOM || c == EXIT_OOM_SUSPECTED)
-        error_suggest(
-            e, "smaller inputs, fewer workers, or more memory for them (MemoryMax= of a service, the limit of a container); "
-               "memory_threshold_mb replaces workers before it comes to that");
     if (n != 0)
         error_detail_take(e, "stderr", clean_text(tail, n));
     return e;
@@ -157,6 +153,10 @@ static const char *remedy_of(enum exit_class c)
     case EXIT_FPE:
     case EXIT_ILLEGAL_INSTRUCTION:
         return "with PYTHONFAULTHANDLER=1 in the pool's env, Python writes its stack to stderr when that happens again";
+    case EXIT_OOM:
+    case EXIT_OOM_SUSPECTED:
+        return "smaller inputs, fewer workers, or more memory for them (MemoryMax= of a service, the limit of a container); "
+               "memory_threshold_mb replaces workers before it comes to that";
     case EXIT_KILLED:
         return "who did it? The kernel's log names kills for want of memory (journalctl -k, dmesg); memory_threshold_mb "
                "replaces "
