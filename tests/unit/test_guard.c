@@ -431,7 +431,7 @@ static void test_lost(void **state)
     assert_false(p->exited);
     for (int i = 0; i < 20; i++) {
         assert_true(waiting[i]->spawned);
-        assert_int_equal(waiting[i]->error, ECONNRESET);
+        assert_int_equal(waiting[i]->error, GUARD_GONE);
     }
     assert_int_equal(os_linux.poll_one(out[0], OS_READABLE, os_linux.now_ns() + KIT_LIMIT_NS), 1);
     assert_int_equal(read(out[0], &c, 1), 0);
