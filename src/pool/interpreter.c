@@ -20,7 +20,13 @@ enum { PROBE_TIMEOUT_MS = 20000, OUTPUT = 4096, OLDEST_MINOR = 9 };
 static const char probe_code[] =
     "import sys\n"
     "v = sys.version_info\n"
-    "sys.stdout.write('%s\\n%d.%d.%d\\n%s\\n' % (sys.executable, v[0], v[1], v[2], sys.platform))\n";
+    "sys.stdout.write('%s\\n%d.%d.%d\\n%s\\n' % (sys.executable, v[0], v[1], v[2], sys.platform))\n"
+    "try:\n"
+    "    import hashlib\n"
+    "    with open(sys.executable, 'rb') as f:\n"
+    "        sys.stdout.write(hashlib.sha256(f.read()).hexdigest() + '\\n')\n"
+    "except Exception:\n" /* a build without hashes, a file that may be run and not read */
+    "    pass\n";
 
 /* ---- finding ---- */
 
@@ -128,6 +134,11 @@ static char *take_line(char **text)
     return line;
 }
 
+static bool is_sha256(const char *text)
+{
+    return strspn(text, "0123456789abcdef") == SHA256_HEX && text[SHA256_HEX] == '\0';
+}
+
 static void read_answer(struct interpreter *i)
 {
     char text[OUTPUT + 1];
@@ -135,7 +146,7 @@ static void read_answer(struct interpreter *i)
     text[n] = '\0';
     char *rest = text;
     char *executable = take_line(&rest), *version = executable != NULL ? take_line(&rest) : NULL;
-    char *platform = version != NULL ? take_line(&rest) : NULL;
+    char *platform = version != NULL ? take_line(&rest) : NULL, *hash = platform != NULL ? take_line(&rest) : NULL;
     int major = 0, minor = 0;
     if (i->how.code != CLD_EXITED || i->how.status != 0 || platform == NULL || sscanf(version, "%d.%d", &major, &minor) != 2) {
         fail(i, PIT_E_INVALID_PYTHON, "does not run as a Python interpreter");
@@ -143,6 +154,8 @@ static void read_answer(struct interpreter *i)
     }
     snprintf(i->version, sizeof i->version, "%s", version);
     snprintf(i->platform, sizeof i->platform, "%s", platform);
+    if (hash != NULL && is_sha256(hash))
+        snprintf(i->hash, sizeof i->hash, "%s", hash);
     if (major < 3 || (major == 3 && minor < OLDEST_MINOR)) {
         char what[64];
         snprintf(what, sizeof what, "is Python %d.%d, older than 3.%d", major, minor, OLDEST_MINOR);

@@ -9,6 +9,8 @@
 
 struct host;
 
+enum { SHA256_HEX = 64 };
+
 struct interpreter {
     struct list node; /* in the host's list */
     struct host *host;
@@ -16,7 +18,8 @@ struct interpreter {
     char *asked;      /* the path as it was given */
     char *executable; /* sys.executable */
     char version[16], platform[96];
-    pit_error *error; /* why it cannot be used; owned */
+    char hash[SHA256_HEX + 1]; /* of the file of sys.executable; "": unknown */
+    pit_error *error;          /* why it cannot be used; owned */
     bool known;
     bool running;
     struct guard_exit how;

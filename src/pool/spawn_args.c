@@ -87,6 +87,8 @@ char **spawn_env(const struct host *h, const struct pool_settings *s, const stru
         env_putf(&e, "SNAKEPIT_PYTHON=%s", i->executable);
         env_putf(&e, "SNAKEPIT_PYTHON_VERSION=%s", i->version);
         env_putf(&e, "SNAKEPIT_PYTHON_PLATFORM=%s", i->platform);
+        if (i->hash[0] != '\0')
+            env_putf(&e, "SNAKEPIT_PYTHON_RUNTIME_HASH=%s", i->hash);
     }
     put_heartbeat(&e, s);
     env_put(&e, "SNAKEPIT_FDS=3,4");
