@@ -393,7 +393,7 @@ static bool turn_lane(struct pool *p, struct lane *l, struct list *done)
     if (!dead && rc == PIT_E_WORKER_LOST)
         sched_lost(p, l->worker);
     cancel_watch(p, l);
-    if (l->owner == LANE_LOOP && !dead && l->worker->condemned == 0) {
+    if (l->owner == LANE_LOOP && !dead && !l->broken && l->worker->condemned == 0) {
         send_rest(p, l);
         refill(p, l);
         watch_room(l);
