@@ -143,7 +143,14 @@ static void test_close_with_stopped_workers(void **state)
     kit_clean(before, "stopped workers");
 }
 
-/* So is a guard that is stopped: what it cannot end any more, the host ends. */
+static int count_crash(const pit_event *ev, void *user)
+{
+    (void)ev;
+    atomic_fetch_add((atomic_int *)user, 1);
+    return 0;
+}
+
+/* So is a guard that is stopped: what it cannot end any more, the host ends. How the workers ended nobody tells then, but it was as they were told. */
 static void test_close_with_a_stopped_guard(void **state)
 {
     (void)state;
@@ -151,8 +158,11 @@ static void test_close_with_a_stopped_guard(void **state)
     struct kit k = KIT_INIT;
     k.workers = 2;
     pit *p = kit_open(&k);
+    atomic_int crashes = 0;
+    assert_int_equal(pit_telemetry_attach(p, "snakepit.worker.crash", count_crash, &crashes, NULL, NULL), 0);
     assert_int_equal(kill(kit_guard(), SIGSTOP), 0);
     assert_int_equal(pit_close(p), 0);
+    assert_int_equal(atomic_load(&crashes), 0);
     kit_clean(before, "stopped guard");
 }
 
