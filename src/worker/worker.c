@@ -14,7 +14,7 @@
 /* How long a dead worker's status, and the end of one that has closed its socket, may take on a machine under load (a core dump, gigabytes
  * to tear down); a lost guard does not take that long to be noticed. */
 enum { CONTROL_TURNS = 64, CONTROL_BYTES = 256 * 1024 /* frames, and their bytes, in one turn of the loop */, LAST_TURNS = 64 };
-enum { STATUS_WAIT_MS = 1000, EOF_WAIT_MS = 250, STDERR_TAIL = 64 * 1024 };
+enum { EOF_WAIT_MS = 250, STDERR_TAIL = 64 * 1024 };
 static const char went_on[] = "it closed its control socket but went on running, and was killed";
 static const char guard_silent[] = "it died, and the guard did not tell within a second how: is snakepit-guard stopped?";
 
@@ -223,6 +223,8 @@ static void on_status_missing(struct loop_timer *t)
 {
     struct worker *w = LIST_ENTRY(t, struct worker, status_timer);
     bool ended = w->pidfd < 0;
+    if (ended && worker_awaits_guard(w))
+        return;
     poollock_acquire(w->config->lock);
     if (w->end_code == 0) { /* it was dead to us already, without a reason to tell */
         w->end_code = PIT_E_WORKER_CRASH;

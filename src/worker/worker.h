@@ -117,6 +117,7 @@ struct worker {
     const char *condemned_text;
     int end_code;         /* what its calls get: PIT_E_WORKER_CRASH, or why we ended it */
     const char *end_text; /* static: what happened, when it is not just the exit */
+    unsigned guard_waits; /* how often the guard's word on the exit was waited for */
     struct list node;     /* in the pool's list of all workers */
     struct lane *lanes;   /* config->lanes of them once it is READY */
     bool marks;

@@ -36,6 +36,8 @@ void worker_finish(struct worker *w);
 enum exit_class worker_exit_class(const struct worker *w); /* oom.c: of what is known now; once */
 void worker_init_hooks(struct worker *w);
 void worker_init_stop(struct worker *w);             /* worker_stop.c */
+enum { STATUS_WAIT_MS = 1000 };                      /* for the guard's word on an exit */
+bool worker_awaits_guard(struct worker *w);          /* worker_stop.c: for some time more */
 void worker_signal_group(struct worker *w, int sig); /* to its group, if it is still there */
 uint64_t worker_deadline(const struct worker *w, int64_t ms);
 

@@ -1,6 +1,7 @@
-/* See worker.h. This file: asking a worker to end, ever more firmly. */
+/* See worker.h. This file: asking a worker to end, ever more firmly; waiting for who tells how it has. */
 #include <signal.h>
 
+#include "guard/guard_client.h"
 #include "worker/worker_internal.h"
 
 static void on_stop_timer(struct loop_timer *t)
@@ -17,6 +18,20 @@ static void nudge_lanes(struct worker *w)
 {
     for (uint32_t i = 0; w->lanes != NULL && i < w->config->lanes; i++)
         w->lanes[i].channel->ops->nudge(w->lanes[i].channel);
+}
+
+/* On a machine that is busy enough the guard may wait for a CPU for seconds, and nobody else knows how the worker ended. A guard that is stopped,
+ * or sleeps, will not tell any more. */
+bool worker_awaits_guard(struct worker *w)
+{
+    enum { MOST_WAITS = 20 };
+    struct os_proc p;
+    if (w->env->guard == NULL || w->guard_waits >= MOST_WAITS || w->env->os->proc_info(guard_pid(w->env->guard), &p) != 0 ||
+        p.state != 'R')
+        return false;
+    w->guard_waits++;
+    loop_timer_set(w->env->loop, &w->status_timer, worker_deadline(w, STATUS_WAIT_MS));
+    return true;
 }
 
 void worker_stop(struct worker *w)

@@ -272,6 +272,47 @@ static int tight_lipped(pid_t pid, struct os_proc *ret)
     return rc;
 }
 
+static atomic_int guard_asked;
+static pid_t late_guard;
+
+/* The same, and a guard that waits for a CPU as long as this is asked. */
+static int tight_lipped_and_busy(pid_t pid, struct os_proc *ret)
+{
+    int rc = tight_lipped(pid, ret);
+    if (pid == late_guard) {
+        atomic_fetch_add(&guard_asked, 1);
+        ret->state = 'R';
+    }
+    return rc;
+}
+
+/* A machine so busy that the guard does not come to tell: its word is awaited, and it is what counts. */
+static void test_guard_late_at_an_end(void **state)
+{
+    (void)state;
+    struct kit_before before = kit_before();
+    struct kit k = KIT_INIT;
+    struct os_ops os = os_linux;
+    pit *p = NULL;
+    pit_error *e = NULL;
+    os.proc_info = tight_lipped_and_busy;
+    assert_int_equal(kit_open_os(&os, &k, &p, NULL), 0);
+    late_guard = kit_guard();
+    pit_future *f = kit_submit(p, "gate", 1, NULL);
+    KIT_AWAIT(atomic_load(&stage->arrived) == 1);
+    assert_int_equal(kill(late_guard, SIGSTOP), 0);
+    assert_int_equal(kill(kit_worker(p, 0), SIGSEGV), 0);
+    KIT_AWAIT(atomic_load(&guard_asked) >= 2);
+    assert_int_equal(pit_future_result(f, NULL, NULL), PIT_E_PENDING);
+    assert_int_equal(kill(late_guard, SIGCONT), 0);
+    assert_int_equal(pit_future_wait(f, KIT_LIMIT_MS), 0);
+    assert_int_equal(pit_future_result(f, NULL, &e), PIT_E_WORKER_CRASH);
+    pit_future_free(f);
+    assert_string_equal(pit_value_str(pit_value_get(pit_error_details(e), "exit_class")), "segfault");
+    pit_error_free(e);
+    settle(p, before, "guard late at an end");
+}
+
 /* A worker's end through a guard that is stopped: the error says who is silent, not only that something was lost. */
 static void test_guard_stopped_at_an_end(void **state)
 {
@@ -628,6 +669,7 @@ int main(int argc, char **argv)
         TEST(test_chatty_start),
         TEST(test_guard_dies_with_open_starts),
         TEST(test_guard_stopped_at_an_end),
+        TEST(test_guard_late_at_an_end),
         TEST(test_guard_stopped_in_start),
         TEST(test_no_leak_without_status),
         TEST(test_bells),
