@@ -22,6 +22,7 @@ GUIDES = [
     "guide-cancellation.md",
     "guide-errors.md",
     "guide-values.md",
+    "guide-operating.md",
     "guide-worker-life.md",
     "guide-script.md",
     "guide-zygote.md",
