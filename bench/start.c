@@ -2,14 +2,15 @@
  * by exec; and after its predecessor was killed.
  *
  * A start is a pool of one worker: from the request for it to the answer of its first call. The template belongs to a pool of its own, with the
- * same adapter and environment, so it is warm. The host of these pools is opened for them alone and closed with the benchmark. */
+ * same adapter and environment, so it is warm; a pause before each start, and before each kill, gives it the time to fork
+ * the next worker ahead. The host of these pools is opened for them alone and closed with the benchmark. */
 #include "host.h"
 
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { FORKS = 20, EXECS = 3, QUICK = 2, POOL = 32, PATIENCE_MS = 120000 };
+enum { FORKS = 20, EXECS = 3, QUICK = 2, POOL = 32, PATIENCE_MS = 120000, PAUSE_US = 20000 };
 
 static const struct {
     const char *name, *import;
@@ -89,6 +90,7 @@ static int times(const struct bench *b, int mode)
 static int one_start(struct bench *b, int kind, int workers, int mode, struct result *ret)
 {
     pit_error *err = NULL;
+    nap_us(PAUSE_US);
     uint64_t begin = clock_now();
     int rc = start_pool(b, kind, "started", workers, mode, &err);
     if (rc == 0 && workers > 1)
@@ -202,6 +204,7 @@ static int one_kill(struct bench *b, struct result *ret)
     pid_t pid = rc == 0 ? only_worker(b, "killed") : 0;
     if (pid <= 0)
         return host_fail(ret, "a worker to be killed", rc, err);
+    nap_us(PAUSE_US);
     uint64_t begin = clock_now();
     kill(pid, SIGKILL);
     while ((rc = answered(b, "killed", NULL)) != 0 && clock_now() - begin < PATIENCE_MS * UINT64_C(1000000))

@@ -2,7 +2,7 @@
 
 ``python -m snakepit_bridge.worker --template --adapter X ...``: descriptor 3 is the host's control socket (frames of docs/wire.md), 4 the
 guard's (messages of src/guard/guard_msg.h). HELLO, WELCOME, preparation, READY that says whether workers can be forked; then one child
-for each request of the guard, which is the guard's child, not the template's.
+for each request of the guard, which is the guard's child, not the template's. From the first request on one is kept ahead (_template_ahead.py).
 
 Invariants
  1. One thread, none of its own; between requests it sleeps in poll().
@@ -26,6 +26,7 @@ from . import _coder, _template_libraries, _wire
 from ._channel import Control
 from ._errors import cut, describe, traceback_of
 from ._loader import load
+from ._template_ahead import IDLE_MS, Ahead, fork_ahead, wait_for_request
 from ._template_check import Unsafe, canary, check_before_fork, check_gpu, check_names, check_threads, open_files, probe
 from ._template_child import Birth, Requests, become_worker
 from ._template_memory import huge_bytes, resident_bytes
@@ -33,7 +34,7 @@ from ._template_threads import thread_ids
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable
+    from typing import Any, Callable, NoReturn
 
 # User code may replace any of these (gevent does) before they are used.
 _close, _exit, _write, _poll, _monotonic, _import = (
@@ -76,7 +77,15 @@ def _settled(fn: Callable[[], Any]) -> Callable[[], Any]:
 class Template:
     """One template, from HELLO to its end."""
 
-    def __init__(self, control_fd: int, fork_fd: int, adapter: str, extension: Any, runtime: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        control_fd: int,
+        fork_fd: int,
+        adapter: str,
+        extension: Any,
+        runtime: dict[str, Any],
+        rehearse: Callable[[], None],
+    ) -> None:
         self._fork_fd = fork_fd
         self._adapter = adapter
         self._extension = extension
@@ -87,6 +96,9 @@ class Template:
         self._requests: Any = None
         self._room: memoryview | None = None
         self._widener: Any = None
+        self._rehearse = rehearse
+        self._ahead: Ahead | None = None
+        self._wants_ahead = False
         # of a worker:
         self.adapter_class: type | None = None
         self.segment_fd = -1
@@ -218,19 +230,59 @@ class Template:
             except Exception:  # none, closed, or one of the adapter's own
                 pass
         while True:
-            ready = dict(poller.poll())
-            if self._fork_fd in ready:
-                request = self._extension.receive_request(self._fork_fd)
-                if request is None:
-                    return 0
-                try:
-                    if self._fork(*request):
+            ready = dict(poller.poll(IDLE_MS if self._wants_ahead else None))
+            try:
+                if self._fork_fd in ready:
+                    request = self._receive()
+                    if request is None:
+                        return 0
+                    if request is not True and self._fork(*request):
                         return None
-                except Unsafe as exc:
-                    self._send(_wire.READY, self._verdict(begun, exc))
-                    return 0
-            elif self._stopped():
+                elif ready:
+                    if self._stopped():
+                        return 0
+                elif self._fork_ahead():
+                    return None
+            except Unsafe as exc:
+                self._send(_wire.READY, self._verdict(begun, exc))
                 return 0
+
+    def _receive(self) -> Any:
+        """The guard's next request; True: the process that was forked ahead has it, None: the end."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is None:
+            return self._extension.receive_request(self._fork_fd)
+        try:
+            request = self._extension.pass_on(self._fork_fd, ahead.fd, ahead.pid, ahead.pidfd)
+        finally:
+            ahead.forget()
+        self._wants_ahead = request is True
+        return request
+
+    def _fork_ahead(self) -> bool:
+        """True in the child, when it has become a worker."""
+        self._wants_ahead = False
+        try:
+            highest = check_before_fork(self._since)
+            self._ahead, own = fork_ahead(self._extension)
+        except (Unsafe, OSError):  # the next request will hear of it
+            return False
+        if self._ahead is not None:
+            return False
+        _, guard, token, mask, worker_id, fds = wait_for_request(
+            self._extension, own, self._files, max(highest, own), self._rehearse_all
+        )
+        try:
+            birth = self._birth(guard, token, mask, worker_id, fds)
+        except BaseException as exc:
+            self._give_up(exc)
+        birth.highest = max(fds)
+        self._be_born(birth, True)
+        return True
+
+    def _rehearse_all(self) -> None:
+        Birth(self._extension, self._requests.rehearse(), {}, 0, 0, "")
+        self._rehearse()
 
     def _stopped(self) -> bool:
         data = self._control.recv()
@@ -274,23 +326,28 @@ class Template:
             self._refuse(token, exc.errno or errno.EIO, "clone")
             return False
         if pid == 0:
-            self._be_born(birth)
+            self._be_born(birth, False)
             return True
+        self._wants_ahead = True
         try:
             self._extension.send_forked(self._fork_fd, token, pid, pidfd, 0, "")
         finally:
             _close(pidfd)
         return False
 
-    def _be_born(self, birth: Birth) -> None:
+    def _be_born(self, birth: Birth, settled: bool) -> None:
         try:
-            become_worker(birth, self._room, self._files, self._widener)
-        except BaseException as exc:  # whatever it has of the template's by now, it may not act for it
-            try:
-                _write(2, f"snakepit_bridge: a forked worker could not start\n{traceback_of(exc)}".encode("utf-8", "replace"))
-            finally:
-                _exit(1)
+            become_worker(birth, self._room, self._files, self._widener, settled)
+        except BaseException as exc:
+            self._give_up(exc)
         self.segment_fd = SEGMENT if SEGMENT in birth.fds else -1
+
+    def _give_up(self, exc: BaseException) -> NoReturn:
+        """In a child: whatever it has of the template's by now, it may not act for it."""
+        try:
+            _write(2, f"snakepit_bridge: a forked worker could not start\n{traceback_of(exc)}".encode("utf-8", "replace"))
+        finally:
+            _exit(1)
 
     def _birth(self, guard: int, token: int, mask: int, worker_id: bytes, fds: list[int]) -> Birth:
         extension = self._extension

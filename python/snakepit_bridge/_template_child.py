@@ -52,12 +52,21 @@ class Requests:
         self._magic = magic
         self._changed = changed
         self._last: tuple[Any, Request] | None = None
+        self._raw = b"", b""
 
     def read(self, fd: int, worker_id: bytes) -> Request:
         size = _fstat(fd).st_size
         data = _pread(fd, size, 0)
         if size < _HEADER.size or len(data) != size:
             raise ValueError("a request without a header")
+        return self._understand(data, worker_id)
+
+    def rehearse(self) -> Request:
+        """The last one once more."""
+        return self._understand(*self._raw)
+
+    def _understand(self, data: bytes, worker_id: bytes) -> Request:
+        size = len(data)
         magic, argc, envc, has_cwd, n = _HEADER.unpack_from(data)
         if magic != self._magic or n != size - _HEADER.size:
             raise ValueError("a request that is none")
@@ -71,6 +80,7 @@ class Requests:
             request = Request(key[3], argc, envc, has_cwd != 0, self._changed)
             _take_over(request.env)
             self._last = key, request
+        self._raw = data, worker_id
         return self._last[1]
 
 
@@ -108,14 +118,12 @@ def _write_room(room: memoryview | None, birth: Birth) -> None:
 
 
 def _place(fds: dict[int, int], files: list[int], highest: int) -> None:
-    """The descriptors at their numbers, regular files of imports opened anew, everything else closed."""
+    """The descriptors at their numbers, everything but `files` closed."""
     for place in (1, 2, 3, 4):
         if place in fds:
             _dup2(fds[place], place, inheritable=place < 3)
         elif place > 2:
             _close(place)
-    for fd in files:
-        _open_anew(fd)
     at = _PLACES
     for fd in sorted(files):
         _closerange(at, fd)
@@ -138,14 +146,24 @@ def _open_anew(fd: int) -> None:
         pass
 
 
-def become_worker(birth: Birth, room: memoryview | None, files: list[int], widener: Widener) -> None:
-    """In the child, first of all."""
+def settle(extension: Any, guard: int, fds: dict[int, int], files: list[int], highest: int) -> None:
+    """In the child, first of all: what it needs no request for."""
     _setsid()
-    if not birth.extension.die_with(birth.guard):
+    if not extension.die_with(guard):
         _exit(127)
+    for fd in files:
+        _open_anew(fd)
+    _place(fds, files, highest)
+    reseed()
+
+
+def become_worker(birth: Birth, room: memoryview | None, files: list[int], widener: Widener, settled: bool) -> None:
+    """In the child. `settled`: it was forked ahead, and has waited."""
+    if settled:
+        _place(birth.fds, files, birth.highest)
+    else:
+        settle(birth.extension, birth.guard, birth.fds, files, birth.highest)
     _write_room(room, birth)
-    _place(birth.fds, files, birth.highest)
     if birth.request.cwd is not None:
         _chdir(birth.request.cwd)
-    reseed()
     widener.widen(birth.request.env)

@@ -66,6 +66,14 @@ def _runtime(extension: Any, error: str | None) -> dict[str, Any]:
     }
 
 
+class _Rehearsal:
+    """An adapter that nobody calls."""
+
+    def command(self, text: str = "") -> str:
+        """Says it again."""
+        return text
+
+
 class Worker:
     """One run of the worker, from HELLO to the exit status."""
 
@@ -89,6 +97,15 @@ class Worker:
         """In a process that a template has forked."""
         self._segment_fd = segment_fd
         self._class = cls
+
+    def rehearse(self) -> None:
+        """In a process that a template has forked ahead, and that still waits: what a start will run, without effect. Each page that is written
+        to for the first time after a fork is copied, 2 us apiece, and a start writes to some hundreds."""
+        hello = _wire.build(_wire.HELLO, _coder.encode(self._hello(bytes(_segment.SECRET_SIZE))))
+        _coder.decode(hello[_wire.parse(hello).start :])
+        instance = _Rehearsal()
+        Commands(instance)
+        _coder.encode(self._ready(instance, _heart.start(None, -1, {}, instance)))
 
     def run(self) -> int:
         """The exit status."""
@@ -114,22 +131,22 @@ class Worker:
     def _send(self, kind: int, payload: Any) -> None:
         self._control.send(_wire.build(kind, _coder.encode(payload)))
 
+    def _hello(self, secret: bytes) -> dict[str, Any]:
+        rings = self._extension is not None and self._segment_fd >= 0
+        return {
+            "protocol_min": _wire.PROTOCOL_MIN,
+            "protocol_max": _wire.PROTOCOL_MAX,
+            "pid": os.getpid(),
+            "secret": secret,
+            "channels": ["ring", "socket"] if rings else ["socket"],
+            "marks": self._segment_fd >= 0,
+            "runtime": _runtime(self._extension, self._extension_error),
+            "forked": self._class is not None,
+        }
+
     def _shake_hands(self) -> bool:
         """False: the host has closed the connection."""
-        rings = self._extension is not None and self._segment_fd >= 0
-        self._send(
-            _wire.HELLO,
-            {
-                "protocol_min": _wire.PROTOCOL_MIN,
-                "protocol_max": _wire.PROTOCOL_MAX,
-                "pid": os.getpid(),
-                "secret": _segment.secret(self._segment_fd),
-                "channels": ["ring", "socket"] if rings else ["socket"],
-                "marks": self._segment_fd >= 0,
-                "runtime": _runtime(self._extension, self._extension_error),
-                "forked": self._class is not None,
-            },
-        )
+        self._send(_wire.HELLO, self._hello(_segment.secret(self._segment_fd)))
         data = self._control.recv()
         if data is None:
             return False
@@ -170,15 +187,11 @@ class Worker:
             self._settle(self._instance.initialize())
         self._lane = self._make_lane()
         _register_at_fork(after_in_child=self._after_fork)
-        tools = describe_tools(self._instance)
-        return {
-            "tools": tools,
-            "capabilities": [
-                *_heart.start(self._extension, self._segment_fd, self._welcome, self._instance),
-                *self._cancel_capabilities(),
-            ],
-            "gil_enabled": _gil_enabled(),
-        }
+        capabilities = _heart.start(self._extension, self._segment_fd, self._welcome, self._instance)
+        return self._ready(self._instance, [*capabilities, *self._cancel_capabilities()])
+
+    def _ready(self, instance: Any, capabilities: list[str]) -> dict[str, Any]:
+        return {"tools": describe_tools(instance), "capabilities": capabilities, "gil_enabled": _gil_enabled()}
 
     def _settle(self, result: Any) -> Any:
         """Waits for what initialize(), cleanup() or health() returned."""
@@ -278,7 +291,7 @@ def _run_template(fds: tuple[int, int], adapter: str) -> int:
     from ._template import CONTROL, Template
 
     worker = Worker(CONTROL, -1, adapter)  # made once, for all
-    template = Template(*fds, adapter, *worker.means())
+    template = Template(*fds, adapter, *worker.means(), worker.rehearse)
     status = template.run()
     if status is None:
         worker.adopt(template.segment_fd, template.adapter_class)

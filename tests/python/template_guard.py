@@ -88,6 +88,33 @@ def inherited():
     return found
 
 
+def children():
+    """The children of this process."""
+    found = []
+    for thread in os.listdir("/proc/self/task"):
+        with open(f"/proc/self/task/{thread}/children", encoding="ascii") as file:
+            found += map(int, file.read().split())
+    return found
+
+
+def environ_of(pid):
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            return file.read()
+    except OSError:
+        return b""
+
+
+def is_waiting(pid):
+    """It has given up what it has not opened itself, and sleeps."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            asleep = file.read().rpartition(")")[2].split()[0] == "S"
+        return asleep and "4" not in os.listdir(f"/proc/{pid}/fd")
+    except OSError:
+        return False
+
+
 class Template:
     """One template, from its start to its end."""
 
@@ -129,12 +156,18 @@ class Template:
         return self
 
     def __exit__(self, *unused):
+        ahead = self.ahead() if self.process.poll() is None else []
         self.control.close()
         self.guard.close()
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
         os.close(self.output)
+        for pid in ahead:  # it ends with the template, if it has not become a worker
+            try:
+                os.waitpid(pid, 0)
+            except ChildProcessError:
+                pass
 
     recv_frame = bridge_host.Host.recv_frame
     outcome = bridge_host.Host.outcome
@@ -187,12 +220,37 @@ class Template:
         assert (error == 0) == (len(fds) == 1) and (error != 0) == (pid == 0)
         return (Process(pid, fds[0]) if fds else None), error, text.rstrip(b"\0").decode()
 
-    def keeps_only_its_own(self):
-        """It answers before it closes what came with a request."""
+    def ahead(self):
+        """The processes that were forked ahead, one at most: they show the template's environment still."""
+        with open(f"/proc/{self.process.pid}/environ", "rb") as file:
+            environment = file.read()
+        return [pid for pid in children() if pid != self.process.pid and environment and environ_of(pid) == environment]
+
+    def awaits_ahead(self):
+        """The next worker is there, and waits: its number."""
         until = time.monotonic() + TIMEOUT
-        while (fds := sorted(int(name) for name in os.listdir(f"/proc/{self.process.pid}/fd"))) != [0, 1, 2, 3, 4]:
-            assert time.monotonic() < until, f"the template keeps descriptors: {fds}"
+        while not (found := self.ahead()) or not is_waiting(found[0]):
+            assert time.monotonic() < until, f"the template has not forked ahead: {found}"
             time.sleep(0.002)  # allow-sleep: between two looks
+        return found[0]
+
+    def keeps_only_its_own(self):
+        """It answers before it closes what came with a request. Of a process that it has forked ahead it keeps a socket and the pidfd."""
+        until = time.monotonic() + TIMEOUT
+        while left := sorted(self._foreign()):
+            assert time.monotonic() < until, f"the template keeps descriptors: {left}"
+            time.sleep(0.002)  # allow-sleep: between two looks
+
+    def _foreign(self):
+        folder, sockets = f"/proc/{self.process.pid}/fd", 0
+        for name in os.listdir(folder):
+            try:
+                target = os.readlink(f"{folder}/{name}")
+            except FileNotFoundError:
+                continue
+            sockets += target.startswith("socket:")
+            if int(name) > 4 and target != "anon_inode:[pidfd]" and (not target.startswith("socket:") or sockets > 3):
+                yield f"{name}: {target}"
 
     def said(self):
         """All that it has written, when it has ended."""

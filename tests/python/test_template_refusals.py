@@ -110,7 +110,7 @@ LATER = {
 @needs_fork
 @pytest.mark.parametrize("reason", LATER)
 def test_what_comes_later(write, reason):
-    """Looked for before each fork: the request is refused, then the template says so and ends."""
+    """Looked for before each fork: the request is refused, then the template says so and ends. What was forked before is as good as ever."""
     adapter = write(
         f"""
         import os, signal, threading
@@ -129,8 +129,12 @@ def test_what_comes_later(write, reason):
         template.ready()
         with Worker(template) as worker:
             worker.ready()
+            ahead = template.awaits_ahead()
             os.kill(template.process.pid, signal.SIGUSR1)
             assert os.read(template.output, 100) == b"started"
+            with Worker(template) as last:
+                last.ready()
+                assert last.process.pid == ahead and last.call("call") == 1
             ours, theirs = socket.socketpair()
             request = memfd(request_bytes(["python"], template.environment))
             process, error, text = template.answer(template.ask([request, theirs.fileno()], 0))
