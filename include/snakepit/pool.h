@@ -135,12 +135,16 @@ typedef struct pit_stats {
 
     uint64_t suspect; /* workers, now, whose last health check has failed */
     uint64_t recycled_memory_threshold, recycled_leak_forecast;
+
+    uint64_t failed;      /* pools, now, of which no worker could be started: calls are refused */
+    uint64_t held_back;   /* slots, now, whose next start waits, because they or their pool have lost too many workers */
+    double next_start_ms; /* until the first of these starts; 0: none waits */
 } pit_stats;
 
 #define PIT_STATS_INIT                                                                                                         \
     {                                                                                                                          \
         sizeof(pit_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
-            0, 0, 0, 0, 0                                                                                                      \
+            0, 0, 0, 0, 0, 0, 0, 0.0                                                                                           \
     }
 
 /* Fills *ret_stats (set to PIT_STATS_INIT before); pool NULL: the sum of all. pool_not_found. Never blocks. Since 0.1. */

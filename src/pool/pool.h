@@ -77,6 +77,11 @@ struct slot {
     bool counts;       /* `timer` starts a successor that counts among the pool's: it is asked whether there may be one */
     bool start_failed; /* the last start ended badly */
     bool gives_way;    /* `timer` is short: a start takes a CPU from the caller whose worker has died */
+    bool settled;      /* its first start has ended, well or badly */
+    uint64_t lost_ns;  /* when it lost the worker that it had; 0: told of */
+    uint64_t lost_generation;
+    const char *lost_why;   /* static: a code, a reason of recycling, or a class of exits; NULL: not known yet */
+    uint64_t held_until_ns; /* lock: its next start waits so long; 0: it does not wait */
     struct loop_timer timer;
 };
 
@@ -117,6 +122,8 @@ struct pool {
     struct loop_work recycle_work;
     struct probe probe;
     unsigned recycling; /* workers that are being recycled */
+    unsigned settled;   /* slots */
+    bool complete;      /* pool.init_complete is told */
     struct restart_pool restart;
     struct loop_work look_at_expiry, kill_work, tell_work, watch_work, health_work, cancelled_work;
     int n_slots;

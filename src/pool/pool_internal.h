@@ -62,6 +62,8 @@ void life_init(struct pool *p);
 void life_start_rest(struct pool *p); /* the slots that were never started */
 void life_start_slot(struct slot *s); /* loop: unless it has a worker */
 
+bool life_ended_well(const struct worker *w);
+bool life_is_failed_start(const struct pool *p, const struct worker *w);
 bool life_start_spare(struct slot *s); /* loop: as s->next; false: no memory */
 
 /* ---- recycle.c ---- */
@@ -135,6 +137,17 @@ pit_error *recycled_error(struct pool *p, struct call *c); /* of a call that is 
 #define RECYCLED_REASON "worker_recycled"                  /* of its event */
 void report_call(struct pool *p, struct call *c);          /* no lock: call.stop and its like */
 void report_start(struct pool *p, struct call *c);
+
+/* ---- report_life.c: loop ---- */
+struct report_ready {
+    unsigned ready;        /* workers */
+    bool first, successor; /* of the pool; of a lost one */
+};
+void report_ready(struct pool *p, struct worker *w, struct report_ready what);
+void report_complete(struct pool *p, unsigned ready); /* every slot's first start has ended */
+/* lock: what the first of its lanes that works was running, for the log; "" when it was idle, or when nobody waits for that any more. */
+void report_running(const struct pool *p, struct worker *w, char *text, size_t n);
+void report_end(struct pool *p, struct worker *w, bool crash, const char *running);
 void report_way(struct pool *p, struct call *c, struct call_way *way);     /* no lock; then there is nothing left to tell */
 void report_cancelled(struct pool *p, struct call *c, const char *reason); /* no lock: of a call that never ran */
 void report_limit(struct pool *p, struct call *c);                         /* no lock: of a call that has passed one */

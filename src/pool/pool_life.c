@@ -138,6 +138,22 @@ static bool all_failed(struct pool *p)
 
 /* ---- what workers tell ---- */
 
+/* The slot's first start has ended: once all have, the pool is as complete as it will be by itself. */
+static void settle(struct slot *s)
+{
+    struct pool *p = s->pool;
+    p->settled += !s->settled;
+    s->settled = true;
+    if (p->complete || p->settled < (unsigned)p->n_slots)
+        return;
+    pool_lock(p);
+    unsigned ready = pool_count_ready(p);
+    pool_unlock(p);
+    p->complete = ready > 0;
+    if (p->complete)
+        report_complete(p, ready);
+}
+
 static void on_ready(struct worker *w)
 {
     struct pool *p = w->pool;
@@ -161,18 +177,23 @@ static void on_ready(struct worker *w)
     start_mode_first(p, true);
     watch_ready(p, w);
     host_changed(p->host);
-    log_line(p->env->log, PIT_LOG_INFO, "worker %s (pid %d) is ready", w->id, (int)w->pid);
-    struct event_common common = worker_common(w);
-    if (telemetry_wants(p->env->telemetry, EVENT_POOL_WORKER_READY))
-        telemetry_emit(p->env->telemetry, EVENT_POOL_WORKER_READY, &common, (const double[]){ready}, NULL);
-    if (successor && telemetry_wants(p->env->telemetry, EVENT_POOL_WORKER_RESTARTED))
-        telemetry_emit(p->env->telemetry, EVENT_POOL_WORKER_RESTARTED, &common, (const double[]){(double)(w->generation - 1)},
-                       NULL);
-    if (first && telemetry_wants(p->env->telemetry, EVENT_POOL_INITIALIZED)) {
-        const double numbers[] = {(double)(pool_now(p) - p->opened_ns) / 1e6, ready};
-        common = pool_common(p);
-        telemetry_emit(p->env->telemetry, EVENT_POOL_INITIALIZED, &common, numbers, NULL);
-    }
+    settle(s);
+    report_ready(p, w, (struct report_ready){.ready = ready, .first = first, .successor = successor});
+}
+
+static const char *why_lost(const struct worker *w)
+{
+    if (w->recycle.why != RECYCLE_NONE)
+        return recycle_reason_name(w->recycle.why);
+    return w->end_code != 0 ? pit_error_code_name(w->end_code) : NULL;
+}
+
+static void note_loss(struct pool *p, const struct worker *w)
+{
+    struct slot *s = &p->slots[w->slot];
+    s->lost_ns = pool_now(p);
+    s->lost_generation = w->generation;
+    s->lost_why = why_lost(w);
 }
 
 static void on_dead(struct worker *w)
@@ -189,6 +210,8 @@ static void on_dead(struct worker *w)
         had_slot && p->state < POOL_STOPPING && w->ready_ns != 0; /* a start that failed is judged when its exit is known */
     bool killed = w->expected;
     pool_unlock(p);
+    if (had_slot && w->ready_ns != 0)
+        note_loss(p, w);
     host_changed(p->host);
     if (killed)
         replace_worker(p, w, false); /* its end may take long: memory is torn down at 68 ms per GB */
@@ -237,8 +260,10 @@ static void start_ended_badly(struct pool *p, struct worker *w)
     bool hopeless = all_failed(p);
     pool_unlock(p);
     pit_error_free(old);
-    if (!spare)
+    if (!spare) {
+        settle(s);
         replace_failed_start(p, w);
+    }
     if (hopeless)
         become_failed(p, "every start failed");
     start_mode_first(p, false);
@@ -269,57 +294,27 @@ static bool judge_lanes(struct pool *p, struct worker *w, struct list *done)
     return woken;
 }
 
-/* What the first of its lanes that works was running, for the log; "" when it was idle, or when nobody waits for that any more. Pool's lock. */
-static void running_command(const struct pool *p, struct worker *w, char *text, size_t n)
-{
-    text[0] = '\0';
-    for (uint32_t i = 0; w->lanes != NULL && i < p->config.lanes && text[0] == '\0'; i++) {
-        const struct flight *f = w->lanes[i].count != 0 ? lane_head(&w->lanes[i]) : NULL;
-        if (f != NULL && f->call != NULL && lane_started(&w->lanes[i], f->sequence))
-            snprintf(text, n, "; it ran %.64s", f->call->command);
-    }
-}
-
 /* We ended it, or it ended because we asked; the status may have been lost on the way, which does not make it a crash. */
-static bool ended_well(const struct worker *w)
+bool life_ended_well(const struct worker *w)
 {
     return w->exit_class == EXIT_NORMAL || (w->exit_class == EXIT_UNKNOWN && w->expected);
 }
 
 /* It was to be a worker, and has not become one. */
-static bool is_failed_start(const struct pool *p, const struct worker *w)
+bool life_is_failed_start(const struct pool *p, const struct worker *w)
 {
     return w->ready_ns == 0 && !is_ending(p) && w->end_code != PIT_E_GUARD_LOST;
-}
-
-static void report_end(struct pool *p, struct worker *w, bool crash)
-{
-    bool planned = ended_well(w) && !is_failed_start(p, w) && replace_is_ours(w);
-    struct event_common common = worker_common(w);
-    char code[16];
-    snprintf(code, sizeof code, "%d", exit_shell_code(w->how));
-    if (telemetry_wants(p->env->telemetry, EVENT_POOL_WORKER_TERMINATED)) {
-        const double numbers[] = {(double)(pool_now(p) - w->started_ns) / 1e6, (double)worker_calls(w)};
-        const char *texts[] = {planned ? "true" : "false", exit_class_name(w->exit_class), code};
-        telemetry_emit(p->env->telemetry, EVENT_POOL_WORKER_TERMINATED, &common, numbers, texts);
-    }
-    if (crash && telemetry_wants(p->env->telemetry, EVENT_WORKER_CRASH)) {
-        const double numbers[] = {1};
-        const char *texts[] = {w->end_text != NULL ? w->end_text : exit_class_text(w->exit_class), code,
-                               exit_class_name(w->exit_class)};
-        telemetry_emit(p->env->telemetry, EVENT_WORKER_CRASH, &common, numbers, texts);
-    }
 }
 
 static void on_gone(struct worker *w)
 {
     struct pool *p = w->pool;
     struct list done;
-    char text[EXIT_TEXT_SIZE], running[80];
+    char running[80];
     list_init(&done);
-    bool crash = !ended_well(w) && w->ready_ns != 0;
+    bool crash = !life_ended_well(w) && w->ready_ns != 0;
     pool_lock(p);
-    running_command(p, w, running, sizeof running);
+    report_running(p, w, running, sizeof running);
     bool woken = judge_lanes(p, w, &done);
     sched_spread(p); /* what had not started runs on the lanes that are idle now */
     p->crashes += crash;
@@ -328,12 +323,12 @@ static void on_gone(struct worker *w)
     pool_unlock(p);
     async_deliver(p, &done);
     watch_ended(p, w);
+    struct slot *s = &p->slots[w->slot];
+    if (s->lost_generation == w->generation && s->lost_why == NULL)
+        s->lost_why = exit_class_name(w->exit_class);
     replace_worker(p, w, woken);
-    report_end(p, w, crash);
-    log_line(p->env->log, crash ? PIT_LOG_WARNING : PIT_LOG_INFO, "worker %s (pid %d)%s %s%s", w->id, (int)w->pid,
-             w->end_text != NULL ? ":" : "", w->end_text != NULL ? w->end_text : exit_text(w->exit_class, w->how, text),
-             running);
-    if (is_failed_start(p, w))
+    report_end(p, w, crash, running);
+    if (life_is_failed_start(p, w))
         start_ended_badly(p, w);
     host_changed(p->host);
     pool_lock(p);

@@ -115,6 +115,17 @@ static void add_near(const struct pool *p, const struct worker *w, pit_stats *ad
     add->near_max_requests += recycle_near_max_requests(&p->set.recycle, &facts);
 }
 
+static void add_held(const struct pool *p, pit_stats *add)
+{
+    uint64_t now = pool_now(p);
+    for (int i = 0; i < p->n_slots; i++) {
+        uint64_t until = p->slots[i].held_until_ns;
+        double ms = until > now ? (double)(until - now) / 1e6 : 0;
+        if (until != 0 && (add->held_back++ == 0 || ms < add->next_start_ms))
+            add->next_start_ms = ms;
+    }
+}
+
 void pool_get_stats(struct pool *p, pit_stats *add)
 {
     pool_lock(p);
@@ -130,6 +141,8 @@ void pool_get_stats(struct pool *p, pit_stats *add)
     add->promoted += p->promoted;
     add->restarts += p->restarts;
     add->degraded += p->state == POOL_DEGRADED;
+    add->failed += p->state == POOL_FAILED;
+    add_held(p, add);
     add->pings += p->pings;
     add->pongs += p->pongs;
     add->missed_heartbeats += p->missed_heartbeats;

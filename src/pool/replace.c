@@ -12,7 +12,8 @@ static struct event_common pool_common(const struct pool *p)
 
 /* ---- a pool that is degraded ---- */
 
-static void become_degraded(struct pool *p)
+/* s: the slot that must wait. */
+static void become_degraded(struct pool *p, const struct slot *s)
 {
     pool_lock(p);
     bool moved = pool_move(p, POOL_DEGRADED);
@@ -22,12 +23,14 @@ static void become_degraded(struct pool *p)
     if (!moved)
         return;
     const double numbers[] = {p->set.restart.max_restarts, (double)p->set.restart.window_ns / 1e6};
+    const char *texts[] = {s->start_failed ? pit_error_name(p->start_error) : s->lost_why,
+                           s->start_failed ? pit_error_message(p->start_error) : NULL};
     log_line(p->env->log, PIT_LOG_WARNING,
-             "pool %s is degraded: %.0f workers were replaced within %.0f ms; starts are held back", p->set.name, numbers[0],
-             numbers[1]);
+             "pool %s is degraded: %.0f workers were replaced within %.0f ms; starts are held back (the last reason: %s)",
+             p->set.name, numbers[0], numbers[1], texts[0] != NULL ? texts[0] : "not known");
     if (telemetry_wants(p->env->telemetry, EVENT_POOL_DEGRADED)) {
         struct event_common common = pool_common(p);
-        telemetry_emit(p->env->telemetry, EVENT_POOL_DEGRADED, &common, numbers, NULL);
+        telemetry_emit(p->env->telemetry, EVENT_POOL_DEGRADED, &common, numbers, texts);
     }
     host_changed(p->host);
 }
@@ -56,16 +59,29 @@ static void on_calm(struct loop_timer *t)
 
 /* ---- successors ---- */
 
+/* Its next start waits until then; 0: it does not wait any more. */
+static void hold(struct slot *s, uint64_t until_ns)
+{
+    struct pool *p = s->pool;
+    pool_lock(p);
+    s->held_until_ns = until_ns;
+    pool_unlock(p);
+    if (until_ns != 0)
+        loop_timer_set(p->env->loop, &s->timer, until_ns);
+}
+
 static void start_successor(struct slot *s)
 {
     struct pool *p = s->pool;
     uint64_t again = s->counts ? restart_pool_ask(&p->restart, &p->set.restart, pool_now(p)) : 0;
     if (again != 0) {
-        loop_timer_set(p->env->loop, &s->timer, again);
-        become_degraded(p);
+        hold(s, again);
+        become_degraded(p, s);
         return;
     }
     s->counts = false;
+    if (s->held_until_ns != 0)
+        hold(s, 0);
     life_start_slot(s);
 }
 
@@ -120,7 +136,7 @@ void replace_worker(struct pool *p, struct worker *w, bool gives_way)
     }
     log_line(p->env->log, PIT_LOG_WARNING, "pool %s: slot %d dies too often; its next start is in %llu ms", p->set.name,
              w->slot, (unsigned long long)(delay / MS));
-    loop_timer_set(p->env->loop, &s->timer, now + delay);
+    hold(s, now + delay);
 }
 
 void replace_failed_start(struct pool *p, struct worker *w)
@@ -128,7 +144,7 @@ void replace_failed_start(struct pool *p, struct worker *w)
     struct slot *s = &p->slots[w->slot];
     uint64_t now = pool_now(p);
     s->counts = true;
-    loop_timer_set(p->env->loop, &s->timer, now + restart_slot_ended(&s->restart, &p->set.restart, now, RESTART_FAILED, 0));
+    hold(s, now + restart_slot_ended(&s->restart, &p->set.restart, now, RESTART_FAILED, 0));
 }
 
 void replace_init(struct pool *p)

@@ -15,8 +15,9 @@
 #define EVENT_LIST(X)                                                                                                          \
     X(POOL_INIT_STARTED, "pool.init_started", "total_workers", "")                                                             \
     X(POOL_INITIALIZED, "pool.initialized", "duration_ms ready", "")                                                           \
+    X(POOL_INIT_COMPLETE, "pool.init_complete", "duration_ms ready total_workers", "")                                         \
     X(POOL_INIT_FAILED, "pool.init_failed", "duration_ms", "reason")                                                           \
-    X(POOL_DEGRADED, "pool.degraded", "max_restarts window_ms", "")                                                            \
+    X(POOL_DEGRADED, "pool.degraded", "max_restarts window_ms", "reason text")                                                 \
     X(POOL_RECOVERED, "pool.recovered", "degraded_ms", "")                                                                     \
     X(POOL_WORKER_READY, "pool.worker_ready", "worker_count", "")                                                              \
     X(POOL_WORKER_SPAWN_STARTED, "pool.worker.spawn_started", "", "mode")                                                      \
@@ -38,7 +39,8 @@
     X(CALL_CANCELLED, "call.cancelled", "total_ms flag_ms raise_ms kill_ms", "command rung reason")                            \
     X(CALL_LIMIT, "call.limit", "allowed used", "command limit")                                                               \
     X(WORKER_STATE_CHANGED, "worker.state_changed", "", "from to")                                                             \
-    X(WORKER_CRASH, "worker.crash", "count", "reason exit_code exit_class")                                                    \
+    X(WORKER_CRASH, "worker.crash", "count", "reason exit_code exit_class stderr")                                             \
+    X(WORKER_RESTARTED, "worker.restarted", "duration_ms", "reason mode")                                                      \
     X(WORKER_STALLED, "worker.stalled", "stalled_ms", "command")                                                               \
     X(WORKER_HEALTH_CHECK_FAILED, "worker.health_check_failed", "count", "reason")                                             \
     X(HEARTBEAT_MONITOR_STARTED, "heartbeat.monitor_started", "count", "dependent")                                            \

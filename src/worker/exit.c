@@ -75,8 +75,7 @@ int exit_shell_code(struct guard_exit how)
     return how.code == CLD_EXITED ? how.status : 128 + how.status;
 }
 
-/* What a worker printed, as text: bytes that are no UTF-8 become U+FFFD. */
-static pit_value *clean_text(const char *text, size_t n)
+pit_value *exit_words(const char *text, size_t n)
 {
     struct buf b = {0};
     const uint8_t *p = (const uint8_t *)text;
@@ -136,7 +135,7 @@ pit_error *exit_describe(pit_error *e, enum exit_class c, struct guard_exit how,
         error_detail_take(e, "signal", name != NULL ? pit_str(name) : pit_int(sig));
     }
     if (n != 0)
-        error_detail_take(e, "stderr", clean_text(tail, n));
+        error_detail_take(e, "stderr", exit_words(tail, n));
     return e;
 }
 

@@ -109,7 +109,8 @@ static pit_value *take_reply(struct worker *w, const pit_value *reply)
     h->ok = false;
     if (!pit_value_get_bool(pit_value_get(reply, "ok"), &h->ok))
         reason = unreadable;
-    worker_clean(h->reason, sizeof h->reason, reason != NULL ? reason : "it says so, and gives no reason");
+    const char *text = reason != NULL ? reason : "it says so, and gives no reason";
+    worker_clean(h->reason, sizeof h->reason, text, strlen(text));
     pit_value *before = h->report;
     h->report = pit_value_kind(report) == PIT_KIND_MAP ? pit_value_ref(report) : NULL;
     h->answered = true;

@@ -189,6 +189,8 @@ pit_error *worker_end_error(struct worker *w, const char *command);
 void worker_describe_end(struct worker *w, pit_error *e); /* adds the exit and what it printed to e */
 const char *worker_start_mode(const struct worker *w);    /* "zygote" or "exec" */
 uint64_t worker_calls(const struct worker *w);            /* finished ones */
+/* n bytes of valid UTF-8, as far as there is room, on one line and without control characters. */
+void worker_clean(char *out, size_t size, const char *t, size_t n);
 struct event_common worker_common(const struct worker *w);
 
 #endif

@@ -23,8 +23,6 @@ void worker_close_control(struct worker *w);
 int worker_log(struct worker *w, const struct frame *f);
 /* Tells telemetry of output that went no further: dropped bytes so far, of stdout, stderr or log. Any thread. */
 void worker_output_dropped(struct worker *w, uint64_t dropped, const char *stream);
-/* t as far as there is room, without control characters. */
-void worker_clean(char *out, size_t size, const char *t);
 /* control.c: lock; loop. A short frame on the control socket: 1; 0: not now; PIT_E_PROTOCOL_ERROR: half of it is out, the socket is lost. */
 int worker_send_control(struct worker *w, const uint8_t *frame, size_t n);
 /* READY has come and the guard has told the pid, in either order: a quick worker is faster than the guard's word. */

@@ -105,9 +105,9 @@ static const char *clean(char *out, size_t size, struct text t)
     return out;
 }
 
-void worker_clean(char *out, size_t size, const char *t)
+void worker_clean(char *out, size_t size, const char *t, size_t n)
 {
-    clean(out, size, (struct text){(const uint8_t *)t, (uint32_t)strlen(t)});
+    clean(out, size, (struct text){(const uint8_t *)t, (uint32_t)n});
 }
 
 static int level_of(struct text t)
