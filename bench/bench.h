@@ -232,6 +232,7 @@ enum { START_MODES = 4 };
 int run_start(struct bench *b, int kind, struct result *ret);
 int run_start_exec(struct bench *b, int kind, struct result *ret);
 int run_start_pool(struct bench *b, int mode, struct result *ret);
+int run_close_pool(struct bench *b, int kind, struct result *ret);
 int run_memory(struct bench *b, int workers_and_mode, struct result *ret); /* START_OF() */
 int run_next_good(struct bench *b, int arg, struct result *ret);
 void starts_close(struct bench *b);

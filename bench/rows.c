@@ -69,6 +69,7 @@
     X(START_TORCH_EXEC, "start.torch.exec", "ns", run_start_exec, START_TORCH, 1, MEASURE_EACH_ROUND)                          \
     X(START_32, "start.pool32", "ns", run_start_pool, PIT_START_ZYGOTE, 1, MEASURE_EACH_ROUND)                                 \
     X(START_32_EXEC, "start.pool32.exec", "ns", run_start_pool, PIT_START_EXEC, 1, MEASURE_EACH_ROUND)                         \
+    X(CLOSE_32, "close", "ns", run_close_pool, START_NUMPY, 1, MEASURE_EACH_ROUND)                                             \
     X(MEMORY_4, "memory.idle.4", "bytes", run_memory, START_OF(4, PIT_START_ZYGOTE), 1, MEASURE_EACH_ROUND)                    \
     X(MEMORY_32, "memory.idle.32", "bytes", run_memory, START_OF(32, PIT_START_ZYGOTE), 1, MEASURE_EACH_ROUND)                 \
     X(MEMORY_EXEC, "memory.idle.exec", "bytes", run_memory, START_OF(4, PIT_START_EXEC), 1, MEASURE_EACH_ROUND)                \
@@ -208,6 +209,8 @@ const struct row row_list[] = {
             "the same against exec and import"),
     AGAINST("start.pool32", S_START_32, STAT_P50, S_START_32_EXEC, STAT_P50, 1.0 / 15,
             "32 workers with numpy, all ready, against 32 by exec at once"),
+    {"close", S_CLOSE_32, NO_SERIES, STAT_P50, NO_SERIES, STAT_P50, 100e6, false,
+     "ns until 32 idle workers with numpy have ended and nothing of their pool is left"},
     AGAINST("memory.idle.4", S_MEMORY_4, STAT_P50, S_MEMORY_EXEC, STAT_P50, 0.3,
             "private dirty memory of an idle worker with numpy, 4 up, against one by exec"),
     AGAINST("memory.idle.32", S_MEMORY_32, STAT_P50, S_MEMORY_EXEC, STAT_P50, 0.3, "the same with 32 up"),

@@ -1,4 +1,4 @@
-/* start, start.pool32, memory.idle, crash.next_good: what a worker costs before its first call, forked from a template that is there already and
+/* start, start.pool32, close, memory.idle, crash.next_good: what a worker costs before its first call, forked from a template that is there already and
  * by exec; and after its predecessor was killed.
  *
  * A start is a pool of one worker: from the request for it to the answer of its first call. The template belongs to a pool of its own, with the
@@ -130,6 +130,35 @@ int run_start_exec(struct bench *b, int kind, struct result *ret)
 int run_start_pool(struct bench *b, int mode, struct result *ret)
 {
     return several(b, START_NUMPY, POOL, mode, 1, ret);
+}
+
+/* ---- the end ---- */
+
+static int one_close(struct bench *b, int kind, struct result *ret)
+{
+    pit_error *err = NULL;
+    int rc = start_pool(b, kind, "closed", POOL, PIT_START_ZYGOTE, &err);
+    if (rc == 0)
+        rc = pit_await_all_ready(b->starts->p, "closed", PATIENCE_MS, &err);
+    if (rc != 0)
+        return failed(b, kind, ret, rc, err);
+    nap_us(PAUSE_US);
+    uint64_t begin = clock_now();
+    rc = pit_pool_stop(b->starts->p, "closed", PIT_NOW, &err);
+    samples_add(&b->samples, clock_now() - begin);
+    return rc == 0 ? BENCH_OK : host_fail(ret, "pit_pool_stop", rc, err);
+}
+
+int run_close_pool(struct bench *b, int kind, struct result *ret)
+{
+    int status = prepare(b, kind, ret);
+    place_thread(b, PLACE_FREE);
+    b->samples.n = 0;
+    for (int i = 0; i < times(b, PIT_START_EXEC) && status == BENCH_OK; i++)
+        status = one_close(b, kind, ret);
+    if (status == BENCH_OK)
+        samples_reduce(&b->samples, b->clock_ns, ret);
+    return status;
 }
 
 /* ---- memory ---- */
