@@ -19,9 +19,11 @@ static void log_line(int level, const char *text, void *user)
     static const char *const names[] = {"", "debug", "info", "warning", "error"};
 
     (void)user;
+    flockfile(stderr); /* the thread that calls and the loop both tell */
     fprintf(stderr, "%s: ", level >= PIT_LOG_DEBUG && level <= PIT_LOG_ERROR ? names[level] : "log");
     print_text(stderr, text);
     fputc('\n', stderr);
+    funlockfile(stderr);
 }
 
 /* Every event with its time since the opening: what happened when, for who looks for the milliseconds or for what went wrong. */
@@ -31,9 +33,11 @@ static int event_line(const pit_event *ev, void *user)
     uint64_t at = pit_event_timestamp_ns(ev);
     char *text = pit_event_json(ev);
 
+    flockfile(stderr);
     fprintf(stderr, "%9.1f ms  ", at > pool->opened_ns ? (double)(at - pool->opened_ns) / 1e6 : 0.0);
     print_text(stderr, text != NULL ? text : pit_event_name(ev));
     fputc('\n', stderr);
+    funlockfile(stderr);
     pit_free(text);
     return 0;
 }
