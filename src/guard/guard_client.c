@@ -3,7 +3,8 @@
  *   request: queued --(window)--> asked --SPAWNED--> running --EXITED--> freed
  *                                       \--SPAWNED with an error-------> freed
  *
- * At most WINDOW requests are with the guard at a time: descriptors in flight count against the user's limit (ETOOMANYREFS).
+ * At most WINDOW requests to exec, and as many to each template, are with the guard at a time: descriptors in flight count against the
+ * user's limit (ETOOMANYREFS).
  *
  * Failure: a message that makes no sense, or the end of the socket, or the death of the guard: guard_lose, once. */
 #include "guard/guard_client.h"
@@ -78,13 +79,26 @@ static int ask(struct guard_client *g, struct guard_proc *p, const int *fds)
         return n < 0 ? n : -EIO;
     list_push_back(&g->asked, &p->node);
     g->asked_n++;
+    p->window->asked_n++;
     return 0;
 }
 
-/* Waits for room in the socket only while something is queued and no answer is awaited (an answer makes room by itself). */
+void guard_open_window(struct guard_client *g, struct guard_window *w)
+{
+    list_init(&w->queued);
+    w->asked_n = 0;
+    list_push_back(&g->windows, &w->node);
+}
+
+/* Waits for room in the socket only while something is queued and its window is not full (an answer makes room by itself). */
 static int watch_room(struct guard_client *g)
 {
-    bool wanted = !list_empty(&g->queued) && g->asked_n < WINDOW;
+    bool wanted = false;
+    LIST_EACH(n, &g->windows)
+    {
+        const struct guard_window *w = LIST_ENTRY(n, struct guard_window, node);
+        wanted = wanted || (!list_empty(&w->queued) && w->asked_n < WINDOW);
+    }
     if (wanted == ((g->control.events & EPOLLOUT) != 0))
         return 0;
     int error = loop_modify(g->loop, &g->control, EPOLLIN | (wanted ? (uint32_t)EPOLLOUT : 0));
@@ -98,23 +112,31 @@ static void tell_failed(struct guard_client *g, struct guard_proc *p, int error,
     g->cb.spawned(g->user, token, error, call, 0, -1);
 }
 
-/* Sends what it can; the request that it can neither send nor wait for has failed. */
-static void ask_queued(struct guard_client *g)
+/* Sends what it can; the request that it can neither send nor wait for has failed. false: the socket is full. */
+static bool ask_window(struct guard_client *g, struct guard_window *w)
 {
-    while (!g->lost && g->asked_n < WINDOW && !list_empty(&g->queued)) {
-        struct guard_proc *p = LIST_ENTRY(list_pop_front(&g->queued), struct guard_proc, node);
+    while (!g->lost && w->asked_n < WINDOW && !list_empty(&w->queued)) {
+        struct guard_proc *p = LIST_ENTRY(list_pop_front(&w->queued), struct guard_proc, node);
         int rc = ask(g, p, p->fds);
         if (rc == CLIENT_LATER) {
-            list_push_front(&g->queued, &p->node);
+            list_push_front(&w->queued, &p->node);
             rc = watch_room(g);
             if (rc == 0)
-                return;
+                return false;
         }
         if (rc == 0)
             close_fds(g, p);
         else
             tell_failed(g, p, is_gone(rc) ? GUARD_GONE : -rc, "sendmsg");
     }
+    return true;
+}
+
+static void ask_queued(struct guard_client *g)
+{
+    LIST_EACH(n, &g->windows)
+    if (!ask_window(g, LIST_ENTRY(n, struct guard_window, node)))
+        return;
     if (!g->lost)
         watch_room(g);
 }
@@ -130,7 +152,7 @@ static int queue(struct guard_client *g, struct guard_proc *p, const int *fds)
             return copy;
         p->fds[p->n_fds] = copy;
     }
-    list_push_back(&g->queued, &p->node);
+    list_push_back(&p->window->queued, &p->node);
     return watch_room(g);
 }
 
@@ -147,16 +169,16 @@ static void collect_fds(struct guard_proc *p, const struct guard_spawn *r, int r
     }
 }
 
-/* The serial of a running process, by its caller's token; 0: there is none. */
-static uint64_t serial_of(struct guard_client *g, uint64_t token)
+/* By its caller's token. */
+static struct guard_proc *find_token(struct list *among, uint64_t token)
 {
-    LIST_EACH(n, &g->running)
+    LIST_EACH(n, among)
     {
-        const struct guard_proc *p = LIST_ENTRY(n, struct guard_proc, node);
+        struct guard_proc *p = LIST_ENTRY(n, struct guard_proc, node);
         if (p->token == token)
-            return p->serial;
+            return p;
     }
-    return 0;
+    return NULL;
 }
 
 int guard_spawn(struct guard_client *g, const struct guard_spawn *r)
@@ -166,15 +188,16 @@ int guard_spawn(struct guard_client *g, const struct guard_spawn *r)
     size_t id = r->worker_id != NULL ? strlen(r->worker_id) : 0;
     if (id >= GUARD_TEXT || r->argv == NULL || r->argv[0] == NULL || r->fd_control < 0)
         return PIT_E_INVALID_PARAMETER;
-    uint64_t of = r->of != 0 ? serial_of(g, r->of) : 0;
-    if (r->of != 0 && of == 0)
+    struct guard_proc *of = r->of != 0 ? find_token(&g->running, r->of) : NULL;
+    if (r->of != 0 && (of == NULL || (of->mask & GUARD_IS_TEMPLATE) == 0))
         return PIT_E_WORKER_NOT_FOUND;
     struct guard_proc *p = mem_zalloc(sizeof *p);
     if (p == NULL)
         return PIT_E_ALLOCATION_FAILED;
     p->token = r->token;
     p->serial = ++g->serial;
-    p->of = of;
+    p->of = of != NULL ? of->serial : 0;
+    p->window = of != NULL ? &of->forks : &g->execs;
     p->mask = (r->is_template ? GUARD_IS_TEMPLATE : 0) | (r->keeps ? GUARD_KEEPS : 0);
     memcpy(p->worker_id, r->worker_id != NULL ? r->worker_id : "", id);
     int request = write_request(g->os, r);
@@ -184,7 +207,7 @@ int guard_spawn(struct guard_client *g, const struct guard_spawn *r)
     }
     int fds[GUARD_SPAWN_FDS];
     collect_fds(p, r, request, fds);
-    bool now = g->asked_n < WINDOW && list_empty(&g->queued);
+    bool now = p->window->asked_n < WINDOW && list_empty(&p->window->queued);
     int rc = now ? ask(g, p, fds) : CLIENT_LATER;
     if (rc == CLIENT_LATER) {
         rc = queue(g, p, fds);
@@ -250,6 +273,8 @@ static bool on_spawned(struct guard_client *g, const struct guard_msg *m, int pi
         return false;
     }
     g->asked_n--;
+    if (p->window != NULL)
+        p->window->asked_n--;
     list_remove(&p->node);
     if (m->error != 0) {
         g->os->close(pidfd);
@@ -258,6 +283,8 @@ static bool on_spawned(struct guard_client *g, const struct guard_msg *m, int pi
         p->pid = m->pid;
         p->start = start_of(g, p->pid);
         list_push_back(&g->running, &p->node);
+        if ((p->mask & GUARD_IS_TEMPLATE) != 0)
+            guard_open_window(g, &p->forks);
         if (pidfd < 0)
             pidfd = make_up_pidfd(g, p);
         bool ok = pidfd >= 0;
@@ -267,6 +294,38 @@ static bool on_spawned(struct guard_client *g, const struct guard_msg *m, int pi
     return true;
 }
 
+/* A template has ended: what it has not been asked for yet, it cannot be asked for. */
+static void close_window(struct guard_client *g, struct guard_window *w)
+{
+    list_remove(&w->node);
+    LIST_EACH(n, &g->asked)
+    {
+        struct guard_proc *p = LIST_ENTRY(n, struct guard_proc, node);
+        if (p->window == w)
+            p->window = NULL;
+    }
+    while (!list_empty(&w->queued))
+        tell_failed(g, LIST_ENTRY(list_first(&w->queued), struct guard_proc, node), ESRCH, "template");
+}
+
+void guard_cancel(struct guard_client *g, uint64_t token)
+{
+    struct guard_proc *p = g->lost ? NULL : find_token(&g->asked, token);
+    if (p != NULL) {
+        struct guard_msg m = {.kind = GUARD_CANCEL, .token = p->serial};
+        g->os->send(g->control.fd, &m, sizeof m); /* a guard that takes no more does not answer either */
+        return;
+    }
+    LIST_EACH(n, &g->windows)
+    {
+        p = g->lost ? NULL : find_token(&LIST_ENTRY(n, struct guard_window, node)->queued, token);
+        if (p == NULL)
+            continue;
+        tell_failed(g, p, ETIMEDOUT, "queue");
+        return;
+    }
+}
+
 static bool on_exited(struct guard_client *g, const struct guard_msg *m)
 {
     struct guard_proc *p = find(&g->running, m->token);
@@ -274,6 +333,9 @@ static bool on_exited(struct guard_client *g, const struct guard_msg *m)
         return false;
     uint64_t token = p->token;
     bool silent = p->disowned;
+    list_remove(&p->node); /* nobody shall find it any more */
+    if ((p->mask & GUARD_IS_TEMPLATE) != 0)
+        close_window(g, &p->forks);
     guard_free_proc(g, p);
     if (!silent)
         g->cb.exited(g->user, token, m->pid, (struct guard_exit){.code = m->code, .status = m->status});

@@ -55,6 +55,9 @@ int guard_start(const struct os_ops *os, struct loop *loop, const char *path, co
 int guard_spawn(struct guard_client *g, const struct guard_spawn *request);
 /* SIGKILL (or sig) to the group of a process that this guard started, through the guard (it knows whether the pid is still ours). */
 int guard_kill(struct guard_client *g, pid_t pid, int sig);
+/* A start that takes too long, by its token: its `spawned` comes with ETIMEDOUT, unless it has succeeded meanwhile; at once where the guard has not
+ * been asked for it yet. What hangs is killed: the process that was to exec, or the template that was to fork. */
+void guard_cancel(struct guard_client *g, uint64_t token);
 /* It does not do its work (it is stopped, say): it counts as lost, and `lost` runs in a later turn of the loop. */
 void guard_give_up(struct guard_client *g, const char *why /* static */);
 /* Once it is lost: how many of its processes were alive and have been killed by this side, and how long that took. */

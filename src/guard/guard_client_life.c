@@ -57,9 +57,10 @@ static struct guard_client *new_client(const struct os_ops *os, struct loop *loo
         return NULL;
     g->os = os;
     g->loop = loop;
-    list_init(&g->queued);
+    list_init(&g->windows);
     list_init(&g->asked);
     list_init(&g->running);
+    guard_open_window(g, &g->execs);
     g->control = (struct loop_source){.fd = -1, .events = EPOLLIN, .fn = guard_on_control};
     g->death = (struct loop_source){.fd = -1, .events = EPOLLIN, .fn = guard_on_death};
     g->run_entry = run_entry(run_id);
@@ -214,6 +215,13 @@ static void fail_list(struct guard_client *g, struct list *requests, int error)
     }
 }
 
+static void fail_requests(struct guard_client *g, int error)
+{
+    fail_list(g, &g->asked, error);
+    LIST_EACH(n, &g->windows)
+    fail_list(g, &LIST_ENTRY(n, struct guard_window, node)->queued, error);
+}
+
 static void free_running(struct guard_client *g)
 {
     for (struct list *n; (n = list_first(&g->running)) != NULL;)
@@ -231,8 +239,7 @@ void guard_lose(struct guard_client *g, const char *why)
     uint64_t began = g->os->now_ns();
     g->swept = kill_everything(g);
     g->swept_ns = g->os->now_ns() - began;
-    fail_list(g, &g->asked, GUARD_GONE);
-    fail_list(g, &g->queued, GUARD_GONE);
+    fail_requests(g, GUARD_GONE);
     free_running(g);
     g->cb.lost(g->user, why);
 }
@@ -304,8 +311,7 @@ int guard_destroy(struct guard_client *g, uint64_t deadline_ns)
             alive = survivors(g, g->os->now_ns() + ORPHANS_MS * (uint64_t)MS);
         }
         g->lost = true;
-        fail_list(g, &g->asked, ECANCELED);
-        fail_list(g, &g->queued, ECANCELED);
+        fail_requests(g, ECANCELED);
     }
     free_running(g);
     free_client(g);

@@ -141,6 +141,9 @@ static void on_message(struct guard *g, const struct guard_msg *m, const int *fd
     case GUARD_KILL:
         kill_group(g, m->pid, (int)m->number);
         break;
+    case GUARD_CANCEL:
+        table_cancel(g, m->token);
+        break;
     default: /* QUIT, or a host that speaks another language */
         g->ending = true;
         break;

@@ -81,6 +81,7 @@ struct child *table_add(struct guard *g);
 struct child *table_find(struct guard *g, pid_t pid);
 void table_start_failed(struct child *c, const char *call, int error);
 void table_start(struct guard *g, const struct guard_msg *m, const struct spawn_fds *fds);
+void table_cancel(struct guard *g, uint64_t token);
 void table_read_report(struct guard *g, struct child *c);
 void table_send_due(struct guard *g);
 
@@ -89,6 +90,7 @@ int fork_open_socket(struct guard *g, struct child *c); /* the template's end, o
 void fork_ask(struct guard *g, const struct guard_msg *m, const int *fds, int n_fds);
 void fork_read(struct guard *g, struct child *t); /* the answers that are there */
 void fork_template_gone(struct guard *g, struct child *t);
+void fork_cancel(struct guard *g, const struct child *c); /* that is awaited: its template hangs */
 void fork_expire(struct guard *g);
 int fork_wait_ms(const struct guard *g); /* until the next one is due; -1: none */
 

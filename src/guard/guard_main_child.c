@@ -163,6 +163,8 @@ _Noreturn void child_run(pid_t guard, uint64_t serial, int report, const struct 
     if (program.cwd != NULL && chdir(program.cwd) != 0)
         fail(report, "chdir", errno);
     reset_signals();
+    if (GUARD_SYS("hang", 0) != 0)
+        pause();
     execve(program.argv[0], program.argv, program.envp);
     fail(report, "exec", errno);
 }

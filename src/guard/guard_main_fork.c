@@ -261,6 +261,17 @@ static void expire(struct guard *g, struct child *c, uint64_t now)
     }
 }
 
+void fork_cancel(struct guard *g, const struct child *c)
+{
+    for (int i = 0; i < g->high; i++) {
+        struct child *t = &g->children[i];
+        if (!t->used || t->serial != c->of)
+            continue;
+        close_socket(g, t, ETIMEDOUT, true);
+        return;
+    }
+}
+
 void fork_expire(struct guard *g)
 {
     uint64_t now = g->forking > 0 ? clock_ms() : 0;

@@ -116,6 +116,26 @@ void table_start(struct guard *g, const struct guard_msg *m, const struct spawn_
         fork_child(g, c, fds);
 }
 
+void table_cancel(struct guard *g, uint64_t token)
+{
+    for (int i = 0; i < g->high; i++) {
+        struct child *c = &g->children[i];
+        if (!c->used || c->token != token)
+            continue;
+        if (c->of != 0) {
+            fork_cancel(g, c);
+        } else if (c->report >= 0) {
+            close(c->report);
+            c->report = -1;
+            g->starting--;
+            table_start_failed(c, "exec", ETIMEDOUT);
+            if (c->alive)
+                kill_child(c, SIGKILL);
+        }
+        return;
+    }
+}
+
 /* The pipe ends without a word when the program runs (or the child died before it could say anything: its end is reported then). */
 void table_read_report(struct guard *g, struct child *c)
 {

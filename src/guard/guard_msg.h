@@ -9,6 +9,7 @@
  *   guard -> host   SPAWNED  token, pid, one descriptor: the pidfd; or error and text = the call that failed
  *   guard -> host   EXITED   token, pid, code, status (as waitid says them); after the SPAWNED of the same token
  *   host -> guard   KILL     pid, number = signal: to the whole group of a process that the guard still has
+ *   host -> guard   CANCEL   token, of a SPAWN or FORK: where it is still not done, SPAWNED comes with ETIMEDOUT, and who hangs is killed
  *   host -> guard   QUIT     the guard kills what it has, waits for all of it, and ends
  *
  * End of file, or the death of the host, means QUIT too.
@@ -23,7 +24,7 @@
 
 #include <stdint.h>
 
-#define GUARD_PROTOCOL 2
+#define GUARD_PROTOCOL 3
 #define GUARD_FD_CONTROL 3 /* where the guard finds its socket, */
 #define GUARD_FD_HOST 4    /* and a pidfd of its host */
 #define GUARD_TEXT 192     /* a worker id with its NUL */
@@ -44,7 +45,17 @@
 #define GUARD_ENV_ROOM "SNAKEPIT_ROOM"
 #define GUARD_ROOM_BYTES 320 /* of its value: holds the two entries with their NULs */
 
-enum guard_kind { GUARD_HELLO = 1, GUARD_SPAWN, GUARD_SPAWNED, GUARD_EXITED, GUARD_KILL, GUARD_QUIT, GUARD_FORK, GUARD_FORKED };
+enum guard_kind {
+    GUARD_HELLO = 1,
+    GUARD_SPAWN,
+    GUARD_SPAWNED,
+    GUARD_EXITED,
+    GUARD_KILL,
+    GUARD_QUIT,
+    GUARD_FORK,
+    GUARD_FORKED,
+    GUARD_CANCEL
+};
 enum { GUARD_HAS_SEGMENT = 1, GUARD_HAS_STDOUT = 2, GUARD_HAS_STDERR = 4, GUARD_IS_TEMPLATE = 8, GUARD_KEEPS = 16 };
 
 struct guard_msg {

@@ -11,11 +11,20 @@
 enum { GUARD_SPAWN_FDS = 5 };
 enum { CLIENT_LATER = 1 };
 
+/* Requests that wait for each other: those to exec, or those to one template, which may hang with none of the others suffering by it. */
+struct guard_window {
+    struct list node;   /* in windows */
+    struct list queued; /* not yet with the guard */
+    int asked_n;
+};
+
 /* A process, from the request to the end. */
 struct guard_proc {
-    struct list node; /* in queued, asked or running */
-    uint64_t token;   /* the caller's */
-    uint64_t serial;  /* ours: between us and the guard */
+    struct list node;            /* in a window's queued, in asked or in running */
+    struct guard_window *window; /* where its request counts; NULL: the template that it was of has ended */
+    struct guard_window forks;   /* of a template: what it is asked for; in windows while it runs */
+    uint64_t token;              /* the caller's */
+    uint64_t serial;             /* ours: between us and the guard */
     uint32_t mask;
     uint64_t of;                     /* the serial of the template that shall make it */
     int fds[GUARD_SPAWN_FDS], n_fds; /* copies, while queued */
@@ -36,8 +45,9 @@ struct guard_client {
     struct loop_timer give_up;
     const char *give_up_why;
     uint64_t serial;
-    struct list queued, asked, running;
-    int asked_n;
+    struct list windows, asked, running;
+    struct guard_window execs;
+    int asked_n;       /* in all windows */
     char *run_entry;   /* "SNAKEPIT_RUN_ID=..." */
     int swept;         /* when it was lost: how many processes were alive, */
     uint64_t swept_ns; /* and how long their end took */
@@ -49,5 +59,6 @@ void guard_on_death(struct loop_source *s, uint32_t events);
 int guard_receive_all(struct guard_client *g, int most);
 void guard_lose(struct guard_client *g, const char *why);
 void guard_free_proc(struct guard_client *g, struct guard_proc *p);
+void guard_open_window(struct guard_client *g, struct guard_window *w);
 
 #endif

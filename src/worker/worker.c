@@ -14,7 +14,7 @@
 /* How long a dead worker's status, and the end of one that has closed its socket, may take on a machine under load (a core dump, gigabytes
  * to tear down); a lost guard does not take that long to be noticed. */
 enum { CONTROL_TURNS = 64, CONTROL_BYTES = 256 * 1024 /* frames, and their bytes, in one turn of the loop */, LAST_TURNS = 64 };
-enum { EOF_WAIT_MS = 250, STDERR_TAIL = 64 * 1024 };
+enum { GUARD_ANSWER_MS = 3000 /* to what it answers at once */, EOF_WAIT_MS = 250, STDERR_TAIL = 64 * 1024 };
 static const char went_on[] = "it closed its control socket but went on running, and was killed";
 static const char guard_silent[] = "it died, and the guard did not tell within a second how: is snakepit-guard stopped?";
 
@@ -402,11 +402,23 @@ void worker_attend(struct worker *w)
         attend_control(w, 0);
 }
 
+/* Who hangs: somebody that the guard waits for, which it will tell, or the guard itself, and every start with it? */
+static void not_spawned(struct worker *w)
+{
+    if (w->overdue) {
+        guard_give_up(w->env->guard, "it does not answer");
+        return;
+    }
+    w->overdue = true;
+    loop_timer_set(w->env->loop, &w->ready_timer, worker_deadline(w, GUARD_ANSWER_MS));
+    guard_cancel(w->env->guard, (uint64_t)(uintptr_t)&w->child); /* comes last: w may be freed by it */
+}
+
 static void on_ready_timeout(struct loop_timer *t)
 {
     struct worker *w = LIST_ENTRY(t, struct worker, ready_timer);
-    if (w->pid == 0 && w->env->guard != NULL) { /* it has not even been spawned: the guard is stuck, and every start with it */
-        guard_give_up(w->env->guard, "it does not answer");
+    if (w->pid == 0 && w->env->guard != NULL) { /* it has not even been spawned */
+        not_spawned(w);
         return;
     }
     pit_error *e = error_new(PIT_E_START_TIMEOUT, "worker %s was not ready after %lld ms, and was killed", w->id,
@@ -446,7 +458,10 @@ static void spawn_failed(struct worker *w, int error, const char *call)
     }
     const char *cwd = w->config->cwd;
     const char *what = strcmp(call, "chdir") == 0 && cwd != NULL ? cwd : w->config->argv[0]; /* what the call was about */
-    pit_error *e = error_new(error == ENOENT || error == EACCES || error == ENOEXEC ? PIT_E_START_FAILED : PIT_E_SYSTEM_ERROR,
+    bool program = error == ENOENT || error == EACCES || error == ENOEXEC;
+    pit_error *e = error_new(program              ? PIT_E_START_FAILED
+                             : error == ETIMEDOUT ? PIT_E_START_TIMEOUT
+                                                  : PIT_E_SYSTEM_ERROR,
                              "worker %s could not be started: %s: %s%s%s", w->id, call, strerror(error),
                              what[0] != '\0' ? ": " : "", what);
     error_detail_take(e, "errno", pit_int(error));

@@ -136,6 +136,7 @@ struct worker {
     struct loop_source control_source, pidfd_source;
     struct loop_timer ready_timer, stop_timer, status_timer, more_timer;
     struct capture out, err;
+    bool overdue; /* its start has been cancelled, and the guard is still to say so */
     bool spawned, hello, said_ready, exited, control_open, is_ring, term_sent;
     unsigned capabilities; /* WORKER_HAS_*; written once, before it is READY */
     struct pit_value

@@ -202,6 +202,12 @@ static void drop_channels(struct worker *w)
     worker_init_hooks(w);
 }
 
+static void set_ready_timer(struct worker *w)
+{
+    if (w->config->ready_timeout_ms != PIT_INFINITE)
+        loop_timer_set(w->env->loop, &w->ready_timer, worker_deadline(w, w->config->ready_timeout_ms));
+}
+
 bool worker_exec_instead(struct worker *w, int error, const char *call)
 {
     const char *what = NULL;
@@ -210,6 +216,9 @@ bool worker_exec_instead(struct worker *w, int error, const char *call)
     log_line(w->env->log, PIT_LOG_WARNING, "worker %s could not be forked (%s: %s): it is started by exec", w->id, call,
              strerror(error));
     w->zygote = NULL;
+    if (w->overdue)
+        set_ready_timer(w);
+    w->overdue = false;
     registry_gone(w->env->registry, (uint64_t)(uintptr_t)&w->child, true);
     drop_channels(w);
     bool ok = open_all(w, &what) == 0 && ask_guard(w) == 0;
@@ -246,6 +255,5 @@ void worker_start(struct worker *w, uint32_t prefix)
         worker_finish(w);
         return;
     }
-    if (w->config->ready_timeout_ms != PIT_INFINITE)
-        loop_timer_set(w->env->loop, &w->ready_timer, worker_deadline(w, w->config->ready_timeout_ms));
+    set_ready_timer(w);
 }

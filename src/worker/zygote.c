@@ -148,6 +148,8 @@ static void give_up(struct zygote *z, enum zygote_reason reason, const char *tex
     kill_it(z);
     zygote_close(z);
     lose(z);
+    if (z->running && z->pid == 0 && z->env->guard != NULL)
+        guard_cancel(z->env->guard, zygote_token(z));
 }
 
 static void on_exited(struct guard_child *c, struct guard_exit how)

@@ -98,6 +98,8 @@ static void serve(const char *what, const struct guard_msg *m, const int *fds, i
         _exit(0);
     if (strcmp(what, "stops") == 0)
         raise(SIGSTOP);
+    while (strcmp(what, "spins") == 0)
+        ;
     long pid = syscall(SYS_clone, CLONE_PARENT | CLONE_PIDFD | SIGCHLD, NULL, &pidfd, NULL, NULL);
     if (pid == 0)
         be_worker(m, fds, n, what);
@@ -379,6 +381,64 @@ static void test_template_stops(void **state)
     fails("stops", ETIMEDOUT, true);
 }
 
+/* It is busy, so it gets more time than this test has. Others do not wait with those who wait for it, and the first of these who is given up
+ * takes it along. */
+static void test_template_spins(void **state)
+{
+    (void)state;
+    enum { MANY = 20 }; /* more than are asked of it at a time */
+    int control[MANY];
+    struct kit_proc *p[MANY];
+    start();
+    struct kit_proc *t = start_template("spins");
+    for (int i = 0; i < MANY; i++)
+        p[i] = ask_fork(t, -1, &control[i]);
+    const char *argv[] = {"/bin/true", NULL};
+    struct kit_proc *q = kit_spawn(&k, argv, "w", NULL, -1, NULL);
+    assert_true(kit_await(&k, &q->exited));
+    assert_int_equal(q->error, 0);
+    guard_cancel(k.guard, p[MANY - 1]->token); /* nobody has been asked for it */
+    assert_true(p[MANY - 1]->spawned);
+    assert_int_equal(p[MANY - 1]->error, ETIMEDOUT);
+    for (int i = 0; i < MANY - 1; i++)
+        assert_false(p[i]->spawned);
+    guard_cancel(k.guard, p[1]->token);
+    for (int i = 0; i < MANY; i++) {
+        assert_true(kit_await(&k, &p[i]->spawned));
+        assert_true(p[i]->error == ETIMEDOUT || (p[i]->error == ESRCH && i > 1));
+        close(control[i]);
+    }
+    assert_true(kit_await(&k, &t->exited));
+    assert_int_equal(t->how.status, SIGKILL);
+    guard_cancel(k.guard, q->token); /* which is none of a start */
+    q = kit_spawn(&k, argv, "w", NULL, -1, NULL);
+    assert_true(kit_await(&k, &q->exited));
+    stop();
+}
+
+/* A program, a folder that do not answer. */
+static void test_exec_hangs(void **state)
+{
+    (void)state;
+    int control;
+    char c;
+    start_with(TEST_BUILD_DIR "/tests/snakepit-guard-faults", "@hang:1");
+    const char *argv[] = {"/bin/true", NULL};
+    struct kit_proc *p = kit_spawn(&k, argv, "w", NULL, -1, &control);
+    while (!p->spawned && os_linux.poll_one(control, OS_READABLE, os_linux.now_ns()) == 0) {
+        guard_cancel(k.guard, p->token);
+        loop_run_once(k.loop, os_linux.now_ns() + KIT_LIMIT_NS);
+    }
+    assert_true(p->spawned);
+    assert_int_equal(p->error, ETIMEDOUT);
+    assert_string_equal(p->call, "exec");
+    assert_int_equal(os_linux.poll_one(control, OS_READABLE, os_linux.now_ns() + KIT_LIMIT_NS), 1);
+    assert_int_equal(recv(control, &c, 1, 0), 0);
+    close(control);
+    control_of_template = -1;
+    stop();
+}
+
 /* The second answer names a worker that is known: the template is killed, the worker is not. */
 static void test_answers_twice(void **state)
 {
@@ -510,6 +570,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_short_life),     cmocka_unit_test(test_refused),
         cmocka_unit_test(test_template_dies),  cmocka_unit_test(test_template_lies),
         cmocka_unit_test(test_template_stops), cmocka_unit_test(test_answers_twice),
+        cmocka_unit_test(test_template_spins), cmocka_unit_test(test_exec_hangs),
         cmocka_unit_test(test_guard_dies),     cmocka_unit_test(test_too_many_templates),
         cmocka_unit_test(test_failing_calls),  cmocka_unit_test(test_no_socket),
     };

@@ -22,6 +22,15 @@ if os.environ.get("FORKED_MODE") == "refuses":
 
     _template.Template._answer = answer
 
+if os.environ.get("FORKED_MODE") == "spins":
+    from snakepit_bridge import _template
+
+    def spin(*_):
+        while True:
+            pass
+
+    _template.Template._answer = spin
+
 IMPORTED_BY = os.getpid()
 
 

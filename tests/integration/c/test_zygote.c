@@ -50,6 +50,8 @@ static pit *open_host(void)
     return p;
 }
 
+static int64_t ready_timeout_ms; /* 0: the default */
+
 /* A pool of the adapter, whose import does what `import` says. */
 static int start_pool(pit *p, const char *name, int workers, int start_mode, const char *import, pit_error **reterr)
 {
@@ -62,6 +64,7 @@ static int start_pool(pit *p, const char *name, int workers, int start_mode, con
     o.env = env;
     o.workers = workers;
     o.start_mode = start_mode;
+    o.worker_ready_timeout_ms = ready_timeout_ms;
     o.canary_timeout_ms = KIT_LIMIT_MS; /* on a busy machine, too */
     o.restart_backoff = PIT_OFF;
     return pit_pool_start(p, &o, reterr);
@@ -278,6 +281,26 @@ static void test_template_refuses(void **state)
     settle(p, before, "template refuses");
 }
 
+/* It takes longer for a fork than a worker may to become ready, and does not rest: it is killed, the worker comes by exec, and neither the guard nor
+ * another pool's worker has anything to do with it. */
+static void test_template_spins(void **state)
+{
+    (void)state;
+    struct kit_before before = kit_before();
+    pit *p = open_host();
+    int mode;
+    must_start(p, "other", 1, PIT_START_EXEC, "well");
+    pid_t other = worker_of(p, "other", 0, &mode), guard = kit_guard();
+    ready_timeout_ms = 10000;
+    must_start(p, "a", 3, 0, "spins");
+    ready_timeout_ms = 0;
+    assert_int_equal(seen.forked, 0);
+    assert_int_equal(kit_guard(), guard);
+    assert_int_equal(worker_of(p, "other", 0, &mode), other);
+    KIT_AWAIT(seen.lost > 0);
+    settle(p, before, "template spins");
+}
+
 /* Descriptors that are sent to the host stay where they are: to close them could hold up the loop. */
 static void test_descriptors_refused(void **state)
 {
@@ -390,19 +413,13 @@ int main(int argc, char **argv)
 {
     kit_init(argc, argv);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_forked),
-        cmocka_unit_test(test_first_by_exec),
-        cmocka_unit_test(test_small_pool),
-        cmocka_unit_test(test_two_pools_share_one),
-        cmocka_unit_test(test_by_exec_only),
-        cmocka_unit_test(test_template_killed),
-        cmocka_unit_test(test_template_stopped),
-        cmocka_unit_test(test_template_refuses),
-        cmocka_unit_test(test_descriptors_refused),
-        cmocka_unit_test(test_guard_killed),
-        cmocka_unit_test(test_unsafe),
-        cmocka_unit_test(test_broken_import),
-        cmocka_unit_test(test_dies_at_import),
+        cmocka_unit_test(test_forked),           cmocka_unit_test(test_first_by_exec),
+        cmocka_unit_test(test_small_pool),       cmocka_unit_test(test_two_pools_share_one),
+        cmocka_unit_test(test_by_exec_only),     cmocka_unit_test(test_template_killed),
+        cmocka_unit_test(test_template_stopped), cmocka_unit_test(test_template_refuses),
+        cmocka_unit_test(test_template_spins),   cmocka_unit_test(test_descriptors_refused),
+        cmocka_unit_test(test_guard_killed),     cmocka_unit_test(test_unsafe),
+        cmocka_unit_test(test_broken_import),    cmocka_unit_test(test_dies_at_import),
         cmocka_unit_test(test_bad_options),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
