@@ -54,7 +54,8 @@ typedef struct pit_pool_options {
     int64_t startup_batch_delay_ms;  /* between batches (500; from a template 0) */
     int64_t worker_ready_timeout_ms; /* of one start (30 000) */
     int64_t graceful_shutdown_timeout_ms; /* between asking a worker to end and killing it (6000) */
-    int64_t spin_us;        /* longest busy wait for an answer, while the worker runs on another CPU (50; PIT_NOW: never) */
+    int64_t
+        spin_us; /* longest busy wait for an answer, while the worker runs on another CPU; on a socket, while that pays (50; PIT_NOW: never) */
     size_t ring_bytes;      /* of each of a lane's two rings, a power of two (64 KiB) */
     size_t max_frame_bytes; /* of one message (64 MiB) */
     int channel;            /* PIT_CHANNEL_AUTO (default): rings where the worker can, else the socket */

@@ -46,8 +46,8 @@ struct channel_ops {
      * PIT_E_WORKER_LOST (end of stream; everything that had arrived before has been delivered first). */
     int (*recv)(struct channel *c, struct channel_frame *f);
     /* Blocks the calling thread until a frame or room (either or both) may be there, interrupt(), or the deadline (ns, UINT64_MAX:
-     * none). CPU-aware: spins at most spin_ns and only while the worker last ran on another CPU, then sleeps. Spurious returns are
-     * allowed; a worker that causes them without end breaks the channel. Returns 0, or CHANNEL_AGAIN at the deadline. */
+     * none). CPU-aware: spins at most spin_ns and only while the worker last ran on another CPU (on a socket, where nothing tells: while
+     * spinning has paid), then sleeps. Spurious returns are allowed; a worker that causes them without end breaks the channel. Returns 0, or CHANNEL_AGAIN at the deadline. */
     int (*wait)(struct channel *c, int what, uint64_t deadline_ns, uint64_t spin_ns);
     /* For the loop, before it sleeps: asks the worker to ring the control socket when there is a frame or room (either or both).
      * false: something is there already, do not sleep. A socket channel has no bell: the loop watches its descriptor. */

@@ -18,6 +18,8 @@
 #include "wire/frame.h"
 
 enum { BUFFER = 16384, CALL_BUDGET = 1 << 20 };
+enum { SPIN_LOOKS = 200 /* whatever the clock says */, SPIN_FAILURES_MOST = 10 };
+#define SPIN_MOST_NS UINT64_C(50000)
 
 struct socket_channel {
     struct channel base;
@@ -26,6 +28,8 @@ struct socket_channel {
     bool lost;            /* the sending side has met the end */
     bool more;            /* receiving side: there may be more without waiting */
     size_t size;          /* of the frame in `partial`, 0: none begun */
+    unsigned spin_skip,
+        spin_failures; /* receiving side: waits until spinning is tried again; how often it was in vain since it was not */
     struct channel_frame partial;
     size_t at, end; /* the unread bytes of buffer */
     uint8_t buffer[BUFFER];
@@ -165,13 +169,38 @@ static int socket_recv(struct channel *c, struct channel_frame *f)
     return 0;
 }
 
+/* Looks again and again for a moment: waking this thread would cost more than a quick worker takes. Nothing tells on which CPU the worker runs, but
+ * one that shares ours does not answer meanwhile: each failure doubles the number of waits until this is tried again. */
+static bool spin(struct socket_channel *s, uint64_t deadline_ns, uint64_t spin_ns)
+{
+    const struct os_ops *os = s->base.os;
+    if (spin_ns == 0)
+        return false;
+    if (s->spin_skip != 0) {
+        s->spin_skip--;
+        return false;
+    }
+    uint64_t now = os->now_ns(), end = now + (spin_ns < SPIN_MOST_NS ? spin_ns : SPIN_MOST_NS);
+    for (int i = 0; i < SPIN_LOOKS && now < end && now < deadline_ns; i++, now = os->now_ns()) {
+        if (os->poll_one(s->fd, OS_READABLE, now) != 0) {
+            s->spin_failures = 0;
+            return true;
+        }
+    }
+    s->spin_skip = 1u << s->spin_failures;
+    if (s->spin_failures < SPIN_FAILURES_MOST)
+        s->spin_failures++;
+    return false;
+}
+
 static int socket_wait(struct channel *c, int what, uint64_t deadline_ns, uint64_t spin_ns)
 {
-    (void)spin_ns; /* a peer on a socket sleeps in the kernel: there is nothing to spin on */
     struct socket_channel *s = of(c);
     bool for_room = (what & CHANNEL_FOR_ROOM) != 0, for_frame = (what & CHANNEL_FOR_FRAME) != 0;
     if (channel_broken(c) != 0 || __atomic_load_n(&s->interrupted, __ATOMIC_SEQ_CST) != 0 || (for_room && s->lost) ||
         (for_frame && s->more))
+        return 0;
+    if (for_frame && !for_room && spin(s, deadline_ns, spin_ns))
         return 0;
     enum os_wait wait = !for_room ? OS_READABLE : for_frame ? OS_EITHER : OS_WRITABLE;
     return c->os->poll_one(s->fd, wait, deadline_ns) == 0 ? CHANNEL_AGAIN : 0;

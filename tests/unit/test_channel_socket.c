@@ -228,11 +228,77 @@ static void test_failing_system_calls(void **state)
     pair_close(&p);
 }
 
+/* ---- spinning ---- */
+
+static unsigned looks, sleeps;
+static uint64_t fake_now, comes_at; /* when there will be something to read */
+
+static uint64_t fake_clock(void)
+{
+    return fake_now += 100;
+}
+
+static int fake_poll(int fd, enum os_wait what, uint64_t deadline_ns)
+{
+    (void)fd;
+    (void)what;
+    bool sleeping = deadline_ns == UINT64_MAX;
+    if (sleeping)
+        fake_now = comes_at;
+    (*(sleeping ? &sleeps : &looks))++;
+    return fake_now >= comes_at;
+}
+
+/* One wait for an answer that takes so long: how often it looked. */
+static unsigned looks_of_wait(struct channel *c, uint64_t takes_ns, uint64_t spin_ns)
+{
+    looks = sleeps = 0;
+    comes_at = fake_now + takes_ns;
+    assert_int_equal(c->ops->wait(c, CHANNEL_FOR_FRAME, UINT64_MAX, spin_ns), 0);
+    return looks;
+}
+
+static void test_spins_while_that_pays(void **state)
+{
+    (void)state;
+    struct os_ops os = os_linux;
+    os.now_ns = fake_clock;
+    os.poll_one = fake_poll;
+    struct channel *c = channel_socket_create(&os, pair.fds[0], FRAME_MAX_DEFAULT);
+    assert_non_null(c);
+    for (int i = 0; i < 10; i++) { /* a quick worker: no sleep */
+        assert_in_range(looks_of_wait(c, 5000, 50000), 2, 60);
+        assert_int_equal(sleeps, 0);
+    }
+    assert_int_equal(looks_of_wait(c, 5000, 0), 0); /* told not to */
+    assert_int_equal(sleeps, 1);
+    unsigned tries = 0, waits = 0, gap = 0;
+    for (; waits < 4096; waits++) { /* one that never answers in time: tried less and less, and never for long */
+        unsigned n = looks_of_wait(c, 10000000, 50000);
+        assert_int_equal(sleeps, 1);
+        assert_in_range(n, 0, 200);
+        gap = n == 0 ? gap + 1 : 0;
+        tries += n != 0;
+    }
+    assert_in_range(tries, 10, 15);
+    while (looks_of_wait(c, 5000, 50000) == 0) /* quick again: found out by the next try */
+        gap++;
+    assert_in_range(gap, 0, 1024);
+    assert_in_range(looks_of_wait(c, 5000, 50000), 2, 60);
+    assert_int_equal(sleeps, 0);
+    looks = sleeps = 0;
+    comes_at = fake_now + 1000000;
+    assert_int_equal(c->ops->wait(c, CHANNEL_FOR_FRAME | CHANNEL_FOR_ROOM, UINT64_MAX, 50000), 0);
+    assert_int_equal(looks, 0); /* room is no answer */
+    c->ops->destroy(c);
+}
+
 int main(void)
 {
     static char version[] = "version", too_short[] = "short", text[] = "text";
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, finish)
+        TEST(test_spins_while_that_pays),
         TEST(test_any_portions),
         TEST(test_end_after_a_frame),
         TEST(test_end_in_a_frame),
