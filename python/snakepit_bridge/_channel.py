@@ -13,11 +13,12 @@ import os
 from struct import Struct
 
 from . import _wire
-from ._wire import HEADER_SIZE, ProtocolError
+from ._wire import HEADER_SIZE, VERSION, ProtocolError
 
 _CHUNK = 32 * 1024
 _SIZE = Struct("<I")
 _read, _readv, _write = os.read, os.readv, os.write
+_from_bytes = int.from_bytes
 
 
 class Control:
@@ -60,8 +61,9 @@ class Control:
             if not data:
                 return None
             self._data, self._at = data, 0
-            if len(data) >= HEADER_SIZE and data[0] != 0 and self._size(data, 0) == len(data):
-                self._at = len(data)
+            n = len(data)
+            if n >= HEADER_SIZE and data[0] == VERSION and _from_bytes(data[4:8], "little") == n <= self.max_frame:
+                self._at = n
                 return data
         while True:
             frame = self.next()

@@ -33,9 +33,6 @@ if TYPE_CHECKING:
 
     Reader = Callable[[bytes, int, int, int], tuple[Any, int]]
 
-_F32 = Struct(">f")
-_F64 = Struct(">d")
-
 _from_bytes = int.from_bytes
 
 # Each function returns the value and where the next one starts.
@@ -119,7 +116,14 @@ def _take_entries(b: bytes, p: int, end: int, depth: int, n: int) -> tuple[dict[
         else:
             key, q = _take(b, p, end, depth)
         try:
-            item, p = _take(b, q, end, depth)
+            # what most items are does not go through _take either: small integers, and numbers
+            c = b[q] if q < end else 0xC1
+            if c < 0x80:
+                item, p = c, q + 1
+            elif 0xCA <= c < 0xD4:
+                item, p = _LONG[c - 0xC0](b, q + 1, end, depth)
+            else:
+                item, p = _take(b, q, end, depth)
             if type(key) is not str:
                 check_key(key)
             if key in entries:
@@ -247,22 +251,14 @@ def _constant(value: Any) -> Reader:
     return read
 
 
-def _number(width: int, signed: bool) -> Reader:
-    def read(b: bytes, p: int, end: int, depth: int) -> tuple[int, int]:
+def _number(form: Struct) -> Reader:
+    width, unpack = form.size, form.unpack_from
+
+    def read(b: bytes, p: int, end: int, depth: int) -> tuple[Any, int]:
         q = p + width
         if q > end:
             raise truncated()
-        return _from_bytes(b[p:q], "big", signed=signed), q
-
-    return read
-
-
-def _float(form: Struct) -> Reader:
-    def read(b: bytes, p: int, end: int, depth: int) -> tuple[float, int]:
-        q = p + form.size
-        if q > end:
-            raise truncated()
-        return form.unpack_from(b, p)[0], q
+        return unpack(b, p)[0], q
 
     return read
 
@@ -297,10 +293,7 @@ _LONG: tuple[Reader, ...] = (
     _constant(True),
     *(_sized(w, _take_data, False) for w in (1, 2, 4)),
     *(_sized(w, _take_ext, True) for w in (1, 2, 4)),
-    _float(_F32),
-    _float(_F64),
-    *(_number(w, False) for w in (1, 2, 4, 8)),
-    *(_number(w, True) for w in (1, 2, 4, 8)),
+    *(_number(Struct(">" + form)) for form in "fdBHIQbhiq"),
     *(_fixed_ext(n) for n in (1, 2, 4, 8, 16)),
     *(_sized(w, _take_text, False) for w in (1, 2, 4)),
     *(_sized(w, _take_array, True) for w in (2, 4)),
@@ -338,7 +331,11 @@ def decode_call(b: bytes, start: int) -> tuple[bytes, Any, Any]:
             if code + 1 + _from_bytes(b[p + 1 : code], "big") != end:
                 raise malformed("arguments that do not end with their frame")
             return (command, *_take_args(b, code + 1, end))
-    args, p = _take(b, p, end, 0)
+    n = b[p] - 0x80 if p < end else -1
+    if 0 <= n < 16 and 2 * n < end - p:
+        args, p = _take_entries(b, p + 1, end, 1, n)
+    else:
+        args, p = _take(b, p, end, 0)
     if p != end:
         raise malformed("bytes behind the arguments")
     kind = type(args)

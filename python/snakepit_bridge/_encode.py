@@ -218,7 +218,8 @@ def _put_dict(entries: Any, out: Output, depth: int) -> None:
         raise too_deep()
     depth += 1
     n = len(entries)
-    _count(n, out)
+    if n != 0:
+        _count(n, out)
     odd = type(entries) is _Items and entries.repeated()
     if n < 16:
         out.append(0x80 | n)

@@ -230,18 +230,18 @@ class _Cut(_local):
     seen = False
 
 
-_cut = _Cut()
+cut = _Cut()  # has a time lost its nanoseconds in this thread?
 
 
 def take_cut() -> bool:
     """Has a time lost its nanoseconds in this thread since the last question?"""
-    seen, _cut.seen = _cut.seen, False
+    seen, cut.seen = cut.seen, False
     return seen
 
 
 def _microseconds(ns: int) -> int:
     if ns % 1000:
-        _cut.seen = True
+        cut.seen = True
     return ns // 1000
 
 

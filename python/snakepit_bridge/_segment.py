@@ -20,6 +20,7 @@ SECRET_SIZE = 16
 SLOTS = 256
 STARTED, REVOKED, FINISHED = 1, 2, 3
 
+_WORD = 0xFFFFFFFFFFFFFFFF
 _MAGIC = 0x31305449504B4E53
 # magic, version, lanes, bytes, ring_bytes, lane_offset, lane_stride
 _HEADER = Struct("<QIIQIII")
@@ -56,16 +57,17 @@ class Marks:
         """Marks it as started; False when the host has taken it back."""
         if self._words is None:
             return True
-        slot = self._claims + call % SLOTS
-        if self._words[slot] == (call << 2 | REVOKED) & 0xFFFFFFFFFFFFFFFF:
+        slot, claim = self._claims + call % SLOTS, call << 2 & _WORD
+        if self._words[slot] == claim | REVOKED:
             return False
-        self._words[slot] = (call << 2 | STARTED) & 0xFFFFFFFFFFFFFFFF
+        self._words[slot] = claim | STARTED
         return True
 
     def finished(self, call: int) -> None:
-        if self._words is not None:
-            self._words[self._finished] = call
-            self._words[self._claims + call % SLOTS] = (call << 2 | FINISHED) & 0xFFFFFFFFFFFFFFFF
+        words = self._words
+        if words is not None:
+            words[self._finished] = call
+            words[self._claims + call % SLOTS] = call << 2 & _WORD | FINISHED
 
     def cancelled(self, call: int) -> bool:
         return self._words is not None and call != 0 and self._words[self._cancel] == call

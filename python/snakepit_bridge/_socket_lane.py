@@ -17,11 +17,11 @@ from ._channel import Control
 from ._codec import Output, decode_call, encode_into
 from ._commands import Commands, failure_payload
 from ._errors import Cancelled, SnakepitError
-from ._kinds import take_cut
+from ._kinds import cut
 from ._refusals import bad_bytes, too_large
 from ._registry import POLICY_DEFAULT, policy_of_options
 from ._segment import Marks
-from ._wire import CALL, ERROR, FIELD_OPTIONS, FLAG_TIMED, HEADER, HEADER_SIZE, RESULT, field
+from ._wire import CALL, ERROR, FIELD_OPTIONS, FLAG_TIMED, HEADER, HEADER_SIZE, RESULT, VERSION, field
 from .context import SessionContext
 
 TYPE_CHECKING = False
@@ -122,13 +122,14 @@ class SocketLane:
             out[HEADER_SIZE:] = failure_payload(exc)
         if self._forked:
             _exit(0)
-        _pack_into(out, 0, _wire.VERSION, kind, 0, len(out), call, took)
+        _pack_into(out, 0, VERSION, kind, 0, len(out), call, took)
         self._control.send(out)
 
     def _run(self, data: bytes, start: int, call: int, timed: int) -> Any:
-        take_cut()
+        times = cut
+        times.seen = False
         name, args, keywords = decode_call(data, start)
-        self._cut = take_cut()
+        self._cut = times.seen
         fn = self._known.get(name)
         if fn is None:
             fn = self._resolve(name)
