@@ -92,8 +92,11 @@ def children():
     """The children of this process."""
     found = []
     for thread in os.listdir("/proc/self/task"):
-        with open(f"/proc/self/task/{thread}/children", encoding="ascii") as file:
-            found += map(int, file.read().split())
+        try:
+            with open(f"/proc/self/task/{thread}/children", encoding="ascii") as file:
+                found += map(int, file.read().split())
+        except OSError:  # the thread has ended
+            continue
     return found
 
 
@@ -222,8 +225,7 @@ class Template:
 
     def ahead(self):
         """The processes that were forked ahead, one at most: they show the template's environment still."""
-        with open(f"/proc/{self.process.pid}/environ", "rb") as file:
-            environment = file.read()
+        environment = environ_of(self.process.pid)
         return [pid for pid in children() if pid != self.process.pid and environment and environ_of(pid) == environment]
 
     def awaits_ahead(self):
