@@ -228,16 +228,18 @@ pit_error *call_plan_make(pit *p, const pit_call_options *given, struct call_pla
 {
     static const pit_call_options none = PIT_CALL_OPTIONS_INIT;
     pit_error *e = NULL;
-    ret->options = none;
+    int rc = 0;
+    if (given == NULL || given->size == sizeof ret->options)
+        ret->options = given != NULL ? *given : none;
+    else if ((rc = options_copy(&ret->options, sizeof ret->options, given)) != 0) /* made for another version of the library */
+        ret->options = none;
     ret->pool = NULL;
     ret->now_ns = 0;
     ret->asked_ms = 0;
     ret->limited = false;
     ret->fields = (struct buf){0};
-    if (given != NULL) {
-        int rc = options_copy(&ret->options, sizeof ret->options, given);
+    if (given != NULL)
         e = rc != 0 ? options_refused(rc, "the call", "PIT_CALL_OPTIONS_INIT") : check_options(&ret->options);
-    }
     if (e == NULL)
         ret->pool = host_find(p->host, ret->options.pool, &e);
     if (e == NULL && given != NULL)
@@ -294,7 +296,9 @@ pit_error *call_begin(pit *p, const struct call_plan *plan, struct call *c, cons
         pool_count_refusals(pool, 1, pit_error_code(e));
         return e;
     }
-    if (c->observed)
+    if (c->waited_for && c->observed)
+        c->untold = CALL_BEGUN; /* told when its frame is out, or before it waits in the queue */
+    else if (c->observed)
         report_start(pool, c);
     return NULL;
 }

@@ -99,7 +99,7 @@ static enum step take_frame(struct pool *p, struct call *c, struct channel_frame
         uint64_t began = c->observed ? pool_now(p) : 0;
         struct outcome o = call_decode(&f, in);
         if (c->observed)
-            c->deserialize_ns = pool_now(p) - began;
+            c->deserialize_ns = (c->ended_ns = pool_now(p)) - began;
         if (c->bytes_out > LONG_DECODE && pool_now(p) >= c->deadline_ns) {
             outcome_free(&o);
             o = outcome_failed(expired_error(p, c, false));
@@ -250,6 +250,19 @@ static pit_error *enter(struct pool *p, struct call *c)
     return c->fail_fast ? sched_none_free(p) : sched_enqueue(p, c);
 }
 
+/* With the change of the worker's state, if that is all there is to tell: it too can wait until the frame is out. Lock. */
+static void take_way(struct pool *p, struct call *c, struct call_way *ret)
+{
+    sched_take_way(c, ret);
+    const struct state_note *note = ret->steps != 0 ? poollock_take_note(&p->lock) : NULL;
+    if (note == NULL)
+        return;
+    ret->steps |= CALL_WORKER;
+    ret->generation = note->generation;
+    ret->from = note->from;
+    ret->to = note->to;
+}
+
 void pool_call(struct pool *p, struct call *c)
 {
     pool_lock(p);
@@ -262,8 +275,8 @@ void pool_call(struct pool *p, struct call *c)
     bool queued = c->state == CALL_QUEUED, done = c->state == CALL_DONE;
     struct call_way way;
     way.steps = 0;
-    if (!queued)
-        sched_take_way(c, &way);
+    if (c->state == CALL_SENT)
+        take_way(p, c, &way);
     pool_unlock(p);
     while (!done) {
         done = queued ? wait_for_lane(p, c, &way) : ride(p, c, &way);

@@ -25,11 +25,13 @@ static inline void pool_unlock(struct pool *p)
 
 /* What is to be told of a call's way, as it was when it was asked for; steps 0: nothing. */
 struct call_way {
-    unsigned steps; /* CALL_ENQUEUED ... */
+    unsigned steps; /* CALL_BEGUN ... */
     bool was_queued;
     uint64_t queue_ns, call_id;
     size_t queue_depth;
     char worker_id[WORKER_ID];
+    uint64_t generation; /* with CALL_WORKER: of the worker, whose state changed when it got the call */
+    const char *from, *to;
 };
 
 /* ---- host.c ---- */

@@ -68,12 +68,17 @@ static struct event_common common_of(struct pool *p, struct call *c, const char 
                                  .call_id = c->sequence};
 }
 
+static void tell_start(struct pool *p, const struct call *c, const struct event_common *common)
+{
+    const double numbers[] = {(double)c->timeout_ms};
+    const char *texts[] = {c->command};
+    telemetry_emit(p->env->telemetry, EVENT_CALL_START, common, numbers, texts);
+}
+
 void report_start(struct pool *p, struct call *c)
 {
     struct event_common common = common_of(p, c, NULL);
-    const double numbers[] = {(double)c->timeout_ms};
-    const char *texts[] = {c->command};
-    telemetry_emit(p->env->telemetry, EVENT_CALL_START, &common, numbers, texts);
+    tell_start(p, c, &common);
 }
 
 void report_cancelled(struct pool *p, struct call *c, const char *reason)
@@ -111,9 +116,20 @@ static void report_stop(struct pool *p, struct call *c, const struct event_commo
     }
 }
 
+static void tell_worker(struct pool *p, const struct call_way *way)
+{
+    struct event_common common = {.pool = p->set.name, .worker_id = way->worker_id, .generation = way->generation};
+    const char *texts[] = {way->from, way->to};
+    telemetry_emit(p->env->telemetry, EVENT_WORKER_STATE_CHANGED, &common, NULL, texts);
+}
+
 static void report_steps(struct pool *p, const struct call *c, const struct call_way *way, struct event_common *common)
 {
     const char *texts[] = {c->command, priority_names[c->priority]};
+    if ((way->steps & CALL_BEGUN) != 0)
+        tell_start(p, c, common);
+    if ((way->steps & CALL_WORKER) != 0)
+        tell_worker(p, way);
     const double queue[] = {(double)way->queue_depth, (double)way->queue_ns / 1e6};
     if ((way->steps & CALL_ENQUEUED) != 0)
         telemetry_emit(p->env->telemetry, EVENT_POOL_QUEUE_ENQUEUED, common, queue, texts);
@@ -153,7 +169,7 @@ void report_call(struct pool *p, struct call *c)
     sched_take_way(c, &way);
     report_way(p, c, &way);
     struct event_common common = common_of(p, c, c->sent_ns != 0 ? c->worker_id : NULL);
-    double ms = (double)(pool_now(p) - c->entered_ns) / 1e6;
+    double ms = (double)((c->ended_ns != 0 ? c->ended_ns : pool_now(p)) - c->entered_ns) / 1e6;
     if (c->was_queued)
         report_queue_timeout(p, c, &common);
     if (c->outcome.rc == PIT_E_POOL_SATURATED) {

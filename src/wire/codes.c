@@ -37,8 +37,10 @@ const char *pit_strerror(int rc)
 
 const char *pit_error_code_name(int rc)
 {
+    if (rc == 0) /* of every call that goes well, where somebody listens: without a search */
+        return "ok";
     const struct code_row *row = find_row(rc);
-    return rc == 0 ? "ok" : row != NULL ? row->name : "unknown";
+    return row != NULL ? row->name : "unknown";
 }
 
 const char *error_code_category(int code)

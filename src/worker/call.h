@@ -41,7 +41,13 @@ enum call_state {
 };
 
 /* Steps of an observed call's way that an event tells of. */
-enum { CALL_ENQUEUED = 1, CALL_DEQUEUED = 2, CALL_DISPATCHED = 4 };
+enum {
+    CALL_ENQUEUED = 1,
+    CALL_DEQUEUED = 2,
+    CALL_DISPATCHED = 4,
+    CALL_BEGUN = 8,
+    CALL_WORKER = 16 /* in its struct call_way only */
+};
 
 enum { WORKER_ID = 96, CALL_INLINE = 512, CALL_ID = 28 /* "sp-" + 24 hex digits + NUL */ };
 
@@ -86,11 +92,12 @@ struct call {
     bool notified;    /* woken to try for a lane, has not run since */
     bool was_queued;
     size_t queue_depth; /* of the queue when it entered, itself included */
-    unsigned untold;    /* CALL_ENQUEUED ...: taken since they were last told of */
+    unsigned untold;    /* CALL_BEGUN ...: taken since they were last told of */
     struct list untold_node;
     struct outcome outcome;
     size_t bytes_out;
     uint64_t serialize_ns, python_ns, deserialize_ns; /* of observed calls */
+    uint64_t ended_ns;                                /* the same: when its answer had been decoded; 0: not known */
     uint32_t wake;     /* futex word: 1 = look again (a blocking call), it has its outcome (others) */
     uint32_t sleepers; /* atomic: threads that wait on it */
     /* of calls that the loop carries */

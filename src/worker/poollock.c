@@ -30,6 +30,14 @@ void poollock_note(struct poollock *l, const struct state_note *note)
     l->n++;
 }
 
+const struct state_note *poollock_take_note(struct poollock *l)
+{
+    if (l->n != 1)
+        return NULL;
+    l->n = 0;
+    return &l->few[0];
+}
+
 static void tell(struct telemetry *t, const char *pool, const struct state_note *n)
 {
     struct event_common common = {.pool = pool, .worker_id = n->worker_id, .generation = n->generation};

@@ -29,6 +29,8 @@ int poollock_init(struct poollock *l, struct telemetry *t, const char *pool); /*
 void poollock_finish(struct poollock *l);
 void poollock_note(struct poollock *l, const struct state_note *note);
 void poollock_tell(struct poollock *l); /* releases and tells; use poollock_release */
+/* The only note, for who tells it itself, a moment after the release: valid until then. NULL: there is none, or more than one. */
+const struct state_note *poollock_take_note(struct poollock *l);
 
 static inline void poollock_acquire(struct poollock *l)
 {
