@@ -84,12 +84,26 @@ void ring_commit(struct ring_writer *w, size_t n)
     w->pad = 0;
 }
 
+/* Publishes; a short record goes beside the head too, and what stood there goes. A reader may look meanwhile: whoever sees a word of the new
+ * record sees by near_at that the old one is gone. The stores stand close together: between two of them a spinning reader takes the line away. */
 static void show(struct ring_writer *w)
 {
-    uint32_t cpu = wait_cpu(w->sys);
+    struct ring_shared *s = w->shared;
+    uint64_t at = w->published & (w->bytes - 1), words[RING_NEAR_WORDS];
+    uint32_t cpu = wait_cpu(w->sys), before = w->near;
+    w->near = w->head - w->published <= sizeof words && at + sizeof words <= w->bytes ? RING_NEAR_AT(w->published) : 0;
+    if (w->near != 0)
+        memcpy(words, w->data + at, sizeof words);
     if (cpu != w->cpu)
-        __atomic_store_n(&w->shared->head_cpu, w->cpu = cpu, __ATOMIC_RELAXED);
-    __atomic_store_n(&w->shared->head, w->head, __ATOMIC_RELEASE);
+        __atomic_store_n(&s->head_cpu, w->cpu = cpu, __ATOMIC_RELAXED);
+    if (before != 0)
+        __atomic_store_n(&s->near_at, 0, __ATOMIC_RELAXED);
+    if (w->near != 0) {
+        for (unsigned i = 0; i < RING_NEAR_WORDS; i++)
+            __atomic_store_n(&s->near[i], words[i], __ATOMIC_RELEASE);
+        __atomic_store_n(&s->near_at, w->near, __ATOMIC_RELEASE);
+    }
+    __atomic_store_n(&s->head, w->head, __ATOMIC_RELEASE);
     w->published = w->head;
 }
 
@@ -231,6 +245,18 @@ static int broken(struct ring_reader *r, int how)
     return how;
 }
 
+/* Is the record at r->next, the last one, beside the head? Then it is in r->near. */
+static bool take_near(struct ring_reader *r)
+{
+    const struct ring_shared *s = r->shared;
+    uint32_t at = RING_NEAR_AT(r->next);
+    if (r->head - r->next > sizeof r->near || __atomic_load_n(&s->near_at, __ATOMIC_ACQUIRE) != at)
+        return false;
+    for (unsigned i = 0; i < RING_NEAR_WORDS; i++)
+        r->near[i] = __atomic_load_n(&s->near[i], __ATOMIC_ACQUIRE);
+    return __atomic_load_n(&s->near_at, __ATOMIC_RELAXED) == at;
+}
+
 /* The record at r->next, within what has been seen of the producer; steps over padding. */
 static int next_record(struct ring_reader *r, struct record *ret)
 {
@@ -238,7 +264,8 @@ static int next_record(struct ring_reader *r, struct record *ret)
         return r->broken;
     while (r->next != r->head) {
         uint64_t at = r->next & (r->bytes - 1), rest = r->bytes - at, there = r->head - r->next;
-        const struct ring_record *header = (const struct ring_record *)(const void *)(r->data + at);
+        const uint8_t *from = take_near(r) ? (const uint8_t *)r->near : r->data + at;
+        const struct ring_record *header = (const struct ring_record *)(const void *)from;
         uint32_t n = __atomic_load_n(&header->bytes, __ATOMIC_RELAXED),
                  flags = __atomic_load_n(&header->flags, __ATOMIC_RELAXED);
         uint64_t within = there < rest ? there : rest;
@@ -250,8 +277,7 @@ static int next_record(struct ring_reader *r, struct record *ret)
         }
         if ((flags & ~(uint32_t)RECORD_MORE) != 0 || record_size(n) > within || (flags == RECORD_MORE && n == 0))
             return broken(r, RING_BROKEN);
-        *ret = (struct record){
-            .payload = r->data + at + HEADER, .n = n, .more = flags == RECORD_MORE, .end = r->next + record_size(n)};
+        *ret = (struct record){.payload = from + HEADER, .n = n, .more = flags == RECORD_MORE, .end = r->next + record_size(n)};
         return RING_OK;
     }
     return RING_AGAIN;

@@ -10,7 +10,8 @@
  *  5. No lost wake-up: who sleeps exchanges the bell, then looks once more, then sleeps on the bell itself; who publishes exchanges the
  *     bell afterwards. Exchanges of one word have an order: either the publisher sees the sleeper, or the sleeper sees what was published.
  *  6. One call does a bounded amount of work whatever the peer does meanwhile: positions of the peer are loaded once per call.
- *  7. A position that has ended a wait counts as published: a peer that takes it back has broken the format, and wakes nobody for nothing.
+ *  7. A short record that is published alone is seen with the head, on one cache line (`near`): a copy of what stands in data, no other truth.
+ *  8. A position that has ended a wait counts as published: a peer that takes it back has broken the format, and wakes nobody for nothing.
  *
  * Failure: RING_BROKEN (the peer broke the format), RING_LIMIT, RING_NO_MEMORY. Thread: writer and reader belong to one thread at a time
  * each, and do not meet; ring_nudge() any. This layer makes no system call: struct ring_sys has them. */
@@ -68,8 +69,9 @@ struct ring_writer {
     uint64_t published; /* of what the peer has been told of */
     uint64_t tail;      /* the consumer's, as last seen */
     uint32_t bytes;
-    uint32_t pad; /* what the last ring_reserve skips */
-    uint32_t cpu; /* as last published */
+    uint32_t pad;  /* what the last ring_reserve skips */
+    uint32_t cpu;  /* as last published */
+    uint32_t near; /* as last published: which record stands beside the head */
     bool broken;
     bool unrung;      /* something was published quietly */
     bool socket_bell; /* the consumer is still owed a byte on the socket */
@@ -89,6 +91,7 @@ struct ring_reader {
     uint32_t cpu;
     int broken; /* 0, RING_BROKEN or RING_LIMIT */
     bool socket_bell;
+    uint64_t near[RING_NEAR_WORDS]; /* the record that was found beside the head */
     struct ring_waiter waiter;
 };
 
@@ -131,7 +134,7 @@ void ring_disarm_room(struct ring_writer *w);
 
 /* ---- consumer ---- */
 
-/* The next frame, where it stands: the producer can still write there, so this is for who trusts it. RING_OK (also again, for the same
+/* The next frame, where it stands, or a copy of it: the producer can still write there, so this is for who trusts it. RING_OK (also again, for the same
  * frame, until ring_done), RING_AGAIN, RING_FRAGMENTS, RING_BROKEN. */
 int ring_peek(struct ring_reader *r, const uint8_t **ret, size_t *ret_n);
 /* The next frame, whole or in fragments, copied once: room(user, total) gives the start of a block of at least total bytes that

@@ -62,10 +62,15 @@ struct lane_status {
 };
 
 /* One direction. head and tail count bytes and never wrap; the place in data is their low bits. */
+#define RING_NEAR_WORDS 6
 struct ring_shared {
     uint64_t head;     /* written by the producer, with release order, after the records */
     uint32_t head_cpu; /* the CPU on which the producer last ran */
-    uint8_t pad0[SEGMENT_LINE - 12];
+    /* The last record that was published, once more, if it was published alone and is short: so that a consumer who sees the head move has
+     * it already, on the same cache line. near_at is RING_NEAR_AT of its position, 0 while there is none or it is being written. A producer
+     * need not write it, a consumer need not look at it. */
+    uint32_t near_at;
+    uint64_t near[RING_NEAR_WORDS];
     uint64_t tail; /* written by the consumer, with release order, after it is done with the records */
     uint32_t tail_cpu;
     uint8_t pad1[SEGMENT_LINE - 12];
@@ -74,6 +79,8 @@ struct ring_shared {
     uint32_t room_bell; /* the same for a producer that waits for room */
     uint8_t pad3[SEGMENT_LINE - 4];
 };
+
+#define RING_NEAR_AT(position) ((uint32_t)((uint64_t)(position) >> 2) | 1u) /* positions are multiples of 8 */
 
 /* Values of the bells. The bell is the futex word itself: who waits sets it and waits while it holds that value; who rings
  * exchanges it with RING_AWAKE and acts on what it found. */

@@ -98,7 +98,9 @@ static void peek_one(struct side *s)
     volatile uint8_t sum = 0;
     if (ring_peek(&s->reader, &p, &n) != RING_OK)
         return;
-    check(p >= s->bytes && n <= s->size && p + n <= s->bytes + s->size);
+    const uint8_t *near = (const uint8_t *)s->reader.near;
+    bool in_data = p >= s->bytes && n <= s->size && p + n <= s->bytes + s->size;
+    check(in_data || (p >= near && n <= sizeof s->reader.near && p + n <= near + sizeof s->reader.near));
     for (size_t i = 0; i < n; i++)
         sum = (uint8_t)(sum + p[i]);
 }
@@ -126,15 +128,26 @@ static void reserve_one(struct side *s, struct input *in)
     ring_commit(&s->writer, n / 2);
 }
 
+static void header_one(struct side *s, struct input *in)
+{
+    uint64_t at = take(in, 2) & (s->size - 1) & ~7u;
+    struct ring_record record = {.bytes = (uint32_t)take(in, 4)};
+    uint32_t flags = (uint32_t)take(in, 1);
+    bool near = (flags & 0x80) != 0;
+    record.flags = flags & 0x7f;
+    memcpy(near ? (void *)s->shared->near : s->bytes + at, &record, sizeof record);
+    if (near)
+        s->shared->near_at = RING_NEAR_AT(s->reader.next + (at & 8));
+}
+
 static void step(struct side *s, struct input *in)
 {
     switch (take(in, 1) % 12) {
     case 0: /* the peer writes anywhere into the data */
         s->bytes[take(in, 2) % s->size] = (uint8_t)take(in, 1);
         return;
-    case 1: /* a record header */
-        memcpy(s->bytes + (take(in, 2) & (s->size - 1) & ~7u),
-               &(struct ring_record){(uint32_t)take(in, 4), (uint32_t)take(in, 1)}, sizeof(struct ring_record));
+    case 1: /* a record header, in the data or beside the head */
+        header_one(s, in);
         return;
     case 2: /* positions: near, and anywhere */
         s->shared->head += take(in, 2);

@@ -65,6 +65,10 @@ static void scribble(const uint8_t *s)
     case 4:
         __atomic_store_n(word, v % 4, __ATOMIC_RELAXED);
         return;
+    case 5: /* beside the head */
+        __atomic_store_n(&r->near[s[2] % RING_NEAR_WORDS], (uint64_t)v % 512, __ATOMIC_RELAXED);
+        __atomic_store_n(&r->near_at, RING_NEAR_AT(s[3] * 8), __ATOMIC_RELAXED);
+        return;
     default:
         __atomic_store_n(word, v, __ATOMIC_RELAXED);
     }

@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-enum { RING = 1024, BLOCK = 1 << 16 };
+enum { RING = 1024, BLOCK = 1 << 16, NEAR_PAYLOAD = 8 * RING_NEAR_WORDS - sizeof(struct ring_record) };
 
 static uint8_t block[BLOCK];
 static size_t block_limit = BLOCK; /* room() fails beyond */
@@ -153,10 +153,118 @@ static void test_reserve_and_commit(void **state)
         ring_publish(&t.writer);
         assert_int_equal(ring_peek(&t.reader, &p, &got), RING_OK);
         assert_int_equal(got, n);
-        assert_ptr_equal(p, place);
+        if (n > NEAR_PAYLOAD) /* shorter ones come with the head */
+            assert_ptr_equal(p, place);
+        assert_memory_equal(p, place, n);
         ring_done(&t.reader);
     }
     test_ring_finish(&t);
+}
+
+/* Sends n bytes and spoils them in the data, where only a reader who did not find them beside the head looks. */
+static void send_spoilt(struct test_ring *t, size_t n, unsigned seed)
+{
+    size_t done = 0;
+    uint64_t at = t->writer.head % RING + sizeof(struct ring_record);
+    fill(block, n, seed);
+    assert_int_equal(ring_write(&t->writer, block, n, &done), RING_OK);
+    ring_publish(&t->writer);
+    memset(t->data + at, 0xee, n);
+}
+
+static void test_a_short_frame_comes_with_the_head(void **state)
+{
+    (void)state;
+    struct test_ring t;
+    uint8_t sent[NEAR_PAYLOAD + 1];
+    const uint8_t *p;
+    size_t got;
+    test_ring_init(&t, RING, &ring_sys);
+    for (unsigned i = 0; i < 10 * RING; i++) {
+        size_t n = i % (NEAR_PAYLOAD + 1);
+        bool whole = t.writer.head % RING + sizeof t.shared->near <= RING; /* near the end it stands in the data only */
+        if (!whole) {
+            pass(&t, n, i);
+            assert_int_equal(t.shared->near_at, 0);
+            continue;
+        }
+        send_spoilt(&t, n, i);
+        assert_int_equal(t.shared->near_at, RING_NEAR_AT(t.reader.next));
+        fill(sent, n, i);
+        memset(block, 0, n);
+        if (i % 2 == 0) {
+            assert_int_equal(ring_read(&t.reader, room, NULL, BLOCK, &got), RING_OK);
+            assert_memory_equal(block, sent, n);
+        } else {
+            assert_int_equal(ring_peek(&t.reader, &p, &got), RING_OK);
+            assert_memory_equal(p, sent, n);
+        }
+        assert_int_equal(got, n);
+        ring_done(&t.reader);
+    }
+    send_spoilt(&t, NEAR_PAYLOAD + 1, 1); /* too long for that */
+    assert_int_equal(t.shared->near_at, 0);
+    assert_int_equal(ring_read(&t.reader, room, NULL, BLOCK, &got), RING_OK);
+    assert_int_equal(block[0], 0xee);
+    test_ring_finish(&t);
+}
+
+/* What stands beside the head is the last that was published; a reader who comes late finds the rest in the data. */
+static void test_a_late_reader_finds_all(void **state)
+{
+    (void)state;
+    struct test_ring t;
+    uint8_t frame[NEAR_PAYLOAD];
+    size_t got;
+    test_ring_init(&t, RING, &ring_sys);
+    for (unsigned round = 0; round < 300; round++) {
+        unsigned many = 1 + round % 5;
+        for (unsigned i = 0; i < many; i++) {
+            size_t n = (round + i) % sizeof frame, done = 0;
+            fill(frame, n, round + i);
+            assert_int_equal(ring_write(&t.writer, frame, n, &done), RING_OK);
+            if (round % 2 == 0 || i + 1 == many)
+                ring_publish(&t.writer);
+        }
+        for (unsigned i = 0; i < many; i++) {
+            size_t n = (round + i) % sizeof frame;
+            assert_int_equal(ring_read(&t.reader, room, NULL, BLOCK, &got), RING_OK);
+            fill(frame, n, round + i);
+            assert_int_equal(got, n);
+            assert_memory_equal(block, frame, n);
+            ring_done(&t.reader);
+        }
+    }
+    test_ring_finish(&t);
+}
+
+static void test_a_hostile_record_beside_the_head(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t bytes, flags;
+        int rc;
+    } rows[] = {
+        {0, 0, RING_OK},
+        {24, 0, RING_OK},     /* all that was published */
+        {25, 0, RING_BROKEN}, /* one more */
+        {NEAR_PAYLOAD, 0, RING_BROKEN},
+        {UINT32_MAX, 0, RING_BROKEN},
+        {UINT32_MAX - 7, 0, RING_BROKEN},
+        {24, 4, RING_BROKEN},
+        {0, RECORD_MORE, RING_BROKEN},
+        {24, RECORD_PAD, RING_BROKEN},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct test_ring t;
+        size_t got = 0;
+        test_ring_init(&t, RING, &ring_sys);
+        send_spoilt(&t, 24, 7);
+        memcpy(t.shared->near, &(struct ring_record){rows[i].bytes, rows[i].flags}, sizeof(struct ring_record));
+        assert_int_equal(ring_read(&t.reader, room, NULL, BLOCK, &got), rows[i].rc);
+        assert_true(rows[i].rc != RING_OK || got == rows[i].bytes);
+        test_ring_finish(&t);
+    }
 }
 
 static void test_a_full_ring_says_so(void **state)
@@ -459,6 +567,9 @@ int main(void)
         cmocka_unit_test(test_small_frames_are_one_record),
         cmocka_unit_test(test_room_is_told_late),
         cmocka_unit_test(test_reserve_and_commit),
+        cmocka_unit_test(test_a_short_frame_comes_with_the_head),
+        cmocka_unit_test(test_a_late_reader_finds_all),
+        cmocka_unit_test(test_a_hostile_record_beside_the_head),
         cmocka_unit_test(test_a_full_ring_says_so),
         cmocka_unit_test(test_big_frames_flow),
         cmocka_unit_test(test_no_memory_is_not_final),
