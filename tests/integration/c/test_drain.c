@@ -89,7 +89,7 @@ static void outlive(struct setting s, const char *command, void (*ask_it)(struct
 {
     for (int tries = 0; !outlives(s, command, ask_it, rung); tries++)
         if (tries == 9)
-            fail_msg("%s: never ended on rung %s", command, rung);
+            fail_msg("%s: never ended on rung %s", command, rung != NULL ? rung : "none");
 }
 
 static const struct {
