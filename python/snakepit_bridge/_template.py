@@ -253,7 +253,7 @@ class Template:
         if ahead is None:
             return self._extension.receive_request(self._fork_fd)
         try:
-            request = self._extension.pass_on(self._fork_fd, ahead.fd, ahead.pid, ahead.pidfd)
+            request = self._extension.pass_on(self._fork_fd, ahead.fd, ahead.pid)
         finally:
             ahead.forget()
         self._wants_ahead = request is True
@@ -294,7 +294,7 @@ class Template:
         return True
 
     def _refuse(self, token: int, error: int, text: str) -> None:
-        self._extension.send_forked(self._fork_fd, token, 0, -1, error, text)
+        self._extension.send_forked(self._fork_fd, token, 0, error, text)
 
     def _fork(self, kind: int, guard: int, token: int, mask: int, worker_id: bytes, fds: list[int]) -> bool:
         """True in the child. ``Unsafe`` when it has been answered, and is the last."""
@@ -329,10 +329,8 @@ class Template:
             self._be_born(birth, False)
             return True
         self._wants_ahead = True
-        try:
-            self._extension.send_forked(self._fork_fd, token, pid, pidfd, 0, "")
-        finally:
-            _close(pidfd)
+        _close(pidfd)  # the guard opens one of its own
+        self._extension.send_forked(self._fork_fd, token, pid, 0, "")
         return False
 
     def _be_born(self, birth: Birth, settled: bool) -> None:

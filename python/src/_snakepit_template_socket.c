@@ -140,14 +140,14 @@ static bool can_go_on(const struct request *r)
     return r->m.kind == GUARD_FORK && (r->m.number & own) == own && r->n_fds == 2 + __builtin_popcount(r->m.number & all);
 }
 
-/* pass_on(fd, ahead, pid, pidfd): the guard's next request, to the process that waits for one at `ahead`, and the answer to the guard. True: done;
+/* pass_on(fd, ahead, pid): the guard's next request, to the process that waits for one at `ahead`, and the answer to the guard. True: done;
  * else what receive_request() gives, and nothing has been done. */
 static PyObject *pass_on(PyObject *module, PyObject *args)
 {
     (void)module;
     struct request r;
-    int fd, ahead, pid, pidfd;
-    if (!PyArg_ParseTuple(args, "iiii:pass_on", &fd, &ahead, &pid, &pidfd))
+    int fd, ahead, pid;
+    if (!PyArg_ParseTuple(args, "iii:pass_on", &fd, &ahead, &pid))
         return NULL;
     int rc = receive(fd, &r);
     if (rc < 0)
@@ -157,7 +157,7 @@ static PyObject *pass_on(PyObject *module, PyObject *args)
     if (!can_go_on(&r) || !send_message(ahead, &r.m, r.fds, r.n_fds, MSG_DONTWAIT))
         return tuple_of(&r);
     struct guard_msg answer = {.kind = GUARD_FORKED, .token = r.m.token, .pid = pid};
-    bool told = send_message(fd, &answer, &pidfd, 1, 0);
+    bool told = send_message(fd, &answer, NULL, 0, 0);
     int error = errno;
     close_all(r.fds, r.n_fds);
     errno = error;
@@ -166,21 +166,21 @@ static PyObject *pass_on(PyObject *module, PyObject *args)
     Py_RETURN_TRUE;
 }
 
-/* send_forked(fd, token, pid, pidfd, error, text): the answer; pidfd -1: none goes with it. */
+/* send_forked(fd, token, pid, error, text): the answer. */
 static PyObject *send_forked(PyObject *module, PyObject *args)
 {
     (void)module;
     struct guard_msg m = {.kind = GUARD_FORKED};
-    int fd, pid, pidfd, error;
+    int fd, pid, error;
     unsigned long long token;
     const char *text;
-    if (!PyArg_ParseTuple(args, "iKiiis:send_forked", &fd, &token, &pid, &pidfd, &error, &text))
+    if (!PyArg_ParseTuple(args, "iKiis:send_forked", &fd, &token, &pid, &error, &text))
         return NULL;
     m.token = token;
     m.pid = pid;
     m.error = error;
     strncpy(m.text, text, sizeof m.text - 1);
-    if (!send_message(fd, &m, &pidfd, pidfd >= 0 ? 1 : 0, 0))
+    if (!send_message(fd, &m, NULL, 0, 0))
         return PyErr_SetFromErrno(PyExc_OSError);
     Py_RETURN_NONE;
 }
@@ -199,9 +199,9 @@ static PyMethodDef methods[] = {
     {"receive_request", receive_request, METH_O,
      "receive_request(fd): (kind, pid, token, mask, text, descriptors) of the guard's next message; None at the end."},
     {"pass_on", pass_on, METH_VARARGS,
-     "pass_on(fd, ahead, pid, pidfd): the next request goes to the process that waits at `ahead`: True; else as "
+     "pass_on(fd, ahead, pid): the next request goes to the process that waits at `ahead`: True; else as "
      "receive_request()."},
-    {"send_forked", send_forked, METH_VARARGS, "send_forked(fd, token, pid, pidfd, error, text): the answer to a request."},
+    {"send_forked", send_forked, METH_VARARGS, "send_forked(fd, token, pid, error, text): the answer to a request."},
     {"packet_pair", packet_pair, METH_NOARGS, "packet_pair(): two ends of a packet socket."},
     {NULL, NULL, 0, NULL},
 };

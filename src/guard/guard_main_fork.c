@@ -1,8 +1,9 @@
-/* The children that a template makes: it is asked, clones one as a child of the guard, and sends its pidfd.
+/* The children that a template makes: it is asked, clones one as a child of the guard, and sends its number.
  *
  * Invariants
- *  1. What a template says is believed only as far as the kernel bears it out: the pidfd must be that of an unreaped child of ours that is
- *     in no slot yet, and the number must be its number. Nothing is signalled before that.
+ *  1. What a template says is believed only as far as the kernel bears it out: the number must be that of an unreaped child of ours that is
+ *     in no slot yet; being unreaped, it keeps its number. Nothing is signalled before that. Of a template no descriptor is taken: to close
+ *     it could take as long as its sender likes.
  *  2. While an answer is awaited, no child that nobody knows is reaped: it may be the one.
  *  3. A process that a template has made and never told of is found by its environment, or the template's, when the template is dead: it names
  *     an incarnation that lives no more.
@@ -22,9 +23,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/pass_rights.h"
 #include "guard/guard_main.h"
 
-enum { FORK_FDS = 5, ANSWERS_A_TURN = 64, AGAIN_MS = 200, AS_PIDFD = 3 /* P_PIDFD, which older headers do not name */ };
+enum { FORK_FDS = 5, ANSWERS_A_TURN = 64, AGAIN_MS = 200 };
 
 int fork_open_socket(struct guard *g, struct child *c)
 {
@@ -37,6 +39,8 @@ int fork_open_socket(struct guard *g, struct child *c)
     }
     if (GUARD_SYS("socketpair", socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair)) != 0)
         return -1;
+    int no = 0;
+    setsockopt(pair[0], SOL_SOCKET, SOCKET_PASS_RIGHTS, &no, sizeof no); /* as far as this kernel can */
     c->fork_socket = pair[0];
     return pair[1];
 }
@@ -139,28 +143,11 @@ static void close_socket(struct guard *g, struct child *t, int error, bool kills
     close(fd);
 }
 
-/* The number of the process, by the kernel's word; 0: it cannot be had. */
-static pid_t pid_of(int pidfd)
-{
-    char path[48], text[512];
-    snprintf(path, sizeof path, "/proc/self/fdinfo/%d", pidfd);
-    int fd = GUARD_SYS("fdinfo", open(path, O_RDONLY | O_CLOEXEC));
-    if (fd < 0)
-        return 0;
-    ssize_t n = read(fd, text, sizeof text - 1);
-    close(fd);
-    text[n > 0 ? n : 0] = '\0';
-    const char *line = strstr(text, "\nPid:");
-    long pid = line != NULL ? strtol(line + sizeof "\nPid:" - 1, NULL, 10) : 0;
-    return pid > 1 ? (pid_t)pid : 0;
-}
-
-static bool is_new_child(struct guard *g, int pidfd, pid_t said)
+static bool is_new_child(struct guard *g, pid_t said)
 {
     siginfo_t info;
     memset(&info, 0, sizeof info);
-    return pidfd >= 0 && waitid((idtype_t)AS_PIDFD, (id_t)pidfd, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
-           pid_of(pidfd) == said && said > 1 && table_find(g, said) == NULL;
+    return said > 1 && waitid(P_PID, (id_t)said, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && table_find(g, said) == NULL;
 }
 
 /* What a template says of its failure is its own affair; its host is told what a fork can fail with, and nothing else. */
@@ -173,29 +160,32 @@ static int believable(int error)
     return EIO;
 }
 
-/* false: nonsense. Takes the pidfd. */
-static bool on_forked(struct guard *g, struct child *t, struct guard_msg *m, int pidfd)
+/* false: nonsense. */
+static bool on_forked(struct guard *g, struct child *t, struct guard_msg *m)
 {
     struct child *c = NULL;
     for (int i = 0; i < g->high && c == NULL; i++)
         if (g->children[i].used && g->children[i].of == t->serial && g->children[i].serial == m->token)
             c = &g->children[i];
     m->text[sizeof c->call - 1] = '\0';
-    if (c != NULL && m->error > 0 && pidfd < 0) {
+    if (c == NULL || m->kind != GUARD_FORKED)
+        return false;
+    if (m->error > 0) {
         settle(g, c);
         table_start_failed(c, m->text, believable(m->error));
         return true;
     }
-    if (c == NULL || m->kind != GUARD_FORKED || m->error != 0 || !is_new_child(g, pidfd, m->pid)) {
-        if (pidfd >= 0)
-            close(pidfd);
+    if (m->error != 0 || !is_new_child(g, m->pid))
         return false;
-    }
     c->alive = true; /* from here on it is ours to signal and to reap */
     c->pid = m->pid;
-    c->pidfd = pidfd;
-    c->spawned_due = true;
+    c->pidfd = (int)GUARD_SYS("fork_pidfd", syscall(SYS_pidfd_open, c->pid, 0));
     settle(g, c);
+    if (c->pidfd < 0) { /* nobody could tell its death: it may not live */
+        table_start_failed(c, "pidfd_open", errno);
+        kill_child(c, SIGKILL);
+    }
+    c->spawned_due = true;
     return true;
 }
 
@@ -203,22 +193,13 @@ static bool on_forked(struct guard *g, struct child *t, struct guard_msg *m, int
 static int receive(struct guard *g, struct child *t)
 {
     struct guard_msg m;
-    union {
-        struct cmsghdr align;
-        char bytes[CMSG_SPACE(sizeof(int) * FORK_FDS)];
-    } control;
-    struct iovec iov = {&m, sizeof m};
-    struct msghdr h = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
-    ssize_t n = GUARD_SYS("recvfork", recvmsg(t->fork_socket, &h, MSG_DONTWAIT | MSG_CMSG_CLOEXEC));
+    ssize_t n = GUARD_SYS("recvfork", recv(t->fork_socket, &m, sizeof m, MSG_DONTWAIT | MSG_TRUNC));
     if (n < 0 && (errno == EAGAIN || errno == EINTR || errno == ENOMEM || errno == ENOBUFS)) {
         g->retry = g->retry || errno != EAGAIN;
         return 0;
     }
-    int fds[FORK_FDS], n_fds = n > 0 ? guard_take_fds(&h, fds, FORK_FDS) : 0;
-    if (n == (ssize_t)sizeof m && n_fds <= 1 && (h.msg_flags & MSG_TRUNC) == 0)
-        return on_forked(g, t, &m, n_fds == 1 ? fds[0] : -1) ? 1 : -2;
-    for (int i = 0; i < n_fds; i++)
-        close(fds[i]);
+    if (n == (ssize_t)sizeof m)
+        return on_forked(g, t, &m) ? 1 : -2;
     return n <= 0 ? -1 : -2;
 }
 

@@ -17,14 +17,14 @@
  * A template (a process that was spawned with GUARD_IS_TEMPLATE) finds a socket to the guard where others find their segment: one message a
  * packet, answered in order.
  *   guard -> template   FORK     token, pid = the guard's, number and descriptors as in SPAWN, text = worker id
- *   template -> guard   FORKED   the token, pid, one descriptor: the pidfd of the guard's new child; or error (never 0) and text = the step
- *                                that failed: then there is no child */
+ *   template -> guard   FORKED   the token, and the pid of the guard's new child; or error (never 0) and text = the step that failed: then
+ *                                there is no child. No descriptors: they are refused */
 #ifndef PIT_GUARD_MSG_H
 #define PIT_GUARD_MSG_H
 
 #include <stdint.h>
 
-#define GUARD_PROTOCOL 3
+#define GUARD_PROTOCOL 4
 #define GUARD_FD_CONTROL 3 /* where the guard finds its socket, */
 #define GUARD_FD_HOST 4    /* and a pidfd of its host */
 #define GUARD_TEXT 192     /* a worker id with its NUL */

@@ -219,9 +219,8 @@ class Template:
         assert len(data) == MESSAGE.size, "the template has gone"
         kind, pid, answered, error, _, _, _, _, text = MESSAGE.unpack(data)
         assert (kind, answered) == (FORKED, token)
-        fds = [fd for _, _, part in ancillary for fd in struct.unpack(f"{len(part) // 4}i", part)]
-        assert (error == 0) == (len(fds) == 1) and (error != 0) == (pid == 0)
-        return (Process(pid, fds[0]) if fds else None), error, text.rstrip(b"\0").decode()
+        assert not ancillary and (error != 0) == (pid == 0)
+        return (Process(pid, os.pidfd_open(pid)) if pid else None), error, text.rstrip(b"\0").decode()
 
     def ahead(self):
         """The processes that were forked ahead, one at most: they show the template's environment still."""

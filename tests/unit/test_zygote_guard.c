@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "base/pass_rights.h"
 #include "children.h"
 #include "fault/guard_kit.h"
 #include "guard/guard_msg.h"
@@ -39,7 +40,7 @@ static int receive(struct guard_msg *m, int *fds)
     return n;
 }
 
-static void answer(const struct guard_msg *m, size_t size, int fd)
+static int answer(const struct guard_msg *m, size_t size, int fd)
 {
     union {
         struct cmsghdr align;
@@ -57,7 +58,7 @@ static void answer(const struct guard_msg *m, size_t size, int fd)
         c->cmsg_len = CMSG_LEN(sizeof fd);
         memcpy(CMSG_DATA(c), &fd, sizeof fd);
     }
-    sendmsg(FORK_SOCKET, &h, MSG_NOSIGNAL);
+    return sendmsg(FORK_SOCKET, &h, MSG_NOSIGNAL) < 0 ? errno : 0;
 }
 
 /* A worker: says its parent and session on its standard output, lives as long as its control socket. */
@@ -110,21 +111,23 @@ static void serve(const char *what, const struct guard_msg *m, const int *fds, i
         os_linux.poll_one(pidfd, OS_READABLE, UINT64_MAX);
     if (strcmp(what, "lies_pid") == 0)
         a.pid = getpid();
-    if (strcmp(what, "lies_pidfd") == 0)
-        pidfd = (int)syscall(SYS_pidfd_open, getppid(), 0);
-    if (strcmp(what, "lies_itself") == 0) {
-        a.pid = getpid();
-        pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
-    }
+    if (strcmp(what, "lies_guard") == 0)
+        a.pid = getppid();
+    if (strcmp(what, "lies_init") == 0)
+        a.pid = 1;
+    if (strcmp(what, "lies_group") == 0)
+        a.pid = -a.pid;
     if (strcmp(what, "lies_token") == 0)
         a.token += 1000;
-    if (strcmp(what, "no_fd") == 0)
-        pidfd = -1;
-    if (strcmp(what, "file") == 0)
-        pidfd = open("/dev/null", O_RDONLY);
-    answer(&a, strcmp(what, "short") == 0 ? sizeof a - 1 : sizeof a, pidfd);
+    if (strcmp(what, "lies_kind") == 0)
+        a.kind = GUARD_SPAWNED;
+    if (strcmp(what, "lies_error") == 0)
+        a.error = -1;
+    if (strcmp(what, "descriptor") == 0 && answer(&a, sizeof a, pidfd) != 0) /* refused: it says so where it can be seen */
+        a.token = 0;
+    answer(&a, strcmp(what, "short") == 0 ? sizeof a - 1 : sizeof a, -1);
     if (strcmp(what, "twice") == 0)
-        answer(&a, sizeof a, pidfd);
+        answer(&a, sizeof a, -1);
     close(pidfd);
 }
 
@@ -370,9 +373,30 @@ static void test_template_dies(void **state)
 static void test_template_lies(void **state)
 {
     (void)state;
-    static const char *const lies[] = {"lies_pid", "lies_pidfd", "lies_itself", "lies_token", "no_fd", "file", "short"};
+    static const char *const lies[] = {"lies_pid",   "lies_guard", "lies_init",  "lies_group",
+                                       "lies_token", "lies_kind",  "lies_error", "short"};
     for (size_t i = 0; i < sizeof lies / sizeof lies[0]; i++)
         fails(lies[i], EPROTO, true);
+}
+
+/* Whose closing could hold up the guard. Where it is refused the answer has a token of nobody; where it is not (before Linux 6.16) it is none of the
+ * answer, which comes twice. */
+static void test_template_sends_a_descriptor(void **state)
+{
+    (void)state;
+    int pair[2], no = 0, control;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+    bool refuses = setsockopt(pair[0], SOL_SOCKET, SOCKET_PASS_RIGHTS, &no, sizeof no) == 0;
+    close(pair[0]);
+    close(pair[1]);
+    start();
+    struct kit_proc *t = start_template("descriptor"), *p = ask_fork(t, -1, &control);
+    assert_true(kit_await(&k, &p->spawned));
+    assert_int_equal(p->error, refuses ? EPROTO : 0);
+    assert_true(kit_await(&k, &t->exited));
+    assert_int_equal(t->how.status, SIGKILL);
+    close(control);
+    stop();
 }
 
 static void test_template_stops(void **state)
@@ -527,8 +551,9 @@ static void one_fault(const char *fault, int n)
 static void test_failing_calls(void **state)
 {
     (void)state;
-    static const char *const calls[] = {"sendfork:%d=11", "sendfork:%d=32", "recvfork:%d=12", "recvfork:%d=104", "fdinfo:%d=24",
-                                        "sendmsg:%d=11",  "waitid:%d=11",   "recvmsg:%d=12",  "children:%d=2"};
+    static const char *const calls[] = {"sendfork:%d=11",  "sendfork:%d=32",   "recvfork:%d=12",
+                                        "recvfork:%d=104", "fork_pidfd:%d=24", "sendmsg:%d=11",
+                                        "waitid:%d=11",    "recvmsg:%d=12",    "children:%d=2"};
     for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++) {
         for (int at = 1; at <= 4; at++) {
             char fault[40] = "@";
@@ -566,13 +591,21 @@ int main(int argc, char **argv)
     if (argc > 1)
         be_template(argv[1]);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_fork),           cmocka_unit_test(test_many_outlive_their_template),
-        cmocka_unit_test(test_short_life),     cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_template_dies),  cmocka_unit_test(test_template_lies),
-        cmocka_unit_test(test_template_stops), cmocka_unit_test(test_answers_twice),
-        cmocka_unit_test(test_template_spins), cmocka_unit_test(test_exec_hangs),
-        cmocka_unit_test(test_guard_dies),     cmocka_unit_test(test_too_many_templates),
-        cmocka_unit_test(test_failing_calls),  cmocka_unit_test(test_no_socket),
+        cmocka_unit_test(test_fork),
+        cmocka_unit_test(test_many_outlive_their_template),
+        cmocka_unit_test(test_short_life),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_template_dies),
+        cmocka_unit_test(test_template_lies),
+        cmocka_unit_test(test_template_stops),
+        cmocka_unit_test(test_answers_twice),
+        cmocka_unit_test(test_template_spins),
+        cmocka_unit_test(test_template_sends_a_descriptor),
+        cmocka_unit_test(test_exec_hangs),
+        cmocka_unit_test(test_guard_dies),
+        cmocka_unit_test(test_too_many_templates),
+        cmocka_unit_test(test_failing_calls),
+        cmocka_unit_test(test_no_socket),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
