@@ -9,6 +9,10 @@ from package_kit import MODES, PACKAGE, _snakepit, needs_extension
 __all__ = ["MODES", "PACKAGE", "_snakepit", "needs_extension"]
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "plain: runs no line of the extension, or next to none in much time")
+
+
 @pytest.fixture
 def write(tmp_path):
     """Writes an adapter's file; its path."""

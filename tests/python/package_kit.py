@@ -32,9 +32,12 @@ except ImportError:
 
 needs_extension = pytest.mark.skipif(_snakepit is None, reason="the extension is not built for this interpreter")
 
+# Runs no line of the extension, or next to none in much time: the suites with sanitizers leave it to the others (tools/dev/test.sh).
+plain = pytest.mark.plain
+
 # The ways in which a call reaches Python: how the calls travel, and whether the extension is there.
 MODES = [
-    pytest.param({"channel": "socket", "pure": True}, id="pure"),
+    pytest.param({"channel": "socket", "pure": True}, id="pure", marks=plain),
     pytest.param({"channel": "socket", "pure": False}, id="socket", marks=needs_extension),
     pytest.param({"channel": "ring", "pure": False}, id="ring", marks=needs_extension),
 ]

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from package_kit import _snakepit, needs_extension
+from package_kit import _snakepit, needs_extension, plain
 from snakepit_bridge import _codec
 from snakepit_bridge._errors import CodecError, RemoteException
 from snakepit_bridge.values import ArrowTable, ObjectRef, Tensor, Unserializable
@@ -507,6 +507,7 @@ VALUES = st.recursive(
 )
 
 
+@plain
 @given(VALUES)
 @settings(max_examples=100, deadline=None)
 def test_pure_round_trip(value):

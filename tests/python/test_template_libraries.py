@@ -9,10 +9,12 @@ import subprocess
 import sys
 
 import pytest
+from package_kit import plain
 from template_adapters import LIBRARIES, THREADED, source
 from template_guard import PREPARE, Template, Worker, needs_fork
 
 pytestmark = needs_fork
+LIGHT = ("none", "numpy", "scipy")
 FORKS = int(os.environ.get("SNAKEPIT_TEMPLATE_FORKS", "3"))
 
 
@@ -40,7 +42,7 @@ def expected():
 
 
 @pytest.mark.parametrize("state", ["cold", "warm"])
-@pytest.mark.parametrize("name", LIBRARIES)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=() if name in LIGHT else plain) for name in LIBRARIES])
 def test_library(write, expected, name, state):
     modules, _ = LIBRARIES[name]
     need(*modules)
@@ -56,6 +58,7 @@ def test_library(write, expected, name, state):
                 assert worker.stop() == 0
 
 
+@plain
 @pytest.mark.parametrize("name", THREADED)
 def test_openmp_with_threads_in_the_template(write, name):
     """Whatever the limits say, warm_up() may ask for more threads: they end before the fork, and start again in the worker."""
@@ -70,6 +73,7 @@ def test_openmp_with_threads_in_the_template(write, name):
                 assert worker.call("compute") > 1
 
 
+@plain
 def test_limits_of_threads_are_the_pools(write):
     need("numpy", "sklearn", "threadpoolctl")
     adapter = write(
@@ -131,6 +135,7 @@ def test_random_numbers_of_torch_differ(write):
         assert len(drawn) == 3
 
 
+@plain
 def test_a_thread_of_arrow_is_named(write):
     need("pyarrow")
     adapter = write(

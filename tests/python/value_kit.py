@@ -5,7 +5,7 @@ import struct
 from decimal import Decimal
 
 import pytest
-from package_kit import _snakepit, needs_extension
+from package_kit import _snakepit, needs_extension, plain
 from snakepit_bridge import _codec
 from snakepit_bridge._errors import CodecError
 
@@ -21,7 +21,7 @@ except ImportError:
 
 
 CODECS = [
-    pytest.param(_codec, id="pure"),
+    pytest.param(_codec, id="pure", marks=plain),
     pytest.param(_snakepit, id="extension", marks=needs_extension),
 ]
 
