@@ -260,8 +260,14 @@ void telemetry_emit(struct telemetry *t, enum event_id id, const struct event_co
     if (!telemetry_wants(t, id) || depth >= MAX_DEPTH)
         return;
     static const struct event_common nothing;
-    struct pit_event ev = {
-        .id = id, .now_ns = t->now_ns, .common = common != NULL ? common : &nothing, .numbers = numbers, .texts = texts};
+    struct pit_event ev; /* not cleared: what is made when somebody asks is a third of an emit */
+    ev.id = id;
+    ev.now_ns = t->now_ns;
+    ev.common = common != NULL ? common : &nothing;
+    ev.numbers = numbers;
+    ev.texts = texts;
+    ev.timestamp_ns = 0;
+    ev.generation[0] = ev.call_id[0] = '\0';
     for (struct slot *s = __atomic_load_n(&t->slots, __ATOMIC_ACQUIRE); s != NULL;
          s = __atomic_load_n(&s->next, __ATOMIC_ACQUIRE))
         deliver(t, s, &ev);

@@ -176,14 +176,25 @@ struct outcome call_decode(const struct frame *f, struct channel_frame *in)
     return outcome_failed(why.path[0] != '\0' ? error_detail_take(e, "key", pit_str(why.path)) : e);
 }
 
+/* The 8 hex digits of n, all at a time: a nibble to each byte of a word, then what turns nibbles into digits. */
+static void put_hex(char to[8], uint32_t n)
+{
+    const uint64_t each = UINT64_C(0x0101010101010101);
+    uint64_t v = n;
+    v = (v | v << 16) & UINT64_C(0x0000ffff0000ffff);
+    v = (v | v << 8) & UINT64_C(0x00ff00ff00ff00ff);
+    v = (v | v << 4) & (0x0f * each);
+    v += '0' * each + ((v + 6 * each) >> 4 & each) * ('a' - '0' - 10);
+    for (int i = 7; i >= 0; i--, v >>= 8)
+        to[i] = (char)v;
+}
+
 void call_put_id(char id[CALL_ID], uint32_t prefix, uint64_t sequence)
 {
-    static const char digits[] = "0123456789abcdef";
     memcpy(id, "sp-", 3);
-    for (int i = 10; i >= 3; i--, prefix >>= 4)
-        id[i] = digits[prefix & 15];
-    for (int i = 26; i >= 11; i--, sequence >>= 4)
-        id[i] = digits[sequence & 15];
+    put_hex(id + 3, prefix);
+    put_hex(id + 11, (uint32_t)(sequence >> 32));
+    put_hex(id + 19, (uint32_t)sequence);
     id[27] = '\0';
 }
 
