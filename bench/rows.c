@@ -146,9 +146,8 @@ const struct row row_list[] = {
             "puts them"),
     AGAINST("call.contended", S_CONTENDED, STAT_P99, S_PY_SOCKET_CONTENDED, STAT_P99, 0.1,
             "p99 of 4 callers on 2 workers beside 2 CPU hogs: how often a side loses its CPU while the other waits"),
-    AGAINST(
-        "call.python_fallback.2core", S_FALLBACK_2, STAT_P50, S_PY_SOCKET_2, STAT_P50, 1.3,
-        "pure Python over the socket against a plain Python loop: the wake-up of an idle CPU hides most of what Python does"),
+    AGAINST("call.python_fallback.2core", S_FALLBACK_2, STAT_P50, S_PY_SOCKET_2, STAT_P50, 1.3,
+            "pure Python over the socket against a plain Python loop, whose caller sleeps where ours looks for a moment"),
     AGAINST("call.python_fallback.1core", S_FALLBACK_1, STAT_P50, S_PY_SOCKET_1, STAT_P50, 3.0,
             "the same on one CPU, where nothing hides what the pure-Python codec and dispatch cost"),
     FASTER("submit.depth64", S_SUBMIT, S_PY_SOCKET_2, 20.0,
