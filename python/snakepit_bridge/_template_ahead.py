@@ -7,7 +7,9 @@ guard's next message on to it, as it is.
 Invariants
  1. There is one at most, and it has none of the template's descriptors: neither its sockets nor its output.
  2. It ends with the template, by the end of its socket, and with the guard.
- 3. It costs nothing that a fork on request would not have cost: where it is not there (any more), that one is made.
+ 3. Its number is its own when the guard is told of it: its socket took the request, so it had not ended then, and from the asking to the
+    answer the guard reaps nobody whom it does not know.
+ 4. It costs nothing that a fork on request would not have cost: where it is not there (any more), that one is made.
 
 Failure: an exception in the template, before there is a process; the process itself ends, silently until it has an output.
 """
@@ -31,15 +33,13 @@ _SOCKET = 3  # where it waits: the place of the control socket to come
 class Ahead:
     """What the template has of it."""
 
-    def __init__(self, pid: int, pidfd: int, fd: int) -> None:
+    def __init__(self, pid: int, fd: int) -> None:
         self.pid = pid
-        self.pidfd = pidfd
         self.fd = fd
 
     def forget(self) -> None:
         """It has been given away, or is to end."""
         _close(self.fd)
-        _close(self.pidfd)
 
 
 def fork_ahead(extension: Any) -> tuple[Ahead | None, int]:
@@ -54,7 +54,8 @@ def fork_ahead(extension: Any) -> tuple[Ahead | None, int]:
     if pid == 0:
         return None, own
     _close(own)
-    return Ahead(pid, pidfd, fd), -1
+    _close(pidfd)  # whether it is still there is told by its socket
+    return Ahead(pid, fd), -1
 
 
 def wait_for_request(

@@ -236,7 +236,7 @@ class Template:
         return found[0]
 
     def keeps_only_its_own(self):
-        """It answers before it closes what came with a request. Of a process that it has forked ahead it keeps a socket and the pidfd."""
+        """It answers before it closes what came with a request. Of a process that it has forked ahead it keeps a socket."""
         until = time.monotonic() + TIMEOUT
         while left := sorted(self._foreign()):
             assert time.monotonic() < until, f"the template keeps descriptors: {left}"
@@ -250,7 +250,7 @@ class Template:
             except FileNotFoundError:
                 continue
             sockets += target.startswith("socket:")
-            if int(name) > 4 and target != "anon_inode:[pidfd]" and (not target.startswith("socket:") or sockets > 3):
+            if int(name) > 4 and (not target.startswith("socket:") or sockets > 3):
                 yield f"{name}: {target}"
 
     def said(self):
