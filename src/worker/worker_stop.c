@@ -1,5 +1,6 @@
 /* See worker.h. This file: asking a worker to end, ever more firmly; waiting for who tells how it has. */
 #include <signal.h>
+#include <string.h>
 
 #include "guard/guard_client.h"
 #include "worker/worker_internal.h"
@@ -20,14 +21,14 @@ static void nudge_lanes(struct worker *w)
         w->lanes[i].channel->ops->nudge(w->lanes[i].channel);
 }
 
-/* On a machine that is busy enough the guard may wait for a CPU for seconds, and nobody else knows how the worker ended. A guard that is stopped,
- * or sleeps, will not tell any more. */
+/* On a machine that is busy enough the guard may wait for a CPU for seconds, and nobody else knows how the worker ended. Only one that is stopped,
+ * or dead, will not tell any more. */
 bool worker_awaits_guard(struct worker *w)
 {
     enum { MOST_WAITS = 20 };
     struct os_proc p;
     if (w->env->guard == NULL || w->guard_waits >= MOST_WAITS || w->env->os->proc_info(guard_pid(w->env->guard), &p) != 0 ||
-        p.state != 'R')
+        strchr("TtZX", p.state) != NULL)
         return false;
     w->guard_waits++;
     loop_timer_set(w->env->loop, &w->status_timer, worker_deadline(w, STATUS_WAIT_MS));
