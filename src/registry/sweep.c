@@ -15,7 +15,7 @@
 
 #define YOUNG_NS UINT64_C(60000000000)
 #define DEATH_NS UINT64_C(2000000000)
-enum { MOST_BYTES = 16 * 1024 * 1024 };
+enum { MOST_BYTES = 16 * 1024 * 1024, MOST_ROWS = 8192 /* at a time: twice what a guard can have as children */ };
 
 /* A file that was read. */
 struct left {
@@ -24,6 +24,7 @@ struct left {
     struct registry_host host;
     struct list rows;
     uint64_t changed_ns;
+    unsigned n_rows;
     bool has_host, damaged, no_memory;
 };
 
@@ -49,6 +50,8 @@ static struct row *row_of(struct left *l, uint64_t id)
 
 static bool take_reserved(struct left *l, const struct record *e)
 {
+    if (l->n_rows == MOST_ROWS)
+        return false;
     struct row *row = row_of(l, e->row) == NULL ? mem_zalloc(sizeof *row) : NULL;
     if (row == NULL) {
         l->no_memory = row_of(l, e->row) == NULL;
@@ -58,6 +61,7 @@ static bool take_reserved(struct left *l, const struct record *e)
     row->state = RECORD_RESERVED;
     row->time_ns = e->time_ns;
     list_push_back(&l->rows, &row->node);
+    l->n_rows++;
     return true;
 }
 
@@ -81,6 +85,7 @@ static bool take(struct left *l, const struct record *e)
     if (e->kind == RECORD_GONE) {
         list_remove(&row->node);
         mem_free(row);
+        l->n_rows--;
         return true;
     }
     row->state = e->kind;
@@ -255,11 +260,11 @@ static unsigned count(const struct list *rows)
     return n;
 }
 
-/* Without a first record nobody can say whose it is: a host may be about to write it. */
+/* Without a first record nobody can say whose it is: a host may be about to write it. A file from the future is young: the clock was set back. */
 static void judge_headless(const struct sweeping *s, struct left *l)
 {
     uint64_t now = s->r->os->wall_ns();
-    if (!l->damaged && now - l->changed_ns < YOUNG_NS)
+    if (!l->damaged && (l->changed_ns > now || now - l->changed_ns < YOUNG_NS))
         return;
     struct registry_found f = {.run_id = l->name, .damaged = l->damaged};
     remove_file(l);

@@ -187,8 +187,11 @@ static void test_a_damaged_file_is_put_aside(void **state)
 static void test_a_file_without_a_first_record(void **state)
 {
     (void)state;
-    const struct timeval old[2] = {{1000, 0}, {1000, 0}};
+    const struct timeval old[2] = {{1000, 0}, {1000, 0}}, future[2] = {{4000000000, 0}, {4000000000, 0}};
     put_file(RUN, &(struct buf){0});
+    assert_int_equal(sweep().n, 0);
+    assert_true(exists(RUN));
+    assert_int_equal(utimes(path_of(RUN), future), 0);
     assert_int_equal(sweep().n, 0);
     assert_true(exists(RUN));
     assert_int_equal(utimes(path_of(RUN), old), 0);
@@ -214,6 +217,25 @@ static void test_reservations(void **state)
         assert_int_equal(exists(RUN), young);
         unlink(path_of(RUN));
     }
+}
+
+/* Nobody has so many: what stands in the first of them is believed, and the time that the rest takes is nobody's. */
+static void test_too_many_rows(void **state)
+{
+    (void)state;
+    enum { ROWS = 400000, BELIEVED = 8192 };
+    struct record host = dead_host();
+    struct buf b = {0};
+    record_write(&b, &host);
+    for (uint64_t id = 1; id <= ROWS; id++)
+        put_reserved(&b, id, 61 * SECOND);
+    put_file(RUN, &b);
+    buf_finish(&b);
+    struct seen s = sweep();
+    assert_int_equal(s.n, 1);
+    assert_int_equal(s.damaged, 1);
+    assert_int_equal(s.rows, BELIEVED);
+    assert_false(exists(RUN));
 }
 
 /* A sweep that is told to stop looks at no further file. */
@@ -280,6 +302,7 @@ int main(void)
         WITH_STAGE(test_a_damaged_file_is_put_aside),
         WITH_STAGE(test_a_file_without_a_first_record),
         WITH_STAGE(test_reservations),
+        WITH_STAGE(test_too_many_rows),
         WITH_STAGE(test_a_sweep_stops),
         WITH_STAGE(test_doubt_spares),
         cmocka_unit_test(test_null_is_no_registry),
