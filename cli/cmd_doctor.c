@@ -33,8 +33,8 @@ void doctor_row(struct doctor *d, enum status status, const char *name, const ch
     }
     printf("%s%-4s%s [%s] %s\n", d->color ? colors[status] : "", status_names[status], d->color ? "\033[0m" : "", name,
            message);
-    if (remedy != NULL && status != STATUS_OK)
-        printf("     remedy: %s\n", remedy);
+    if (remedy != NULL)
+        printf("     %s: %s\n", status != STATUS_OK ? "remedy" : "hint", remedy);
     streams_flush(); /* the next check may take a while */
 }
 

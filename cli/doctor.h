@@ -13,10 +13,12 @@ struct doctor {
     struct python_choice python;         /* filled by doctor_python() */
     bool color;
     unsigned counts[3]; /* rows by status */
+    char registry[512]; /* what the library has said of it */
     pit_value *rows;    /* for -o json */
 };
 
-/* One row: printed at once as text, kept for JSON. remedy may be NULL. */
+/* One row: printed at once as text, kept for JSON. remedy: what to do about it, or, where all is well,
+ * what would be better still; may be NULL. */
 void doctor_row(struct doctor *d, enum status status, const char *name, const char *remedy, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
 

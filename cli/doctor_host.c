@@ -222,9 +222,14 @@ static void control_group(struct doctor *d, const struct cgroup *group, bool see
 {
     if (!seen)
         doctor_row(d, STATUS_OK, "cgroup", NULL, "no control group of version 2 to be seen; no limits from there");
+    else if (group->delegated)
+        doctor_row(d, STATUS_OK, "cgroup", NULL, "%s; the workers get a group beside it", group->name);
     else
-        doctor_row(d, STATUS_OK, "cgroup", NULL, "%s; %s", group->name,
-                   group->delegated ? "the workers get a group beside it" : "not delegated: no group is made for the workers");
+        doctor_row(
+            d, STATUS_OK, "cgroup",
+            "in a systemd service Delegate=yes and DelegateSubgroup=host (systemd 254) give the workers a group: nothing gets "
+            "out of it, and a kill for want of memory is told from others",
+            "%s; not delegated: no group is made for the workers", group->name);
 }
 
 void doctor_host(struct doctor *d)

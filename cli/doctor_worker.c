@@ -205,12 +205,38 @@ static void row_call(struct doctor *d, struct own_pool *pool)
                (double)median_ns / 1000.0);
 }
 
+static const char kept[] = "the registry is kept in ", not_kept[] = "no registry is kept";
+
+/* What the library says of its registry, from its log. */
+static void hear_registry(int level, const char *text, void *user)
+{
+    struct doctor *d = user;
+
+    (void)level;
+    if (strncmp(text, kept, sizeof kept - 1) == 0 || strncmp(text, not_kept, sizeof not_kept - 1) == 0)
+        (void)snprintf(d->registry, sizeof d->registry, "%s", text);
+}
+
+static void row_registry(struct doctor *d)
+{
+    if (strncmp(d->registry, kept, sizeof kept - 1) == 0)
+        doctor_row(d, STATUS_OK, "registry", NULL, "%s", d->registry + strlen("the registry is "));
+    else
+        doctor_row(d, STATUS_WARN, "registry", "name a folder that this user may write: SNAKEPIT_DATA_DIR, or HOME",
+                   "%s; should this program and its guard be killed together, nobody would find what they leave", d->registry);
+}
+
 static int open_pool(struct doctor *d, struct own_pool *pool, const char *adapter, int start_mode, pit_error **reterr)
 {
     static const char *const env[] = {"PYTHONDONTWRITEBYTECODE=1",
                                       NULL}; /* or the temporary folder would not be empty at the end */
-    struct own_pool_options o = {
-        .name = "doctor", .adapter = adapter, .python = d->python.path, .env = env, .start_mode = start_mode};
+    struct own_pool_options o = {.name = "doctor",
+                                 .adapter = adapter,
+                                 .python = d->python.path,
+                                 .env = env,
+                                 .start_mode = start_mode,
+                                 .log = hear_registry,
+                                 .log_user = d};
     int rc = own_pool_open(pool, &o, d->in, reterr);
 
     if (rc == 0)
@@ -279,6 +305,7 @@ static bool check_worker(struct doctor *d, const struct probe *probe)
         const pit_worker_info *worker = pit_worker_list_at(list, 0);
         row_guard(d, worker);
         doctor_row(d, STATUS_OK, "worker", NULL, "started in %.0f ms", start_ms);
+        row_registry(d);
         doctor_row(d, STATUS_OK, "package", NULL, "%s", pit_value_str_or(pit_value_get(facts, "package"), "?"));
         row_extension(d, facts, worker);
         row_call(d, &pool);

@@ -64,6 +64,10 @@ int own_pool_open(struct own_pool *pool, const struct own_pool_options *o, struc
     if (o->verbose) {
         options.log = log_line;
         options.log_level = PIT_LOG_DEBUG;
+    } else if (o->log != NULL) {
+        options.log = o->log;
+        options.log_user = o->log_user;
+        options.log_level = PIT_LOG_INFO;
     }
     pool->p = NULL;
     pool->in = in;

@@ -137,6 +137,7 @@ pit_error *host_registry_open(struct host *h, const char *above)
         log_line(&h->log, PIT_LOG_WARNING, "no registry is kept in %s: %s: %s", h->set.data_dir, call, strerror(-rc));
         return NULL;
     }
+    log_line(&h->log, PIT_LOG_INFO, "the registry is kept in %s", h->set.data_dir);
     h->env.registry = h->registry;
     set_timer(h);
     return NULL;

@@ -15,7 +15,7 @@ from programs import LIMIT_S
 
 ROWS = [
     *("version", "kernel", "privileges", "cpus", "memory", "shm", "files", "processes", "memlock", "cgroup"),
-    *("python", "python_version", "venv", "guard", "worker", "package", "extension", "call", "zygote"),
+    *("python", "python_version", "venv", "guard", "worker", "registry", "package", "extension", "call", "zygote"),
 ]
 ECHO = """
 def echo(self, value):
@@ -53,6 +53,17 @@ def test_doctor(snakepit, env, tmp_path):
     assert [line.split("[")[1].split("]")[0] for line in lines] == ROWS
     assert not any(line.startswith("fail") for line in lines)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_where_the_registry_is(doctor, tmp_path):
+    status, rows = doctor(SNAKEPIT_DATA_DIR=str(tmp_path / "data"))
+    assert status == 0 and rows["registry"]["message"] == f"kept in {tmp_path}/data"
+    status, rows = doctor(XDG_STATE_HOME=None, HOME=None)
+    assert status == 0 and rows["registry"]["status"] == "warn"
+    assert "neither HOME nor SNAKEPIT_DATA_DIR" in rows["registry"]["message"]
+    (tmp_path / "file").write_text("")
+    status, rows = doctor(XDG_STATE_HOME=str(tmp_path / "file"))
+    assert status == 0 and rows["registry"]["status"] == "warn" and f"{tmp_path}/file" in rows["registry"]["message"]
 
 
 def test_as_json(doctor, build, python):
