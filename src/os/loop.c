@@ -8,6 +8,9 @@
  *
  * Posted work is a stack that posters push without a lock and the loop takes whole, then turns over.
  *
+ * A timer fires only for a moment up to which all events are known: a thread that waits for a CPU after its look at the descriptors would
+ * else find time-outs whose answers are there.
+ *
  * Failure: epoll failing in a turn (out of memory) ends that turn early; timers and posted work still run. */
 #include "os/loop.h"
 
@@ -197,6 +200,9 @@ static int wait_for_events(struct loop *l, uint64_t deadline_ns, bool *ret_busy)
         sleeps = atomic_compare_exchange_strong(&l->sleep, &expected, ASLEEP) && atomic_load(&l->posted) == NULL;
     }
     int n = l->os->epoll_wait(l->ep, l->batch, BATCH, sleeps ? until : 0);
+    uint64_t now = l->os->now_ns();
+    if (n < 0 || (n == 0 && sleeps)) /* nothing came before `until`, or nobody can say */
+        l->now = n < 0 || now < until ? now : until;
     atomic_store(&l->sleep, AWAKE);
     if (hooked && l->after_sleep != NULL)
         l->after_sleep(l->hook_user);
@@ -212,7 +218,6 @@ bool loop_run_once(struct loop *l, uint64_t deadline_ns)
     l->now = l->os->now_ns();
     l->batch_n = wait_for_events(l, deadline_ns, &busy);
     busy = busy || l->batch_n > 0;
-    l->now = l->os->now_ns();
     for (l->batch_at = 0; l->batch_at < l->batch_n;) {
         struct epoll_event e = l->batch[l->batch_at++];
         struct loop_source *s = e.data.ptr;

@@ -210,6 +210,72 @@ static void test_timers_sleep_exactly(void **state)
     loop_destroy(l);
 }
 
+/* Between the look at the descriptors and the next reading of the clock a thread may wait for a CPU, as long as it likes. */
+static int late_fd;
+static int late_wait(int ep, void *events, int max, uint64_t deadline_ns)
+{
+    int n = counting_wait(ep, events, max, deadline_ns);
+    if (n > 0 && late_fd >= 0) {
+        assert_int_equal(write(late_fd, "x", 1), 1);
+        late_fd = -1;
+        frozen_now += 10 * MS;
+    }
+    return n;
+}
+
+static atomic_int late_order, answer_at, timeout_at;
+
+static void on_question(struct loop_source *s, uint32_t events)
+{
+    char c;
+    (void)events;
+    assert_int_equal(read(s->fd, &c, 1), 1);
+}
+
+static void on_answer(struct loop_source *s, uint32_t events)
+{
+    on_question(s, events);
+    answer_at = ++late_order;
+}
+
+static void on_timeout(struct loop_timer *t)
+{
+    (void)t;
+    timeout_at = ++late_order;
+}
+
+/* An answer that came in time counts before its time-out, also when the loop finds both at once. */
+static void test_events_count_before_timers(void **state)
+{
+    (void)state;
+    struct loop *l = open_loop();
+    counted.epoll_wait = late_wait;
+    int first[2], second[2];
+    assert_int_equal(pipe(first), 0);
+    assert_int_equal(pipe(second), 0);
+    struct loop_source a = {.fd = first[0], .events = EPOLLIN, .fn = on_question};
+    struct loop_source b = {.fd = second[0], .events = EPOLLIN, .fn = on_answer};
+    struct loop_timer t = {.fn = on_timeout};
+    assert_int_equal(loop_add(l, &a), 0);
+    assert_int_equal(loop_add(l, &b), 0);
+    frozen_now = os_linux.now_ns();
+    late_fd = second[1];
+    late_order = answer_at = timeout_at = 0;
+    loop_timer_set(l, &t, frozen_now + 5 * MS);
+    assert_int_equal(write(first[1], "x", 1), 1);
+    for (int i = 0; i < 3; i++)
+        loop_run_once(l, 0);
+    assert_int_equal(answer_at, 1);
+    assert_int_equal(timeout_at, 2);
+    loop_remove(l, &a);
+    loop_remove(l, &b);
+    for (int i = 0; i < 2; i++) {
+        close(first[i]);
+        close(second[i]);
+    }
+    loop_destroy(l);
+}
+
 static void test_timers_in_callbacks(void **state)
 {
     (void)state;
@@ -477,6 +543,7 @@ int main(void)
         cmocka_unit_test(test_add_fails),
         cmocka_unit_test(test_removed_in_the_same_batch),
         cmocka_unit_test(test_timers_sleep_exactly),
+        cmocka_unit_test(test_events_count_before_timers),
         cmocka_unit_test(test_timers_in_callbacks),
         cmocka_unit_test(test_post),
         cmocka_unit_test(test_hooks),
