@@ -208,8 +208,8 @@ def test_verbose_shows_what_happens_when(snakepit, adapter):
     assert (done.returncode, json.loads(done.stdout)) == (0, {"args": [], "kwargs": {}})
     said = [line.split(None, 2) for line in done.stderr.splitlines()]
     lines = [line for line in said if line[1] == "ms"]
-    assert [line[0] for line in said if line[1] != "ms"] == ["info:", "info:"], done.stderr
-    assert "it was told to end" in done.stderr
+    assert [line[0] for line in said if line[1] != "ms"] == ["info:", "info:", "info:"], done.stderr
+    assert "the registry is kept in" in done.stderr and "it was told to end" in done.stderr
     names = [json.loads(event)["name"] for _time, _unit, event in lines]
     wanted = ["snakepit.pool.worker.spawned", "snakepit.call.start", "snakepit.call.stop", "snakepit.pool.worker.terminated"]
     assert [name for name in names if name in wanted] == wanted
