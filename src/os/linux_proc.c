@@ -111,25 +111,28 @@ static bool is_kept(pid_t pid)
 }
 
 /* Kills pid if it carries the entry. It is waited for a moment, so that it can be reaped where it is our child (the host is PID 1
- * of a container, or a subreaper) and does not look alive to the next scan. */
-static bool kill_if(pid_t pid, struct envscan_entry *wanted, const char *value)
+ * of a container, or a subreaper) and does not look alive to the next scan. *ret_ended: it has ended in that moment. */
+static bool kill_if(pid_t pid, struct envscan_entry *wanted, const char *value, bool *ret_ended)
 {
+    *ret_ended = false;
     int pidfd = linux_pidfd_open(pid);
     if (pidfd < 0)
         return false;
     bool ours = has_entry(pid, wanted, value) && !is_kept(pid) && linux_pidfd_kill(pidfd, SIGKILL) == 0;
     if (ours && linux_poll_one(pidfd, OS_READABLE, linux_now_ns() + 200000000u) == 1) {
         int code, status;
+        *ret_ended = true;
         linux_reap(pidfd, &code, &status);
     }
     linux_close(pidfd);
     return ours;
 }
 
-/* One pass over all processes. */
-static int scan_once(int proc, struct envscan_entry *wanted, const char *value)
+/* One pass over all processes: how many were killed, and how many of them have ended already. */
+static int scan_once(int proc, struct envscan_entry *wanted, const char *value, int *ret_ended)
 {
     int count = 0;
+    *ret_ended = 0;
     pid_t self = getpid();
     DIRENTS_BLOCK(block, 8192);
     for (;;) {
@@ -139,8 +142,11 @@ static int scan_once(int proc, struct envscan_entry *wanted, const char *value)
         if (n == 0)
             return count;
         for (long at = 0, pid; (pid = dirents_next(block, n, &at)) >= 0;)
-            if (pid > 1 && pid != self)
-                count += kill_if((pid_t)pid, wanted, value);
+            if (pid > 1 && pid != self) {
+                bool ended;
+                count += kill_if((pid_t)pid, wanted, value, &ended);
+                *ret_ended += ended;
+            }
     }
 }
 
@@ -160,22 +166,23 @@ static long last_pid(void)
 
 /* A process that forks and ends while a pass runs may hide its child from it. So a pass that found nobody is believed if no process
  * began meanwhile, or if it was the third in a row. One that cannot be killed (uninterruptible sleep) would be found for ever: the
- * passes are bounded. */
+ * passes are bounded. One that takes its time to die is found again, and counted once. */
 static int sweep(int proc, struct envscan_entry *wanted, const char *value)
 {
     enum { PASSES = 32, EMPTY = 3 };
-    int total = 0;
+    int total = 0, dying = 0;
     for (int pass = 0, empty = 0; pass < PASSES && empty < EMPTY; pass++) {
         long before = last_pid();
-        int found = lseek(proc, 0, SEEK_SET) < 0 ? -errno : scan_once(proc, wanted, value);
+        int ended = 0, found = lseek(proc, 0, SEEK_SET) < 0 ? -errno : scan_once(proc, wanted, value, &ended);
         if (found < 0)
-            return total > 0 ? total : found;
-        total += found;
+            return total + dying > 0 ? total + dying : found;
+        total += ended;
+        dying = found > ended ? found - ended : found == 0 ? dying : 0;
         empty = found == 0 ? empty + 1 : 0;
         if (found == 0 && before >= 0 && before == last_pid())
             break;
     }
-    return total;
+    return total + dying;
 }
 
 /* The value of "NAME=value", and its name apart; NULL: it is none. */

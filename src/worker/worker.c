@@ -202,6 +202,13 @@ int worker_ending(const struct worker *w)
     return w->env->os->proc_info(w->pid, &p) == 0 ? p.wait_status : 0;
 }
 
+/* The kernel kills workers as part of their guard's end, a moment before it tells of that: then it is the guard's end that counts. */
+static bool guard_is_ending(const struct worker *w)
+{
+    struct os_proc p;
+    return w->env->guard == NULL || w->env->os->proc_info(guard_pid(w->env->guard), &p) != 0 || p.wait_status != 0;
+}
+
 /* How it ends, from the kernel, which knows that before it takes the memory down and long before the guard can reap. The process still
  * has its number when the pidfd takes a signal after the look: so what was seen was it. */
 static bool take_status(struct worker *w)
@@ -215,7 +222,10 @@ static bool take_status(struct worker *w)
         status = worker_ending(w);
     if (status == 0 || w->env->os->pidfd_kill(w->pidfd, 0) != 0)
         return false;
-    w->how = exit_from_wait(status);
+    struct guard_exit how = exit_from_wait(status);
+    if (exit_signal(how) == SIGKILL && !w->expected && guard_is_ending(w))
+        return false;
+    w->how = how;
     return true;
 }
 
@@ -273,6 +283,12 @@ void worker_guard_lost(struct worker *w)
     if (w->exited || !w->spawned)
         return;
     worker_fail(w, PIT_E_GUARD_LOST, "the guard process died", NULL);
+    poollock_acquire(w->config->lock);
+    if (w->end_code == 0) { /* its end was seen before the guard's */
+        w->end_code = PIT_E_GUARD_LOST;
+        w->end_text = "the guard process died";
+    }
+    poollock_release(w->config->lock);
     on_exited(&w->child, (struct guard_exit){0});
 }
 

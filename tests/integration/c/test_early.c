@@ -101,7 +101,7 @@ static void test_error_before_the_end(void **state)
     } ends[] = {{SIGKILL, "killed", "SIGKILL"}, {SIGTERM, "signal", "SIGTERM"}, {SIGSEGV, "segfault", "SIGSEGV"}};
     for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
         bool early = false;
-        for (int tries = 0; tries < 5 && !early; tries++) /* another program may hold the CPUs until the memory is gone */
+        for (int tries = 0; tries < 50 && !early; tries++) /* another program may hold the CPUs until the memory is gone */
             early = die_of(ends[i].sig, ends[i].class, ends[i].name);
         if (!early)
             fail_msg("%s: the error never came before the end", ends[i].name);

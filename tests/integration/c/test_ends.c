@@ -161,6 +161,43 @@ static void test_a_status_that_was_lost(void **state)
     settle(p, before, "a status that was lost");
 }
 
+static atomic_int dying_guard;
+
+static int guard_that_dies(pid_t pid, struct os_proc *ret)
+{
+    int rc = os_linux.proc_info(pid, ret);
+    if (pid == atomic_load(&dying_guard))
+        ret->wait_status = SIGKILL;
+    return rc;
+}
+
+/* The kernel ends workers as part of their guard's end, and their ends may be seen first: it is the guard that was lost. */
+static void test_a_guard_that_takes_its_workers_along(void **state)
+{
+    (void)state;
+    struct kit_before before = kit_before();
+    struct kit k = KIT_INIT;
+    struct os_ops os = os_linux;
+    os.proc_info = guard_that_dies;
+    pit *p = open_told(&os, &k);
+    pid_t guard = kit_guard(), worker = kit_worker(p, 0);
+    int pidfd = os_linux.pidfd_open(worker);
+    pit_future *f = kit_submit(p, "gate", 1, NULL);
+    KIT_AWAIT(atomic_load(&stage->arrived) == 1);
+    assert_int_equal(kill(guard, SIGSTOP), 0);
+    atomic_store(&dying_guard, guard);
+    assert_int_equal(kill(worker, SIGKILL), 0);
+    assert_int_equal(os_linux.poll_one(pidfd, OS_READABLE, kit_limit()), 1);
+    KIT_AWAIT(kit_stats(p).available == 0 && kit_stats(p).busy == 0); /* the loop has seen it */
+    assert_int_equal(kill(guard, SIGKILL), 0);
+    assert_int_equal(kit_outcome(f, NULL), PIT_E_GUARD_LOST);
+    kit_open_gate();
+    atomic_store(&dying_guard, 0);
+    close(pidfd);
+    assert_int_equal(pit_await_all_ready(p, NULL, KIT_LIMIT_MS, NULL), 0);
+    settle(p, before, "a guard that takes its workers along");
+}
+
 /* ---- what is told of a pool's beginning, and of those that take the place of others ---- */
 
 struct life {
@@ -345,6 +382,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_on_purpose),
         cmocka_unit_test(test_before_it_was_ready),
         cmocka_unit_test(test_a_status_that_was_lost),
+        cmocka_unit_test(test_a_guard_that_takes_its_workers_along),
         cmocka_unit_test(test_a_pool_that_is_complete),
         cmocka_unit_test(test_last_words_of_an_idle_worker),
         cmocka_unit_test(test_what_has_degraded_a_pool),
