@@ -120,7 +120,7 @@ static void test_before_it_was_ready(void **state)
     struct kit_before before = kit_before();
     struct kit k = KIT_INIT;
     k.require_ready = PIT_OFF;
-    k.pool.worker_ready_timeout_ms = 300;
+    k.pool.worker_ready_timeout_ms = 3000; /* long enough to be spawned in, on any machine */
     atomic_store(&stage->mute, 1);
     pit *p = open_told(&os_linux, &k);
     KIT_AWAIT(ends() > 0);
