@@ -152,6 +152,22 @@ static void give_up(struct zygote *z, enum zygote_reason reason, const char *tex
         guard_cancel(z->env->guard, zygote_token(z));
 }
 
+static void on_failed(struct zygote *z, const struct frame *f);
+
+/* Why it ends may still stand in its socket: the guard's word can be the first to be read. */
+static void hear_last_words(struct zygote *z)
+{
+    struct channel_frame in;
+    struct frame f;
+    channel_frame_init(&in);
+    for (int turns = 0; turns < CONTROL_TURNS && z->state == ZYGOTE_STARTING && z->control != NULL &&
+                        z->control->ops->recv(z->control, &in) == 0;
+         turns++)
+        if (frame_parse(in.data, in.n, &f) == 0 && f.kind == FRAME_FAILED)
+            on_failed(z, &f);
+    channel_frame_finish(&in);
+}
+
 static void on_exited(struct guard_child *c, struct guard_exit how)
 {
     struct zygote *z = LIST_ENTRY(c, struct zygote, child);
@@ -159,6 +175,7 @@ static void on_exited(struct guard_child *c, struct guard_exit how)
     z->running = false;
     z->pid = 0;
     registry_gone(z->env->registry, zygote_token(z), how.code != 0);
+    hear_last_words(z);
     capture_drain(&z->err);
     size_t n = capture_tail(&z->err, tail, STDERR_TAIL);
     while (n > 0 && (tail[n - 1] == '\n' || tail[n - 1] == ' '))

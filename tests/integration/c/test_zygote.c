@@ -4,6 +4,7 @@
 #include <sys/syscall.h>
 
 #include "base/pass_rights.h"
+#include "guard/guard_msg.h"
 #include "integration/c/kit.h"
 #include "skip.h"
 
@@ -34,7 +35,7 @@ static int hear(const pit_event *ev, void *user)
     return 0;
 }
 
-static pit *open_host(void)
+static pit *open_host_os(const struct os_ops *os)
 {
     pit *p = NULL;
     pit_options o = PIT_OPTIONS_INIT;
@@ -45,9 +46,14 @@ static pit *open_host(void)
     o.log_level = PIT_LOG_DEBUG;
     o.require_ready = PIT_OFF;
     memset(&seen, 0, sizeof seen);
-    assert_int_equal(pit_open(&o, &p, NULL), 0);
+    assert_int_equal(api_open_os(os, &o, &p, NULL), 0);
     assert_int_equal(pit_telemetry_attach(p, "*", hear, &seen, NULL, NULL), 0);
     return p;
+}
+
+static pit *open_host(void)
+{
+    return open_host_os(&os_linux);
 }
 
 static int64_t ready_timeout_ms; /* 0: the default */
@@ -376,6 +382,51 @@ static void test_broken_import(void **state)
     settle(p, before, "broken import");
 }
 
+static struct {
+    atomic_bool welcomed;
+    atomic_int exits; /* that the guard has told of: the first is that of the interpreter that was asked what it is */
+} slow_reader;
+
+static ssize_t send_and_note(int fd, const void *data, size_t n)
+{
+    if (n != sizeof(struct guard_msg))
+        atomic_store(&slow_reader.welcomed, true);
+    return os_linux.send(fd, data, n);
+}
+
+static ssize_t recv_late(int fd, void *data, size_t n)
+{
+    if (atomic_load(&slow_reader.welcomed) && atomic_load(&slow_reader.exits) < 2)
+        return -EAGAIN;
+    return os_linux.recv(fd, data, n);
+}
+
+static ssize_t recv_and_count(int fd, void *data, size_t n, int *ret_fds, int *ret_n_fds)
+{
+    ssize_t got = os_linux.recv_fds(fd, data, n, ret_fds, ret_n_fds);
+    if (got == (ssize_t)sizeof(struct guard_msg) && ((const struct guard_msg *)data)->kind == GUARD_EXITED)
+        atomic_fetch_add(&slow_reader.exits, 1);
+    return got;
+}
+
+/* The guard's word on its end is read before its own on why. */
+static void test_last_words_that_come_late(void **state)
+{
+    (void)state;
+    struct kit_before before = kit_before();
+    struct os_ops os = os_linux;
+    os.send = send_and_note;
+    os.recv = recv_late;
+    os.recv_fds = recv_and_count;
+    pit *p = open_host_os(&os);
+    pit_error *e = NULL;
+    assert_int_equal(start_pool(p, "a", 1, PIT_START_ZYGOTE, "broken", &e), PIT_E_START_FAILED);
+    if (strstr(pit_error_string(e), "this import does not work") == NULL)
+        fail_msg("%s", pit_error_string(e));
+    pit_error_free(e);
+    settle(p, before, "last words that come late");
+}
+
 /* It dies, and its last words would do something to a terminal and are no text. */
 static void test_dies_at_import(void **state)
 {
@@ -419,8 +470,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_template_stopped), cmocka_unit_test(test_template_refuses),
         cmocka_unit_test(test_template_spins),   cmocka_unit_test(test_descriptors_refused),
         cmocka_unit_test(test_guard_killed),     cmocka_unit_test(test_unsafe),
-        cmocka_unit_test(test_broken_import),    cmocka_unit_test(test_dies_at_import),
-        cmocka_unit_test(test_bad_options),
+        cmocka_unit_test(test_broken_import),    cmocka_unit_test(test_last_words_that_come_late),
+        cmocka_unit_test(test_dies_at_import),   cmocka_unit_test(test_bad_options),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
