@@ -227,11 +227,16 @@ int pit_future_cancel(pit_future *f, const char *reason)
     future_lock(f);
     pit *p = f->pit;
     int rc = p != NULL ? api_enter(p) : 0;
-    future_unlock(f);
-    if (p == NULL || rc != 0)
+    if (p == NULL || rc != 0) {
+        future_unlock(f);
         return rc == PIT_E_SHUTTING_DOWN ? 0 : rc;
+    }
+    __atomic_add_fetch(
+        &f->refs, 1, __ATOMIC_RELAXED); /* while this waits for the pool's lock, it may end, and its last owner let go of it */
+    future_unlock(f);
     pool_cancel(f->pool, &f->call, reason);
     api_leave(p);
+    future_unref(f);
     return 0;
 }
 

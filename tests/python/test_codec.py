@@ -544,6 +544,14 @@ def test_both_codecs_agree_on_rubbish(data):
 
 
 @needs_extension
+def test_both_codecs_agree_on_nan_in_sets():
+    nans = {float("nan"), complex(float("nan"), 1), (float("nan"), frozenset({float("nan")}))}
+    agree(_codec.encode(nans))
+    assert same(_snakepit.decode(_codec.encode(nans)), nans)
+    assert not same({float("nan"), 1.0}, {float("nan"), 2.0})
+
+
+@needs_extension
 @given(VALUES, st.randoms(use_true_random=False))
 @settings(max_examples=300, deadline=None)
 def test_both_codecs_agree_on_damaged_values(value, rng):

@@ -47,7 +47,19 @@ def same(a, b):
         return (a.dtype, a.shape, a.tobytes()) == (b.dtype, b.shape, b.tobytes())
     if isinstance(a, dict):
         return len(a) == len(b) and all(same(x, y) and same(p, q) for (x, p), (y, q) in zip(a.items(), b.items()))
+    if isinstance(a, (set, frozenset)):
+        return len(a) == len(b) and _same_members(a, list(b))
     return a == b
+
+
+def _same_members(a, rest):
+    """NaN equals nothing, so == does not find what is the same in two sets."""
+    for x in a:
+        at = next((i for i, y in enumerate(rest) if same(x, y)), None)
+        if at is None:
+            return False
+        del rest[at]
+    return True
 
 
 def failure(function, *args):
