@@ -85,16 +85,38 @@ static long census_difference(const struct census *before, const struct census *
     return sum;
 }
 
+/* A template is made behind its pool's first workers, once; idleness begins when that is done. */
+static void await_template(pit *p, const char *pool)
+{
+    enum { STEP_US = 50 * 1000, MAY_BEGIN = 20, MOST = 400 };
+    for (int step = 0; step < MOST; step++) {
+        pit_value *facts = NULL;
+        const char *state =
+            pit_pool_zygote(p, pool, &facts, NULL) == 0 ? pit_value_str_or(pit_value_get(facts, "state"), "off") : "off";
+        bool more = strcmp(state, "starting") == 0 || (strcmp(state, "idle") == 0 && step < MAY_BEGIN);
+        pit_value_free(facts);
+        if (!more)
+            break;
+        nap_us(STEP_US);
+    }
+    nap_us(STEP_US); /* and forks its first worker ahead */
+}
+
 int run_idle(struct bench *b, int arg, struct result *ret)
 {
     static struct census before, after; /* large */
     pid_t pids[MOST_PROCESSES + 1];
     (void)arg;
-    if (host_default(b, ret) == NULL)
+    pit *p = host_default(b, ret);
+    if (p == NULL)
         return ret->status;
-    for (int pool = 0; pool < POOL_COUNT; pool++)
-        if (host_pool(b, pool, ret) == NULL)
+    await_template(p, NULL);
+    for (int pool = 0; pool < POOL_COUNT; pool++) {
+        p = host_pool(b, pool, ret);
+        if (p == NULL)
             return ret->status;
+        await_template(p, host_pool_name(pool));
+    }
     int n = idle_processes(b, pids);
     before.n = after.n = 0;
     for (int i = 0; i < n; i++)
