@@ -235,8 +235,9 @@ static void terminate(struct host *h, void *arg)
             t->was = t->was || was_in(&p->slots[i], t->id);
         pool_lock(p);
         struct worker *w = find_target(p, t->id);
+        bool there = w != NULL && w->state != PIT_WORKER_GONE;
         pool_unlock(p); /* workers go on this thread only */
-        if (w != NULL && w->state != PIT_WORKER_GONE)
+        if (there)
             worker_terminate(w, t->grace_ms, PIT_E_WORKER_KILLED, "it was killed by pit_kill()");
     }
 }

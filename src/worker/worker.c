@@ -48,6 +48,14 @@ bool worker_move(struct worker *w, int state)
     return true;
 }
 
+int worker_state(struct worker *w)
+{
+    poollock_acquire(w->config->lock);
+    int state = w->state;
+    poollock_release(w->config->lock);
+    return state;
+}
+
 uint64_t worker_deadline(const struct worker *w, int64_t ms)
 {
     return ms < 0 ? UINT64_MAX : w->env->os->now_ns() + (uint64_t)ms * MS;
@@ -173,10 +181,10 @@ static bool read_control(struct worker *w, uint32_t events);
 
 void worker_finish(struct worker *w)
 {
-    if (w->state == PIT_WORKER_GONE)
+    if (worker_state(w) == PIT_WORKER_GONE)
         return;
     worker_fail(w, 0, NULL, NULL);
-    for (int i = 0; i < LAST_TURNS && w->state == PIT_WORKER_STARTING && read_control(w, 0); i++)
+    for (int i = 0; i < LAST_TURNS && worker_state(w) == PIT_WORKER_STARTING && read_control(w, 0); i++)
         continue; /* its last word may be why it did not start */
     capture_drain(&w->out);
     capture_drain(&w->err);
@@ -266,7 +274,7 @@ static void on_exited(struct guard_child *c, struct guard_exit how)
     struct worker *w = LIST_ENTRY(c, struct worker, child);
     w->exited = true;
     registry_gone(w->env->registry, (uint64_t)(uintptr_t)c, how.code != 0);
-    if (w->state != PIT_WORKER_GONE) /* else callers read what was known first */
+    if (worker_state(w) != PIT_WORKER_GONE) /* else callers read what was known first */
         w->how = how;
     worker_finish(w);
     poollock_acquire(w->config->lock);

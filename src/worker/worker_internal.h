@@ -38,5 +38,6 @@ enum { STATUS_WAIT_MS = 1000 };                      /* for the guard's word on 
 bool worker_awaits_guard(struct worker *w);          /* worker_stop.c: for some time more */
 void worker_signal_group(struct worker *w, int sig); /* to its group, if it is still there */
 uint64_t worker_deadline(const struct worker *w, int64_t ms);
+int worker_state(struct worker *w); /* takes the lock: callers' threads move it, too */
 
 #endif

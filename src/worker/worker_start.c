@@ -126,6 +126,14 @@ static char **env_with_id(const struct worker *w, char *id, size_t n)
     return env;
 }
 
+/* No template forks it: an exec starts it. Who lists the workers reads that. */
+static void by_exec(struct worker *w)
+{
+    poollock_acquire(w->config->lock);
+    w->zygote = NULL;
+    poollock_release(w->config->lock);
+}
+
 static int ask_guard(struct worker *w)
 {
     char id[sizeof w->id + 32];
@@ -148,7 +156,7 @@ static int ask_guard(struct worker *w)
     registry_reserve(w->env->registry, request.token, w->id);
     int rc = w->env->guard != NULL ? guard_spawn(w->env->guard, &request) : PIT_E_GUARD_UNAVAILABLE;
     if (rc == PIT_E_WORKER_NOT_FOUND && !w->must_fork) { /* its template has just ended */
-        w->zygote = NULL;
+        by_exec(w);
         request.of = 0;
         rc = guard_spawn(w->env->guard, &request);
     }
@@ -198,7 +206,9 @@ static void drop_channels(struct worker *w)
     w->segment = NULL;
     capture_finish(&w->out);
     capture_finish(&w->err);
+    poollock_acquire(w->config->lock); /* who lists the workers reads what they dropped */
     w->out = w->err = (struct capture){0};
+    poollock_release(w->config->lock);
     worker_init_hooks(w);
 }
 
@@ -215,7 +225,7 @@ bool worker_exec_instead(struct worker *w, int error, const char *call)
         return false;
     log_line(w->env->log, PIT_LOG_WARNING, "worker %s could not be forked (%s: %s): it is started by exec", w->id, call,
              strerror(error));
-    w->zygote = NULL;
+    by_exec(w);
     if (w->overdue)
         set_ready_timer(w);
     w->overdue = false;

@@ -37,7 +37,7 @@ bool worker_awaits_guard(struct worker *w)
 
 void worker_stop(struct worker *w)
 {
-    if (w->state == PIT_WORKER_STARTING) { /* it has nothing to clean up, and may not listen yet */
+    if (worker_state(w) == PIT_WORKER_STARTING) { /* it has nothing to clean up, and may not listen yet */
         worker_kill(w, PIT_E_SHUTTING_DOWN, "the worker was told to end");
         return;
     }

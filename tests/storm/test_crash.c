@@ -121,8 +121,9 @@ static void on_done(pit_future *f, void *user)
 {
     (void)f;
     struct told *t = user;
-    atomic_fetch_add(&t->s->told, 1);
-    atomic_fetch_add(&t->s->twice, atomic_fetch_add(&t->times, 1) != 0);
+    struct storm *s = t->s; /* who waits for `times` goes on then, and t is his */
+    atomic_fetch_add(&s->told, 1);
+    atomic_fetch_add(&s->twice, atomic_fetch_add(&t->times, 1) != 0);
 }
 
 static void call_later(struct storm *s, enum deed d, int64_t number)
