@@ -3,6 +3,7 @@
 #define PIT_API_API_H
 
 #include <snakepit/snakepit.h>
+#include <string.h>
 
 #include "pool/host.h"
 
@@ -22,9 +23,19 @@ int api_enter_blocking(pit *p);
 pit_error *api_refusal(int rc);              /* the error of a refused entry (owned) */
 int api_refused(pit_error **reterr, int rc); /* writes the error of a refused entry, returns rc */
 
+/* The same for a caller that was made for another version of the library. */
+int options_copy_other(void *to, size_t known, const void *from);
 /* Copies the part of an options struct that the caller's header knew. 0, or PIT_E_UNSUPPORTED_OPTION when it sets something that
  * this library does not know; PIT_E_INVALID_PARAMETER without a size. */
-int options_copy(void *to, size_t known, const void *from);
+static inline int options_copy(void *to, size_t known, const void *from)
+{
+    size_t size;
+    memcpy(&size, from, sizeof size);
+    if (size != known)
+        return options_copy_other(to, known, from);
+    memcpy(to, from, known); /* each call comes here: with a size that is known it is a few moves */
+    return 0;
+}
 /* The error of a refusal by options_copy: what they are the options of, and the macro that a caller begins with. */
 pit_error *options_refused(int rc, const char *of, const char *init);
 /* A duration in an options struct: 0 = fallback, PIT_NOW = 0, PIT_INFINITE stays; other negatives: false. */

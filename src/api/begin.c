@@ -228,10 +228,8 @@ pit_error *call_plan_make(pit *p, const pit_call_options *given, struct call_pla
 {
     static const pit_call_options none = PIT_CALL_OPTIONS_INIT;
     pit_error *e = NULL;
-    int rc = 0;
-    if (given == NULL || given->size == sizeof ret->options)
-        ret->options = given != NULL ? *given : none;
-    else if ((rc = options_copy(&ret->options, sizeof ret->options, given)) != 0) /* made for another version of the library */
+    int rc = given != NULL ? options_copy(&ret->options, sizeof ret->options, given) : 0;
+    if (given == NULL || rc != 0)
         ret->options = none;
     ret->pool = NULL;
     ret->now_ns = 0;

@@ -231,8 +231,8 @@ int pit_future_cancel(pit_future *f, const char *reason)
         future_unlock(f);
         return rc == PIT_E_SHUTTING_DOWN ? 0 : rc;
     }
-    __atomic_add_fetch(
-        &f->refs, 1, __ATOMIC_RELAXED); /* while this waits for the pool's lock, it may end, and its last owner let go of it */
+    /* While this waits for the pool's lock, the call may end, and the future's last owner let go of it. */
+    __atomic_add_fetch(&f->refs, 1, __ATOMIC_RELAXED);
     future_unlock(f);
     pool_cancel(f->pool, &f->call, reason);
     api_leave(p);

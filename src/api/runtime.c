@@ -79,7 +79,7 @@ int api_refused(pit_error **reterr, int rc)
     return error_give(reterr, api_refusal(rc));
 }
 
-int options_copy(void *to, size_t known, const void *from)
+int options_copy_other(void *to, size_t known, const void *from)
 {
     size_t size;
     memcpy(&size, from, sizeof size);

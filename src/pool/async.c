@@ -224,7 +224,7 @@ void async_deliver(struct pool *p, struct list *done)
         sched_wake(p, c);
         c->done(c);
     }
-    if (any && __atomic_load_n(&p->ending, __ATOMIC_ACQUIRE))
+    if (any && pool_is_ending(p))
         host_changed(p->host);
 }
 

@@ -23,6 +23,17 @@ static inline void pool_unlock(struct pool *p)
     poollock_release(&p->lock);
 }
 
+/* No worker is started any more. */
+static inline bool pool_is_ending(const struct pool *p)
+{
+    return __atomic_load_n(&p->ending, __ATOMIC_ACQUIRE);
+}
+
+static inline struct event_common pool_common(const struct pool *p)
+{
+    return (struct event_common){.pool = p->set.name};
+}
+
 /* What is to be told of a call's way, as it was when it was asked for; steps 0: nothing. */
 struct call_way {
     unsigned steps; /* CALL_BEGUN ... */

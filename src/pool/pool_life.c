@@ -12,17 +12,7 @@
 
 #define NO_MEMORY_NS (100 * MS) /* until a start is tried again for which there was no memory */
 
-static struct event_common pool_common(const struct pool *p)
-{
-    return (struct event_common){.pool = p->set.name};
-}
-
 /* ---- starting workers ---- */
-
-static bool is_ending(const struct pool *p)
-{
-    return __atomic_load_n(&p->ending, __ATOMIC_ACQUIRE);
-}
 
 /* false: no memory. */
 static bool start_worker(struct slot *s, bool spare)
@@ -51,7 +41,7 @@ static bool start_worker(struct slot *s, bool spare)
 void life_start_slot(struct slot *s)
 {
     struct pool *p = s->pool;
-    if (is_ending(p) || s->current != NULL)
+    if (pool_is_ending(p) || s->current != NULL)
         return;
     if (p->env->guard == NULL || !start_mode_may_start(p))
         return; /* pool_guard_back starts it */
@@ -303,7 +293,7 @@ bool life_ended_well(const struct worker *w)
 /* It was to be a worker, and has not become one. */
 bool life_is_failed_start(const struct pool *p, const struct worker *w)
 {
-    return w->ready_ns == 0 && !is_ending(p) && w->end_code != PIT_E_GUARD_LOST;
+    return w->ready_ns == 0 && !pool_is_ending(p) && w->end_code != PIT_E_GUARD_LOST;
 }
 
 static void on_gone(struct worker *w)

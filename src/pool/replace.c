@@ -5,11 +5,6 @@
 
 #define GIVE_WAY_NS MS
 
-static struct event_common pool_common(const struct pool *p)
-{
-    return (struct event_common){.pool = p->set.name};
-}
-
 /* ---- a pool that is degraded ---- */
 
 /* s: the slot that must wait. */

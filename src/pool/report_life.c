@@ -8,11 +8,6 @@
 
 enum { LAST_WORDS = 2048 /* bytes in an event */, LAST_LINES = 5 /* in the log */, LINE_BYTES = 300 };
 
-static struct event_common pool_common(const struct pool *p)
-{
-    return (struct event_common){.pool = p->set.name};
-}
-
 void report_complete(struct pool *p, unsigned ready)
 {
     if (!telemetry_wants(p->env->telemetry, EVENT_POOL_INIT_COMPLETE))

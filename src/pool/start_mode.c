@@ -15,11 +15,6 @@ enum {
     UNUSED_MS = 60000
 };
 
-static bool is_ending(const struct pool *p)
-{
-    return __atomic_load_n(&p->ending, __ATOMIC_ACQUIRE);
-}
-
 static bool must_fork(const struct pool *p)
 {
     return p->set.start_mode == PIT_START_ZYGOTE && p->set.adapter != NULL;
@@ -138,7 +133,7 @@ static void release(struct pool *p)
 static void on_zygote_timer(struct loop_timer *t)
 {
     struct pool *p = LIST_ENTRY(t, struct pool, zygote_timer);
-    if (is_ending(p))
+    if (pool_is_ending(p))
         return;
     if (p->held)
         release(p);
@@ -148,7 +143,7 @@ static void on_zygote_timer(struct loop_timer *t)
 static void changed(struct pool *p)
 {
     const struct zygote *z = p->zygote;
-    if (is_ending(p) || z->state == ZYGOTE_STARTING || z->state == ZYGOTE_ENDED)
+    if (pool_is_ending(p) || z->state == ZYGOTE_STARTING || z->state == ZYGOTE_ENDED)
         return;
     if (p->held && (!must_fork(p) || zygote_can_fork(z)))
         release(p);
