@@ -26,6 +26,16 @@ static void log_line(int level, const char *text, void *user)
     funlockfile(stderr);
 }
 
+/* Without --verbose: what the library has to say of its surroundings while it opens (no place for its registry, say). Later warnings are
+ * about the call, whose error tells more. */
+static void warning_of_opening(int level, const char *text, void *user)
+{
+    const struct own_pool *pool = user;
+
+    if (pool->p == NULL)
+        log_line(level, text, NULL);
+}
+
 /* Every event with its time since the opening: what happened when, for who looks for the milliseconds or for what went wrong. */
 static int event_line(const pit_event *ev, void *user)
 {
@@ -68,6 +78,10 @@ int own_pool_open(struct own_pool *pool, const struct own_pool_options *o, struc
         options.log = o->log;
         options.log_user = o->log_user;
         options.log_level = PIT_LOG_INFO;
+    } else {
+        options.log = warning_of_opening;
+        options.log_user = pool;
+        options.log_level = PIT_LOG_WARNING;
     }
     pool->p = NULL;
     pool->in = in;

@@ -510,10 +510,16 @@ def test_home_unset_and_read_only(snakepit, adapter, env, tmp_path):
     path = adapter(ECHO)
     without = {name: value for name, value in env.items() if name != "HOME"}
     assert snakepit("call", "echo", "--adapter", path, env=without).returncode == 0
+    del without["XDG_STATE_HOME"]
+    done = snakepit("call", "echo", "--adapter", path, env=without)
+    assert (done.returncode, done.stderr.count("no registry is kept")) == (0, 1)
     sealed = tmp_path / "sealed"
     sealed.mkdir(mode=0o500)
     done = snakepit("call", "echo", "--adapter", path, env={**env, "HOME": str(sealed)})
     assert (done.returncode, done.stderr) == (0, "")
+    place = str(tmp_path / "adapter.py")  # a file: root, too, makes no folder in it
+    done = snakepit("call", "echo", "--adapter", path, env={**without, "HOME": place})
+    assert (done.returncode, done.stderr.count("no registry is kept in " + place)) == (0, 1)
     assert list(sealed.iterdir()) == []
 
 
