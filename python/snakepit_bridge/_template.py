@@ -24,7 +24,7 @@ import time
 
 from . import _coder, _template_libraries, _wire
 from ._channel import Control
-from ._errors import cut, describe, traceback_of
+from ._errors import SnakepitError, cut, describe, message_of, traceback_of, type_name
 from ._loader import load
 from ._template_ahead import IDLE_MS, Ahead, fork_ahead, wait_for_request
 from ._template_check import Unsafe, canary, check_before_fork, check_gpu, check_names, check_threads, open_files, probe
@@ -99,6 +99,7 @@ class Template:
         self._rehearse = rehearse
         self._ahead: Ahead | None = None
         self._wants_ahead = False
+        self._doing = "the preparation"
         # of a worker:
         self.adapter_class: type | None = None
         self.segment_fd = -1
@@ -153,10 +154,17 @@ class Template:
         except ConnectionError:
             raise
         except BaseException as exc:
-            self._send(_wire.FAILED, describe(exc))
+            self._send(_wire.FAILED, self._failure(exc))
             return 1
         self._send(_wire.READY, {**self._verdict(begun, None), **facts})
         return self._serve(begun)
+
+    def _failure(self, exc: BaseException) -> dict[str, Any]:
+        """As of any exception, and which step it ended: neither a preload nor warm_up() is run for a worker by exec."""
+        payload = describe(exc)
+        if not isinstance(exc, SnakepitError):
+            payload["message"] = cut(f"{self._doing}: {type_name(type(exc))}: {message_of(exc)}", _TEXT)
+        return payload
 
     def _verdict(self, begun: float, unsafe: Unsafe | None) -> dict[str, Any]:
         def text(part: str) -> str:
@@ -175,7 +183,8 @@ class Template:
         }
 
     def _import(self, what: str, load_it: Callable[[], Any]) -> Any:
-        """Imports, and remembers of each new thread what it came with."""
+        """Imports, and remembers what it does and of each new thread what it came with."""
+        self._doing = what
         found = load_it()
         for tid in thread_ids():
             self._since.setdefault(tid, what)
@@ -201,6 +210,7 @@ class Template:
         if warm_up is not None:
             warm_up = _settled(warm_up)
             self._import("warm_up()", warm_up)
+        self._doing = "the check whether it can be forked"
         self._prove(warm_up, int(welcome.get("canary_timeout_ms") or _CANARY_MS) / 1000)
         after = dict(os.environ)
         changed = {name: after.get(name) for name in {**before, **after} if before.get(name) != after.get(name)}

@@ -278,6 +278,12 @@ def test_what_fails_to_load_is_told(write, what):
         error = template.failed()
         expected = {"preload": "no_such_module", "adapter": "no adapter", "warm_up": "no warmth"}[what]
         assert expected in error["message"] and expected in error["python"]["traceback"]
+        step = {
+            "preload": "no_such_module: ModuleNotFoundError: ",
+            "adapter": f"{adapter}: RuntimeError: ",
+            "warm_up": "warm_up(): RuntimeError: ",
+        }
+        assert error["message"].startswith(step[what])
 
 
 def test_workers_outlive_their_template(adapter):
