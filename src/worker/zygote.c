@@ -20,6 +20,7 @@ enum {
     FIRST_DELAY_MS = 100,
     LOST_MOST_MS = 5000,
     FAILED_MOST_MS = 60000,
+    EOF_WAIT_MS = 250,
     STDERR_TAIL = 2048
 };
 
@@ -325,9 +326,10 @@ static void on_control(struct loop_source *s, uint32_t events)
             rc = frame_parse(in.data, in.n, &f);
         if (rc == 0)
             rc = on_frame(z, &f);
-        if (rc == PIT_E_WORKER_LOST && z->control_open) { /* it ends: the guard tells how */
+        if (rc == PIT_E_WORKER_LOST && z->control_open) { /* it ends: the guard tells how. Or it does not, and is of no use */
             loop_remove(z->env->loop, &z->control_source);
             z->control_open = false;
+            loop_timer_set(z->env->loop, &z->ready_timer, z->env->os->now_ns() + EOF_WAIT_MS * MS);
         } else if (rc != 0 && z->control_open) {
             give_up(z, ZYGOTE_REASON_PROTOCOL, worker_fault(rc));
         }
@@ -361,8 +363,11 @@ static void on_spawned(struct guard_child *c, int error, const char *call, pid_t
 
 static void on_ready_timeout(struct loop_timer *t)
 {
-    give_up(LIST_ENTRY(t, struct zygote, ready_timer), ZYGOTE_REASON_TIMEOUT,
-            "it was not ready within worker_ready_timeout_ms");
+    struct zygote *z = LIST_ENTRY(t, struct zygote, ready_timer);
+    if (z->control_open)
+        give_up(z, ZYGOTE_REASON_TIMEOUT, "it was not ready within worker_ready_timeout_ms");
+    else
+        give_up(z, ZYGOTE_REASON_PROTOCOL, "its socket has ended, but it went on running");
 }
 
 static int open_channel(struct zygote *z, int *child_fd)

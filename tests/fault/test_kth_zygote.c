@@ -1,5 +1,5 @@
-/* The k-th allocation, and the k-th system call, of the host fails while a worker is forked, for every k that is reached: the pool is whole again by
- * itself, and nothing is left. */
+/* The k-th allocation, and the k-th system call, of the host fails while a worker is forked, and while a template is made in the place of a
+ * lost one, for every k that is reached: the pool is whole again by itself, without waiting for any timeout, and nothing is left. */
 #include "fault/kth.h"
 
 static pit *open_forked(const struct os_ops *os)
@@ -19,6 +19,7 @@ static pit *open_forked(const struct os_ops *os)
     pool.workers = 1;
     pool.start_mode = PIT_START_ZYGOTE; /* so the template is there when the pool is */
     pool.canary_timeout_ms = KIT_LIMIT_MS;
+    pool.worker_ready_timeout_ms = PIT_INFINITE; /* nothing that fails may wait for its end */
     pool.restart_backoff = PIT_OFF;
     assert_int_equal(pit_pool_start(p, &pool, NULL), 0);
     return p;
@@ -56,20 +57,32 @@ static void assert_answers(pit *p, const char *what)
     pit_value_free(v);
 }
 
-/* Kills the worker, over and over, each time with another call failing. */
-static void kill_each(const char *name, enum kind kind)
+static atomic_uint ready; /* events: looking would allocate and call, too */
+
+static int on_ready(const pit_event *ev, void *user)
+{
+    (void)ev;
+    (void)user;
+    atomic_fetch_add(&ready, 1);
+    return 0;
+}
+
+/* Kills what pid_of names, over and over, each time with another call failing; event tells that there is a new one. */
+static void kill_each(const char *name, enum kind kind, pid_t (*pid_of)(pit *p), const char *event)
 {
     faulty_init();
     faulty_arm(0);
     struct kit_before before = kit_before();
     pit *p = open_forked(kind == SYSTEM_CALL ? &faulty_os : &os_linux);
+    assert_int_equal(pit_telemetry_attach(p, event, on_ready, NULL, NULL, NULL), 0);
     long at = 0;
     for (bool hit = true; hit;) {
-        pid_t old = 0, now = 0;
-        KIT_AWAIT((old = worker_pid(p)) != 0);
+        pid_t old = 0;
+        KIT_AWAIT((old = pid_of(p)) != 0 && template_pid(p) != 0); /* the loop has told of both: it has answered after that */
+        atomic_store(&ready, 0);
         arm(kind, ++at);
         assert_int_equal(kill(old, SIGKILL), 0);
-        KIT_AWAIT((now = worker_pid(p)) != 0 && now != old);
+        KIT_AWAIT(atomic_load(&ready) != 0);
         hit = disarm(kind, at);
         KIT_AWAIT(worker_pid(p) != 0 && template_pid(p) != 0);
         assert_answers(p, describe(name, kind, at));
@@ -82,8 +95,15 @@ static void kill_each(const char *name, enum kind kind)
 static void test_forks(void **state)
 {
     (void)state;
-    kill_each("a worker is forked", ALLOCATION);
-    kill_each("a worker is forked", SYSTEM_CALL);
+    kill_each("a worker is forked", ALLOCATION, worker_pid, "snakepit.pool.worker_ready");
+    kill_each("a worker is forked", SYSTEM_CALL, worker_pid, "snakepit.pool.worker_ready");
+}
+
+static void test_templates(void **state)
+{
+    (void)state;
+    kill_each("a template is made", ALLOCATION, template_pid, "snakepit.zygote.ready");
+    kill_each("a template is made", SYSTEM_CALL, template_pid, "snakepit.zygote.ready");
 }
 
 int main(int argc, char **argv)
@@ -91,6 +111,7 @@ int main(int argc, char **argv)
     kit_init(argc, argv);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_forks),
+        cmocka_unit_test(test_templates),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
