@@ -44,12 +44,17 @@ struct guard_callbacks {
     void (*spawned)(void *user, uint64_t token, int error, const char *call, pid_t pid, int pidfd);
     void (*exited)(void *user, uint64_t token, pid_t pid, struct guard_exit how);
     void (*lost)(void *user, const char *why);
+    /* What guard_begin has begun, once: error 0: it serves; else a positive errno and the call, it has ended, and guard_destroy only frees it. */
+    void (*started)(void *user, int error, const char *call);
 };
 
 /* Starts the guard (vfork + exec) and completes its handshake within timeout_ms (a stopped guard counts as unavailable).
  * 0 or PIT_E_GUARD_UNAVAILABLE, PIT_E_SYSTEM_ERROR; *ret_errno and *ret_call say why. Blocks; may be called from any thread before the loop
- * runs, or on the loop for a restart. */
+ * runs. */
 int guard_start(const struct os_ops *os, struct loop *loop, const char *path, const char *run_id, int64_t timeout_ms,
+                const struct guard_callbacks *cb, void *user, struct guard_client **ret, int *ret_errno, const char **ret_call);
+/* The same on the loop, for a restart: does not wait for the handshake, `started` tells of it. Until then the client can only be destroyed. */
+int guard_begin(const struct os_ops *os, struct loop *loop, const char *path, const char *run_id, int64_t timeout_ms,
                 const struct guard_callbacks *cb, void *user, struct guard_client **ret, int *ret_errno, const char **ret_call);
 /* 0, or a negative PIT_E_*: then there is no callback. PIT_E_WORKER_NOT_FOUND: the template does not run. */
 int guard_spawn(struct guard_client *g, const struct guard_spawn *request);

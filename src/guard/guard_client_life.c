@@ -1,170 +1,37 @@
-/* The host's side of the guard: its start, its loss and its end. See guard_client.h.
- *
- * The guard gets no environment: a sweep by run id must never find the guard itself.
+/* The host's side of the guard: its loss and its end. See guard_client.h.
  *
  * When the guard is gone, the kernel kills its children (the parent-death signal); this side kills their groups, as long as the
  * leader's pid can be shown to be still that process, then everything that carries the run id in its environment. Where this host
  * has become the parent (PID 1 of a container, or a subreaper), it reaps them.
  *
- * Failure: of a step of the start: everything undone, the errno and the call told. */
+ * Failure: none; who does not end in time is counted. */
 #include <errno.h>
 #include <signal.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/epoll.h>
 
 #include "base/alloc.h"
 #include "guard/guard_private.h"
 
 enum { MS = 1000000, ORPHANS_MS = 1000, LAST_WORDS = 4 * GUARD_MAX_CHILDREN };
 
-static char *run_entry(const char *run_id)
-{
-    size_t n = sizeof GUARD_ENV_RUN "=" + strlen(run_id);
-    char *s = mem_alloc(n);
-    if (s != NULL)
-        snprintf(s, n, "%s=%s", GUARD_ENV_RUN, run_id);
-    return s;
-}
-
-/* Whether it has ended by itself, having ended everything else. A host that ignores SIGCHLD, or waits for anybody, has reaped it
- * before us: then nobody knows. */
-static bool reap_guard(struct guard_client *g)
+bool guard_reap(struct guard_client *g)
 {
     int code, status;
     return g->os->reap(g->death.fd, &code, &status) == 0 && code == CLD_EXITED && status == 0;
 }
 
-static void kill_guard(struct guard_client *g, uint64_t wait_ns)
+void guard_end(struct guard_client *g, uint64_t wait_ns)
 {
     g->os->pidfd_kill(g->death.fd, SIGKILL);
     g->os->poll_one(g->death.fd, OS_READABLE, g->os->now_ns() + wait_ns);
-    reap_guard(g);
+    guard_reap(g);
 }
 
-static void free_client(struct guard_client *g)
+void guard_free(struct guard_client *g)
 {
     g->os->close(g->control.fd);
     g->os->close(g->death.fd);
     mem_free(g->run_entry);
     mem_free(g);
-}
-
-static struct guard_client *new_client(const struct os_ops *os, struct loop *loop, const char *run_id)
-{
-    struct guard_client *g = mem_zalloc(sizeof *g);
-    if (g == NULL)
-        return NULL;
-    g->os = os;
-    g->loop = loop;
-    list_init(&g->windows);
-    list_init(&g->asked);
-    list_init(&g->running);
-    guard_open_window(g, &g->execs);
-    g->control = (struct loop_source){.fd = -1, .events = EPOLLIN, .fn = guard_on_control};
-    g->death = (struct loop_source){.fd = -1, .events = EPOLLIN, .fn = guard_on_death};
-    g->run_entry = run_entry(run_id);
-    if (g->run_entry != NULL)
-        return g;
-    mem_free(g);
-    return NULL;
-}
-
-/* The guard with its two descriptors: 0, or -errno and the call. */
-static int launch(struct guard_client *g, const char *path, const char *run_id, const char **ret_call)
-{
-    const struct os_ops *os = g->os;
-    int pair[2];
-    *ret_call = "socketpair";
-    int error = os->socketpair(pair);
-    if (error != 0)
-        return error;
-    g->control.fd = pair[0];
-    *ret_call = "pidfd_open";
-    int host = os->pidfd_open(os->getpid());
-    error = host < 0 ? host : 0;
-    if (error == 0) {
-        const char *argv[] = {path, "--run-id", run_id, NULL};
-        char *envp[] = {NULL};
-        const int fds[] = {pair[1], host}; /* GUARD_FD_CONTROL, GUARD_FD_HOST */
-        *ret_call = "spawn";
-        error = os->spawn(path, (char *const *)(uintptr_t)argv, envp, fds, 2, &g->pid, &g->death.fd);
-    }
-    os->close(host);
-    os->close(pair[1]);
-    return error;
-}
-
-/* Names of calls that a guard may report live as long as the library: what came by message does not. */
-static const char *known_call(const char *name)
-{
-    static const char *const known[] = {"setsid", "sigprocmask", "open /dev/null", "dup2", "fcntl", "prctl", "signalfd"};
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (strcmp(known[i], name) == 0)
-            return known[i];
-    return "guard";
-}
-
-static int shake_hands(struct guard_client *g, uint64_t deadline_ns, const char **ret_call)
-{
-    struct guard_msg m;
-    *ret_call = "handshake";
-    int rc = g->os->poll_one(g->control.fd, OS_READABLE, deadline_ns);
-    if (rc <= 0)
-        return rc < 0 ? rc : -ETIMEDOUT;
-    ssize_t n = g->os->recv(g->control.fd, &m, sizeof m);
-    if (n < 0)
-        return (int)n;
-    if (n != (ssize_t)sizeof m || m.kind != GUARD_HELLO) /* 0: it died, or is another program */
-        return n == 0 ? -ECONNRESET : -EPROTO;
-    m.text[sizeof m.text - 1] = '\0';
-    if (m.error != 0) {
-        *ret_call = known_call(m.text);
-        return -m.error;
-    }
-    if (m.number != GUARD_PROTOCOL || m.pid != g->pid) {
-        *ret_call = "protocol version";
-        return -EPROTO;
-    }
-    return 0;
-}
-
-static int watch(struct guard_client *g, const char **ret_call)
-{
-    *ret_call = "epoll_ctl";
-    int error = loop_add(g->loop, &g->control);
-    if (error == 0 && (error = loop_add(g->loop, &g->death)) != 0)
-        loop_remove(g->loop, &g->control);
-    return error;
-}
-
-int guard_start(const struct os_ops *os, struct loop *loop, const char *path, const char *run_id, int64_t timeout_ms,
-                const struct guard_callbacks *cb, void *user, struct guard_client **ret, int *ret_errno, const char **ret_call)
-{
-    uint64_t deadline = os->now_ns() + (uint64_t)timeout_ms * MS;
-    struct guard_client *g = new_client(os, loop, run_id);
-    if (g == NULL)
-        return PIT_E_ALLOCATION_FAILED;
-    g->cb = *cb;
-    g->user = user;
-    int code = PIT_E_SYSTEM_ERROR;
-    int error = launch(g, path, run_id, ret_call);
-    if (error == 0) {
-        error = shake_hands(g, deadline, ret_call);
-        if (error == 0)
-            error = watch(g, ret_call);
-        if (error == 0) {
-            *ret = g;
-            return 0;
-        }
-        kill_guard(g, ORPHANS_MS * (uint64_t)MS);
-        code = PIT_E_GUARD_UNAVAILABLE;
-    } else if (strcmp(*ret_call, "spawn") == 0) {
-        code = PIT_E_GUARD_UNAVAILABLE;
-    }
-    *ret_errno = -error;
-    free_client(g);
-    return code;
 }
 
 /* Is it still that process, or its zombie? */
@@ -199,7 +66,7 @@ static void reap_orphans(struct guard_client *g)
 static int kill_everything(struct guard_client *g)
 {
     int alive = kill_groups(g);
-    kill_guard(g, ORPHANS_MS * (uint64_t)MS);
+    guard_end(g, ORPHANS_MS * (uint64_t)MS);
     int swept = g->os->kill_by_env(g->run_entry);
     reap_orphans(g);
     return swept > alive ? swept : alive;
@@ -301,12 +168,14 @@ int guard_destroy(struct guard_client *g, uint64_t deadline_ns)
     if (g == NULL)
         return 0;
     int alive = 0;
+    if (g->greeting)
+        guard_abandon(g);
     loop_timer_stop(g->loop, &g->give_up);
     if (!g->lost) {
         loop_remove(g->loop, &g->control);
         loop_remove(g->loop, &g->death);
         bool gone = quit(g, deadline_ns);
-        if (!gone || !reap_guard(g)) {
+        if (!gone || !guard_reap(g)) {
             kill_everything(g);
             alive = survivors(g, g->os->now_ns() + ORPHANS_MS * (uint64_t)MS);
         }
@@ -314,6 +183,6 @@ int guard_destroy(struct guard_client *g, uint64_t deadline_ns)
         fail_requests(g, ECANCELED);
     }
     free_running(g);
-    free_client(g);
+    guard_free(g);
     return alive;
 }

@@ -1,4 +1,4 @@
-/* What the two files of the guard client share. Private to guard_client*.c. */
+/* What the files of the guard client share. Private to guard_client*.c. */
 #ifndef PIT_GUARD_PRIVATE_H
 #define PIT_GUARD_PRIVATE_H
 
@@ -42,6 +42,10 @@ struct guard_client {
     pid_t pid;
     struct loop_source control, death; /* the socket; the pidfd */
     bool lost;
+    bool greeting; /* guard_begin: it has not said HELLO yet */
+    struct loop_timer hello_timer;
+    int start_error; /* why it is killed before it did; 0: it is not */
+    const char *start_call;
     struct loop_timer give_up;
     const char *give_up_why;
     uint64_t serial;
@@ -57,6 +61,13 @@ void guard_on_control(struct loop_source *s, uint32_t events);
 void guard_on_death(struct loop_source *s, uint32_t events);
 /* Takes up to `most` messages. 1: there may be more; 0: no more for now; -1: the guard is gone or talks nonsense. */
 int guard_receive_all(struct guard_client *g, int most);
+/* Kills it, waits for its end, reaps it. */
+void guard_end(struct guard_client *g, uint64_t wait_ns);
+/* Whether it has ended by itself, having ended everything else. A host that ignores SIGCHLD, or waits for anybody, has reaped it
+ * before us: then nobody knows. */
+bool guard_reap(struct guard_client *g);
+void guard_free(struct guard_client *g);
+void guard_abandon(struct guard_client *g); /* one that is greeting: as if it had failed, and nothing is told */
 void guard_lose(struct guard_client *g, const char *why);
 void guard_free_proc(struct guard_client *g, struct guard_proc *p);
 void guard_open_window(struct guard_client *g, struct guard_window *w);

@@ -48,6 +48,7 @@ struct host {
     int total_workers;               /* lock */
     bool closing;                    /* lock */
     struct guard_client *lost_guard; /* loop */
+    struct guard_client *next_guard; /* loop: has not greeted yet */
     pthread_t thread;
     bool has_thread;
     bool stop;       /* atomic: the loop thread ends */

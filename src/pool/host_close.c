@@ -150,6 +150,7 @@ int host_destroy(struct host *h)
     }
     zygotes_end(h);
     guard_destroy(h->lost_guard, 0);
+    guard_destroy(h->next_guard, 0);
     int survivors = guard_destroy(h->env.guard, host_deadline(h, KILL_RESERVE_MS / 2));
     h->env.guard = NULL;
     struct list *lists[] = {&h->pools, &h->stopped};

@@ -1,5 +1,7 @@
 /* See host.h. This file: the guard of a host, its loss and the next one. Loop thread.
  *
+ * The first is awaited, for without one nothing can be done; of the others the loop is told, and goes on meanwhile.
+ *
  * Failure: a guard that cannot be started is tried again every GUARD_RETRY_MS; until then nothing starts, and what runs goes on. */
 #include <errno.h>
 #include <string.h>
@@ -43,18 +45,8 @@ static void on_lost(void *user, const char *why)
     loop_post(h->loop, &h->guard_work);
 }
 
-pit_error *host_start_guard(struct host *h)
+static pit_error *not_started(const struct host *h, int rc, int error, const char *call)
 {
-    static const struct guard_callbacks callbacks = {on_spawned, on_exited, on_lost};
-    int error = 0;
-    const char *call = "";
-    int rc =
-        guard_start(h->os, h->loop, h->set.guard_path, h->run_id, GUARD_START_MS, &callbacks, h, &h->env.guard, &error, &call);
-    if (rc == 0) {
-        host_group_join(h);
-        return NULL;
-    }
-    h->env.guard = NULL;
     pit_error *e = error_new(rc, "the guard %s could not be started: %s: %s", h->set.guard_path, call, strerror(error));
     error_detail_take(e, "errno", pit_int(error));
     error_detail_take(e, "call", pit_str(call));
@@ -69,25 +61,63 @@ pit_error *host_start_guard(struct host *h)
                          "is this snakepit-guard, and of the library's version? See the option guard_path, or SNAKEPIT_GUARD");
 }
 
-static void on_guard_work(struct loop_work *w)
+static void on_started(void *user, int error, const char *call);
+static const struct guard_callbacks callbacks = {on_spawned, on_exited, on_lost, on_started};
+
+pit_error *host_start_guard(struct host *h)
 {
-    struct host *h = LIST_ENTRY(w, struct host, guard_work);
-    if (h->lost_guard != NULL) {
-        guard_destroy(h->lost_guard, 0); /* it has swept up before it told us */
-        h->lost_guard = NULL;
+    int error = 0;
+    const char *call = "";
+    int rc =
+        guard_start(h->os, h->loop, h->set.guard_path, h->run_id, GUARD_START_MS, &callbacks, h, &h->env.guard, &error, &call);
+    if (rc != 0) {
+        h->env.guard = NULL;
+        return not_started(h, rc, error, call);
     }
-    if (h->env.guard != NULL || __atomic_load_n(&h->closing, __ATOMIC_ACQUIRE))
-        return;
-    pit_error *e = host_start_guard(h);
-    if (e != NULL) {
-        log_line(&h->log, PIT_LOG_ERROR, "%s", pit_error_message(e));
-        pit_error_free(e);
-        loop_timer_set(h->loop, &h->guard_timer, h->os->now_ns() + GUARD_RETRY_MS * MS);
+    host_group_join(h);
+    return NULL;
+}
+
+/* ---- the next one ---- */
+
+static void try_again(struct host *h, pit_error *e)
+{
+    log_line(&h->log, PIT_LOG_ERROR, "%s", pit_error_message(e));
+    pit_error_free(e);
+    loop_timer_set(h->loop, &h->guard_timer, h->os->now_ns() + GUARD_RETRY_MS * MS);
+}
+
+static void on_started(void *user, int error, const char *call)
+{
+    struct host *h = user;
+    struct guard_client *g = h->next_guard;
+    h->next_guard = NULL;
+    if (error != 0) {
+        h->lost_guard = g; /* not to be freed in a callback of its own */
+        try_again(h, not_started(h, PIT_E_GUARD_UNAVAILABLE, error, call));
         return;
     }
+    h->env.guard = g;
+    host_group_join(h);
+    interpreters_guard_back(h);
     zygotes_guard_back(h);
     LIST_EACH(node, &h->pools)
     pool_guard_back(LIST_ENTRY(node, struct pool, node));
+}
+
+static void on_guard_work(struct loop_work *w)
+{
+    struct host *h = LIST_ENTRY(w, struct host, guard_work);
+    int error = 0;
+    const char *call = "";
+    guard_destroy(h->lost_guard, 0); /* it has swept up before it told us */
+    h->lost_guard = NULL;
+    if (h->env.guard != NULL || h->next_guard != NULL || __atomic_load_n(&h->closing, __ATOMIC_ACQUIRE))
+        return;
+    int rc =
+        guard_begin(h->os, h->loop, h->set.guard_path, h->run_id, GUARD_START_MS, &callbacks, h, &h->next_guard, &error, &call);
+    if (rc != 0)
+        try_again(h, not_started(h, rc, error, call));
 }
 
 static void on_guard_timer(struct loop_timer *t)

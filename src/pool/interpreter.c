@@ -204,7 +204,10 @@ static void on_timeout(struct loop_timer *t)
     struct interpreter *i = LIST_ENTRY(t, struct interpreter, timer);
     if (i->host->env.guard != NULL && i->running && i->pid > 0)
         guard_kill(i->host->env.guard, i->pid, SIGKILL);
-    fail(i, PIT_E_INVALID_PYTHON, "did not answer in time");
+    if (i->waits)
+        fail(i, PIT_E_GUARD_UNAVAILABLE, "cannot be asked: the guard that is to run it has not come back in time");
+    else
+        fail(i, PIT_E_INVALID_PYTHON, "did not answer in time");
 }
 
 static int spawn(struct interpreter *i)
@@ -222,7 +225,7 @@ static int spawn(struct interpreter *i)
     }
     rc = capture_open(&i->out, h->os, h->loop, out[0]);
     int rc2 = capture_open(&i->err, h->os, h->loop, err[0]);
-    if (rc == 0 && rc2 == 0 && h->env.guard != NULL) {
+    if (rc == 0 && rc2 == 0) {
         const char *argv[] = {i->asked, "-E", "-s", "-S", "-c", probe_code, NULL};
         struct guard_spawn request = {.token = (uint64_t)(uintptr_t)&i->child,
                                       .argv = argv,
@@ -238,11 +241,18 @@ static int spawn(struct interpreter *i)
         if (rc != 0)
             registry_gone(h->registry, request.token, true);
     } else if (rc == 0) {
-        rc = rc2 != 0 ? rc2 : -ECHILD;
+        rc = rc2;
     }
     h->os->close(out[1]);
     h->os->close(err[1]);
     return rc;
+}
+
+static void ask(struct interpreter *i)
+{
+    int rc = spawn(i);
+    if (rc != 0)
+        fail(i, rc == -ECHILD ? PIT_E_GUARD_UNAVAILABLE : PIT_E_SYSTEM_ERROR, strerror(-rc));
 }
 
 static struct interpreter *make(struct host *h, const char *path)
@@ -279,11 +289,10 @@ void interpreter_ask(struct host *h, const char *path, struct interpreter_wait *
     list_push_back(&i->waiting, &w->node);
     if (!fresh)
         return;
-    int rc = spawn(i);
-    if (rc != 0)
-        fail(i, rc == -ECHILD ? PIT_E_GUARD_UNAVAILABLE : PIT_E_SYSTEM_ERROR, strerror(-rc));
-    else
-        loop_timer_set(h->loop, &i->timer, h->os->now_ns() + PROBE_TIMEOUT_MS * UINT64_C(1000000));
+    loop_timer_set(h->loop, &i->timer, h->os->now_ns() + PROBE_TIMEOUT_MS * UINT64_C(1000000));
+    i->waits = h->env.guard == NULL;
+    if (!i->waits)
+        ask(i);
 }
 
 void interpreter_forget_failures(struct host *h)
@@ -305,6 +314,21 @@ void interpreters_guard_lost(struct host *h)
         struct interpreter *i = LIST_ENTRY(node, struct interpreter, node);
         if (i->running)
             on_exited(&i->child, (struct guard_exit){0});
+        else if (i->waits) /* the host ends */
+            fail(i, PIT_E_GUARD_UNAVAILABLE, "has not been asked");
+        i->waits = false;
+    }
+}
+
+void interpreters_guard_back(struct host *h)
+{
+    LIST_EACH(node, &h->interpreters)
+    {
+        struct interpreter *i = LIST_ENTRY(node, struct interpreter, node);
+        bool now = i->waits && !i->known;
+        i->waits = false;
+        if (now)
+            ask(i);
     }
 }
 

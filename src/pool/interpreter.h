@@ -22,6 +22,7 @@ struct interpreter {
     pit_error *error;          /* why it cannot be used; owned */
     bool known;
     bool running;
+    bool waits; /* for a guard, to be asked */
     struct guard_exit how;
     struct capture out, err;
     struct loop_timer timer;
@@ -43,6 +44,7 @@ void interpreter_ask(struct host *h, const char *path, struct interpreter_wait *
 /* An interpreter that could not be used may have been mended: it is asked again next time. */
 void interpreter_forget_failures(struct host *h);
 void interpreters_guard_lost(struct host *h);
+void interpreters_guard_back(struct host *h);
 void interpreter_free(struct interpreter *i);
 
 #endif

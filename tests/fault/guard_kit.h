@@ -39,7 +39,7 @@ struct kit {
     struct kit_proc procs[KIT_MAX];
     int n;
     int bad; /* callbacks that break the contract */
-    int lost;
+    int lost, started;
     char why[64];
     int error;
     const char *call;
@@ -87,7 +87,15 @@ static void kit_lost(void *user, const char *why)
     snprintf(k->why, sizeof k->why, "%s", why);
 }
 
-static const struct guard_callbacks kit_callbacks = {kit_spawned, kit_exited, kit_lost};
+static void kit_started(void *user, int error, const char *call)
+{
+    struct kit *k = user;
+    k->started++;
+    k->error = error;
+    k->call = call;
+}
+
+static const struct guard_callbacks kit_callbacks = {kit_spawned, kit_exited, kit_lost, kit_started};
 
 KIT_UNUSED static int kit_start(struct kit *k, const struct os_ops *os, const char *path, const char *run_id,
                                 int64_t timeout_ms)
@@ -99,6 +107,19 @@ KIT_UNUSED static int kit_start(struct kit *k, const struct os_ops *os, const ch
     if (rc != 0)
         return rc;
     return guard_start(os, k->loop, path, run_id, timeout_ms, &kit_callbacks, k, &k->guard, &k->error, &k->call);
+}
+
+/* As kit_start, and the loop is told of the handshake. */
+KIT_UNUSED static int kit_begin(struct kit *k, const struct os_ops *os, const char *path, const char *run_id,
+                                int64_t timeout_ms)
+{
+    memset(k, 0, sizeof *k);
+    k->os = os;
+    snprintf(k->run_id, sizeof k->run_id, "%s", run_id);
+    int rc = loop_create(os, &k->loop);
+    if (rc != 0)
+        return rc;
+    return guard_begin(os, k->loop, path, run_id, timeout_ms, &kit_callbacks, k, &k->guard, &k->error, &k->call);
 }
 
 /* Starts argv[0] with the run id, a worker id and what else is in `extra` as its environment. Returns its record; *ret_control is
@@ -157,6 +178,14 @@ KIT_UNUSED static bool kit_await_lost(struct kit *k)
     while (k->lost == 0 && k->os->now_ns() < limit)
         loop_run_once(k->loop, limit);
     return k->lost != 0;
+}
+
+KIT_UNUSED static bool kit_await_started(struct kit *k)
+{
+    uint64_t limit = k->os->now_ns() + KIT_LIMIT_NS;
+    while (k->started == 0 && k->os->now_ns() < limit)
+        loop_run_once(k->loop, limit);
+    return k->started == 1;
 }
 
 KIT_UNUSED static int kit_stop(struct kit *k, uint64_t within_ms)

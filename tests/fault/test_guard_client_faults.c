@@ -80,12 +80,25 @@ static void use_guard(bool lose)
     }
 }
 
-static void live(const struct os_ops *os, bool lose)
+/* 0, a code, or what loop_create says. */
+static int start(const struct os_ops *os, const char *run, bool on_the_loop)
+{
+    int rc = (on_the_loop ? kit_begin : kit_start)(&k, os, SNAKEPIT_GUARD_PATH, run, 10000);
+    if (rc != 0 || !on_the_loop)
+        return rc;
+    assert_true(kit_await_started(&k));
+    if (k.error == 0)
+        return 0;
+    guard_destroy(k.guard, 0);
+    return PIT_E_GUARD_UNAVAILABLE;
+}
+
+static void live(const struct os_ops *os, bool on_the_loop, bool lose)
 {
     static int count;
     char run[48];
     snprintf(run, sizeof run, "c%d.%d", (int)getpid(), count++);
-    int rc = kit_start(&k, os, SNAKEPIT_GUARD_PATH, run, 10000);
+    int rc = start(os, run, on_the_loop);
     if (rc == 0) {
         use_guard(lose);
         kit_stop(&k, 10000);
@@ -108,13 +121,13 @@ static void collect_children(void)
         ;
 }
 
-static void run_with_faults(bool lose)
+static void run_with_faults(bool on_the_loop, bool lose)
 {
     int before = count_fds();
     long at = 0;
     do {
         faulty_arm(++at);
-        live(&faulty_os, lose);
+        live(&faulty_os, on_the_loop, lose);
         collect_children();
         if (count_fds() != before)
             fail_msg("descriptors left when call %ld (%s) failed", at, faulty_hit());
@@ -127,13 +140,13 @@ static void test_kth_call(void **state)
 {
     (void)state;
     faulty_init();
-    run_with_faults(false);
-    run_with_faults(true);
+    run_with_faults(false, false);
+    run_with_faults(false, true);
+    run_with_faults(true, false);
 }
 
-static void test_kth_allocation(void **state)
+static void run_without_memory(bool on_the_loop)
 {
-    (void)state;
     const pit_allocator counting = {sizeof counting, count_alloc, count_realloc, count_free, NULL};
     assert_int_equal(mem_set_allocator(&counting), 0);
     long at = 0;
@@ -141,7 +154,7 @@ static void test_kth_allocation(void **state)
     do {
         alloc_at = ++at;
         allocs = 0;
-        live(&os_linux, false);
+        live(&os_linux, on_the_loop, false);
         assert_int_equal(blocks, 0);
         assert_int_equal(count_fds(), before);
     } while (allocs >= at);
@@ -149,6 +162,13 @@ static void test_kth_allocation(void **state)
     mem_set_allocator(NULL);
     print_message("%ld failing allocations\n", at - 1);
     assert_true(at > 10);
+}
+
+static void test_kth_allocation(void **state)
+{
+    (void)state;
+    run_without_memory(false);
+    run_without_memory(true);
 }
 
 int main(void)

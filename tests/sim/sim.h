@@ -175,7 +175,6 @@ void proc_run(struct proc *p); /* one act */
 unsigned proc_alive(enum proc_kind kind);
 
 /* ---- guard and worker ---- */
-bool sim_guard_is_up(struct proc *p); /* one that hangs before holds up the loop for as long as a start may take */
 void sim_guard_begin(struct proc *p);
 bool sim_guard_may_run(struct proc *p);
 void sim_guard_run(struct proc *p);

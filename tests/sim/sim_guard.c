@@ -34,11 +34,6 @@ void sim_guard_begin(struct proc *p)
     memcpy(p->id, "guard", 6);
 }
 
-bool sim_guard_is_up(struct proc *p)
-{
-    return of(p)->said_hello;
-}
-
 void sim_guard_finish(struct proc *p)
 {
     struct guard *g = of(p);

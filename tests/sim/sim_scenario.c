@@ -432,7 +432,7 @@ void scenario_disturb(void)
     if (sim_chance(sim.mood.guards)) {
         struct proc *g = some_proc(PROC_GUARD);
         if (g != NULL)
-            proc_signal(g, sim_chance(700) || !sim_guard_is_up(g) ? SIGKILL : SIGSTOP, "a disturbance");
+            proc_signal(g, sim_chance(700) ? SIGKILL : SIGSTOP, "a disturbance");
         sim.guard_kills++;
         return;
     }

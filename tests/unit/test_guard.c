@@ -378,22 +378,60 @@ static void test_start_fails(void **state)
     loop_destroy(k.loop);
 }
 
+/* A program that stops instead of saying anything. */
+static void make_mute(char path[])
+{
+    static const char script[] = "#!/bin/sh\nkill -STOP $$\n";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_true(write(fd, script, strlen(script)) == (ssize_t)strlen(script));
+    fchmod(fd, 0700);
+    close(fd);
+}
+
 /* A guard that never speaks (as a stopped one): the limit holds, and it is gone afterwards. */
 static void test_start_times_out(void **state)
 {
     (void)state;
     char path[] = "/tmp/guard-mute-XXXXXX";
-    int fd = mkstemp(path);
-    assert_true(fd >= 0);
-    assert_true(write(fd, "#!/bin/sh\nkill -STOP $$\n", 24) == 24);
-    fchmod(fd, 0700);
-    close(fd);
+    make_mute(path);
     assert_int_equal(kit_start(&k, &os_linux, path, "t", 50), PIT_E_GUARD_UNAVAILABLE);
     assert_int_equal(k.error, ETIMEDOUT);
     assert_string_equal(k.call, "handshake");
     loop_destroy(k.loop);
     assert_true(no_child_is_left());
     assert_int_equal(errno, ECHILD);
+    unlink(path);
+}
+
+/* A start that the loop is told of: one that serves, one that ends, one that hangs, and one that nobody waits for. */
+static void test_begun_on_the_loop(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/guard-mute-XXXXXX", text[8];
+    make_mute(path);
+    assert_int_equal(kit_begin(&k, &os_linux, SNAKEPIT_GUARD_PATH, "t", 10000), 0);
+    assert_true(kit_await_started(&k));
+    assert_int_equal(k.error, 0);
+    assert_int_equal(run_script("exit 7", NULL, text, sizeof text)->how.status, 7);
+    stop();
+    assert_int_equal(kit_begin(&k, &os_linux, "/nonexistent", "t", 10000), PIT_E_GUARD_UNAVAILABLE);
+    assert_int_equal(k.error, ENOENT);
+    loop_destroy(k.loop);
+    assert_int_equal(kit_begin(&k, &os_linux, "/bin/true", "t", 10000), 0);
+    assert_true(kit_await_started(&k));
+    assert_int_equal(k.error, ECONNRESET);
+    assert_string_equal(k.call, "handshake");
+    stop();
+    assert_int_equal(kit_begin(&k, &os_linux, path, "t", 50), 0);
+    assert_true(kit_await_started(&k));
+    assert_int_equal(k.error, ETIMEDOUT);
+    assert_true(no_child_is_left());
+    stop();
+    assert_int_equal(kit_begin(&k, &os_linux, path, "t", 10000), 0);
+    stop();
+    assert_int_equal(k.started, 0);
+    assert_true(no_child_is_left());
     unlink(path);
 }
 
@@ -498,6 +536,7 @@ int main(void)
         cmocka_unit_test(test_segment_arrives),
         cmocka_unit_test(test_start_fails),
         cmocka_unit_test(test_start_times_out),
+        cmocka_unit_test(test_begun_on_the_loop),
         cmocka_unit_test(test_guard_refuses_a_shell),
         cmocka_unit_test(test_lost),
         cmocka_unit_test(test_destroy_a_stopped_guard),
