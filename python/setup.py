@@ -3,15 +3,21 @@ source distribution. Without a compiler or Python's headers the package is pure 
 
 from __future__ import annotations
 
+import os
+import shlex
+import sys
+import sysconfig
 from glob import glob
 from os import makedirs
-from os.path import dirname, exists, join
+from os.path import abspath, dirname, exists, join
 from shutil import copyfile
 
 from setuptools import Extension, setup
 from setuptools.command.sdist import sdist
 
-SHARED = ["src/ring/ring.c", "src/ring/ring_wait.c", "src/wire/frame.c"]
+sys.path.insert(0, dirname(abspath(__file__)))
+from build_ext import SHARED, whole_program  # a build in isolation has not this folder on its path
+
 HEADERS = ["src/base/*.h", "src/guard/guard_msg.h", "src/ring/*.h", "src/wire/*.h", "include/snakepit/*.h"]
 
 
@@ -37,6 +43,7 @@ def extensions() -> list[Extension]:
     folder = core()
     if folder is None:
         return []
+    together = whole_program(shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc"))
     return [
         Extension(
             "snakepit_bridge._snakepit",
@@ -45,7 +52,15 @@ def extensions() -> list[Extension]:
             include_dirs=["src", join(folder, "src"), join(folder, "include")],
             libraries=["dl"],
             define_macros=[("_GNU_SOURCE", None), ("NDEBUG", None)],
-            extra_compile_args=["-std=gnu17", "-O2", "-g0", "-fvisibility=hidden", "-Werror=implicit-function-declaration"],
+            extra_compile_args=[
+                "-std=gnu17",
+                "-O2",
+                "-g0",
+                "-fvisibility=hidden",
+                "-Werror=implicit-function-declaration",
+                *together,
+            ],
+            extra_link_args=together,
             optional=True,
         )
     ]

@@ -213,8 +213,10 @@ static int decode_arguments(struct lane *l, struct reader *r, struct arguments *
 
 static PyObject *remembered(struct lane *l, const uint8_t *name, size_t n)
 {
-    for (unsigned i = 0; i < l->n_commands; i++) {
-        unsigned at = (l->last_command + i) % l->n_commands;
+    unsigned at = l->last_command; /* the same again, most often */
+    for (unsigned i = 0; i < l->n_commands; i++, at++) {
+        if (at == l->n_commands)
+            at = 0;
         struct command *c = &l->known[at];
         if (c->n == n && memcmp(c->name, name, n) == 0) {
             l->last_command = at;
@@ -517,7 +519,9 @@ static int too_late(struct lane *l)
 static PyObject *perform(struct lane *l, const struct frame *f, uint64_t *took)
 {
     bool timed = (f->flags & FRAME_TIMED) != 0;
-    struct arguments a = {.n = 0};
+    struct arguments a; /* its vector is not cleared */
+    a.n = 0;
+    a.names = a.args = a.kwargs = NULL;
     struct reader r = {.st = l->st, .cache = &l->texts, .p = f->payload, .end = f->payload + f->payload_n};
     r.long_bytes = l->incoming.bytes;
     r.long_at = l->incoming.bytes != NULL ? l->incoming.block + l->incoming.at : NULL;
