@@ -140,12 +140,17 @@ typedef struct pit_stats {
     uint64_t failed;      /* pools, now, of which no worker could be started: calls are refused */
     uint64_t held_back;   /* slots, now, whose next start waits, because they or their pool have lost too many workers */
     double next_start_ms; /* until the first of these starts; 0: none waits */
+
+    uint64_t
+        unforked; /* pools, now, that are to be forked from a template and have none: their workers are started by exec. What is in the way of
+                        * one of them, as pit_pool_zygote says: */
+    char unforked_reason[32], unforked_library[128], unforked_module[128];
 } pit_stats;
 
 #define PIT_STATS_INIT                                                                                                         \
     {                                                                                                                          \
         sizeof(pit_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
-            0, 0, 0, 0, 0, 0, 0, 0.0                                                                                           \
+            0, 0, 0, 0, 0, 0, 0, 0.0, 0, "", "", ""                                                                            \
     }
 
 /* Fills *ret_stats (set to PIT_STATS_INIT before); pool NULL: the sum of all. pool_not_found. Never blocks. Since 0.1. */

@@ -117,6 +117,8 @@ struct pool {
     uint64_t recycled[RECYCLE_REASONS];
     uint64_t promoted; /* spares that took over */
     double avg_queue_ms, max_queue_ms;
+    bool unforked; /* there is to be a template, and none can be had at the moment; why: */
+    char unforked_reason[32], unforked_library[128], unforked_module[128];
     /* loop thread */
     struct loop_timer expiry_timer, batch_timer, calm_timer, watch_timer, health_timer, scan_timer;
     struct loop_work recycle_work;

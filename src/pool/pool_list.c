@@ -126,6 +126,16 @@ static void add_held(const struct pool *p, pit_stats *add)
     }
 }
 
+static void add_unforked(const struct pool *p, pit_stats *add)
+{
+    if (!p->unforked)
+        return;
+    add->unforked++;
+    memcpy(add->unforked_reason, p->unforked_reason, sizeof add->unforked_reason);
+    memcpy(add->unforked_library, p->unforked_library, sizeof add->unforked_library);
+    memcpy(add->unforked_module, p->unforked_module, sizeof add->unforked_module);
+}
+
 void pool_get_stats(struct pool *p, pit_stats *add)
 {
     pool_lock(p);
@@ -143,6 +153,7 @@ void pool_get_stats(struct pool *p, pit_stats *add)
     add->degraded += p->state == POOL_DEGRADED;
     add->failed += p->state == POOL_FAILED;
     add_held(p, add);
+    add_unforked(p, add);
     add->pings += p->pings;
     add->pongs += p->pongs;
     add->missed_heartbeats += p->missed_heartbeats;

@@ -86,6 +86,27 @@ static struct zygote *find_or_make(struct pool *p)
 
 /* ---- what a pool does with it ---- */
 
+static void copy(char *to, size_t size, const char *from)
+{
+    worker_clean(to, size, from, strlen(from));
+}
+
+/* What the statistics tell: whoever reads them is on no thread of ours. A template that is being made has told nothing yet. */
+static void note(struct pool *p)
+{
+    const struct zygote *z = p->zygote;
+    if (z != NULL && (z->state == ZYGOTE_IDLE || z->state == ZYGOTE_STARTING))
+        return;
+    pool_lock(p);
+    p->unforked = z != NULL && (z->state == ZYGOTE_UNSAFE || z->state == ZYGOTE_LOST);
+    if (p->unforked) {
+        copy(p->unforked_reason, sizeof p->unforked_reason, z->facts.reason);
+        copy(p->unforked_library, sizeof p->unforked_library, z->facts.library);
+        copy(p->unforked_module, sizeof p->unforked_module, z->facts.module);
+    }
+    pool_unlock(p);
+}
+
 static pit_error *refusal(const struct pool *p)
 {
     const struct zygote_facts *f = p->zygote != NULL ? &p->zygote->facts : NULL;
@@ -118,6 +139,7 @@ static void begin(struct pool *p)
 {
     if (p->zygote == NULL)
         p->zygote = find_or_make(p);
+    note(p);
     if (p->zygote != NULL && p->zygote->state == ZYGOTE_IDLE)
         zygote_start(p->zygote);
 }
@@ -161,8 +183,10 @@ static void on_changed(struct zygote *z)
     LIST_EACH(node, &h->pools)
     {
         struct pool *p = LIST_ENTRY(node, struct pool, node);
-        if (p->zygote == z)
-            changed(p);
+        if (p->zygote != z)
+            continue;
+        note(p);
+        changed(p);
     }
 }
 
@@ -191,6 +215,7 @@ void start_mode_close(struct pool *p)
     struct zygote *z = p->zygote;
     loop_timer_stop(p->env->loop, &p->zygote_timer);
     p->zygote = NULL;
+    note(p);
     if (z != NULL && --z->users == 0)
         loop_timer_set(p->env->loop, &z->unused_timer, pool_now(p) + UNUSED_MS * MS);
 }

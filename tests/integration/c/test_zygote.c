@@ -255,6 +255,7 @@ static void test_template_killed(void **state)
         assert_int_equal(seen.lost, round + 1);
     }
     assert_int_equal(replace_first(p, "a"), PIT_START_ZYGOTE);
+    assert_int_equal(kit_stats(p).unforked, 0);
     settle(p, before, "template killed");
 }
 
@@ -341,6 +342,23 @@ static void test_guard_killed(void **state)
     settle(p, before, "guard killed");
 }
 
+/* The statistics say the same as pit_pool_zygote(), to whom that may not block. */
+static void assert_unforked(pit *p, const char *pool, const char *reason)
+{
+    pit_stats s = PIT_STATS_INIT;
+    char library[64], module[64];
+    KIT_AWAIT(pit_get_stats(p, pool, &s) == 0 && s.unforked == 1);
+    zygote(p, pool, "library", library);
+    zygote(p, pool, "module", module);
+    assert_string_equal(s.unforked_reason, reason);
+    assert_string_equal(s.unforked_library, library);
+    assert_string_equal(s.unforked_module, module);
+    s = (pit_stats)PIT_STATS_INIT;
+    assert_int_equal(pit_get_stats(p, NULL, &s), 0);
+    assert_int_equal(s.unforked, 1);
+    assert_string_equal(s.unforked_module, module);
+}
+
 /* A thread is left by the import. */
 static void test_unsafe(void **state)
 {
@@ -357,6 +375,9 @@ static void test_unsafe(void **state)
     assert_string_equal(text, "thread");
     zygote(p, "a", "remedy", text);
     assert_non_null(strstr(text, "initialize()"));
+    zygote(p, "a", "module", text);
+    assert_string_not_equal(text, "");
+    assert_unforked(p, "a", "thread");
     assert_int_equal(replace_first(p, "a"), PIT_START_EXEC);
     assert_int_equal(start_pool(p, "b", 1, PIT_START_ZYGOTE, "thread", &e), PIT_E_START_FAILED);
     assert_string_equal(pit_value_str(pit_value_get(pit_error_details(e), "reason")), "thread");
