@@ -123,6 +123,13 @@ void host_on_ended(struct host *h, void (*fn)(void *user, int survivors), void *
     h->on_ended_user = user;
 }
 
+static void report_cleanup_start(struct host *h)
+{
+    unsigned left = 0;
+    host_each_pool(h, count_left, &left);
+    telemetry_emit(h->telemetry, EVENT_CLEANUP_START, NULL, (const double[]){left}, (const char *const[]){h->run_id});
+}
+
 static void report_cleanup(struct host *h, enum event_id id, uint64_t began_ns, double count)
 {
     char survivors[16];
@@ -137,7 +144,7 @@ int host_destroy(struct host *h)
     uint64_t began = h->os->now_ns(), kill_at = h->close_deadline_ns;
     if (kill_at != UINT64_MAX)
         kill_at = kill_at > began + KILL_RESERVE_MS * MS ? kill_at - KILL_RESERVE_MS * MS : began;
-    telemetry_emit(h->telemetry, EVENT_CLEANUP_START, NULL, (const double[]){0}, (const char *const[]){h->run_id});
+    report_cleanup_start(h);
     host_run(h, stop_all, NULL);
     if (!host_wait_until(h, all_gone, h, kill_at)) {
         host_run(h, stop_all, h);
@@ -174,7 +181,7 @@ int host_cleanup(struct host *h, uint64_t deadline_ns)
     uint64_t began = h->os->now_ns();
     unsigned left = 0;
     __atomic_store_n(&h->closing, true, __ATOMIC_RELEASE);
-    telemetry_emit(h->telemetry, EVENT_CLEANUP_START, NULL, (const double[]){0}, (const char *const[]){h->run_id});
+    report_cleanup_start(h);
     host_run(h, shut_all, NULL);
     host_run(h, end_all_calls, NULL);
     host_run(h, stop_all, h);

@@ -12,7 +12,7 @@ struct probe {
     struct pool *pool;
     struct loop_work done;
     pthread_t thread;
-    bool running;
+    bool running, told; /* told: that it fails; recycle.c's */
     struct probe_row *rows;
     size_t n;
 };

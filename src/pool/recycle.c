@@ -384,8 +384,14 @@ static void on_scan(struct loop_timer *t)
     recycle_scan_later(p);
 }
 
+/* The log has it once, until a look succeeds: it would be there again with every scan. */
 static void report_probe_failed(struct pool *p, const struct worker *w, int error)
 {
+    if (!p->probe.told)
+        log_line(p->env->log, PIT_LOG_WARNING,
+                 "pool %s: the memory of its workers cannot be looked at, nobody is recycled for it: %s", p->set.name,
+                 strerror(error));
+    p->probe.told = true;
     if (!telemetry_wants(p->env->telemetry, EVENT_LIFECYCLE_PROBE_FAILED))
         return;
     struct event_common common = w != NULL ? worker_common(w) : (struct event_common){.pool = p->set.name};
@@ -414,6 +420,7 @@ void recycle_seen(struct pool *p, int slot, uint64_t generation, int rc, uint64_
         report_probe_failed(p, w, -rc);
         return;
     }
+    p->probe.told = false;
     pool_lock(p);
     w->recycle.memory_bytes = bytes;
     leak_add(&w->recycle.leak, worker_calls(w), bytes);

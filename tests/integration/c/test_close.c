@@ -87,6 +87,14 @@ static void *call_gate(void *arg)
     return (void *)(intptr_t)pit_callf(arg, "gate", NULL, NULL, NULL, "[i]", 1);
 }
 
+static int note_count(const pit_event *ev, void *user)
+{
+    double count = -1;
+    pit_event_number(ev, "count", &count);
+    atomic_store((atomic_int *)user, (int)count);
+    return 0;
+}
+
 static void test_cleanup(void **state)
 {
     (void)state;
@@ -98,12 +106,15 @@ static void test_cleanup(void **state)
         k.workers = 3;
         k.drive = drive;
         pit *p = kit_open(&k);
+        atomic_int told = -1;
+        assert_int_equal(pit_telemetry_attach(p, "snakepit.cleanup.start", note_count, &told, NULL, NULL), 0);
         assert_int_equal(pthread_create(&thread, NULL, call_gate, p), 0);
         KIT_AWAIT(atomic_load(&stage->arrived) == 1);
         pit_future *f = kit_submit(p, "gate", 1, NULL);
         KIT_AWAIT(atomic_load(&stage->arrived) == 2);
         assert_int_equal(kill(kit_worker(p, 2), SIGSTOP), 0);
         assert_int_equal(pit_cleanup(p, NULL), 0);
+        assert_int_equal(atomic_load(&told), 3);
         assert_int_equal(os_linux.kill_by_env(kit_mark), 0); /* nobody was left to be killed */
         pthread_join(thread, &rc);
         assert_int_equal((intptr_t)rc, PIT_E_SHUTTING_DOWN);

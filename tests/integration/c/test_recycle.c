@@ -367,6 +367,8 @@ static int on_forecast(const pit_event *ev, void *user)
     return 0;
 }
 
+static pit_log_fn grow_log; /* NULL: none */
+
 static pit *open_growing(const struct os_ops *os, int64_t threshold_mb, int leak_forecast, struct seen *seen)
 {
     pit_options o = PIT_OPTIONS_INIT;
@@ -382,6 +384,8 @@ static pit *open_growing(const struct os_ops *os, int64_t threshold_mb, int leak
     pool.memory_threshold_mb = threshold_mb;
     pool.leak_forecast = leak_forecast;
     pool.lifecycle_check_interval_ms = 10;
+    o.log = grow_log;
+    o.log_level = PIT_LOG_WARNING;
     o.guard_path = SNAKEPIT_GUARD_PATH;
     o.python = TEST_PYTHON;
     o.python_package_path = TEST_BUILD_DIR "/python";
@@ -466,6 +470,14 @@ static int count_event(const pit_event *ev, void *user)
     return 0;
 }
 
+static atomic_uint warned;
+
+static void count_warnings(int level, const char *text, void *user)
+{
+    (void)user;
+    atomic_fetch_add(&warned, level == PIT_LOG_WARNING && strstr(text, "memory of its workers") != NULL);
+}
+
 static void test_a_look_that_fails(void **state)
 {
     (void)state;
@@ -474,12 +486,15 @@ static void test_a_look_that_fails(void **state)
     struct seen seen = {0};
     atomic_uint failed = 0;
     os.group_memory = nobody_may_look;
+    grow_log = count_warnings;
     pit *p = open_growing(&os, 1, 0, &seen);
+    grow_log = NULL;
     assert_int_equal(pit_telemetry_attach(p, "snakepit.lifecycle.probe_failed", count_event, &failed, NULL, NULL), 0);
     KIT_AWAIT(atomic_load(&failed) >= 3);
     assert_int_equal(kit_stats(p).recycled, 0);
     assert_int_equal(memory_seen(p), 0);
     settle(p, before, "a look that fails");
+    assert_int_equal(atomic_load(&warned), 1);
 }
 
 /* ---- many ---- */
