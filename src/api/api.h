@@ -18,6 +18,7 @@ struct pit {
 /* Enters: 0, or PIT_E_FORKED, PIT_E_SHUTTING_DOWN, PIT_E_INVALID_REQUEST (NULL). Every success is followed by api_leave. */
 int api_enter(pit *p);
 void api_leave(pit *p);
+void api_hold(pit *p); /* enters, while another thread is known to be inside: followed by api_leave, too */
 /* The same for a function that blocks: PIT_E_WRONG_THREAD in a callback. */
 int api_enter_blocking(pit *p);
 pit_error *api_refusal(int rc);              /* the error of a refused entry (owned) */

@@ -86,8 +86,9 @@ static void end_item(void *user, size_t i, struct call *c)
         r->worker = worker_name(m, c);
 }
 
-static void cancel_many(struct canceller_entry *e, const char *reason)
+static void cancel_many(struct canceller_entry *e, const char *reason, struct canceller_rest *rest)
 {
+    (void)rest;
     batch_cancel(&LIST_ENTRY(e, struct many, entry)->batch, reason);
 }
 

@@ -10,6 +10,7 @@
 
 /* On the stack of its caller. */
 struct blocking {
+    pit *pit;
     struct pool *pool;
     const struct os_ops *os;
     struct canceller_entry entry;
@@ -24,10 +25,12 @@ static void done_blocking(struct call *c)
     os->futex_wake(word, 1);
 }
 
-static void cancel_blocking(struct canceller_entry *e, const char *reason)
+/* Its caller is inside. */
+static void cancel_blocking(struct canceller_entry *e, const char *reason, struct canceller_rest *rest)
 {
     struct blocking *b = LIST_ENTRY(e, struct blocking, entry);
-    pool_cancel(b->pool, &b->call, reason);
+    api_hold(rest->pit = b->pit);
+    pool_cancel_begin(b->pool, &b->call, reason, &rest->ending);
 }
 
 /* The loop carries the call, this thread waits for it, or drives the loop meanwhile. */
@@ -35,6 +38,7 @@ static void carry_by_loop(pit *p, struct blocking *b, pit_canceller *canceller)
 {
     const char *reason;
     b->call.done = done_blocking;
+    b->call.anywhere = p->host->set.drive == PIT_DRIVE_THREAD && !b->call.observed;
     canceller_join(canceller, &b->entry, cancel_blocking);
     pit_error *e = pool_submit(b->pool, &b->call);
     if (e != NULL) {
@@ -69,6 +73,7 @@ static int call_blocking(pit *p, const char *command, const struct call_args *ar
         call_clear(c);
         return error_give(reterr, e);
     }
+    b.pit = p;
     b.pool = plan.pool;
     b.os = p->os;
     if (c->waited_for)

@@ -3,13 +3,15 @@
  * Invariants
  *  1. Once fired, always fired; the reason is set before and never changes.
  *  2. No lock is held while an entry's fire() runs: it takes a pool's lock and tells events. The entry stays until it has returned.
- *  3. Each entry holds a reference, so that a canceller may be freed at any time.
+ *  3. Whoever waits for what was cancelled is woken after that: he gives the entry back at once.
+ *  4. Each entry holds a reference, so that a canceller may be freed at any time.
  *
  * Failure: one that could not be made is a static object, and who gets it fails with allocation_failed. Thread: any. */
 #include "api/canceller.h"
 
 #include <pthread.h>
 
+#include "api/api.h"
 #include "base/alloc.h"
 #include "wire/error.h"
 
@@ -75,13 +77,20 @@ int pit_canceller_fire(pit_canceller *c, const char *reason)
     struct list *node;
     while ((node = list_pop_front(&c->entries)) != NULL) {
         struct canceller_entry *e = LIST_ENTRY(node, struct canceller_entry, node);
+        struct canceller_rest rest = {0};
         e->listed = false;
         e->firing = true;
         pthread_mutex_unlock(&c->lock);
-        e->fire(e, c->reason);
+        e->fire(e, c->reason, &rest);
         pthread_mutex_lock(&c->lock);
         e->firing = false;
         pthread_cond_broadcast(&c->quiet);
+        if (rest.pit == NULL)
+            continue;
+        pthread_mutex_unlock(&c->lock);
+        pool_cancel_finish(&rest.ending);
+        api_leave(rest.pit);
+        pthread_mutex_lock(&c->lock);
     }
     pthread_mutex_unlock(&c->lock);
     unref(c);
@@ -98,7 +107,8 @@ pit_error *canceller_check(pit_canceller *c)
                      c->reason != NULL ? c->reason : "");
 }
 
-void canceller_join(pit_canceller *c, struct canceller_entry *e, void (*fire)(struct canceller_entry *e, const char *reason))
+void canceller_join(pit_canceller *c, struct canceller_entry *e,
+                    void (*fire)(struct canceller_entry *e, const char *reason, struct canceller_rest *rest))
 {
     *e = (struct canceller_entry){.canceller = c, .fire = fire};
     if (c == NULL)

@@ -95,10 +95,14 @@ static bool keep_texts(pit_future *f)
     return true;
 }
 
-static void future_fire(struct canceller_entry *e, const char *reason)
+/* Its end has not been told, for that waits until this has returned: so the handle is there. One that is being closed ends its calls by itself. */
+static void future_fire(struct canceller_entry *e, const char *reason, struct canceller_rest *rest)
 {
     pit_future *f = LIST_ENTRY(e, pit_future, entry);
-    pool_cancel(f->pool, &f->call, reason);
+    if (api_enter(f->pit) != 0)
+        return;
+    rest->pit = f->pit;
+    pool_cancel_begin(f->pool, &f->call, reason, &rest->ending);
 }
 
 static pit_error *hand_over(pit_future *f, pit_canceller *canceller)

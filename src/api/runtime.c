@@ -45,6 +45,11 @@ int api_enter(pit *p)
     return PIT_E_SHUTTING_DOWN;
 }
 
+void api_hold(pit *p)
+{
+    __atomic_add_fetch(&p->users, 1, __ATOMIC_SEQ_CST);
+}
+
 /* The subtraction is the last touch: when the count is zero, pit_close frees p. */
 void api_leave(pit *p)
 {

@@ -73,14 +73,20 @@ static void push_frame(struct pool *p, struct lane *l, struct call *c)
         sched_lost(p, l->worker);
 }
 
+bool async_claim(struct lane *l)
+{
+    if (l->attended)
+        return false;
+    l->attended = true;
+    worker_ref(l->worker);
+    return true;
+}
+
 /* The loop shall look at the lane's timers; the lane lives until it has. */
 void async_attend(struct pool *p, struct lane *l)
 {
-    if (l->attended)
-        return;
-    l->attended = true;
-    worker_ref(l->worker);
-    loop_post(p->env->loop, &l->attend);
+    if (async_claim(l))
+        loop_post(p->env->loop, &l->attend);
 }
 
 /* The loop must hear of the answer. It arms its lanes before it sleeps; a lane that was idle until now is armed here: the worker

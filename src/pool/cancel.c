@@ -149,13 +149,14 @@ static void keep_rest(struct lane *l, struct call *c)
     c->frame.len = c->sent = n; /* its size is still told */
 }
 
-void cancel_abandon(struct pool *p, struct lane *l, struct flight *f, const char *reason)
+/* true: the loop must be asked to attend to the lane. */
+static bool give_up(struct pool *p, struct lane *l, struct flight *f, const char *reason)
 {
     struct call *c = f->call;
     if (l->owner == LANE_CALLER && l->dead) { /* its worker's end has been judged: nobody else will close the lane */
         lane_pop(l);
         sched_release(p, l);
-        return;
+        return false;
     }
     f->call = NULL;
     if (c->sent < c->frame.len) { /* the worker must get the rest, or the ring is useless */
@@ -176,11 +177,18 @@ void cancel_abandon(struct pool *p, struct lane *l, struct flight *f, const char
         list_push_back(&p->loop_lanes, &l->node);
     }
     l->given_up++;
-    async_attend(p, l);
+    return true;
 }
 
-/* A call that is with a worker gets an outcome before its answer: taken back where it has not started, else given up. */
-static bool withdraw(struct pool *p, struct call *c, const char *reason)
+void cancel_abandon(struct pool *p, struct lane *l, struct flight *f, const char *reason)
+{
+    if (give_up(p, l, f, reason))
+        async_attend(p, l);
+}
+
+/* A call that is with a worker gets an outcome before its answer: taken back where it has not started, else given up.
+ * *ret_left: the lane that the loop must be asked to attend to then. */
+static bool withdraw(struct pool *p, struct call *c, const char *reason, struct lane **ret_left)
 {
     struct lane *l = c->lane;
     bool dropped = false;
@@ -191,25 +199,35 @@ static bool withdraw(struct pool *p, struct call *c, const char *reason)
         dropped = i > 0 && c->sent == c->frame.len && lane_revoke(l, f->sequence);
         if (dropped)
             lane_drop(l, i);
-        else
-            cancel_abandon(p, l, f, reason);
+        else if (give_up(p, l, f, reason))
+            *ret_left = l;
         break;
     }
     c->lane = NULL;
     return dropped;
 }
 
-bool cancel_end(struct pool *p, struct call *c, pit_error *e, const char *reason, struct list *done)
+static bool end_call(struct pool *p, struct call *c, pit_error *e, const char *reason, struct list *done,
+                     struct lane **ret_left)
 {
     bool dropped = true;
     if (c->state == CALL_QUEUED) {
         sched_unqueue(p, c);
     } else if (c->state == CALL_SENT) {
         error_worker(e, c->lane->worker->id);
-        dropped = withdraw(p, c, reason);
+        dropped = withdraw(p, c, reason, ret_left);
     }
     error_detail_take(e, "rung", pit_int(dropped ? RUNG_DROP : cancel_first_rung(p, c)));
     async_complete(p, c, outcome_failed(e), done);
+    return dropped;
+}
+
+bool cancel_end(struct pool *p, struct call *c, pit_error *e, const char *reason, struct list *done)
+{
+    struct lane *left = NULL;
+    bool dropped = end_call(p, c, e, reason, done, &left);
+    if (left != NULL)
+        async_attend(p, left);
     return dropped;
 }
 
@@ -224,22 +242,37 @@ void pool_expire(struct pool *p, struct call *c)
     host_deliver(p->host, p, &done);
 }
 
-void pool_cancel(struct pool *p, struct call *c, const char *reason)
+void pool_cancel_begin(struct pool *p, struct call *c, const char *reason, struct pool_ending *ret)
 {
-    struct list done;
     bool dropped = false;
-    list_init(&done);
+    *ret = (struct pool_ending){.pool = p};
+    list_init(&ret->done);
     pool_lock(p);
     if (c->state == CALL_QUEUED || c->state == CALL_SENT) {
         pit_error *e = error_new(PIT_E_CANCELLED, "the call of %s was cancelled%s%s", c->command, reason != NULL ? ": " : "",
                                  reason != NULL ? reason : "");
         error_pool(e, p->set.name);
-        dropped = cancel_end(p, c, e, reason != NULL ? reason : "", &done);
+        dropped = end_call(p, c, e, reason != NULL ? reason : "", &ret->done, &ret->left);
+        if (ret->left != NULL && !async_claim(ret->left))
+            ret->left = NULL;
     }
     pool_unlock(p);
     if (dropped)
         report_cancelled(p, c, reason);
-    host_deliver(p->host, p, &done);
+}
+
+void pool_cancel_finish(struct pool_ending *e)
+{
+    host_deliver(e->pool->host, e->pool, &e->done);
+    if (e->left != NULL) /* after the caller, who wants the same CPU */
+        loop_post(e->pool->env->loop, &e->left->attend);
+}
+
+void pool_cancel(struct pool *p, struct call *c, const char *reason)
+{
+    struct pool_ending e;
+    pool_cancel_begin(p, c, reason, &e);
+    pool_cancel_finish(&e);
 }
 
 /* ---- the ladder: loop, lock ---- */

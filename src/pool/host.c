@@ -194,19 +194,26 @@ void host_tell_done(struct loop_work *w)
 
 void host_deliver(struct host *h, struct pool *p, struct list *done)
 {
-    struct list *node;
+    struct list *node, here;
     bool any = false;
+    list_init(&here);
     pthread_mutex_lock(&h->lock);
     while ((node = list_pop_front(done)) != NULL) {
-        sched_wake(p, LIST_ENTRY(node, struct call, done_node));
-        list_push_back(&h->done, node);
-        any = true;
+        struct call *c = LIST_ENTRY(node, struct call, done_node);
+        if (!c->anywhere)
+            sched_wake(p, c);
+        list_push_back(c->anywhere ? &here : &h->done, node);
+        any = any || !c->anywhere;
     }
     pthread_mutex_unlock(&h->lock);
-    if (!any)
-        return;
-    loop_post(h->loop, &h->done_work);
-    host_changed(h);
+    if (any)
+        loop_post(h->loop, &h->done_work);
+    if (any || !list_empty(&here))
+        host_changed(h);
+    while ((node = list_pop_front(&here)) != NULL) {
+        struct call *c = LIST_ENTRY(node, struct call, done_node);
+        c->done(c);
+    }
 }
 
 uint32_t host_next_prefix(struct host *h)

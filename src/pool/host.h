@@ -107,7 +107,7 @@ bool host_wait_until(struct host *h, bool (*holds)(void *arg), void *arg, uint64
 /* Waits until the call has its outcome, or the deadline. */
 bool host_wait_call(struct host *h, struct call *c, uint64_t deadline_ns);
 void host_changed(struct host *h);
-/* Tells the ends of calls on the loop thread. */
+/* Tells the ends of calls: on the loop thread, or here where that may be anywhere. */
 void host_deliver(struct host *h, struct pool *p, struct list *done);
 void host_dispatch(struct host *h);                 /* PIT_DRIVE_HOST */
 bool host_may_block(struct host *h);                /* false: this thread runs a callback */

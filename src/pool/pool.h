@@ -157,6 +157,15 @@ void pool_call(struct pool *p, struct call *c);
 /* Takes a call that the loop carries on: c->done runs when it has its outcome. An error (owned): refused, done does not run. */
 pit_error *pool_submit(struct pool *p, struct call *c);
 void pool_cancel(struct pool *p, struct call *c, const char *reason);
+/* In two steps: the call gets its outcome; and whoever waits for it hears of that, then the loop, which sees to the worker. Until the second
+ * the call stays, and nobody has been told. */
+struct pool_ending {
+    struct pool *pool;
+    struct list done;
+    struct lane *left;
+};
+void pool_cancel_begin(struct pool *p, struct call *c, const char *reason, struct pool_ending *ret);
+void pool_cancel_finish(struct pool_ending *e);
 void pool_expire(struct pool *p, struct call *c); /* its deadline has passed, if it has not ended; for calls of a batch */
 
 /* Hands over as many of the n new calls as there are idle lanes, or room in lanes whose commands are known to be short: the loop carries

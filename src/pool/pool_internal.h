@@ -131,6 +131,8 @@ void async_attend(struct pool *p, struct lane *l);                       /* lock
 void async_lane_gone(struct pool *p, struct lane *l, struct list *done); /* lock: judges its flights after the worker's end */
 void async_take_back(struct pool *p,
                      struct lane *l); /* lock: what stands behind the first call and has not started runs elsewhere */
+/* lock: the first half of async_attend; true: the caller posts l->attend, without the lock */
+bool async_claim(struct lane *l);
 void async_init(struct pool *p);
 void lane_init_hooks(struct lane *l);
 

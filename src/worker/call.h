@@ -105,6 +105,7 @@ struct call {
     bool taken_back; /* it has stood behind a long one once */
     struct wheel_timer expiry;
     void (*done)(struct call *c); /* on the loop thread, without a lock */
+    bool anywhere;                /* done may run on the thread that ends the call, too: nothing is told of it on the loop */
     uint32_t delivered;           /* futex word of who made it: done has run */
     struct list done_node;
     char id[CALL_ID];           /* the correlation id, when it was generated */

@@ -1,4 +1,7 @@
 /* The cancellation ladder, on real Python: each rung, whatever the end of the call came by, and what becomes of the worker. */
+#include <errno.h>
+#include <semaphore.h>
+
 #include "integration/c/cancel_kit.h"
 
 /* ---- ends ---- */
@@ -253,6 +256,67 @@ static void test_drop(void **state)
     close_work(p, before, "drop");
 }
 
+/* ---- who hears of it first ---- */
+
+static struct {
+    sem_t begun, over;
+} loop_hold;
+
+static void hold_loop(pit_future *f, void *user)
+{
+    (void)f, (void)user;
+    sem_post(&loop_hold.begun);
+    while (sem_wait(&loop_hold.over) != 0 && errno == EINTR)
+        ;
+}
+
+static void *call_and_say(void *arg)
+{
+    call_it(arg);
+    sem_post(&loop_hold.begun);
+    return NULL;
+}
+
+static bool has_come(sem_t *s)
+{
+    return sem_trywait(s) == 0;
+}
+
+/* The caller of a cancelled call has his error while the loop is busy with something else. */
+static void test_caller_first(void **state)
+{
+    (void)state;
+    struct kit_before before = kit_before();
+    pit *p = open_work((struct setting){.grace_ms = SHORT_MS, .unheard = true});
+    pit_value *args = pit_pack("[s]", mark_path);
+    pit_future *f = NULL;
+    pthread_t thread;
+    struct caller c = {.p = p, .command = "spin", .o = PIT_CALL_OPTIONS_INIT};
+    sem_init(&loop_hold.begun, 0, 0);
+    sem_init(&loop_hold.over, 0, 0);
+    assert_int_equal(pit_submit(p, "hold", args, NULL, &f, NULL), 0);
+    KIT_AWAIT(marks() == 1);
+    assert_int_equal(pit_future_on_done(f, hold_loop, NULL), 0);
+    unlink(mark_path);
+    KIT_AWAIT(has_come(&loop_hold.begun));
+    mark_begin();
+    c.o.canceller = pit_canceller_new();
+    assert_int_equal(pthread_create(&thread, NULL, call_and_say, &c), 0);
+    KIT_AWAIT(marks() == 1);
+    assert_int_equal(pit_canceller_fire(c.o.canceller, NULL), 0);
+    KIT_AWAIT(has_come(&loop_hold.begun));
+    assert_int_equal(c.rc, PIT_E_CANCELLED);
+    assert_int_equal(rung_of(c.e), PIT_RUNG_FLAG);
+    sem_post(&loop_hold.over);
+    pthread_join(thread, NULL);
+    assert_int_equal(kit_call(p, "inc", 1, KIT_LIMIT_MS, NULL), 0);
+    pit_error_free(c.e);
+    pit_canceller_free(c.o.canceller);
+    pit_future_free(f);
+    pit_value_free(args);
+    close_work(p, before, "caller first");
+}
+
 /* A batch: what runs climbs, what has not begun is dropped without an event of its own. */
 static void *run_items(void *arg)
 {
@@ -392,7 +456,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_flag),           cmocka_unit_test(test_task),          cmocka_unit_test(test_raise_in_loop),
         cmocka_unit_test(test_raise_in_sleep), cmocka_unit_test(test_raise_in_task), cmocka_unit_test(test_survivor),
         cmocka_unit_test(test_kill),           cmocka_unit_test(test_max_rung),      cmocka_unit_test(test_drop),
-        cmocka_unit_test(test_batch),          cmocka_unit_test(test_driven),        cmocka_unit_test(test_late_and_early),
+        cmocka_unit_test(test_caller_first),   cmocka_unit_test(test_batch),         cmocka_unit_test(test_driven),
+        cmocka_unit_test(test_late_and_early),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
