@@ -10,10 +10,26 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-static const char mount_point[] = "/sys/fs/cgroup";
+#define FIRST_NAMESPACE 0xEFFFFFFBu /* the kernel's own number for the one that it starts with */
+enum { MOUNT = 256 };
+
+/* Where the whole hierarchy is mounted: /sys/fs/cgroup, or a folder of it beside those of version 1. */
+static bool mount_point(char ret[MOUNT])
+{
+    char line[PATH_MAX], root[16];
+    bool found = false;
+    FILE *f = fopen("/proc/self/mountinfo", "re");
+
+    while (f != NULL && !found && fgets(line, sizeof line, f) != NULL)
+        found = strstr(line, " - cgroup2 ") != NULL && sscanf(line, "%*s %*s %*s %15s %255s", root, ret) == 2 &&
+                strcmp(root, "/") == 0;
+    if (f != NULL)
+        (void)fclose(f);
+    return found;
+}
 
 /* The folder of this process's group; false when there is none to be seen. */
-static bool own_group(char folder[PATH_MAX])
+static bool own_group(const char *mount, char folder[PATH_MAX])
 {
     char line[PATH_MAX];
     bool found = false;
@@ -22,7 +38,7 @@ static bool own_group(char folder[PATH_MAX])
     while (f != NULL && !found && fgets(line, sizeof line, f) != NULL) {
         line[strcspn(line, "\n")] = '\0';
         found = strncmp(line, "0::/", 4) == 0 &&
-                snprintf(folder, PATH_MAX, "%s%s", mount_point, line[4] != '\0' ? line + 3 : "") < PATH_MAX;
+                snprintf(folder, PATH_MAX, "%s%s", mount, line[4] != '\0' ? line + 3 : "") < PATH_MAX;
     }
     if (f != NULL)
         (void)fclose(f);
@@ -55,13 +71,13 @@ static double limit_of(const char *text)
 }
 
 /* The least limit of this kind from the group up to the root; -1: none. */
-static double least(const char *group, const char *name)
+static double least(size_t mount, const char *group, const char *name)
 {
     char folder[PATH_MAX], line[128];
     double found = -1;
 
     (void)snprintf(folder, sizeof folder, "%s", group);
-    while (strlen(folder) >= sizeof mount_point - 1) {
+    while (strlen(folder) >= mount) {
         double limit = read_line(folder, name, line, sizeof line) ? limit_of(line) : -1;
         if (limit >= 0 && (found < 0 || limit < found))
             found = limit;
@@ -70,34 +86,47 @@ static double least(const char *group, const char *name)
     return found;
 }
 
-/* Is the group above this one ours, so that the workers' can stand beside it? Root may write everywhere, and asks for the mark of a delegation. */
-static bool may_have_a_sibling(const char *group)
+/* Does this group, or one above it, carry the mark of a delegation? */
+static bool is_marked(size_t mount, const char *group)
 {
-    char above[PATH_MAX], mark = '0';
-    struct stat st;
+    char folder[PATH_MAX], mark = '0';
 
-    (void)snprintf(above, sizeof above, "%s", group);
-    char *slash = strrchr(above, '/');
-    if (strlen(group) < sizeof mount_point || slash == NULL)
+    (void)snprintf(folder, sizeof folder, "%s", group);
+    for (; strlen(folder) > mount; *strrchr(folder, '/') = '\0')
+        if (getxattr(folder, "user.delegate", &mark, 1) == 1 && mark == '1')
+            return true;
+    return false;
+}
+
+/* Is the group above this one ours, so that the workers' can stand beside it? Root may write everywhere: he needs a mark, or a namespace of his own. */
+static bool may_have_a_sibling(size_t mount, const char *group)
+{
+    char above[PATH_MAX];
+    struct stat st, namespace;
+
+    if (strlen(group) <= mount)
         return false;
-    *slash = '\0';
+    (void)snprintf(above, sizeof above, "%s", group);
+    *strrchr(above, '/') = '\0';
     if (stat(above, &st) != 0)
         return false;
-    return geteuid() != 0 ? st.st_uid == geteuid() : getxattr(above, "user.delegate", &mark, 1) == 1 && mark == '1';
+    if (geteuid() != 0)
+        return st.st_uid == geteuid();
+    return is_marked(mount, above) || (stat("/proc/self/ns/cgroup", &namespace) == 0 && namespace.st_ino != FIRST_NAMESPACE);
 }
 
 bool cgroup_look(struct cgroup *ret)
 {
-    char folder[PATH_MAX];
+    char mounted[MOUNT], folder[PATH_MAX];
 
     *ret = (struct cgroup){.cpus = -1, .memory = -1, .processes = -1};
-    if (!own_group(folder))
+    if (!mount_point(mounted) || !own_group(mounted, folder))
         return false;
-    ret->cpus = least(folder, "cpu.max");
-    ret->memory = least(folder, "memory.max");
-    ret->processes = least(folder, "pids.max");
-    ret->delegated = may_have_a_sibling(folder);
-    (void)snprintf(ret->name, sizeof ret->name, "%.255s",
-                   strlen(folder) > sizeof mount_point - 1 ? folder + sizeof mount_point - 1 : "/");
+    size_t mount = strlen(mounted);
+    ret->cpus = least(mount, folder, "cpu.max");
+    ret->memory = least(mount, folder, "memory.max");
+    ret->processes = least(mount, folder, "pids.max");
+    ret->delegated = may_have_a_sibling(mount, folder);
+    (void)snprintf(ret->name, sizeof ret->name, "%.255s", strlen(folder) > mount ? folder + mount : "/");
     return true;
 }

@@ -5,7 +5,8 @@
  * it; the machine's may mean any process on it, so it only makes it likely.
  *
  * Invariants
- *  1. One end of the kernel's explains the death of one worker.
+ *  1. One end of the kernel's explains the death of one worker, or one template. (That of a worker's own child is told by nobody: it explains the next
+ *     SIGKILL of a worker that lived then.)
  *  2. Where the group counts, the machine is not asked: a group that has lost nobody was not meant. */
 #ifndef PIT_FAULT_OOM_H
 #define PIT_FAULT_OOM_H
@@ -18,7 +19,7 @@ struct oom_counts {
 
 enum oom_verdict { OOM_NO, OOM_SUSPECTED, OOM_PROVED };
 
-/* told: what deaths so far have explained; it begins as the counters are, and is kept here. before: when the worker was started. */
+/* told: what deaths so far have explained; it begins as the counters are, and is kept here. before: when the process was started. */
 enum oom_verdict oom_judge(struct oom_counts *told, const struct oom_counts *before, const struct oom_counts *now);
 
 #endif

@@ -1,8 +1,8 @@
 /* Control groups of version 2: the leaf for what a host starts; and whom the kernel has ended for want of memory. Contracts: os.h.
  *
  * A leaf is made beside the group that this process is in, so that group must be a leaf itself, and the one above it must have been given to
- * us: it belongs to this user; or, for root, whom nothing is denied, it carries the mark of a delegation (`user.delegate`, as systemd sets it)
- * or lies in a control group namespace of its own. */
+ * us: it belongs to this user; or, for root, whom nothing is denied, it or a group above it carries the mark of a delegation (`user.delegate`,
+ * as systemd sets it: what is made below such a group is its owner's, too), or it lies in a control group namespace of its own. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -78,15 +78,27 @@ static bool mount_point(char ret[PATH_MAX])
     return found;
 }
 
-static bool is_delegated(const char *path)
+/* The group, or one above it. mount: the length of the path of the whole hierarchy. */
+static bool is_marked(const char *group, size_t mount)
+{
+    char path[PATH_MAX], mark[2];
+    snprintf(path, sizeof path, "%s", group);
+    for (size_t n = strlen(path); n > mount; n = (size_t)(strrchr(path, '/') - path)) {
+        path[n] = '\0';
+        if (getxattr(path, "user.delegate", mark, sizeof mark) == 1 && mark[0] == '1')
+            return true;
+    }
+    return false;
+}
+
+static bool is_delegated(const char *path, size_t mount)
 {
     struct stat st, namespace;
-    char mark[2];
     if (stat(path, &st) != 0)
         return false;
     if (geteuid() != 0)
         return st.st_uid == geteuid();
-    if (getxattr(path, "user.delegate", mark, sizeof mark) == 1 && mark[0] == '1')
+    if (is_marked(path, mount))
         return true;
     return stat("/proc/self/ns/cgroup", &namespace) == 0 && (uint64_t) namespace.st_ino != FIRST_NAMESPACE;
 }
@@ -103,7 +115,7 @@ int linux_cgroup_above(char ret[])
     *last = '\0';
     if (snprintf(ret, PATH_MAX, "%s%s", mount, own) >= PATH_MAX - 64 || strpbrk(ret, " \n\\") != NULL)
         return -ENAMETOOLONG;
-    return is_delegated(ret) ? 0 : -EPERM;
+    return is_delegated(ret, strlen(mount)) ? 0 : -EPERM;
 }
 
 static int open_group(const char *path)

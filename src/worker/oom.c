@@ -31,10 +31,11 @@ enum oom_verdict oom_after(struct oom_watch *o, const struct os_ops *os, const s
     return oom_judge(&o->told, before, &now);
 }
 
-enum exit_class worker_exit_class(const struct worker *w)
+enum exit_class worker_exit_class(const struct worker_env *env, struct guard_exit how, bool expected,
+                                  const struct oom_counts *before)
 {
     static const enum exit_class classes[] = {
         [OOM_NO] = EXIT_KILLED, [OOM_SUSPECTED] = EXIT_OOM_SUSPECTED, [OOM_PROVED] = EXIT_OOM};
-    enum exit_class c = exit_classify(w->how, w->expected);
-    return c == EXIT_KILLED ? classes[oom_after(w->env->oom, w->env->os, &w->oom_before)] : c;
+    enum exit_class c = exit_classify(how, expected);
+    return c == EXIT_KILLED ? classes[oom_after(env->oom, env->os, before)] : c;
 }

@@ -195,7 +195,7 @@ void worker_finish(struct worker *w)
     loop_timer_stop(w->env->loop, &w->stop_timer);
     loop_timer_stop(w->env->loop, &w->status_timer);
     loop_timer_stop(w->env->loop, &w->more_timer);
-    w->exit_class = worker_exit_class(w);
+    w->exit_class = worker_exit_class(w->env, w->how, w->expected, &w->oom_before);
     poollock_acquire(w->config->lock);
     if (w->end_text == went_on && w->how.code != 0 && exit_signal(w->how) != SIGKILL)
         w->end_text = NULL; /* it was ending by itself, slowly */

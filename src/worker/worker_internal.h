@@ -31,7 +31,9 @@ void handshake_announce(struct worker *w);
 void worker_fail(struct worker *w, int code, const char *text, pit_error *failure);
 /* The process has ended and all is known that ever will be. */
 void worker_finish(struct worker *w);
-enum exit_class worker_exit_class(const struct worker *w); /* oom.c: of what is known now; once */
+/* oom.c: of a worker's or a template's end, of what is known now; once for each, since it accounts for what the kernel has counted. */
+enum exit_class worker_exit_class(const struct worker_env *env, struct guard_exit how, bool expected,
+                                  const struct oom_counts *before);
 void worker_init_hooks(struct worker *w);
 void worker_init_stop(struct worker *w);             /* worker_stop.c */
 enum { STATUS_WAIT_MS = 1000 };                      /* for the guard's word on an exit */

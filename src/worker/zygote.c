@@ -183,10 +183,11 @@ static void on_exited(struct guard_child *c, struct guard_exit how)
         n--;
     tail[n] = '\0';
     const char *line = strrchr(tail, '\n'); /* the last line of a traceback says most */
-    snprintf(text, sizeof text, "it %s%s%s", exit_text(exit_classify(how, false), how, what), n != 0 ? ": " : "",
-             line != NULL ? line + 1 : tail);
     zygote_close(z);
     if (z->state == ZYGOTE_STARTING || z->state == ZYGOTE_READY) {
+        enum exit_class class = worker_exit_class(z->env, how, false, &z->oom_before);
+        snprintf(text, sizeof text, "it %s%s%s", exit_text(class, how, what), n != 0 ? ": " : "",
+                 line != NULL ? line + 1 : tail);
         say_why(z, ZYGOTE_REASON_DIED, text);
         lose(z);
     } else {
@@ -420,6 +421,7 @@ static int spawn(struct zygote *z)
                                       .is_template = true};
         registry_reserve(z->env->registry, request.token, z->id);
         rc = guard_spawn(z->env->guard, &request) == 0 ? 0 : -ECHILD;
+        z->oom_before = oom_before(z->env->oom, z->env->os);
         z->running = rc == 0;
         if (rc != 0)
             registry_gone(z->env->registry, request.token, true);

@@ -113,6 +113,7 @@ struct zygote {
     uint64_t started_ns, ready_ns, forks;
     unsigned losses; /* in a row */
     pid_t pid;
+    struct oom_counts oom_before; /* when it was started */
     bool backs_off;
     bool running, hello; /* running: the guard has it, or has been asked for it */
     int control_fd;

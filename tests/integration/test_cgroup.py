@@ -48,6 +48,11 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+def of_its_own() -> bool:
+    """In a namespace of its own, root needs no mark."""
+    return os.stat("/proc/self/ns/cgroup").st_ino != 0xEFFFFFFB
+
+
 def await_(condition):
     until = time.monotonic() + LIMIT_S
     while not (found := condition()):
@@ -88,14 +93,14 @@ def above():
 
 @pytest.fixture
 def start(build, env, tmp_path, adapter, above):
-    """Starts `snakepit call` in the leaf."""
+    """Starts `snakepit call`, or another command, in the leaf, or in another one."""
     file = adapter(ADAPTER, before="import os\nimport subprocess\nimport threading")
     env = {**env, "SNAKEPIT_DATA_DIR": str(tmp_path / "data")}
 
-    def run(*arguments: str) -> subprocess.Popen:
+    def run(*arguments: str, leaf: str = "host", command: tuple = ("call", "-a", file)) -> subprocess.Popen:
         # The shell moves itself, so that nothing of this process has to.
-        script = f'echo $$ > {above}/host/cgroup.procs && exec "$@"'
-        command = ["sh", "-c", script, "sh", str(build / "snakepit"), "call", "-a", file, *arguments]
+        script = f'echo $$ > {above}/{leaf}/cgroup.procs && exec "$@"'
+        command = ["sh", "-c", script, "sh", str(build / "snakepit"), *command, *arguments]
         return subprocess.Popen(command, cwd=tmp_path, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     return run
@@ -115,7 +120,21 @@ def test_workers_live_in_a_group_of_their_own(start, above):
     assert groups(above) == ["host"]  # it has gone with the host
 
 
+def test_a_group_below_the_delegated_one_will_do(start, above):
+    """A service that sorts its own processes into groups of groups."""
+    (above / "part" / "host").mkdir(parents=True)
+    host = start("group", leaf="part/host")
+    out, _ = host.communicate(timeout=LIMIT_S)
+    assert host.returncode == 0
+    name = pathlib.PurePath(out.strip().strip('"'))
+    assert name.parent.name == "part"
+    assert name.name.startswith("snakepit-")
+    assert groups(above / "part") == ["host"]
+
+
 def test_nothing_is_made_where_nothing_was_delegated(start, above):
+    if os.geteuid() == 0 and of_its_own():
+        pytest.skip("whose namespace has its own control groups may make some")
     os.removexattr(above, "user.delegate")
     if os.geteuid() != 0:
         os.chmod(above, 0o555)
@@ -123,6 +142,19 @@ def test_nothing_is_made_where_nothing_was_delegated(start, above):
     out, _ = host.communicate(timeout=LIMIT_S)
     assert host.returncode == 0
     assert pathlib.PurePath(out.strip().strip('"')).name == "host"
+
+
+@pytest.mark.parametrize(("leaf", "mark", "is_made"), [("host", b"1", True), ("part/host", b"1", True), ("host", b"0", False)])
+def test_the_doctor_knows_whether_a_group_is_made(start, above, leaf, mark, is_made):
+    if os.geteuid() != 0:
+        pytest.skip("who is not root owns the groups that it may make: there is no mark")
+    (above / leaf).mkdir(parents=True, exist_ok=True)
+    os.setxattr(above, "user.delegate", mark)
+    doctor = start(leaf=leaf, command=("doctor",))
+    out, _ = doctor.communicate(timeout=LIMIT_S)
+    line = next(line for line in out.splitlines() if "[cgroup]" in line)
+    assert f"{above.name}/{leaf}; " in line
+    assert line.endswith("the workers get a group beside it") == (is_made or of_its_own())
 
 
 def test_who_cleared_his_environment_is_found_by_the_next_host(start, above, tmp_path):
@@ -173,7 +205,7 @@ def count_memory(above: pathlib.Path, limit: int) -> None:
 
 def test_a_worker_that_the_kernel_ends_for_want_of_memory_is_said_to_be(start, above):
     count_memory(above, 256 << 20)
-    host = start("take", f"[{4 << 30}]", "-o", "json")
+    host = start("take", f"[{512 << 20}]", "-o", "json")
     out, said = host.communicate(timeout=LIMIT_S)
     assert host.returncode == 1
     assert '"exit_class":"oom"' in (out + said).replace(" ", ""), out + said

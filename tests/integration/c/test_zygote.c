@@ -11,8 +11,8 @@
 #define ADAPTER TEST_SOURCE_DIR "/tests/integration/c/forked.py"
 
 struct seen {
-    atomic_uint ready, unsafe, lost, forked, execed;
-    char reason[64], module[64];
+    atomic_uint ready, unsafe, lost, forked, execed, crashed;
+    char reason[64], module[64], class[64];
 };
 
 static struct seen seen;
@@ -27,6 +27,10 @@ static int hear(const pit_event *ev, void *user)
         snprintf(s->reason, sizeof s->reason, "%s", pit_event_text(ev, "reason"));
         snprintf(s->module, sizeof s->module, "%s", pit_event_text(ev, "module"));
         atomic_fetch_add(&s->unsafe, 1);
+    }
+    if (strcmp(name, "snakepit.worker.crash") == 0) {
+        snprintf(s->class, sizeof s->class, "%s", pit_event_text(ev, "exit_class"));
+        atomic_fetch_add(&s->crashed, 1);
     }
     if (strcmp(name, "snakepit.pool.worker.spawned") == 0) {
         atomic_fetch_add(&s->forked, strcmp(mode, "zygote") == 0);
@@ -234,6 +238,39 @@ static void test_by_exec_only(void **state)
     assert_true(is_state(p, "a", "off"));
     assert_int_equal(seen.forked, 0);
     settle(p, before, "exec only");
+}
+
+static atomic_long oom_kills;
+
+static int no_group(char ret[])
+{
+    (void)ret;
+    return -ENOENT;
+}
+
+static int64_t count_oom_kills(void)
+{
+    return atomic_load(&oom_kills);
+}
+
+/* What the kernel has counted for a template is that one's, and no worker's that is ended later by somebody else. */
+static void test_template_ended_for_want_of_memory(void **state)
+{
+    (void)state;
+    struct kit_before before = kit_before();
+    struct os_ops os = os_linux;
+    os.oom_kills = count_oom_kills;
+    os.cgroup_above = no_group;
+    pit *p = open_host_os(&os);
+    must_start(p, "a", 1, PIT_START_ZYGOTE, "well");
+    int64_t old = zygote(p, "a", "pid", NULL);
+    atomic_fetch_add(&oom_kills, 1);
+    assert_int_equal(kill((pid_t)old, SIGKILL), 0);
+    KIT_AWAIT(seen.lost == 1);
+    replace_first(p, "a");
+    KIT_AWAIT(seen.crashed == 1);
+    assert_string_equal(seen.class, "killed");
+    settle(p, before, "template ended for want of memory");
 }
 
 /* Workers live on; a new template is made; starts meanwhile are execs. */
@@ -485,14 +522,23 @@ int main(int argc, char **argv)
 {
     kit_init(argc, argv);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_forked),           cmocka_unit_test(test_first_by_exec),
-        cmocka_unit_test(test_small_pool),       cmocka_unit_test(test_two_pools_share_one),
-        cmocka_unit_test(test_by_exec_only),     cmocka_unit_test(test_template_killed),
-        cmocka_unit_test(test_template_stopped), cmocka_unit_test(test_template_refuses),
-        cmocka_unit_test(test_template_spins),   cmocka_unit_test(test_descriptors_refused),
-        cmocka_unit_test(test_guard_killed),     cmocka_unit_test(test_unsafe),
-        cmocka_unit_test(test_broken_import),    cmocka_unit_test(test_last_words_that_come_late),
-        cmocka_unit_test(test_dies_at_import),   cmocka_unit_test(test_bad_options),
+        cmocka_unit_test(test_forked),
+        cmocka_unit_test(test_first_by_exec),
+        cmocka_unit_test(test_small_pool),
+        cmocka_unit_test(test_two_pools_share_one),
+        cmocka_unit_test(test_by_exec_only),
+        cmocka_unit_test(test_template_killed),
+        cmocka_unit_test(test_template_stopped),
+        cmocka_unit_test(test_template_refuses),
+        cmocka_unit_test(test_template_ended_for_want_of_memory),
+        cmocka_unit_test(test_template_spins),
+        cmocka_unit_test(test_descriptors_refused),
+        cmocka_unit_test(test_guard_killed),
+        cmocka_unit_test(test_unsafe),
+        cmocka_unit_test(test_broken_import),
+        cmocka_unit_test(test_last_words_that_come_late),
+        cmocka_unit_test(test_dies_at_import),
+        cmocka_unit_test(test_bad_options),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
