@@ -14,6 +14,7 @@
 
 #include "base/alloc.h"
 #include "wire/codec.h"
+#include "wire/flat.h"
 #include "wire/leaf.h"
 #include "wire/value.h"
 
@@ -502,6 +503,11 @@ int codec_decode_block(uint8_t **block, const uint8_t *p, size_t n, const struct
     size_t budget = limits != NULL && limits->max_bytes != 0 ? limits->max_bytes : DEFAULT_EXTRA_BYTES, kept_n = 0;
     if ((limits == NULL || limits->max_bytes == 0) && n < SIZE_MAX / 16)
         budget += n * 8;
+    if (n <= FLAT_BYTES && ret_used == NULL) {
+        int rc = decode_flat(p, n, budget, ret);
+        if (rc != NOT_FLAT)
+            return rc == 0 ? 0 : explain(err, p, 0, rc, "out of memory", 0, 0);
+    }
     struct measure m; /* large, and filled as far as it is used */
     if (!measure_value(&m, p, n, budget))
         return explain(err, p, n, m.code, m.why, (size_t)(m.p - p), m.ext);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "wire/codec.h"
+#include "wire/flat.h"
 #include "wire/format.h"
 #include "wire/value.h"
 
@@ -262,6 +263,8 @@ static int pack_close(void *user, uint32_t count, bool key, const char **why)
 int codec_pack(struct buf *out, const char *format, va_list ap, struct codec_error *err)
 {
     static const struct format_ops ops = {pack_item, pack_open, pack_close};
+    if (pack_flat(out, format, ap))
+        return 0;
     struct packer k; /* filled as far as it is used */
     k.out = out;
     k.depth = k.n_keys = 0;
