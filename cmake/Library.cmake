@@ -1,7 +1,7 @@
 # The core library in three forms: shared (exports pit_* only), static (one object, everything but pit_* local) and snakepit_testing,
 # in which tests reach the internals.
 set(core_sources)
-foreach(layer base os ring wire telemetry channel fault guard registry worker pool api)
+foreach(layer base os ring wire telemetry channel fault guard registry crash worker pool api)
     file(GLOB found CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/src/${layer}/*.c")
     list(APPEND core_sources ${found})
 endforeach()

@@ -40,6 +40,9 @@ PIT_API bool pit_error_retriable(const pit_error *e);
 PIT_API const pit_value *pit_error_details(const pit_error *e);
 /* Suggestions, a list of texts: what to try next. NULL when there are none. */
 PIT_API const pit_value *pit_error_suggestions(const pit_error *e);
+/* Of the death of a worker: all that is known of it (guide-crashes.md): signal, address, the stacks of Python and of C, what ran, what was
+ * printed last. A map; what is missing is named in `missing`, and `partial` is true then. NULL when there is none. */
+PIT_API const pit_value *pit_error_dossier(const pit_error *e);
 /* The error behind this one; borrowed, NULL when there is none. */
 PIT_API const pit_error *pit_error_cause(const pit_error *e);
 /* The whole error as one JSON document; one block, freed with pit_free(). NULL when memory ran out. */

@@ -32,6 +32,18 @@ typedef struct pit_heartbeat_options {
         sizeof(pit_heartbeat_options), 0, 0, 0, 0, 0, 0, 0, 0                                                                  \
     }
 
+/* What is found out about the death of a worker (pit_pool_options.dossier): see pit_error_dossier(). Since 0.1. */
+typedef struct pit_dossier_options {
+    size_t size;
+    int enabled;      /* (PIT_ON) */
+    int native_stack; /* frames of C too, with names, modules and build ids (PIT_ON); PIT_OFF: Python's stacks alone */
+} pit_dossier_options;
+
+#define PIT_DOSSIER_OPTIONS_INIT                                                                                               \
+    {                                                                                                                          \
+        sizeof(pit_dossier_options), 0, 0                                                                                      \
+    }
+
 /* A pool. Zero in a field means "not set"; the default stands in parentheses. Strings and arrays are copied. Field names are the
  * configuration's keys. */
 typedef struct pit_pool_options {
@@ -92,6 +104,7 @@ typedef struct pit_pool_options {
     /* A map of commands to milliseconds, or PIT_INFINITE: the time of a call that asks for none. It comes before what the adapter declares
      * (@tool(timeout_ms=...)), and that before timeout_ms of the pool. Sent values are immutable: so is this. Else invalid_timeout. */
     const pit_value *command_timeouts;
+    const pit_dossier_options *dossier; /* what is found out about the death of a worker (NULL: as its defaults say) */
 } pit_pool_options;
 
 enum { PIT_DESCENDANTS_KILL = 1, PIT_DESCENDANTS_KEEP = 2 };
@@ -100,7 +113,7 @@ enum { PIT_CHANNEL_AUTO = 0, PIT_CHANNEL_RING = 1, PIT_CHANNEL_SOCKET = 2 };
 #define PIT_POOL_OPTIONS_INIT                                                                                                  \
     {                                                                                                                          \
         sizeof(pit_pool_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0,  \
-            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                                                           \
+            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                                                        \
     }
 
 /* Adds a pool. *Blocks* until it has a ready worker. When every start failed: no_workers_started with its cause, as for pit_open, and

@@ -84,6 +84,8 @@ class Worker:
         self._class: type | None = None  # a template has loaded it
         self._extension, self._extension_error = _load_extension()
         _coder.choose(self._extension)
+        if self._extension is not None:
+            self._extension.prepare_crash_watch()
         self._welcome: dict[str, Any] = {}
         self._instance: Any = None
         self._commands: Any = None
@@ -109,6 +111,8 @@ class Worker:
 
     def run(self) -> int:
         """The exit status."""
+        if self._extension is not None and self._segment_fd >= 0:
+            self._extension.watch_crashes(self._segment_fd)
         try:
             if not self._shake_hands():
                 return 0

@@ -2,6 +2,7 @@
  *
  * Multi-phase initialisation, all state per module: usable in subinterpreters with their own GIL, and without a GIL. What it needs of the
  * package is imported when it is loaded. Failure: ImportError, and the worker goes on in pure Python. */
+#include "_snakepit_crash.h"
 #include "_snakepit_lane.h"
 #include "_snakepit_template.h"
 
@@ -110,6 +111,9 @@ static PyMethodDef methods[] = {
      "encode(value[, policy]): the encoding of a value. The policy for what cannot leave is POLICY_ERROR of _registry."},
     {"start_heart", heart_start, METH_O,
      "start_heart(segment_fd): a thread that answers the host's heartbeats, for as long as the process lives. Once."},
+    {"prepare_crash_watch", crash_prepare, METH_NOARGS, "What watch_crashes() needs and a process that is forked can inherit."},
+    {"watch_crashes", crash_watch, METH_O,
+     "watch_crashes(segment_fd): from here on a fatal signal leaves a report in the segment's crash page. Once. False: it has none."},
     {"decode", module_decode, METH_O, "The one value that the bytes hold."},
     {NULL, NULL, 0, NULL},
 };

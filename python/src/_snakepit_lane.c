@@ -6,6 +6,8 @@
 
 #include <sys/mman.h>
 
+#include "_snakepit_crash.h"
+
 #define SPIN_NS 50000
 
 static int lane_init(PyObject *self, PyObject *args, PyObject *kwargs)
@@ -109,6 +111,7 @@ static PyObject *lane_serve(PyObject *self, PyObject *unused)
     }
     l->serving = true;
     lane_prepare_farewell(l);
+    crash_thread_begins();
     int rc;
     do {
         rc = serve_one(l);

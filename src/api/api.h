@@ -63,6 +63,7 @@ pit_error *pool_settings_read(const struct os_ops *os, const pit_pool_options *o
 pit_error *heartbeat_settings_read(const pit_heartbeat_options *given, const char *pool, struct pool_settings *s);
 /* Sets what `given` (may be NULL) says in *ret; of: whose they are. NULL or an error (owned). */
 pit_error *limits_read(const pit_limits *given, const char *of, struct limits *ret);
+pit_error *dossier_settings_read(const pit_dossier_options *given, const char *pool, struct dossier_rules *ret);
 pit_error *health_settings_read(const pit_pool_options *o, struct pool_settings *s);
 /* locate.c: a path (owned), or NULL. */
 char *locate_guard(const struct os_ops *os, const char *option);

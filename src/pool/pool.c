@@ -177,6 +177,7 @@ struct pool *pool_create(struct host *h, struct worker_env *env, struct pool_set
                                        .graceful_ms = p->set.graceful_ms,
                                        .keeps_descendants = p->set.keeps_descendants,
                                        .heartbeat = p->set.heartbeat.enabled,
+                                       .dossier = p->set.dossier,
                                        .lock = &p->lock};
     *set = (struct pool_settings){0};
     return p;

@@ -63,6 +63,7 @@ struct pool_settings {
     struct restart_rules restart;
     struct beat_rules heartbeat;
     struct health_rules health;
+    struct dossier_rules dossier;
     struct recycle_rules recycle;
     int recycle_max_parallel;
     int64_t lifecycle_check_interval_ms, drain_timeout_ms;

@@ -1,6 +1,6 @@
 /* The layout of the memory that a worker shares with its host, the same on both sides (docs/wire.md explains it).
  *
- *   header | lane 0: status, request ring, reply ring | lane 1 ... | (later: flight recorder, crash page)
+ *   header | lane 0: status, request ring, reply ring | lane 1 ... | crash page
  *
  * The host creates and seals it; a fresh one for every worker process. No lock lives here. The host trusts nothing that it reads:
  * sizes and offsets are taken from the host's own copy, never from the header. Every integer is little-endian and aligned. */
@@ -25,7 +25,7 @@ struct segment_header {
     uint32_t ring_bytes;  /* of each ring's data, a power of two */
     uint32_t lane_offset; /* of lane 0 from the start */
     uint32_t lane_stride;
-    uint32_t reserved;
+    uint32_t crash_offset; /* of the crash page (crash_page.h), behind `bytes`; 0: there is none */
     uint8_t secret[SEGMENT_SECRET]; /* goes into HELLO: proves that it comes from who got the descriptors */
 };
 

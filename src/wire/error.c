@@ -128,6 +128,7 @@ static pit_error *destroy(pit_error *e)
     pit_value_free(e->details);
     pit_value_free(e->suggestions);
     pit_value_free(e->notes);
+    pit_value_free(e->dossier);
     mem_free(e);
     return cause;
 }
@@ -229,6 +230,15 @@ pit_error *error_suggest(pit_error *e, const char *format, ...)
     return e;
 }
 
+pit_error *error_dossier(pit_error *e, const pit_value *dossier)
+{
+    if (is_static(e))
+        return e;
+    pit_value_free(e->dossier);
+    e->dossier = dossier != NULL ? pit_value_ref(dossier) : NULL;
+    return e;
+}
+
 pit_error *error_python(pit_error *e, const char *type, const char *message, const char *traceback, const pit_value *notes)
 {
     if (is_static(e))
@@ -288,6 +298,11 @@ const char *pit_error_python_type(const pit_error *e)
 const char *pit_error_traceback(const pit_error *e)
 {
     return e != NULL ? e->traceback : NULL;
+}
+
+const pit_value *pit_error_dossier(const pit_error *e)
+{
+    return e != NULL ? e->dossier : NULL;
 }
 
 const pit_value *pit_error_notes(const pit_error *e)

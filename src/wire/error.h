@@ -21,6 +21,7 @@ pit_error *error_pool(pit_error *e, const char *pool);
 pit_error *error_correlation(pit_error *e, const char *id);
 pit_error *error_cause_take(pit_error *e, pit_error *cause);
 pit_error *error_detail_take(pit_error *e, const char *key, pit_value *v); /* details[key] = v (taken) */
+pit_error *error_dossier(pit_error *e, const pit_value *dossier); /* a map that is frozen; takes a reference of its own */
 __attribute__((format(printf, 2, 3))) pit_error *error_suggest(pit_error *e, const char *format, ...);
 pit_error *error_python(pit_error *e, const char *type, const char *message, const char *traceback, const pit_value *notes);
 

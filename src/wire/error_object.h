@@ -9,7 +9,7 @@ struct pit_error {
     int code;
     char *message, *worker, *pool, *correlation; /* each may be NULL */
     char *type, *python_message, *traceback;
-    pit_value *details, *suggestions, *notes;
+    pit_value *details, *suggestions, *notes, *dossier;
     pit_error *cause;
     char *string; /* atomic: made when it is first asked for */
 };

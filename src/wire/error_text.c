@@ -143,6 +143,7 @@ static void put_json(struct buf *b, const pit_error *e)
         buf_puts(b, "null");
     }
     put_value_member(b, "suggestions", e->suggestions, "[]");
+    put_value_member(b, "dossier", e->dossier, "null");
     buf_puts(b, ",\"cause\":");
 }
 

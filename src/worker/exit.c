@@ -6,8 +6,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
-#include "base/buf.h"
-#include "wire/mp.h"
+#include "crash/crash.h"
 
 enum exit_class exit_classify(struct guard_exit how, bool expected)
 {
@@ -75,42 +74,9 @@ int exit_shell_code(struct guard_exit how)
     return how.code == CLD_EXITED ? how.status : 128 + how.status;
 }
 
-pit_value *exit_words(const char *text, size_t n)
-{
-    struct buf b = {0};
-    const uint8_t *p = (const uint8_t *)text;
-    for (size_t i = 0; i < n;) {
-        size_t len = p[i] < 0x80 ? 1 : mp_utf8_sequence(p + i, n - i);
-        if (len == 0)
-            buf_append(&b, "\xef\xbf\xbd", 3);
-        else
-            buf_append(&b, p + i, len);
-        i += len != 0 ? len : 1;
-    }
-    pit_value *v = b.failed ? pit_nil() : pit_strn((const char *)b.data, b.len);
-    buf_finish(&b);
-    return v;
-}
-
-/* sigabbrev_np() is glibc's alone. */
-static const char *signal_name(int sig)
-{
-    static const struct {
-        int number;
-        const char *name;
-    } names[] = {{SIGHUP, "SIGHUP"},   {SIGINT, "SIGINT"},   {SIGQUIT, "SIGQUIT"}, {SIGILL, "SIGILL"},   {SIGTRAP, "SIGTRAP"},
-                 {SIGABRT, "SIGABRT"}, {SIGBUS, "SIGBUS"},   {SIGFPE, "SIGFPE"},   {SIGKILL, "SIGKILL"}, {SIGUSR1, "SIGUSR1"},
-                 {SIGSEGV, "SIGSEGV"}, {SIGUSR2, "SIGUSR2"}, {SIGPIPE, "SIGPIPE"}, {SIGALRM, "SIGALRM"}, {SIGTERM, "SIGTERM"},
-                 {SIGXCPU, "SIGXCPU"}, {SIGXFSZ, "SIGXFSZ"}, {SIGSYS, "SIGSYS"}};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        if (names[i].number == sig)
-            return names[i].name;
-    return NULL;
-}
-
 const char *exit_text(enum exit_class c, struct guard_exit how, char text[EXIT_TEXT_SIZE])
 {
-    const char *name = signal_name(exit_signal(how));
+    const char *name = crash_signal_name(exit_signal(how));
     if (c == EXIT_EXIT_CODE)
         snprintf(text, EXIT_TEXT_SIZE, "exited with status %d", exit_shell_code(how));
     else if (c == EXIT_SIGNAL && name != NULL)
@@ -131,11 +97,11 @@ pit_error *exit_describe(pit_error *e, enum exit_class c, struct guard_exit how,
         error_detail_take(e, "exit_code", pit_int(exit_shell_code(how)));
     int sig = ours ? 0 : exit_signal(how);
     if (sig != 0) {
-        const char *name = signal_name(sig);
+        const char *name = crash_signal_name(sig);
         error_detail_take(e, "signal", name != NULL ? pit_str(name) : pit_int(sig));
     }
     if (n != 0)
-        error_detail_take(e, "stderr", exit_words(tail, n));
+        error_detail_take(e, "stderr", crash_words(tail, n));
     return e;
 }
 

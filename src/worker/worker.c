@@ -88,6 +88,7 @@ void worker_free(struct worker *w)
     capture_finish(&w->out);
     capture_finish(&w->err);
     pit_error_free(w->failure);
+    pit_value_free(w->dossier);
     pit_value_free(w->health.report);
     pit_value_free(w->timeouts);
     mem_free(w->lanes);
@@ -196,6 +197,7 @@ void worker_finish(struct worker *w)
     loop_timer_stop(w->env->loop, &w->status_timer);
     loop_timer_stop(w->env->loop, &w->more_timer);
     w->exit_class = worker_exit_class(w->env, w->how, w->expected, &w->oom_before);
+    dossier_make(w);
     poollock_acquire(w->config->lock);
     if (w->end_text == went_on && w->how.code != 0 && exit_signal(w->how) != SIGKILL)
         w->end_text = NULL; /* it was ending by itself, slowly */
@@ -315,7 +317,11 @@ void worker_describe_end(struct worker *w, pit_error *e)
 {
     char *tail = mem_alloc(STDERR_TAIL);
     size_t n = tail != NULL ? capture_tail(&w->err, tail, STDERR_TAIL) : 0;
-    exit_suggest(exit_describe(e, w->exit_class, w->how, tail, n), w->exit_class);
+    exit_describe(e, w->exit_class, w->how, tail, n);
+    if (dossier_put(w, e))
+        error_suggest(e, "pit_error_dossier() has the stacks of all threads, in Python and in C (-o json on the command line)");
+    else
+        exit_suggest(e, w->exit_class);
     mem_free(tail);
 }
 

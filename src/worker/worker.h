@@ -27,6 +27,7 @@
 #include "wire/frame.h"
 #include "worker/call.h"
 #include "worker/capture.h"
+#include "worker/dossier.h"
 #include "worker/exit.h"
 #include "worker/health.h"
 #include "worker/heartbeat.h"
@@ -58,6 +59,7 @@ struct worker_config {
     int64_t ready_timeout_ms, graceful_ms;
     bool keeps_descendants;
     bool heartbeat;        /* its workers are asked for signs of life */
+    struct dossier_rules dossier;
     struct poollock *lock; /* the pool's */
 };
 
@@ -146,6 +148,7 @@ struct worker {
     enum exit_class exit_class;
     struct oom_counts oom_before;
     pit_error *failure; /* why it did not become ready */
+    pit_value *dossier; /* of its death; fixed once it is GONE; NULL: nothing to explain */
     bool replace;       /* the pool's: a successor is still to be started */
     struct worker_recycle recycle;
     struct zygote *zygote; /* of the pool: forks it; NULL: exec */

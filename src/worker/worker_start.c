@@ -41,13 +41,16 @@ static void close_fd(struct worker *w, int *fd)
 static int open_segment(struct worker *w)
 {
     const struct os_ops *os = w->env->os;
-    w->segment_bytes = segment_bytes(w->config->lanes, w->config->ring_bytes);
+    size_t lanes_bytes = segment_bytes(w->config->lanes, w->config->ring_bytes);
+    w->segment_bytes = lanes_bytes + dossier_segment_bytes(&w->config->dossier);
     int rc = os->random(w->secret, sizeof w->secret);
     if (rc == 0)
         rc = os->segment_create("snakepit", w->segment_bytes, &w->segment, &w->segment_fd);
-    if (rc == 0)
-        segment_init(w->segment, w->config->lanes, w->config->ring_bytes, w->secret);
-    return rc;
+    if (rc != 0)
+        return rc;
+    segment_init(w->segment, w->config->lanes, w->config->ring_bytes, w->secret);
+    dossier_offer_page(&w->config->dossier, w->segment, lanes_bytes);
+    return 0;
 }
 
 int worker_open_pair(const struct os_ops *os, int ret_fds[2])

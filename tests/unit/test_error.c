@@ -148,12 +148,14 @@ static void json_form(void **state)
         "\"details\":{\"exit_code\":3,\"stderr\":\"line 1\\nline 2\",\"text\":\"plain\"},"
         "\"python\":{\"type\":\"ValueError\",\"message\":\"no such model: 'x'\",\"traceback\":\"Traceback (most recent call "
         "last):\\n"
-        "  File \\\"m.py\\\"\\nValueError: x\\n\",\"notes\":[\"note 1\",\"note 2\"]},\"suggestions\":[\"try 1\",\"try 2\"],"
+        "  File \\\"m.py\\\"\\nValueError: x\\n\",\"notes\":[\"note 1\",\"note 2\"]},\"suggestions\":[\"try 1\",\"try "
+        "2\"],\"dossier\":null,"
         "\"cause\":{\"category\":\"worker\",\"code\":\"worker_crash\",\"message\":\"it "
         "died\",\"retriable\":true,\"worker_id\":null,"
-        "\"pool\":null,\"correlation_id\":null,\"details\":null,\"python\":null,\"suggestions\":[],"
+        "\"pool\":null,\"correlation_id\":null,\"details\":null,\"python\":null,\"suggestions\":[],\"dossier\":null,"
         "\"cause\":{\"category\":\"python_error\",\"code\":\"permission_error\",\"message\":\"deepest\",\"retriable\":false,"
         "\"worker_id\":null,\"pool\":null,\"correlation_id\":null,\"details\":null,\"python\":null,\"suggestions\":[],"
+        "\"dossier\":null,"
         "\"cause\":null}}}");
     assert_int_equal(pit_value_parse_json(json, strlen(json), &v, NULL), 0);
     pit_value_free(v);

@@ -1,0 +1,29 @@
+/* What a worker's death leaves behind: the reader of its crash page, and the words for it.
+ *
+ * Everything here takes a copy that the worker cannot change any more, believes none of it, and does a bounded amount of work: texts become valid
+ * UTF-8, counts and places are checked. Pure. Failure: what cannot be allocated is a failed value, as everywhere. Thread: any. */
+#ifndef PIT_CRASH_CRASH_H
+#define PIT_CRASH_CRASH_H
+
+#include <snakepit/value.h>
+
+#include "ring/crash_page.h"
+
+struct crash_printed { /* the end of its standard error; borrowed */
+    const char *text;
+    size_t n;
+};
+
+/* Adds to a dossier (a map) what the page tells: `fault`, `python`, `native`, `usage`; and to `missing` (a list) what it should tell and
+ * does not. signal: the one that the process died of, 0: none; a page that tells of another one is not believed. */
+enum { CRASH_SIGNAL_LOST = -1 /* how it died is not known: then the page's word counts */ };
+void crash_read_page(const struct crash_page *page, int signal, struct crash_printed printed, pit_value *dossier,
+                     pit_value *missing);
+/* Do workers tell of this signal? */
+bool crash_is_told(int signal);
+/* What a process printed, as text: bytes that are no UTF-8 become U+FFFD. nil: no memory. */
+pit_value *crash_words(const char *text, size_t n);
+/* "SIGSEGV"; NULL: a signal without a name. */
+const char *crash_signal_name(int signal);
+
+#endif

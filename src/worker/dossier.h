@@ -1,0 +1,27 @@
+/* The dossier of a worker's death: everything that is known of it, as one immutable map (docs/internals/dossier.md has its keys).
+ *
+ * Made once, on the loop, when the process has ended; the errors of all calls that ended with the worker refer to the same map. What is
+ * not known is named in `missing`, and `partial` is true then.
+ *
+ * Failure: without memory there is none, and the errors go without. */
+#ifndef PIT_WORKER_DOSSIER_H
+#define PIT_WORKER_DOSSIER_H
+
+#include <snakepit/error.h>
+#include <stdbool.h>
+
+struct worker;
+
+struct dossier_rules {
+    bool enabled, native_stack;
+};
+
+/* Before it is started: the crash page behind the rest of its segment. */
+size_t dossier_segment_bytes(const struct dossier_rules *r);
+void dossier_offer_page(const struct dossier_rules *r, void *segment, size_t page_at);
+/* After its end, when exit_class is known; loop; not under the lock. Sets w->dossier where there is something to explain. */
+void dossier_make(struct worker *w);
+/* Adds it to an error, with the place of the crash. true: it has the stacks. */
+bool dossier_put(const struct worker *w, pit_error *e);
+
+#endif

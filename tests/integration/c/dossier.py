@@ -1,0 +1,15 @@
+"""Ways to die, for test_dossier.c."""
+
+import ctypes
+import os
+
+
+class Dying:
+    def echo(self, x):
+        return x
+
+    def crash(self, at):
+        ctypes.memset(at, 0, 1)
+
+    def leave(self):
+        os._exit(7)

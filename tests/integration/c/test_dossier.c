@@ -1,0 +1,213 @@
+/* Dossiers as a C program gets them: of forked and of exec'd workers, in every form of a call, and what the options leave out. */
+#include "integration/c/kit.h"
+
+struct how {
+    int start_mode, channel;
+    const pit_dossier_options *dossier;
+};
+
+static pit *open_dying(struct how how)
+{
+    pit_options o = PIT_OPTIONS_INIT;
+    pit_pool_options pool = PIT_POOL_OPTIONS_INIT;
+    const pit_pool_options *pools[] = {&pool};
+    const char *env[] = {kit_mark, NULL};
+    pit *p = NULL;
+    pit_error *e = NULL;
+    pool.name = "dying";
+    pool.adapter = TEST_SOURCE_DIR "/tests/integration/c/dossier.py";
+    pool.workers = 1;
+    pool.start_mode = how.start_mode;
+    pool.channel = how.channel;
+    pool.dossier = how.dossier;
+    pool.restart_backoff = PIT_OFF;
+    pool.queue_timeout_ms = KIT_LIMIT_MS;
+    o.pools = pools;
+    o.n_pools = 1;
+    o.guard_path = SNAKEPIT_GUARD_PATH;
+    o.python = TEST_PYTHON;
+    o.python_package_path = TEST_BUILD_DIR "/python";
+    o.env = env;
+    o.log = getenv("KIT_LOG") != NULL ? kit_log : NULL;
+    if (pit_open(&o, &p, &e) != 0)
+        fail_msg("%s", pit_error_string(e));
+    return p;
+}
+
+static const char *text_of(const pit_value *map, const char *key)
+{
+    return pit_value_str_or(pit_value_get(map, key), "(none)");
+}
+
+/* The error of crash(at), whose status the kernel has told. */
+static pit_error *crash(pit *p, int64_t at)
+{
+    pit_value *v = NULL;
+    pit_error *e = NULL;
+    assert_int_equal(pit_callf(p, "crash", NULL, &v, &e, "{s:I}", "at", at), PIT_E_WORKER_CRASH);
+    return e;
+}
+
+static void check_crash(const pit_error *e, const char *address)
+{
+    const pit_value *d = pit_error_dossier(e), *frame, *frames, *thread;
+    bool seen = false;
+    assert_non_null(d);
+    assert_string_equal(text_of(pit_value_get(d, "fault"), "address"), address);
+    assert_string_equal(text_of(d, "worker_id"), pit_error_worker(e));
+    assert_string_equal(text_of(pit_value_at(pit_value_get(d, "calls"), 0), "command"), "crash");
+    thread = pit_value_at(pit_value_get(d, "python"), 0);
+    frames = pit_value_get(thread, "frames");
+    for (size_t i = 0; pit_value_next(frames, &i, NULL, &frame);) {
+        int64_t line = 0;
+        if (strcmp(text_of(frame, "function"), "crash") == 0)
+            seen = pit_value_get_int(pit_value_get(frame, "line"), &line) && line == 12;
+    }
+    assert_true(seen);
+}
+
+static void crash_thrice(struct how how, const char *mode)
+{
+    pit *p = open_dying(how);
+    char before[96] = "";
+    for (int i = 0; i < 3; i++) {
+        pit_error *e = crash(p, 4096 + i);
+        char address[32];
+        snprintf(address, sizeof address, "0x%x", 4096 + i);
+        check_crash(e, address);
+        const pit_value *d = pit_error_dossier(e);
+        assert_string_equal(text_of(d, "start_mode"), mode);
+        assert_string_not_equal(text_of(d, "id"), before); /* each worker has its own */
+        snprintf(before, sizeof before, "%s", text_of(d, "id"));
+        assert_true(pit_value_len(pit_value_get(d, "native")) > 3);
+        pit_error_free(e);
+    }
+    assert_int_equal(pit_close(p), 0);
+}
+
+static void test_forked_workers(void **state)
+{
+    (void)state;
+    crash_thrice((struct how){.start_mode = PIT_START_ZYGOTE}, "zygote");
+}
+
+static void test_workers_by_exec(void **state)
+{
+    (void)state;
+    crash_thrice((struct how){.start_mode = PIT_START_EXEC}, "exec");
+}
+
+static void test_workers_on_the_socket(void **state)
+{
+    (void)state;
+    crash_thrice((struct how){.start_mode = PIT_START_EXEC, .channel = PIT_CHANNEL_SOCKET}, "exec");
+}
+
+static void test_futures_and_batches(void **state)
+{
+    (void)state;
+    pit *p = open_dying((struct how){0});
+    pit_value *args = pit_pack("{s:i}", "at", 64), *v = NULL;
+    pit_future *f = NULL;
+    pit_error *e = NULL;
+    assert_int_equal(pit_submit(p, "crash", args, NULL, &f, NULL), 0);
+    assert_int_equal(pit_future_wait(f, PIT_INFINITE), 0);
+    assert_int_equal(pit_future_result(f, &v, &e), PIT_E_WORKER_CRASH);
+    check_crash(e, "0x40");
+    pit_error_free(e);
+    pit_future_free(f);
+    pit_call_item item = {.command = "crash", .args = args};
+    pit_call_result result;
+    assert_int_equal(pit_call_many(p, &item, 1, NULL, &result, NULL), 0);
+    assert_int_equal(result.rc, PIT_E_WORKER_CRASH);
+    check_crash(result.error, "0x40");
+    pit_call_results_free(&result, 1);
+    pit_value_free(args);
+    assert_int_equal(pit_close(p), 0);
+}
+
+static void test_a_dossier_outlives_its_host(void **state)
+{
+    (void)state;
+    pit *p = open_dying((struct how){0});
+    pit_error *e = crash(p, 8);
+    assert_int_equal(pit_close(p), 0);
+    check_crash(e, "0x8");
+    char *json = pit_error_json(e);
+    assert_non_null(json);
+    assert_non_null(strstr(json, "\"dossier\":{\"id\":"));
+    pit_free(json);
+    pit_error_free(e);
+}
+
+static void test_switched_off(void **state)
+{
+    (void)state;
+    pit_dossier_options off = PIT_DOSSIER_OPTIONS_INIT, python = PIT_DOSSIER_OPTIONS_INIT;
+    off.enabled = PIT_OFF;
+    pit *p = open_dying((struct how){.dossier = &off});
+    pit_error *e = crash(p, 8);
+    assert_null(pit_error_dossier(e));
+    assert_string_equal(text_of(pit_error_details(e), "exit_class"), "segfault");
+    pit_error_free(e);
+    assert_int_equal(pit_close(p), 0);
+    python.native_stack = PIT_OFF;
+    p = open_dying((struct how){.dossier = &python});
+    e = crash(p, 8);
+    check_crash(e, "0x8");
+    assert_null(pit_value_get(pit_error_dossier(e), "native"));
+    pit_error_free(e);
+    assert_int_equal(pit_close(p), 0);
+}
+
+static void test_bad_options(void **state)
+{
+    (void)state;
+    pit_dossier_options bad[3] = {PIT_DOSSIER_OPTIONS_INIT, PIT_DOSSIER_OPTIONS_INIT, PIT_DOSSIER_OPTIONS_INIT};
+    const int codes[] = {PIT_E_INVALID_PARAMETER, PIT_E_INVALID_PARAMETER, PIT_E_INVALID_PARAMETER};
+    bad[0].enabled = 2;
+    bad[1].native_stack = -7;
+    bad[2].size = 1;
+    pit_options o = PIT_OPTIONS_INIT;
+    pit *p = NULL;
+    o.guard_path = SNAKEPIT_GUARD_PATH;
+    assert_int_equal(pit_open(&o, &p, NULL), 0);
+    for (int i = 0; i < 3; i++) {
+        pit_pool_options pool = PIT_POOL_OPTIONS_INIT;
+        pit_error *e = NULL;
+        pool.name = "bad";
+        pool.adapter = "x:Y";
+        pool.dossier = &bad[i];
+        assert_int_equal(pit_pool_start(p, &pool, &e), codes[i]);
+        assert_non_null(strstr(pit_error_message(e), "dossier"));
+        pit_error_free(e);
+    }
+    assert_int_equal(pit_close(p), 0);
+}
+
+/* No more than the worker's own: the page goes with its segment. */
+static void test_nothing_is_left(void **state)
+{
+    (void)state;
+    struct kit_before before = kit_before();
+    pit *p = open_dying((struct how){0});
+    pit_error_free(crash(p, 8));
+    assert_int_equal(pit_close(p), 0);
+    kit_clean(before, "a crash with a dossier");
+}
+
+int main(int argc, char **argv)
+{
+    kit_init(argc, argv);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_forked_workers),
+        cmocka_unit_test(test_workers_by_exec),
+        cmocka_unit_test(test_workers_on_the_socket),
+        cmocka_unit_test(test_futures_and_batches),
+        cmocka_unit_test(test_a_dossier_outlives_its_host),
+        cmocka_unit_test(test_switched_off),
+        cmocka_unit_test(test_bad_options),
+        cmocka_unit_test(test_nothing_is_left),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
