@@ -68,6 +68,8 @@ void guard_give_up(struct guard_client *g, const char *why /* static */);
 /* Once it is lost: how many of its processes were alive and have been killed by this side, and how long that took. */
 int guard_swept(const struct guard_client *g, uint64_t *ret_ns);
 pid_t guard_pid(const struct guard_client *g);
+/* Whether it ends, as far as can be told: loop. What its end kills dies after that can be seen. */
+bool guard_is_ending(const struct guard_client *g);
 /* Ends the guard and everything it has: asks, waits until it is gone or the deadline, kills it and them. The number of processes that
  * are alive after that. Blocks. */
 int guard_destroy(struct guard_client *g, uint64_t deadline_ns);

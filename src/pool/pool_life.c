@@ -312,6 +312,7 @@ static void on_gone(struct worker *w)
         list_remove(&w->node);
     pool_unlock(p);
     async_deliver(p, &done);
+    worker_let_go(w);
     watch_ended(p, w);
     struct slot *s = &p->slots[w->slot];
     if (s->lost_generation == w->generation && s->lost_why == NULL)

@@ -189,10 +189,6 @@ void worker_finish(struct worker *w)
         continue; /* its last word may be why it did not start */
     capture_drain(&w->out);
     capture_drain(&w->err);
-    capture_close(&w->out);
-    capture_close(&w->err);
-    worker_close_control(w);
-    close_pidfd(w);
     loop_timer_stop(w->env->loop, &w->stop_timer);
     loop_timer_stop(w->env->loop, &w->status_timer);
     loop_timer_stop(w->env->loop, &w->more_timer);
@@ -206,17 +202,18 @@ void worker_finish(struct worker *w)
     w->events->gone(w);
 }
 
+void worker_let_go(struct worker *w)
+{
+    capture_close(&w->out);
+    capture_close(&w->err);
+    worker_close_control(w);
+    close_pidfd(w);
+}
+
 int worker_ending(const struct worker *w)
 {
     struct os_proc p;
     return w->env->os->proc_info(w->pid, &p) == 0 ? p.wait_status : 0;
-}
-
-/* The kernel kills workers as part of their guard's end, a moment before it tells of that: then it is the guard's end that counts. */
-static bool guard_is_ending(const struct worker *w)
-{
-    struct os_proc p;
-    return w->env->guard == NULL || w->env->os->proc_info(guard_pid(w->env->guard), &p) != 0 || p.wait_status != 0;
 }
 
 /* How it ends, from the kernel, which knows that before it takes the memory down and long before the guard can reap. The process still
@@ -233,7 +230,8 @@ static bool take_status(struct worker *w)
     if (status == 0 || w->env->os->pidfd_kill(w->pidfd, 0) != 0)
         return false;
     struct guard_exit how = exit_from_wait(status);
-    if (exit_signal(how) == SIGKILL && !w->expected && guard_is_ending(w))
+    /* the kernel kills workers as part of their guard's end, a moment before it tells of that: then it is the guard's end that counts */
+    if (exit_signal(how) == SIGKILL && !w->expected && (w->env->guard == NULL || guard_is_ending(w->env->guard)))
         return false;
     w->how = how;
     return true;

@@ -70,7 +70,7 @@ struct worker_events {
     void (*ready)(struct worker *w);   /* its lanes may be used */
     void (*replied)(struct worker *w); /* to a health check; any thread */
     void (*dead)(struct worker *w);    /* can serve no longer; its exit is not known yet */
-    void (*gone)(struct worker *w);    /* it has ended; w->exit_class, w->how, w->failure are final */
+    void (*gone)(struct worker *w);    /* it has ended; w->exit_class, w->how, w->failure are final. Calls worker_let_go */
 };
 
 /* What a process started by the guard is known by: its address is the token. */
@@ -158,6 +158,8 @@ struct worker {
 /* Takes nothing; NULL: out of memory. One reference: the pool's. */
 struct worker *worker_create(const struct worker_env *env, const struct worker_config *config,
                              const struct worker_events *events, void *pool, int slot, uint64_t generation);
+/* Closes what the loop watched of one that is gone: after its callers have been woken, before a successor needs descriptors. */
+void worker_let_go(struct worker *w);
 /* Spawns it. What fails is told by dead and gone, also when it fails at once. */
 void worker_start(struct worker *w, uint32_t prefix);
 /* Asks it to end: STOP, half of the grace later SIGTERM, at its end SIGKILL. Harmless when it is ending already. */

@@ -109,6 +109,30 @@ static void test_error_before_the_end(void **state)
     kit_clean(before, "early");
 }
 
+/* The guard's end kills the worker before anybody hears of the guard: it is the guard that was lost, however early the caller asks. */
+static void test_end_of_the_guard(void **state)
+{
+    (void)state;
+    struct kit_before before = kit_before();
+    struct early t = {.p = open_python(), .pidfd = -1};
+    snprintf(t.path, sizeof t.path, "%s.early", kit_stage_path);
+    for (int i = 0; i < 10; i++) {
+        pthread_t thread;
+        assert_int_equal(pit_await_all_ready(t.p, NULL, KIT_LIMIT_MS, NULL), 0);
+        pid_t guard = kit_guard();
+        assert_int_equal(pthread_create(&thread, NULL, call_hold, &t), 0);
+        KIT_AWAIT(has_begun(t.path));
+        poll(NULL, 0, 2); /* allow-sleep: the caller falls asleep */
+        kill(guard, SIGKILL);
+        pthread_join(thread, NULL);
+        unlink(t.path);
+        assert_int_equal(t.rc, PIT_E_GUARD_LOST);
+    }
+    assert_int_equal(pit_await_all_ready(t.p, NULL, KIT_LIMIT_MS, NULL), 0);
+    assert_int_equal(pit_close(t.p), 0);
+    kit_clean(before, "end of the guard");
+}
+
 static void test_death_of_a_fork(void **state)
 {
     (void)state;
@@ -129,6 +153,7 @@ int main(int argc, char **argv)
     kit_init(argc, argv);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_error_before_the_end),
+        cmocka_unit_test(test_end_of_the_guard),
         cmocka_unit_test(test_death_of_a_fork),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

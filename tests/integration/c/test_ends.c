@@ -171,6 +171,12 @@ static int guard_that_dies(pid_t pid, struct os_proc *ret)
     return rc;
 }
 
+static int end_of_its_socket(int fd, enum os_wait what, uint64_t deadline_ns)
+{
+    bool ended = atomic_load(&dying_guard) != 0 && what == OS_READABLE && deadline_ns == 0;
+    return ended ? 1 : os_linux.poll_one(fd, what, deadline_ns);
+}
+
 /* The kernel ends workers as part of their guard's end, and their ends may be seen first: it is the guard that was lost. */
 static void test_a_guard_that_takes_its_workers_along(void **state)
 {
@@ -179,6 +185,7 @@ static void test_a_guard_that_takes_its_workers_along(void **state)
     struct kit k = KIT_INIT;
     struct os_ops os = os_linux;
     os.proc_info = guard_that_dies;
+    os.poll_one = end_of_its_socket;
     pit *p = open_told(&os, &k);
     pid_t guard = kit_guard(), worker = kit_worker(p, 0);
     int pidfd = os_linux.pidfd_open(worker);
