@@ -212,11 +212,12 @@ static void set_deadlines(struct call *c, struct pool *p, const pit_call_options
         c->queue_deadline_ns = c->deadline_ns;
 }
 
-/* Events name the call before it has a worker: it gets its correlation id now. */
+/* Events may name the call before it has a worker: then it gets its correlation id now. The thread of a blocking call tells of it when it has a
+ * lane, or is about to wait for one (keep_id in scheduler.c): most carry no id, and the worker makes the same one as the events. */
 static void observe(struct call *c, struct host *h)
 {
     c->observed = telemetry_wants_calls(h->telemetry);
-    if (!c->observed || c->correlation_id != NULL)
+    if (!c->observed || c->correlation_id != NULL || c->waited_for)
         return;
     call_put_id(c->id, h->call_prefix, __atomic_add_fetch(&h->call_counter, 1, __ATOMIC_RELAXED));
     c->correlation_id = c->id;
@@ -290,7 +291,7 @@ pit_error *call_begin(pit *p, const struct call_plan *plan, struct call *c, cons
     }
     if (e != NULL) {
         error_pool(e, pool->set.name);
-        error_correlation(e, c->correlation_id);
+        error_correlation(e, c->observed ? pool_correlation(pool, c) : c->correlation_id);
         pool_count_refusals(pool, 1, pit_error_code(e));
         return e;
     }

@@ -148,7 +148,7 @@ void report_way(struct pool *p, struct call *c, struct call_way *way)
     if (way->steps == 0)
         return;
     /* what may change meanwhile is read from *way only */
-    struct event_common common = {.pool = p->set.name, .session_id = c->session_id, .correlation_id = c->correlation_id};
+    struct event_common common = {.pool = p->set.name, .session_id = c->session_id, .correlation_id = pool_correlation(p, c)};
     report_steps(p, c, way, &common);
     way->steps = 0;
 }

@@ -124,6 +124,15 @@ void sched_assign(struct pool *p, struct lane *l, struct call *c, int owner)
         note_steps(p, c, steps);
 }
 
+/* An observed call whose worker makes its correlation id carries it from here on: what events tell stays true, whichever worker it gets. */
+static void keep_id(struct pool *p, struct call *c)
+{
+    if (!c->observed || c->correlation_id != NULL)
+        return;
+    pool_correlation(p, c);
+    call_carry_id(c);
+}
+
 pit_error *sched_enqueue(struct pool *p, struct call *c)
 {
     if (p->queue.depth >= (size_t)p->set.max_queue_size) {
@@ -134,6 +143,7 @@ pit_error *sched_enqueue(struct pool *p, struct call *c)
         error_detail_take(e, "max_queue_size", pit_int(p->set.max_queue_size));
         return error_suggest(e, "more workers, a larger max_queue_size, or fewer calls at a time");
     }
+    keep_id(p, c);
     call_move(c, CALL_QUEUED);
     c->queued_ns = pool_now(p);
     c->was_queued = true;
@@ -164,6 +174,7 @@ void sched_requeue(struct pool *p, struct call *c)
     c->notified = false;
     c->was_queued = true;
     c->queued_ns = pool_now(p);
+    keep_id(p, c);
     call_move(c, CALL_QUEUED);
     queue_push_front(&p->queue, c);
     c->queue_depth = p->queue.depth;

@@ -18,6 +18,17 @@ static const struct sm_table table = {"call", states, CALL_STATE_COUNT};
 #define REPLY_MARGIN_FROM_NS UINT64_C(2000000000)
 #define LONG_RESULT ((size_t)64 << 10)
 
+enum {
+    FIELDS_HEAD = 4,
+    ID_FIELD = FIELDS_HEAD + FRAME_FIELD_HEAD + CALL_ID
+}; /* what the field of a made id may take, at most */
+
+static void put_le32(uint8_t *p, uint32_t n)
+{
+    for (int i = 0; i < 4; i++)
+        p[i] = (uint8_t)(n >> (8 * i));
+}
+
 static void put_field(struct buf *b, int tag, const char *text)
 {
     size_t n = strlen(text);
@@ -40,9 +51,7 @@ static void put_fields(struct buf *b, const struct call *c)
         buf_append(b, c->more_fields->data, c->more_fields->len);
     if (b->failed)
         return;
-    n = (uint32_t)(b->len - at - sizeof n);
-    uint8_t le[4] = {(uint8_t)n, (uint8_t)(n >> 8), (uint8_t)(n >> 16), (uint8_t)(n >> 24)};
-    memcpy(b->data + at, le, sizeof le);
+    put_le32(b->data + at, (uint32_t)(b->len - at - sizeof n));
 }
 
 static void put_command(struct buf *b, const char *command)
@@ -74,11 +83,14 @@ pit_error *call_encode(struct call *c, const struct call_args *args, size_t max_
         put_fields(b, c);
     put_command(b, c->command);
     int rc = args->packed ? codec_pack(b, args->format, *args->ap, &why) : codec_encode(b, args->value, &why);
+    size_t later = c->observed && c->correlation_id == NULL ? ID_FIELD : 0; /* call_carry_id */
+    if (rc == 0 && later != 0)
+        buf_reserve(b, later);
     if (rc == 0 && b->failed)
         rc = why.code = PIT_E_ALLOCATION_FAILED;
     if (rc != 0)
         return encode_failed(&why);
-    if (b->len > max_frame) {
+    if (b->len + later > max_frame) {
         pit_error *e =
             error_new(PIT_E_LIMIT_EXCEEDED, "the call takes %zu bytes, more than max_frame_bytes (%zu)", b->len, max_frame);
         return error_suggest(e, "raise max_frame_bytes of the pool, or send the data in parts");
@@ -104,6 +116,26 @@ void call_seal(struct call *c, uint64_t sequence, uint64_t now_ns)
     put_le64(c->frame.data + 16, deadline);
     c->sequence = sequence;
     c->sent = 0;
+}
+
+void call_carry_id(struct call *c)
+{
+    struct buf *b = &c->frame;
+    unsigned flags = (unsigned)b->data[2] | (unsigned)b->data[3] << 8;
+    size_t n = FRAME_FIELD_HEAD + strlen(c->id), at = FRAME_HEADER, count = 0;
+    uint8_t *fields = b->data + at;
+    if ((flags & FRAME_FIELDS) != 0) {
+        count = (size_t)fields[0] | (size_t)fields[1] << 8 | (size_t)fields[2] << 16 | (size_t)fields[3] << 24;
+        at += FIELDS_HEAD;
+    }
+    size_t more = FRAME_HEADER + FIELDS_HEAD + n - at;
+    memmove(b->data + at + more, b->data + at, b->len - at);
+    put_le32(fields, (uint32_t)(count + n));
+    frame_put_field_head(fields + FIELDS_HEAD, FIELD_CORRELATION, n - FRAME_FIELD_HEAD);
+    memcpy(fields + FIELDS_HEAD + FRAME_FIELD_HEAD, c->id, n - FRAME_FIELD_HEAD);
+    b->len += more;
+    frame_put_header(b->data, FRAME_CALL, flags | FRAME_FIELDS, 0, 0, b->len);
+    c->correlation_id = c->id;
 }
 
 void call_measure(struct call *c)

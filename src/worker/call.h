@@ -108,7 +108,7 @@ struct call {
     bool anywhere;                /* done may run on the thread that ends the call, too: nothing is told of it on the loop */
     uint32_t delivered;           /* futex word of who made it: done has run */
     struct list done_node;
-    char id[CALL_ID];           /* the correlation id, when it was generated */
+    char id[CALL_ID];           /* the correlation id, when it was generated; while correlation_id is NULL it is in no frame */
     uint8_t small[CALL_INLINE]; /* from here on nothing is cleared */
     struct limits limits;       /* of a limited call, and the limit that it passed: LIMITS for none */
     enum limit_kind limit_passed;
@@ -126,6 +126,8 @@ struct call_args {          /* what to encode: one of the two */
 /* Encodes the frame (all but sequence and deadline, which call_seal sets). 0 or an error (owned). */
 pit_error *call_encode(struct call *c, const struct call_args *args, size_t max_frame);
 void call_seal(struct call *c, uint64_t sequence, uint64_t now_ns);
+/* From now on the frame carries c->id as its correlation id. Of an observed call without one, between two lanes; call_encode has kept room. */
+void call_carry_id(struct call *c);
 void call_measure(struct call *c); /* the worker shall tell how long the function took */
 /* Waits until `wake` is set or the deadline. Spurious returns are allowed. */
 void call_sleep(struct call *c, const struct os_ops *os, uint64_t deadline_ns);

@@ -2,6 +2,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -141,6 +142,56 @@ static void test_correlation_ids(void **state)
     assert_string_equal(call_correlation(&c, 1), "mine");
 }
 
+/* What the frame says with the id is what it said without. */
+static void carries_its_id(const char *session, size_t n_args)
+{
+    struct call c;
+    struct frame before, after;
+    const uint8_t *text;
+    size_t n;
+    char *long_text = malloc(n_args + 1);
+    memset(long_text, 'a', n_args);
+    long_text[n_args] = '\0';
+    pit_value *args = pit_pack("{s:s}", "x", long_text);
+    fresh(&c)->observed = true;
+    c.session_id = session;
+    encode(&c, args, n_args + 4096);
+    size_t size = c.frame.len, cap = c.frame.cap;
+    uint8_t *copy = malloc(size);
+    memcpy(copy, c.frame.data, size);
+    assert_int_equal(frame_parse(copy, size, &before), 0);
+    call_put_id(c.id, 0xfeedbeef, 7);
+    call_carry_id(&c);
+    assert_int_equal(c.frame.cap, cap); /* in the room that was kept */
+    assert_string_equal(c.correlation_id, "sp-feedbeef0000000000000007");
+    call_seal(&c, 42, 1000);
+    assert_int_equal(frame_parse(c.frame.data, c.frame.len, &after), 0);
+    assert_int_equal(after.id, 42);
+    assert_int_equal(after.flags, before.flags | FRAME_FIELDS);
+    assert_true(frame_field(&after, FIELD_CORRELATION, &text, &n));
+    assert_int_equal(n, CALL_ID - 1);
+    assert_memory_equal(text, c.id, n);
+    assert_int_equal(frame_field(&after, FIELD_SESSION, &text, &n), session != NULL);
+    if (session != NULL)
+        assert_memory_equal(text, session, n);
+    assert_int_equal(after.payload_n, before.payload_n);
+    assert_memory_equal(after.payload, before.payload, after.payload_n);
+    free(copy);
+    free(long_text);
+    pit_value_free(args);
+    call_clear(&c);
+}
+
+static void test_frame_is_given_an_id(void **state)
+{
+    (void)state;
+    for (size_t n = 0; n < CALL_INLINE + 64; n++) { /* beyond what stands in the call itself */
+        carries_its_id(NULL, n);
+        carries_its_id("a session", n);
+    }
+    carries_its_id("a session", 100000);
+}
+
 static void test_lane_owners(void **state)
 {
     (void)state;
@@ -205,6 +256,7 @@ int main(void)
         cmocka_unit_test(test_too_large_and_not_encodable),
         cmocka_unit_test(test_states_and_the_one_outcome),
         cmocka_unit_test(test_correlation_ids),
+        cmocka_unit_test(test_frame_is_given_an_id),
         cmocka_unit_test(test_lane_owners),
         cmocka_unit_test(test_flights_keep_their_order),
         cmocka_unit_test(test_a_call_is_started_or_revoked_never_both),
