@@ -105,6 +105,12 @@ typedef struct pit_pool_options {
      * (@tool(timeout_ms=...)), and that before timeout_ms of the pool. Sent values are immutable: so is this. Else invalid_timeout. */
     const pit_value *command_timeouts;
     const pit_dossier_options *dossier; /* what is found out about the death of a worker (NULL: as its defaults say) */
+
+    /* "process" (default): a worker runs one call at a time. "thread": as many as it has threads, on one instance of the adapter, whose class says
+     * __thread_safe__ = True; else adapter_not_thread_safe. They need the Python extension: else profile_unavailable, as for "subinterp", which
+     * there is not yet. Any other text: invalid_profile. docs/guide-threads.md. */
+    const char *profile;
+    int threads_per_worker; /* of the profile thread (10; at most 256); more than 1 in another: config_conflict */
 } pit_pool_options;
 
 enum { PIT_DESCENDANTS_KILL = 1, PIT_DESCENDANTS_KEEP = 2 };
@@ -113,7 +119,7 @@ enum { PIT_CHANNEL_AUTO = 0, PIT_CHANNEL_RING = 1, PIT_CHANNEL_SOCKET = 2 };
 #define PIT_POOL_OPTIONS_INIT                                                                                                  \
     {                                                                                                                          \
         sizeof(pit_pool_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0,  \
-            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                                                        \
+            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                                                  \
     }
 
 /* Adds a pool. *Blocks* until it has a ready worker. When every start failed: no_workers_started with its cause, as for pit_open, and
@@ -158,12 +164,16 @@ typedef struct pit_stats {
         unforked; /* pools, now, that are to be forked from a template and have none: their workers are started by exec. What is in the way of
                         * one of them, as pit_pool_zygote says: */
     char unforked_reason[32], unforked_library[128], unforked_module[128];
+
+    uint64_t lanes,
+        busy_lanes; /* of ready workers, now: calls that can run at a time, and that do. Of the profile process one each */
+    uint64_t gil;   /* ready workers, now, whose interpreter lets one thread at a time run Python code */
 } pit_stats;
 
 #define PIT_STATS_INIT                                                                                                         \
     {                                                                                                                          \
         sizeof(pit_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
-            0, 0, 0, 0, 0, 0, 0, 0.0, 0, "", "", ""                                                                            \
+            0, 0, 0, 0, 0, 0, 0, 0.0, 0, "", "", "", 0, 0, 0                                                                   \
     }
 
 /* Fills *ret_stats (set to PIT_STATS_INIT before); pool NULL: the sum of all. pool_not_found. Never blocks. Since 0.1. */
@@ -217,6 +227,7 @@ typedef struct pit_worker_info {
     int flags;                     /* PIT_WORKER_FLAG_*, as a sum */
     const pit_value *health;       /* the map that its adapter's health() returned last; NULL: none so far */
     size_t pss_bytes;              /* of its process group, when it was looked at last (memory_threshold_mb); 0: never */
+    int gil; /* PIT_ON: one of its threads at a time runs Python code; PIT_OFF: all do; 0: it has not said */
 } pit_worker_info;
 
 typedef struct pit_worker_list pit_worker_list;

@@ -5,6 +5,9 @@ The handler runs on the main thread between two bytecodes, and breaks sleeps, wa
 word is the one that runs, and once; what comes late, early or twice does nothing. A method that is ``async`` is not interrupted: its task
 is cancelled, and no other; only where it blocks the event loop itself the exception is raised there.
 
+In a worker whose lanes have threads the handler throws the exception at the thread of the call (_threads.py): it comes up at that thread's next
+step of Python code, and breaks no sleep and no wait.
+
 Code that holds the interpreter in C, has blocked the signal, replaced its handler or swallows the exception does not react.
 
 Thread: the handler is installed on the main thread, and runs there.
@@ -39,3 +42,12 @@ def install(number: int, lane: Any, commands: Commands) -> bool:
     except (ValueError, OSError, OverflowError):  # no main thread, or no such signal
         return False
     return True
+
+
+def absorb() -> None:
+    """What was thrown at this thread for a call that has ended meanwhile comes up here."""
+    try:
+        for _ in range(3):
+            pass
+    except Cancelled:
+        pass

@@ -8,7 +8,7 @@ Failure: ``SnakepitError`` tool_not_found, streaming_required. Thread: resolve a
 
 from __future__ import annotations
 
-from types import AsyncGeneratorType, CoroutineType, FunctionType, GeneratorType, MethodType
+from types import AsyncGeneratorType, BuiltinFunctionType, CoroutineType, FunctionType, GeneratorType, MethodType
 
 from . import _coder
 from ._errors import MESSAGE_LIMIT, Cancelled, SnakepitError, clean, cut, describe, message_of
@@ -226,11 +226,27 @@ class Commands:
             asyncio.set_event_loop(self._loop)
         try:
             good, value = self._loop.run_until_complete(self._guarded(awaitable, context))
+        except Cancelled:  # thrown at the thread, it has come up in the loop's own code
+            self._give_up_loop(self._task)
+            raise
         finally:
             self._task = self._context = None
         if good:
             return value
         raise value
+
+    def _give_up_loop(self, task: Any) -> None:
+        """An exception in its middle may have cost it a step of any task: the next call gets a fresh one."""
+        import asyncio
+
+        loop, self._loop = self._loop, None
+        asyncio._set_running_loop(None)
+        try:
+            if task is not None:
+                task.get_coro().close()  # its `finally` runs
+            loop.close()
+        except BaseException:
+            pass
 
     async def _guarded(self, awaitable: Any, context: SessionContext | None) -> tuple[bool, Any]:
         # SystemExit and the like must not tear the loop down: they come back as values.
@@ -261,6 +277,19 @@ class Commands:
         loop.call_soon_threadsafe(task.cancel)
         return False
 
+    def thrown(self, lane: Any) -> bool:
+        """The same, asked by another thread than the lane's: its own code gets the exception from here. True: it did."""
+        task, context, loop = self._task, self._context, self._loop
+        if task is None or context is None or not _flagged(context):
+            return False
+        if lane.throw(context._id, task, loop, _asker()):
+            return True
+        try:
+            loop.call_soon_threadsafe(task.cancel)
+        except RuntimeError:  # it has just been closed
+            pass
+        return False
+
     def close(self) -> None:
         """Ends the event loop and what still runs on it."""
         loop, self._loop = self._loop, None
@@ -287,6 +316,13 @@ def _is_awaitable(kind: type) -> bool:
 def _flagged(context: SessionContext) -> bool:
     """Has the host asked for its end? (``cancelled()`` is true at the deadline as well.)"""
     return context._cancelled(context._id)
+
+
+def _asker() -> Callable[[Any], Any]:
+    """What gives the task that a loop runs, and is no Python code: nothing happens between its answer and what follows."""
+    from asyncio import current_task, tasks
+
+    return current_task if type(current_task) is BuiltinFunctionType else tasks._current_tasks.get  # type: ignore[attr-defined]
 
 
 def _current_task(loop: Any) -> Any:

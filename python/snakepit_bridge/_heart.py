@@ -22,12 +22,13 @@ REPORT_LIMIT = 60 * 1024  # bytes: the host takes no HEALTH_REPLY above 64 KiB
 _WELL = (None, True, "ok", "healthy")
 
 
-def start(extension: Any, segment_fd: int, welcome: dict[str, Any], instance: Any) -> list[str]:
-    """Starts the thread, once, if the host wants heartbeats and this worker can have it; what to name in READY."""
+def start(extension: Any, segment_fd: int, welcome: dict[str, Any], instance: Any, wake_fd: int = -1) -> list[str]:
+    """Starts the thread, once, if the host wants heartbeats and this worker can have it; what to name in READY. ``wake_fd``: the main thread waits
+    for calls nowhere, and is woken by this."""
     found = ["ping"]
     if extension is not None and segment_fd >= 0 and welcome.get("heartbeat") is True:
         try:
-            extension.start_heart(segment_fd)
+            extension.start_heart(segment_fd, wake_fd)
             found.append("heart")
         except (OSError, ValueError, MemoryError):
             pass

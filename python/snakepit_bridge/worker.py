@@ -4,7 +4,7 @@ Started by the host with its control socket and shared memory in SNAKEPIT_FDS ("
 WELCOME, loads the adapter, says READY or FAILED, and serves calls until STOP or the end of the socket.
 
 Invariants
- 1. Calls run on the main thread.
+ 1. Calls run on the main thread; in a worker of the ``thread`` profile each lane has a thread for them (_threads.py).
  2. Whatever the adapter raises becomes a FAILED or ERROR frame; only the host, the adapter's own exit or a signal ends the worker.
  3. Standard output belongs to the adapter: the protocol does not use it.
 
@@ -185,13 +185,21 @@ class Worker:
         if self._extension_error is not None:
             self._log(f"no C extension, calls go over the socket: {self._extension_error}")
         cls = self._class or load(self._adapter)
+        threaded = self._welcome.get("profile") == "thread"
+        if threaded:
+            from ._threads import check_adapter
+
+            check_adapter(cls)
         self._instance = cls()
         self._commands = Commands(self._instance)
         if isinstance(self._instance, BaseAdapter):
             self._settle(self._instance.initialize())
-        self._lane = self._make_lane()
+        self._lane = self._make_lanes() if threaded else self._make_lane()
         _register_at_fork(after_in_child=self._after_fork)
-        capabilities = _heart.start(self._extension, self._segment_fd, self._welcome, self._instance)
+        wake_fd = self._lane.wake_fd if threaded else -1
+        capabilities = _heart.start(self._extension, self._segment_fd, self._welcome, self._instance, wake_fd)
+        if threaded:
+            self._lane.start()
         return self._ready(self._instance, [*capabilities, *self._cancel_capabilities()])
 
     def _ready(self, instance: Any, capabilities: list[str]) -> dict[str, Any]:
@@ -213,18 +221,35 @@ class Worker:
     def _make_lane(self) -> Any:
         prefix = int(self._welcome.get("call_prefix", 0))
         if self._welcome.get("channel") == "ring":
-            return self._extension.Lane(
-                self._segment_fd,
-                0,
-                self._control.fd,
-                commands=self._commands,
-                on_control=self._on_control,
-                max_frame=self._control.max_frame,
-                prefix=prefix,
-            )
+            return self._make_ring_lane(0, self._commands, on_control=self._on_control)
         from ._socket_lane import SocketLane
 
         return SocketLane(self._control, _segment.Marks(self._segment_fd), self._commands, prefix, self._on_frame)
+
+    def _make_ring_lane(self, index: int, commands: Commands, **how: Any) -> Any:
+        return self._extension.Lane(
+            self._segment_fd,
+            index,
+            self._control.fd,
+            commands=commands,
+            max_frame=self._control.max_frame,
+            prefix=int(self._welcome.get("call_prefix", 0)),
+            **how,
+        )
+
+    def _make_lanes(self) -> Any:
+        from ._threads import ThreadLanes
+
+        if self._welcome.get("channel") != "ring":
+            raise SnakepitError(
+                "profile_unavailable", "the profile thread needs rings, and with them the extension of snakepit_bridge"
+            )
+
+        def make(index: int, commands: Commands) -> Any:
+            return self._make_ring_lane(index, commands, threaded=True)
+
+        lanes, number = int(self._welcome.get("lanes", 1)), self._welcome.get("cancel_signal")
+        return ThreadLanes(make, lanes, self._control, self._instance, self._on_frame, number)
 
     def _on_control(self, data: bytes) -> bool:
         """Ring mode: what came by the control socket. True: STOP."""

@@ -67,6 +67,7 @@ static int add_helper(PyObject **ret, const char *name, const char *module)
 static int module_exec(PyObject *module)
 {
     struct state *st = state_of(module);
+    pthread_mutex_init(&st->line.lock, NULL);
 #define HELPER_IMPORT(name, from)                                                                                              \
     if (add_helper(&st->name, #name, from) != 0)                                                                               \
         return -1;
@@ -109,11 +110,14 @@ static void module_free(void *module)
 static PyMethodDef methods[] = {
     {"encode", (PyCFunction)(void (*)(void))module_encode, METH_FASTCALL,
      "encode(value[, policy]): the encoding of a value. The policy for what cannot leave is POLICY_ERROR of _registry."},
-    {"start_heart", heart_start, METH_O,
-     "start_heart(segment_fd): a thread that answers the host's heartbeats, for as long as the process lives. Once."},
+    {"start_heart", heart_start, METH_VARARGS,
+     "start_heart(segment_fd[, wake_fd]): a thread that answers the host's heartbeats, for as long as the process lives, and "
+     "writes a byte to "
+     "wake_fd for each. Once."},
     {"prepare_crash_watch", crash_prepare, METH_NOARGS, "What watch_crashes() needs and a process that is forked can inherit."},
     {"watch_crashes", crash_watch, METH_O,
-     "watch_crashes(segment_fd): from here on a fatal signal leaves a report in the segment's crash page. Once. False: it has none."},
+     "watch_crashes(segment_fd): from here on a fatal signal leaves a report in the segment's crash page. Once. False: it has "
+     "none."},
     {"decode", module_decode, METH_O, "The one value that the bytes hold."},
     {NULL, NULL, 0, NULL},
 };

@@ -8,6 +8,7 @@
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -46,7 +47,8 @@
     X(malformed, "snakepit_bridge._refusals")                                                                                  \
     X(ProtocolError, "snakepit_bridge._wire")                                                                                  \
     X(failure_payload, "snakepit_bridge._commands")                                                                            \
-    X(SessionContext, "snakepit_bridge.context")
+    X(SessionContext, "snakepit_bridge.context")                                                                               \
+    X(absorb, "snakepit_bridge._cancel")
 
 /* Short texts that come again and again (keys, names of arguments) are made once. Owned by one thread, or by who holds the GIL. */
 #define TEXT_CACHE 128
@@ -55,12 +57,19 @@ struct text_cache {
     PyObject *texts[TEXT_CACHE];
 };
 
+/* The control socket of a worker whose threads share it (_snakepit_threads.c). */
+struct control_line {
+    pthread_mutex_t lock; /* a frame of a bell is being sent */
+    uint32_t wanted;      /* atomic: a bell, which whoever has the lock will ring */
+};
+
 struct state {
 #define HELPER_MEMBER(name, module) PyObject *name;
     HELPER_LIST(HELPER_MEMBER)
 #undef HELPER_MEMBER
     PyObject *lane_type;
     struct text_cache texts; /* of decode(); a lane has its own */
+    struct control_line line;
 };
 
 struct reader {

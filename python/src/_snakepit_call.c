@@ -397,6 +397,8 @@ static PyObject *run(struct lane *l, PyObject *fn, struct arguments *a)
     if (result != NULL && !is_plain(result))
         result = complete(l, result);
     l->running.active = false;
+    if (__builtin_expect(l->threaded, 0))
+        lane_end_throws(l);
     return result;
 }
 

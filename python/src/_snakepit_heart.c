@@ -2,7 +2,8 @@
  *
  * It sleeps on the word `ping` of the segment (src/ring/segment.h) without a time limit. When the host counts that up it has Python count up
  * `ticks` at the next bytecode boundary of the main thread (a pending call, at most one at a time), notes the time, and copies the word to
- * `pong`. So a ping is answered while C code holds the GIL, and `ticks` tells whether Python code ran since.
+ * `pong`. So a ping is answered while C code holds the GIL, and `ticks` tells whether Python code ran since. Where lanes have threads of their
+ * own the main thread waits for the control socket: it is woken by a byte in a pipe, and then `ticks` tells whether Python code could run.
  *
  * Invariants
  *  1. The thread never has the GIL, runs no Python, allocates nothing, and has every signal blocked: handlers run on the threads that user code knows.
@@ -26,6 +27,7 @@
 struct heart {
     struct lane_status *status;
     uint32_t asked; /* atomic: a pending call is on its way */
+    int wake_fd;    /* the main thread waits for it; -1: for nothing of ours */
 };
 
 /* With the GIL, between two bytecodes of the main thread. */
@@ -56,6 +58,8 @@ static void *beat(void *arg)
             continue;
         }
         ask_for_progress(h);
+        if (h->wake_fd >= 0 && write(h->wake_fd, "", 1) < 0 && errno == EBADF)
+            h->wake_fd = -1;
         __atomic_store_n(&s->pong_ns, lane_now_ns(), __ATOMIC_RELAXED);
         __atomic_store_n(&s->pong, ping, __ATOMIC_RELEASE);
         answered = ping;
@@ -92,18 +96,19 @@ static int start(struct heart *h)
     return rc;
 }
 
-PyObject *heart_start(PyObject *module, PyObject *arg)
+PyObject *heart_start(PyObject *module, PyObject *args)
 {
     struct segment_view view;
+    int fd, wake_fd = -1;
     (void)module;
-    long fd = PyLong_AsLong(arg);
-    if ((fd == -1 && PyErr_Occurred()) || segment_open((int)fd, 0, &view) != 0)
+    if (!PyArg_ParseTuple(args, "i|i:start_heart", &fd, &wake_fd) || segment_open(fd, 0, &view) != 0)
         return NULL;
     struct heart *h = PyMem_RawCalloc(1, sizeof *h);
     if (h == NULL) {
         segment_close(&view);
         return PyErr_NoMemory();
     }
+    h->wake_fd = wake_fd;
     h->status = (struct lane_status *)(void *)(view.lane + LANE_STATUS_OFFSET);
     int rc = start(h);
     if (rc == 0)

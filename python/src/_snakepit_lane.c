@@ -13,13 +13,13 @@
 static int lane_init(PyObject *self, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"segment_fd", "index",  "control_fd", "commands", "on_control",
-                            "max_frame",  "prefix", "spin_ns",    NULL};
+                            "max_frame",  "prefix", "spin_ns",    "threaded", NULL};
     struct lane *l = (struct lane *)(void *)self;
-    int segment_fd, index, control_fd;
+    int segment_fd, index, control_fd, threaded = 0;
     PyObject *commands, *on_control = Py_None;
     unsigned long long max_frame = FRAME_MAX_DEFAULT, prefix = 0, spin_ns = SPIN_NS;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "iiiO|O$KKK:Lane", names, &segment_fd, &index, &control_fd, &commands,
-                                     &on_control, &max_frame, &prefix, &spin_ns))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "iiiO|O$KKKp:Lane", names, &segment_fd, &index, &control_fd, &commands,
+                                     &on_control, &max_frame, &prefix, &spin_ns, &threaded))
         return -1;
     if (l->map != NULL || index < 0) {
         PyErr_SetString(PyExc_ValueError, l->map != NULL ? "a lane is made once" : "a lane's index is not negative");
@@ -32,7 +32,9 @@ static int lane_init(PyObject *self, PyObject *args, PyObject *kwargs)
     Py_XSETREF(l->commands, commands);
     Py_INCREF(on_control);
     Py_XSETREF(l->on_control, on_control);
-    l->control_fd = on_control == Py_None ? -1 : control_fd;
+    l->threaded = threaded != 0;
+    l->listens = on_control != Py_None && !l->threaded;
+    l->control_fd = l->listens || l->threaded ? control_fd : -1;
     l->max_frame = (size_t)max_frame;
     l->prefix = prefix;
     l->spin_ns = spin_ns;
@@ -110,6 +112,7 @@ static PyObject *lane_serve(PyObject *self, PyObject *unused)
         return NULL;
     }
     l->serving = true;
+    lane_bind_thread(l);
     lane_prepare_farewell(l);
     crash_thread_begins();
     int rc;
@@ -124,8 +127,10 @@ static PyObject *lane_serve(PyObject *self, PyObject *unused)
 static PyObject *lane_abandon(PyObject *self, PyObject *unused)
 {
     (void)unused;
-    ((struct lane *)(void *)self)->forked = true;
-    lane_forget_farewell((struct lane *)(void *)self); /* the end of this child is not the worker's */
+    struct lane *l = (struct lane *)(void *)self;
+    l->forked = true;
+    if (!l->threaded || pthread_equal(l->thread, pthread_self())) /* those of other threads did not come along */
+        lane_forget_farewell(l);                                  /* the end of this child is not the worker's */
     Py_RETURN_NONE;
 }
 
@@ -190,6 +195,13 @@ static PyMethodDef lane_methods[] = {
     {"cancelled", lane_cancelled, METH_O, "Shall the call with this id end?"},
     {"interrupted", lane_interrupted, METH_NOARGS,
      "Shall Cancelled be raised in the synchronous call that runs? True once a call."},
+    {"throw", lane_throw, METH_VARARGS,
+     "throw([id, task, loop, current]): raises Cancelled in the thread of the lane, if the host wants that for the synchronous "
+     "call that "
+     "runs, or for the call with this id, whose task the loop runs: current(loop) is task. True once a call. Any thread."},
+    {"stop", lane_stop, METH_NOARGS, "Has serve() end when no call stands in the ring. Any thread."},
+    {"send_control", lane_send_control, METH_O,
+     "Sends a frame on the control socket that all lanes ring bells on. Any thread."},
     {"raising", lane_raising, METH_O, "Shall the call with this id end by an exception?"},
     {"make_context", lane_make_context, METH_NOARGS, "The context of the synchronous call that runs, or None."},
     {"waits", lane_waits, METH_NOARGS, "How the lane has waited so far."},
@@ -198,7 +210,8 @@ static PyMethodDef lane_methods[] = {
 
 static PyType_Slot lane_slots[] = {
     {Py_tp_doc,
-     "One lane of the worker: Lane(segment_fd, index, control_fd, commands, on_control=None, *, max_frame, prefix, spin_ns)"},
+     "One lane of the worker: Lane(segment_fd, index, control_fd, commands, on_control=None, *, max_frame, prefix, spin_ns, "
+     "threaded)"},
     {Py_tp_init, lane_init},
     {Py_tp_new, PyType_GenericNew},
     {Py_tp_dealloc, lane_dealloc},

@@ -49,6 +49,8 @@ struct lane {
     uint64_t spin_ns, prefix;
     size_t max_frame;
     int control_fd;
+    bool listens;  /* it reads what comes there */
+    bool threaded; /* one of several: the control socket is the main thread's, and Cancelled comes by throw() */
     bool serving;
     bool forked; /* this is the child of a call that forked: it must not answer */
     bool eof;
@@ -64,6 +66,11 @@ struct lane {
     struct incoming incoming;
     struct running running;
     uint64_t raised; /* the last call into which Cancelled was raised */
+    /* of a lane that is one of several: _snakepit_threads.c */
+    uint32_t stop_asked; /* atomic: by stop() */
+    uint32_t judging;    /* atomic: throw() looks at the call that runs, or the call ends */
+    unsigned long python_id;
+    pthread_t thread;
     struct text_cache texts;
     PyObject *last_names; /* of the last call with named arguments */
     unsigned n_commands, last_command, next_victim;
@@ -114,7 +121,21 @@ void incoming_finish(struct incoming *in);
 
 /* ---- _snakepit_heart.c ---- */
 
-PyObject *heart_start(PyObject *module, PyObject *segment_fd);
+PyObject *heart_start(PyObject *module, PyObject *args);
+
+/* ---- _snakepit_threads.c: what a lane has to do because it has others beside it ---- */
+
+PyObject *lane_throw(PyObject *self, PyObject *args);
+PyObject *lane_stop(PyObject *self, PyObject *unused);
+PyObject *lane_send_control(PyObject *self, PyObject *frame);
+/* From here on the calls of the lane are the calling thread's. */
+void lane_bind_thread(struct lane *l);
+/* Waits stop when stop() was called: for struct ring_waiter. */
+bool lane_told_to_stop(void *user);
+/* The call has ended: what was thrown at it reaches no other. Keeps the exception that is being raised. */
+void lane_end_throws(struct lane *l);
+/* One zero byte on the control socket, between two frames. */
+void lane_ring_socket(struct lane *l);
 
 /* ---- _snakepit_call.c ---- */
 

@@ -62,7 +62,7 @@ static const struct ring_sys ring_system = {.now_ns = lane_now_ns, .futex_wait =
 /* Reads what has come by the control socket. */
 static void read_control(struct lane *l)
 {
-    if (l->control_fd < 0 || l->eof || l->control_n == sizeof l->control)
+    if (!l->listens || l->eof || l->control_n == sizeof l->control)
         return;
     ssize_t n = recv(l->control_fd, l->control + l->control_n, sizeof l->control - l->control_n, MSG_DONTWAIT);
     if (n > 0)
@@ -147,7 +147,8 @@ int lane_attach(struct lane *l, int segment_fd, unsigned index)
     ring_reader_init(&l->in, request, lane + LANE_REQUEST_DATA, v.ring_bytes, &ring_system);
     ring_writer_init(&l->out, reply, lane + LANE_REPLY_DATA(v.ring_bytes), v.ring_bytes, &ring_system);
     l->in.waiter.fresh_cpu = &reply->tail_cpu;
-    l->in.waiter.stop = l->out.waiter.stop = look_at_control;
+    l->in.waiter.stop = l->threaded ? lane_told_to_stop : look_at_control;
+    l->out.waiter.stop = l->threaded ? NULL : look_at_control; /* an answer is sent to its end */
     l->in.waiter.user = l->out.waiter.user = l;
     return 0;
 }
@@ -169,6 +170,8 @@ static int take_control(struct lane *l)
         if (truth)
             l->stopped = true;
     }
+    if (l->threaded && lane_told_to_stop(l))
+        l->stopped = true;
     return l->stopped || l->eof ? 0 : 1;
 }
 
@@ -177,7 +180,7 @@ static void ring_host(struct lane *l)
 {
     l->quiet = 0;
     if (ring_publish(&l->out))
-        (void)send(l->control_fd, "", 1, MSG_NOSIGNAL);
+        lane_ring_socket(l);
 }
 
 /* Waits a moment with the GIL: giving it up and taking it again costs as much as a quick host's whole turn. */
@@ -222,7 +225,7 @@ static int wait_for_frame(struct lane *l)
     if (poll_briefly(l))
         return 1;
     if (ring_settle(&l->in))
-        (void)send(l->control_fd, "", 1, MSG_NOSIGNAL);
+        lane_ring_socket(l);
     follow_policy(l);
     Py_BEGIN_ALLOW_THREADS rc = ring_wait_data(&l->in, UINT64_MAX, l->spin_ns);
     Py_END_ALLOW_THREADS if (rc == RING_OK) return 1;
@@ -259,7 +262,7 @@ void lane_release(struct lane *l)
     if (l->incoming.bytes != NULL)
         Py_CLEAR(l->incoming.bytes);
     if (ring_pass(&l->in))
-        (void)send(l->control_fd, "", 1, MSG_NOSIGNAL);
+        lane_ring_socket(l);
 }
 
 /* ---- sending ---- */

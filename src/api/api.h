@@ -64,6 +64,10 @@ pit_error *heartbeat_settings_read(const pit_heartbeat_options *given, const cha
 /* Sets what `given` (may be NULL) says in *ret; of: whose they are. NULL or an error (owned). */
 pit_error *limits_read(const pit_limits *given, const char *of, struct limits *ret);
 pit_error *dossier_settings_read(const pit_dossier_options *given, const char *pool, struct dossier_rules *ret);
+/* settings_profile.c: of the worker profile. */
+pit_error *profile_settings_read(const pit_pool_options *o, struct pool_settings *s);
+/* Limits of calls that the pool's profile cannot measure are refused. */
+pit_error *profile_check_limits(const struct pool_settings *s, const struct limits *l, const char *of);
 pit_error *health_settings_read(const pit_pool_options *o, struct pool_settings *s);
 /* locate.c: a path (owned), or NULL. */
 char *locate_guard(const struct os_ops *os, const char *option);

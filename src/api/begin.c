@@ -166,7 +166,7 @@ static pit_error *make_limits(struct call_plan *plan)
     plan->limits = plan->pool->set.limits;
     pit_error *e = limits_read(plan->options.limits, "the call", &plan->limits);
     plan->limited = limits_any(&plan->limits);
-    return e;
+    return e != NULL ? e : profile_check_limits(&plan->pool->set, &plan->limits, "the call");
 }
 
 /* ---- deadlines ---- */

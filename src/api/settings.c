@@ -332,7 +332,6 @@ static pit_error *read_numbers(const struct os_ops *os, const pit_pool_options *
     s->cancel_max_rung = o->cancel_max_rung != 0 ? o->cancel_max_rung : PIT_RUNG_KILL;
     s->ring_bytes = (uint32_t)ring;
     s->max_frame = frame;
-    s->lanes = 1;
     s->start_mode = o->start_mode;
     s->spare_workers = o->spare_workers;
     return NULL;
@@ -423,6 +422,8 @@ pit_error *pool_settings_read(const struct os_ops *os, const pit_pool_options *g
     if (e == NULL)
         e = read_numbers(os, &o, &s);
     if (e == NULL)
+        e = profile_settings_read(&o, &s);
+    if (e == NULL)
         e = read_durations(&o, &s);
     if (e == NULL)
         e = heartbeat_settings_read(o.heartbeat, o.name, &s);
@@ -430,6 +431,8 @@ pit_error *pool_settings_read(const struct os_ops *os, const pit_pool_options *g
         e = read_recycling(&o, &s);
     if (e == NULL)
         e = limits_read(o.limits, o.name, &s.limits);
+    if (e == NULL)
+        e = profile_check_limits(&s, &s.limits, o.name);
     s.limited = limits_any(&s.limits);
     if (e == NULL)
         e = health_settings_read(&o, &s);

@@ -170,6 +170,7 @@ struct pool *pool_create(struct host *h, struct worker_env *env, struct pool_set
     p->config = (struct worker_config){.pool = p->set.name,
                                        .cwd = p->set.cwd,
                                        .lanes = p->set.lanes,
+                                       .threaded = p->set.threaded,
                                        .ring_bytes = p->set.ring_bytes,
                                        .max_frame = p->set.max_frame,
                                        .channel = p->set.channel,

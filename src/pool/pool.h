@@ -56,6 +56,7 @@ struct pool_settings {
     bool keeps_descendants;
     uint64_t spin_ns;
     uint32_t ring_bytes, lanes;
+    bool threaded;               /* profile thread: each lane has a thread of the worker */
     struct limits limits;        /* of each call */
     bool limited;                /* there are some */
     pit_value *command_timeouts; /* a map of commands to milliseconds; NULL: none */
@@ -127,6 +128,7 @@ struct pool {
     unsigned recycling; /* workers that are being recycled */
     unsigned settled;   /* slots */
     bool complete;      /* pool.init_complete is told */
+    bool warned_of_gil; /* once */
     struct restart_pool restart;
     struct loop_work look_at_expiry, kill_work, tell_work, watch_work, health_work, cancelled_work;
     int n_slots;

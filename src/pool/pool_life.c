@@ -231,6 +231,14 @@ static pit_error *start_error(struct pool *p, struct worker *w)
     return e;
 }
 
+/* The same adapter and interpreter will fail in the same way: while the pool has never served, nothing is gained by trying again. */
+static bool is_for_good(const struct pool *p, const pit_error *e)
+{
+    int code = pit_error_code(e);
+    bool served = p->state != POOL_STARTING && p->state != POOL_FAILED;
+    return !served && (code == PIT_E_ADAPTER_NOT_THREAD_SAFE || code == PIT_E_PROFILE_UNAVAILABLE);
+}
+
 static void start_ended_badly(struct pool *p, struct worker *w)
 {
     struct slot *s = &p->slots[w->slot];
@@ -245,15 +253,15 @@ static void start_ended_badly(struct pool *p, struct worker *w)
     pool_lock(p);
     pit_error *old = p->start_error;
     p->start_error = e;
-    bool spare = w->recycle.spare;
+    bool spare = w->recycle.spare, for_good = is_for_good(p, e);
     s->start_failed = s->start_failed || !spare;
     bool hopeless = all_failed(p);
     pool_unlock(p);
     pit_error_free(old);
-    if (!spare) {
+    if (!spare)
         settle(s);
+    if (!spare && !for_good)
         replace_failed_start(p, w);
-    }
     if (hopeless)
         become_failed(p, "every start failed");
     start_mode_first(p, false);

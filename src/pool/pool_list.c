@@ -49,6 +49,7 @@ static void fill(struct worker_row *row, const struct pool *p, const struct work
                                   .dropped_output_bytes = __atomic_load_n(&w->out.dropped, __ATOMIC_RELAXED) +
                                                           __atomic_load_n(&w->err.dropped, __ATOMIC_RELAXED),
                                   .flags = w->flags,
+                                  .gil = w->ready_ns != 0 ? w->gil : 0,
                                   .health = pit_value_ref(w->health.report)};
 }
 
@@ -104,6 +105,17 @@ static void add_recycled(const struct pool *p, pit_stats *add)
     add->recycled_manual += p->recycled[RECYCLE_MANUAL];
     add->recycled_health += p->recycled[RECYCLE_HEALTH];
     add->recycled_cancelled += p->recycled[RECYCLE_CANCELLED];
+}
+
+/* What can serve now, and does: a spare does not. */
+static void add_lanes(const struct pool *p, const struct worker *w, pit_stats *add)
+{
+    bool serves = !w->dead && (w->state == PIT_WORKER_READY || w->state == PIT_WORKER_BUSY);
+    if (!serves || (w->flags & PIT_WORKER_FLAG_SPARE) != 0)
+        return;
+    add->lanes += p->config.lanes;
+    add->busy_lanes += w->busy_lanes;
+    add->gil += w->gil == PIT_ON;
 }
 
 static void add_near(const struct pool *p, const struct worker *w, pit_stats *add)
@@ -174,6 +186,7 @@ void pool_get_stats(struct pool *p, pit_stats *add)
         add->suspect += !w->dead && (w->flags & PIT_WORKER_FLAG_SUSPECT) != 0;
         add->stalled += !w->dead && (w->flags & PIT_WORKER_FLAG_STALLED) != 0;
         add_near(p, w, add);
+        add_lanes(p, w, add);
     }
     pool_unlock(p);
 }

@@ -33,12 +33,30 @@ static void report_restarted(struct pool *p, struct worker *w)
     s->lost_ns = 0;
 }
 
+/* Its threads take turns: right for those that wait and for libraries that let the GIL go, and worth knowing. */
+static void report_gil(struct pool *p, const struct worker *w)
+{
+    if (!p->set.threaded || w->gil != PIT_ON)
+        return;
+    if (!p->warned_of_gil)
+        log_line(p->env->log, PIT_LOG_WARNING,
+                 "pool %s: the interpreter has a GIL: of the %u threads of a worker one at a time runs Python code",
+                 p->set.name, (unsigned)p->set.lanes);
+    p->warned_of_gil = true;
+    if (!telemetry_wants(p->env->telemetry, EVENT_WORKER_GIL_ENABLED))
+        return;
+    struct event_common common = worker_common(w);
+    const double threads = (double)p->set.lanes;
+    telemetry_emit(p->env->telemetry, EVENT_WORKER_GIL_ENABLED, &common, &threads, NULL);
+}
+
 void report_ready(struct pool *p, struct worker *w, struct report_ready what)
 {
     struct event_common common = worker_common(w);
     log_line(p->env->log, PIT_LOG_INFO, "worker %s (pid %d) is ready", w->id, (int)w->pid);
     if (telemetry_wants(p->env->telemetry, EVENT_POOL_WORKER_READY))
         telemetry_emit(p->env->telemetry, EVENT_POOL_WORKER_READY, &common, (const double[]){what.ready}, NULL);
+    report_gil(p, w);
     if (what.successor)
         report_restarted(p, w);
     if (what.first && telemetry_wants(p->env->telemetry, EVENT_POOL_INITIALIZED)) {

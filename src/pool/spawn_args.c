@@ -38,10 +38,24 @@ char **spawn_argv(const struct host *h, const struct pool_settings *s, const cha
 
 #define MS UINT64_C(1000000)
 
-/* One thread for each numeric library: a process worker runs one call at a time, and there are as many workers as CPUs. */
-static const char *const defaults[] = {"PYTHONUNBUFFERED=1",       "PYTHONNOUSERSITE=1",      "OPENBLAS_NUM_THREADS=1",
-                                       "MKL_NUM_THREADS=1",        "OMP_NUM_THREADS=1",       "NUMEXPR_NUM_THREADS=1",
-                                       "VECLIB_MAXIMUM_THREADS=1", "GRPC_POLL_STRATEGY=poll", "GRPC_VERBOSITY=ERROR"};
+static const char *const defaults[] = {"PYTHONUNBUFFERED=1", "PYTHONNOUSERSITE=1", "GRPC_POLL_STRATEGY=poll",
+                                       "GRPC_VERBOSITY=ERROR"};
+
+/* One thread of each numeric library for each call that a worker runs at a time: there are as many workers as CPUs. */
+static const char *const thread_limits[] = {"OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "NUMEXPR_NUM_THREADS",
+                                            "VECLIB_MAXIMUM_THREADS"};
+
+static void put_defaults(struct env *e, const struct pool_settings *s)
+{
+    enum { ITEM = 64 };
+    char item[ITEM];
+    for (size_t n = 0; n < sizeof defaults / sizeof defaults[0]; n++)
+        env_default(e, defaults[n]);
+    for (size_t n = 0; n < sizeof thread_limits / sizeof thread_limits[0]; n++) {
+        snprintf(item, sizeof item, "%s=%u", thread_limits[n], (unsigned)s->lanes);
+        env_default(e, item);
+    }
+}
 
 static void put_python_path(struct env *e, const struct host *h, const struct pool_settings *s)
 {
@@ -80,8 +94,7 @@ char **spawn_env(const struct host *h, const struct pool_settings *s, const stru
     struct env e = {0};
     env_put_all(&e, (const char *const *)h->set.environ);
     env_put_all(&e, (const char *const *)s->env);
-    for (size_t n = 0; n < sizeof defaults / sizeof defaults[0]; n++)
-        env_default(&e, defaults[n]);
+    put_defaults(&e, s);
     if (i != NULL) {
         put_python_path(&e, h, s);
         env_putf(&e, "SNAKEPIT_PYTHON=%s", i->executable);

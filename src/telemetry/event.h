@@ -40,6 +40,7 @@
     X(CALL_LIMIT, "call.limit", "allowed used", "command limit")                                                               \
     X(WORKER_STATE_CHANGED, "worker.state_changed", "", "from to")                                                             \
     X(WORKER_CRASH, "worker.crash", "count", "reason exit_code exit_class stderr")                                             \
+    X(WORKER_GIL_ENABLED, "worker.gil_enabled", "threads", "")                                                                 \
     X(WORKER_RESTARTED, "worker.restarted", "duration_ms", "reason mode")                                                      \
     X(WORKER_STALLED, "worker.stalled", "stalled_ms", "command")                                                               \
     X(WORKER_HEALTH_CHECK_FAILED, "worker.health_check_failed", "count", "reason")                                             \

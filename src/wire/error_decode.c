@@ -35,6 +35,8 @@ static bool may_send(int code)
                                 PIT_E_PROTOCOL_MISMATCH,
                                 PIT_E_ADAPTER_INVALID,
                                 PIT_E_ADAPTER_INIT_FAILED,
+                                PIT_E_ADAPTER_NOT_THREAD_SAFE,
+                                PIT_E_PROFILE_UNAVAILABLE,
                                 PIT_E_LIBRARY_MISSING,
                                 PIT_E_PACKAGE_ERROR,
                                 PIT_E_SESSION_UPDATE_FAILED,

@@ -50,11 +50,12 @@ static int send_welcome(struct worker *w)
     struct buf b = {0};
     buf_reserve(&b, 512);
     b.len = FRAME_HEADER;
-    pit_value *v = pit_pack("{s:i,s:s,s:s,s:s,s:s,s:u,s:U,s:i,s:u,s:U,s:b,s:i}", "protocol", PROTOCOL_MAX, "worker_id", w->id,
-                            "pool", w->config->pool, "run_id", w->env->run_id, "channel", w->is_ring ? "ring" : "socket",
-                            "lanes", (unsigned)w->config->lanes, "max_frame_bytes", (uint64_t)w->config->max_frame, "max_depth",
-                            CODEC_MAX_DEPTH, "call_prefix", (unsigned)w->prefix, "now_ns", w->env->os->now_ns(), "heartbeat",
-                            (int)w->config->heartbeat, "cancel_signal", CANCEL_SIGNAL);
+    pit_value *v =
+        pit_pack("{s:i,s:s,s:s,s:s,s:s,s:u,s:U,s:i,s:u,s:U,s:b,s:i,s:s}", "protocol", PROTOCOL_MAX, "worker_id", w->id, "pool",
+                 w->config->pool, "run_id", w->env->run_id, "channel", w->is_ring ? "ring" : "socket", "lanes",
+                 (unsigned)w->config->lanes, "max_frame_bytes", (uint64_t)w->config->max_frame, "max_depth", CODEC_MAX_DEPTH,
+                 "call_prefix", (unsigned)w->prefix, "now_ns", w->env->os->now_ns(), "heartbeat", (int)w->config->heartbeat,
+                 "cancel_signal", CANCEL_SIGNAL, "profile", w->config->threaded ? "thread" : "process");
     int rc = codec_encode(&b, v, NULL);
     pit_value_free(v);
     size_t done = 0;
@@ -74,6 +75,18 @@ static bool secret_matches(const struct worker *w, const pit_value *hello)
            memcmp(secret, w->secret, n) == 0;
 }
 
+/* Several lanes need rings: the socket is one. */
+static int no_lanes(struct worker *w)
+{
+    pit_error *e = error_new(PIT_E_PROFILE_UNAVAILABLE,
+                             "worker %s cannot be of the profile thread: the extension of snakepit_bridge is not there", w->id);
+    error_suggest(
+        e,
+        "build the extension for the pool's interpreter (snakepit doctor tells what is missing), or use the profile process");
+    worker_fail(w, PIT_E_PROFILE_UNAVAILABLE, "it cannot serve several calls at a time", e);
+    return PIT_E_PROFILE_UNAVAILABLE;
+}
+
 static int on_hello(struct worker *w, const pit_value *hello)
 {
     int64_t min = 0, max = 0;
@@ -85,6 +98,8 @@ static int on_hello(struct worker *w, const pit_value *hello)
     if (!secret_matches(w, hello))
         return PIT_E_PROTOCOL_ERROR;
     bool ring = offers(hello, "ring");
+    if (!ring && w->config->threaded)
+        return no_lanes(w);
     if (!ring && w->config->channel == PIT_CHANNEL_RING) {
         pit_error *e =
             error_new(PIT_E_START_FAILED, "worker %s cannot use rings: the extension of snakepit_bridge is not there", w->id);
@@ -94,8 +109,6 @@ static int on_hello(struct worker *w, const pit_value *hello)
     poollock_acquire(w->config->lock);
     w->is_ring = ring && w->config->channel != PIT_CHANNEL_SOCKET;
     poollock_release(w->config->lock);
-    if (!w->is_ring && w->config->lanes != 1)
-        return PIT_E_PROTOCOL_ERROR;
     pit_value_get_bool(pit_value_get(hello, "marks"), &w->marks);
     w->marks = w->marks || w->is_ring;
     w->hello = true;
@@ -167,10 +180,13 @@ static int keep_timeouts(struct worker *w, const pit_value *tools)
 
 static int on_ready(struct worker *w, const pit_value *ready)
 {
+    bool gil;
     int rc = keep_timeouts(w, pit_value_get(ready, "tools"));
     if (rc == 0)
         rc = make_lanes(w);
     w->capabilities = worker_capabilities(ready);
+    if (pit_value_get_bool(pit_value_get(ready, "gil_enabled"), &gil))
+        w->gil = gil ? PIT_ON : PIT_OFF;
     w->said_ready = rc == 0;
     if (rc == 0)
         handshake_announce(w);

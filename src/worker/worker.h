@@ -54,6 +54,7 @@ struct worker_config {
     char **argv, **env; /* env without SNAKEPIT_WORKER_ID */
     const char *cwd;
     uint32_t lanes, ring_bytes;
+    bool threaded; /* profile thread */
     size_t max_frame;
     int channel; /* PIT_CHANNEL_* */
     int64_t ready_timeout_ms, graceful_ms;
@@ -141,6 +142,7 @@ struct worker {
     bool overdue; /* its start has been cancelled, and the guard is still to say so */
     bool spawned, hello, said_ready, exited, control_open, is_ring, term_sent;
     unsigned capabilities; /* WORKER_HAS_*; written once, before it is READY */
+    int gil;               /* PIT_ON or PIT_OFF, as READY says; 0: it does not. Written once, before it is READY */
     struct pit_value
         *timeouts; /* what its tools declare: a map of commands to milliseconds; NULL: nothing. The pool takes it */
     uint64_t started_ns, ready_ns;

@@ -26,6 +26,7 @@ GUIDES = [
     "guide-operating.md",
     "guide-worker-life.md",
     "guide-script.md",
+    "guide-threads.md",
     "guide-zygote.md",
 ]
 

@@ -4,6 +4,7 @@ import asyncio
 import mmap
 import os
 import signal
+import sys
 import time
 
 from snakepit_bridge import BaseAdapter, Cancelled, current_context, tool
@@ -134,12 +135,7 @@ class Work(BaseAdapter):
     @tool
     def brief(self, n, path=None):
         """Some thousand bytecodes: a signal may come before, within or behind it. The file counts its beginnings."""
-        if path is not None:
-            if self.page is None:
-                with open(path, "r+b") as f:
-                    self.page = mmap.mmap(f.fileno(), 8)
-            self.begun += 1
-            self.page[:8] = self.begun.to_bytes(8, "little")
+        self.count(path)
         try:
             for i in range(n):
                 i * i
@@ -147,6 +143,15 @@ class Work(BaseAdapter):
             self.hits += 1
             raise
         return n
+
+    def count(self, path):
+        if path is None:
+            return
+        if self.page is None:
+            with open(path, "r+b") as f:
+                self.page = mmap.mmap(f.fileno(), 8)
+        self.begun += 1
+        self.page[:8] = self.begun.to_bytes(8, "little")
 
     page = None
     begun = 0
@@ -158,4 +163,31 @@ class Work(BaseAdapter):
 
 
 class Survivor(Work):
+    survives_cancel = True
+
+
+class Threaded(Work):
+    """Several of these calls at a time. The interpreter changes threads so often that the ladder comes to calls in all their moments."""
+
+    __thread_safe__ = True
+
+    def __init__(self):
+        super().__init__()
+        sys.setswitchinterval(1e-5)
+
+    @tool
+    async def brief_task(self, n, path=None):
+        """The same, with some awaits on the way."""
+        self.count(path)
+        try:
+            for i in range(n):
+                if i % 1000 == 0:
+                    await asyncio.sleep(0)  # allow-sleep: a turn of the event loop
+        except (Cancelled, asyncio.CancelledError):
+            self.hits += 1
+            raise
+        return n
+
+
+class ThreadedSurvivor(Threaded):
     survives_cancel = True

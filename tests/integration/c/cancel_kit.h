@@ -90,6 +90,7 @@ static inline long marks(void)
 struct setting {
     const char *adapter;
     int channel, max_rung, drive, workers;
+    int threads; /* not 0: of the profile thread */
     int64_t grace_ms, drain_ms;
     bool unheard; /* nobody listens to its events */
     const pit_limits *limits;
@@ -110,6 +111,8 @@ static inline pit *open_work(struct setting s)
     pool.adapter = adapter;
     pool.workers = s.workers != 0 ? s.workers : 1;
     pool.channel = s.channel;
+    pool.profile = s.threads != 0 ? "thread" : NULL;
+    pool.threads_per_worker = s.threads;
     pool.cancel_grace_ms = s.grace_ms;
     pool.drain_timeout_ms = s.drain_ms;
     pool.cancel_max_rung = s.max_rung;
@@ -164,6 +167,49 @@ static inline int64_t rung_of(const pit_error *e)
     int64_t rung = 0;
     pit_value_get_int(pit_value_get(pit_error_details(e), "rung"), &rung);
     return rung;
+}
+
+/* ---- calls that are ended at some moment of their short life ---- */
+
+/* The count of those that have begun. */
+static inline volatile uint64_t *map_begun(void)
+{
+    assert_int_equal(truncate(mark_path, 8), 0);
+    int fd = open(mark_path, O_RDONLY | O_CLOEXEC);
+    volatile uint64_t *begun = mmap(NULL, 8, PROT_READ, MAP_SHARED, fd, 0);
+    close(fd);
+    assert_true(begun != MAP_FAILED);
+    return begun;
+}
+
+static inline void spin_until(uint64_t then)
+{
+    while (pit_now_ns() < then)
+        continue;
+}
+
+/* Some are ended on their way to the worker, the others once they have begun there, or have just ended. */
+static inline pit_future *submit_victim(pit *p, const char *command, const volatile uint64_t *begun, unsigned *seed)
+{
+    pit_value *args = pit_pack("[i,s]", 1 + rand_r(seed) % 30000, mark_path);
+    pit_future *f = NULL;
+    uint64_t before = *begun, late = (uint64_t)rand_r(seed) % 400000;
+    bool early = rand_r(seed) % 4 == 0;
+    assert_int_equal(pit_submit(p, command, args, NULL, &f, NULL), 0);
+    pit_value_free(args);
+    while (!early && *begun == before && pit_future_wait(f, PIT_NOW) == PIT_E_PENDING)
+        continue;
+    spin_until(pit_now_ns() + (early ? late / 4 : late));
+    return f;
+}
+
+/* How many ladders have ended without a kill. */
+static inline unsigned told_up_to_raise(void)
+{
+    pthread_mutex_lock(&book.lock);
+    unsigned n = book.rungs[PIT_RUNG_DROP] + book.rungs[PIT_RUNG_FLAG] + book.rungs[PIT_RUNG_RAISE];
+    pthread_mutex_unlock(&book.lock);
+    return n;
 }
 
 #endif

@@ -372,36 +372,6 @@ static void test_driven(void **state)
 
 /* ---- late and early ---- */
 
-static void spin_until(uint64_t then)
-{
-    while (pit_now_ns() < then)
-        continue;
-}
-
-/* Some are ended on their way to the worker, the others once they have begun there, or have just ended. */
-static pit_future *submit_victim(pit *p, const volatile uint64_t *begun, unsigned *seed)
-{
-    pit_value *args = pit_pack("[i,s]", 1 + rand_r(seed) % 30000, mark_path);
-    pit_future *f = NULL;
-    uint64_t before = *begun, late = (uint64_t)rand_r(seed) % 400000;
-    bool early = rand_r(seed) % 4 == 0;
-    assert_int_equal(pit_submit(p, "brief", args, NULL, &f, NULL), 0);
-    pit_value_free(args);
-    while (!early && *begun == before && pit_future_wait(f, PIT_NOW) == PIT_E_PENDING)
-        continue;
-    spin_until(pit_now_ns() + (early ? late / 4 : late));
-    return f;
-}
-
-/* How many ladders have ended without a kill. */
-static unsigned told_up_to_raise(void)
-{
-    pthread_mutex_lock(&book.lock);
-    unsigned n = book.rungs[PIT_RUNG_DROP] + book.rungs[PIT_RUNG_FLAG] + book.rungs[PIT_RUNG_RAISE];
-    pthread_mutex_unlock(&book.lock);
-    return n;
-}
-
 /* Brief calls, each ended at some moment of its short life; none of the others may ever hear of it. */
 static void storm(int channel, unsigned tries)
 {
@@ -409,15 +379,11 @@ static void storm(int channel, unsigned tries)
     struct kit_before before = kit_before();
     pit *p =
         open_work((struct setting){.adapter = "Survivor", .grace_ms = PIT_NOW, .max_rung = PIT_RUNG_RAISE, .channel = channel});
-    assert_int_equal(truncate(mark_path, 8), 0);
-    int fd = open(mark_path, O_RDONLY | O_CLOEXEC);
-    volatile uint64_t *begun = mmap(NULL, 8, PROT_READ, MAP_SHARED, fd, 0);
-    close(fd);
-    assert_true(begun != MAP_FAILED);
+    volatile uint64_t *begun = map_begun();
     unsigned seed = 7, cancelled = 0;
     for (unsigned i = 0; i < tries; i++) {
         int64_t n = 0;
-        pit_future *victim = submit_victim(p, begun, &seed), *behind[AHEAD];
+        pit_future *victim = submit_victim(p, "brief", begun, &seed), *behind[AHEAD];
         assert_int_equal(pit_future_cancel(victim, NULL), 0);
         for (int k = 0; k < AHEAD; k++)
             behind[k] = kit_submit(p, "brief", 50 + k, NULL);
