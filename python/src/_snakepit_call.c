@@ -516,23 +516,35 @@ static int too_late(struct lane *l)
     return -1;
 }
 
-/* Everything up to the result; NULL with an exception. The frame leaves the ring on the way. *took (only if the host wants to know):
+/* What a call holds, and lets go when its answer is out: the host need not wait for that. */
+struct held {
+    PyObject *fn, *result;
+    struct arguments a;
+};
+
+static void let_go(struct held *h)
+{
+    drop(&h->a);
+    Py_XDECREF(h->fn);
+    Py_XDECREF(h->result);
+}
+
+/* Everything up to h->result; that is NULL with an exception. The frame leaves the ring on the way. *took (only if the host wants to know):
  * nanoseconds in the function. */
-static PyObject *perform(struct lane *l, const struct frame *f, uint64_t *took)
+static void perform(struct lane *l, const struct frame *f, struct held *h, uint64_t *took)
 {
     bool timed = (f->flags & FRAME_TIMED) != 0;
-    struct arguments a; /* its vector is not cleared */
-    a.n = 0;
-    a.names = a.args = a.kwargs = NULL;
+    h->fn = h->result = NULL;
+    h->a.n = 0; /* its vector is not cleared */
+    h->a.names = h->a.args = h->a.kwargs = NULL;
     struct reader r = {.st = l->st, .cache = &l->texts, .p = f->payload, .end = f->payload + f->payload_n};
     r.long_bytes = l->incoming.bytes;
     r.long_at = l->incoming.bytes != NULL ? l->incoming.block + l->incoming.at : NULL;
-    PyObject *fn = NULL, *result = NULL;
-    int rc = f->stamp != 0 && lane_is_past(f->stamp) ? too_late(l) : keep_fields(l, f);
+    int rc = f->stamp != 0 && lane_is_past(l, f->stamp) ? too_late(l) : keep_fields(l, f);
     if (rc == 0)
-        rc = (fn = find(l, &r)) != NULL ? 0 : -1;
+        rc = (h->fn = find(l, &r)) != NULL ? 0 : -1;
     if (rc == 0)
-        rc = decode_arguments(l, &r, &a);
+        rc = decode_arguments(l, &r, &h->a);
     if (r.times)
         note_cut(l);
     if (rc == 0 && r.p != r.end)
@@ -540,13 +552,10 @@ static PyObject *perform(struct lane *l, const struct frame *f, uint64_t *took)
     lane_release(l);
     if (rc == 0) {
         uint64_t begun = timed ? lane_now_ns() : 0;
-        result = run(l, fn, &a);
+        h->result = run(l, h->fn, &h->a);
         if (timed)
             *took = lane_now_ns() - begun;
     }
-    drop(&a);
-    Py_XDECREF(fn);
-    return result;
 }
 
 int lane_serve_call(struct lane *l, const struct frame *f)
@@ -556,13 +565,12 @@ int lane_serve_call(struct lane *l, const struct frame *f)
         lane_release(l);
         return 0;
     }
-    PyObject *result = perform(l, f, &took);
+    struct held h;
+    perform(l, f, &h, &took);
     if (l->forked)
         _exit(0);
     mark_finished(l, id);
-    if (result == NULL)
-        return answer_error(l, id, took);
-    int rc = answer_result(l, result, id, took);
-    Py_DECREF(result);
+    int rc = h.result != NULL ? answer_result(l, h.result, id, took) : answer_error(l, id, took);
+    let_go(&h);
     return rc;
 }

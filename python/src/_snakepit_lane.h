@@ -59,6 +59,7 @@ struct lane {
     uint64_t attention;      /* status->attention as last seen */
     const void **farewell;   /* where the kernel looks for this thread's pending robust futex; NULL: nowhere */
     const void *farewell_at; /* what stands there while the lane is served */
+    uint64_t polled_ns;      /* the coarse clock a moment before the frame came; 0: not read */
     unsigned quiet;          /* answers that the host can see but has not been woken for */
     uint64_t quiet_since;
     size_t control_n;
@@ -110,8 +111,8 @@ static inline void lane_renew_farewell(struct lane *l)
         *l->farewell = l->farewell_at;
 }
 uint64_t lane_now_ns(void);
-/* Has this moment (of lane_now_ns) passed? Cheap while it is some milliseconds away. */
-bool lane_is_past(uint64_t stamp);
+/* Has this moment (of lane_now_ns) passed? Cheap while it is some milliseconds away. Once for a frame. */
+bool lane_is_past(struct lane *l, uint64_t stamp);
 
 /* ---- _snakepit_incoming.c: frames in fragments ---- */
 

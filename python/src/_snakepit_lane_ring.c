@@ -37,10 +37,13 @@ uint64_t lane_now_ns(void)
     return read_clock(CLOCK_MONOTONIC);
 }
 
-bool lane_is_past(uint64_t stamp)
+bool lane_is_past(struct lane *l, uint64_t stamp)
 {
-    /* the coarse clock costs a fifth, and lags by at most a tick: only near the deadline is the exact one worth asking */
-    if (read_clock(CLOCK_MONOTONIC_COARSE) + COARSE_LAG_NS < stamp)
+    /* The coarse clock costs a fifth, and lags by at most a tick: only near the deadline is the exact one worth asking. Where the frame came a
+     * moment after that clock was read, not even that: whoever sent it looks at the deadline too. */
+    uint64_t coarse = l->polled_ns != 0 ? l->polled_ns : read_clock(CLOCK_MONOTONIC_COARSE);
+    l->polled_ns = 0;
+    if (coarse + COARSE_LAG_NS < stamp)
         return false;
     return lane_now_ns() >= stamp;
 }
@@ -191,6 +194,7 @@ static bool poll_briefly(struct lane *l)
     if (l->spin_ns == 0 || w->usual_ns > POLL_USUAL_NS || __atomic_load_n(w->peer_cpu, __ATOMIC_RELAXED) == own ||
         __atomic_load_n(w->fresh_cpu, __ATOMIC_RELAXED) == own)
         return false;
+    l->polled_ns = read_clock(CLOCK_MONOTONIC_COARSE);
     for (int i = 0; i < POLL_PAUSES; i++) {
         if (ring_has_data(&l->in)) {
             w->usual_ns -= w->usual_ns / 8;
@@ -198,6 +202,7 @@ static bool poll_briefly(struct lane *l)
         }
         cpu_pause();
     }
+    l->polled_ns = 0;
     return false;
 }
 
