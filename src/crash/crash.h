@@ -15,7 +15,8 @@ struct crash_printed { /* the end of its standard error; borrowed */
 };
 
 /* Adds to a dossier (a map) what the page tells: `fault`, `python`, `native`, `usage`; and to `missing` (a list) what it should tell and
- * does not. signal: the one that the process died of, 0: none; a page that tells of another one is not believed. */
+ * does not. signal: the one that the process died of, 0: none; a page that tells of another one is not believed. page may be NULL for
+ * a signal that is not told. */
 enum { CRASH_SIGNAL_LOST = -1 /* how it died is not known: then the page's word counts */ };
 void crash_read_page(const struct crash_page *page, int signal, struct crash_printed printed, pit_value *dossier,
                      pit_value *missing);

@@ -125,7 +125,8 @@ void report_end(struct pool *p, struct worker *w, bool crash, const char *runnin
     if (crash && telemetry_wants(p->env->telemetry, EVENT_WORKER_CRASH)) {
         const double numbers[] = {1};
         const char *texts[] = {w->end_text != NULL ? w->end_text : exit_class_text(w->exit_class), code,
-                               exit_class_name(w->exit_class), pit_value_str(words)};
+                               exit_class_name(w->exit_class), pit_value_str(words),
+                               pit_value_str(pit_value_get(w->dossier, "id"))};
         telemetry_emit(p->env->telemetry, EVENT_WORKER_CRASH, &common, numbers, texts);
     }
     log_line(p->env->log, crash ? PIT_LOG_WARNING : PIT_LOG_INFO, "worker %s (pid %d)%s %s%s", w->id, (int)w->pid,

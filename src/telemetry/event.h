@@ -39,7 +39,7 @@
     X(CALL_CANCELLED, "call.cancelled", "total_ms flag_ms raise_ms kill_ms", "command rung reason")                            \
     X(CALL_LIMIT, "call.limit", "allowed used", "command limit")                                                               \
     X(WORKER_STATE_CHANGED, "worker.state_changed", "", "from to")                                                             \
-    X(WORKER_CRASH, "worker.crash", "count", "reason exit_code exit_class stderr")                                             \
+    X(WORKER_CRASH, "worker.crash", "count", "reason exit_code exit_class stderr dossier_id")                                  \
     X(WORKER_GIL_ENABLED, "worker.gil_enabled", "threads", "")                                                                 \
     X(WORKER_RESTARTED, "worker.restarted", "duration_ms", "reason mode")                                                      \
     X(WORKER_STALLED, "worker.stalled", "stalled_ms", "command")                                                               \

@@ -8,6 +8,7 @@
 
 #include "base/alloc.h"
 #include "base/buf.h"
+#include "base/redact.h"
 #include "crash/crash.h"
 #include "ring/segment.h"
 #include "wire/value.h"
@@ -33,6 +34,11 @@ void dossier_offer_page(const struct dossier_rules *r, void *segment, size_t pag
 
 static void put_page(const struct worker *w, struct crash_printed printed, pit_value *dossier, pit_value *missing)
 {
+    int sig = w->how.code != 0 ? exit_signal(w->how) : CRASH_SIGNAL_LOST;
+    if (sig != CRASH_SIGNAL_LOST && !crash_is_told(sig)) { /* a caller waits: nothing is copied in vain */
+        crash_read_page(NULL, sig, printed, dossier, missing);
+        return;
+    }
     struct crash_page *copy = w->segment != NULL ? mem_alloc(sizeof *copy) : NULL;
     if (copy == NULL) {
         pit_list_append_take(missing, pit_str("fault, python, native: no memory"));
@@ -40,7 +46,7 @@ static void put_page(const struct worker *w, struct crash_printed printed, pit_v
     }
     memcpy(copy, (const uint8_t *)w->segment + w->segment_bytes - CRASH_PAGE_BYTES, sizeof *copy);
     copy->wanted = CRASH_PYTHON | (w->config->dossier.native_stack ? CRASH_NATIVE | CRASH_SYMBOLS : 0);
-    crash_read_page(copy, w->how.code != 0 ? exit_signal(w->how) : CRASH_SIGNAL_LOST, printed, dossier, missing);
+    crash_read_page(copy, sig, printed, dossier, missing);
     mem_free(copy);
 }
 
@@ -118,6 +124,15 @@ static pit_value *running_calls(const struct worker *w)
     return calls;
 }
 
+static void put_stderr(struct crash_printed printed, pit_value *dossier)
+{
+    struct buf clean = {0};
+    redact(&clean, printed.text, printed.n);
+    if (!clean.failed && clean.len != 0)
+        pit_map_set_take(dossier, "stderr", crash_words((const char *)clean.data, clean.len));
+    buf_finish(&clean);
+}
+
 /* It told why it did not start, we ended it, or its end is as little known as it matters. */
 static bool is_explained(const struct worker *w)
 {
@@ -138,8 +153,7 @@ void dossier_make(struct worker *w)
     char *tail = mem_alloc(STDERR_BYTES);
     struct crash_printed printed = {tail, tail != NULL ? capture_tail(&w->err, tail, STDERR_BYTES) : 0};
     put_page(w, printed, dossier, missing);
-    if (printed.n != 0)
-        pit_map_set_take(dossier, "stderr", crash_words(tail, printed.n));
+    put_stderr(printed, dossier);
     mem_free(tail);
     pit_map_set_take(dossier, "partial", pit_bool(pit_value_len(missing) != 0));
     pit_map_set_take(dossier, "missing", missing);

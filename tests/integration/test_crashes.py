@@ -73,7 +73,7 @@ class Adapter:
         ctypes.memset(ctypes.pythonapi.PyThreadState_Get() + 16, 0x41, 160)
 
     def abort(self):
-        print("these are my last words", file=sys.stderr, flush=True)
+        print("these are my last words, and my password=hunter2", file=sys.stderr, flush=True)
         os.abort()
 
     def fatal_error(self):
@@ -232,7 +232,8 @@ def test_each_signal(die, command, exit_class, signal, code, symbol):
 
 
 def test_last_words(die):
-    assert "these are my last words" in die("abort")["dossier"]["stderr"]
+    said = die("abort")["dossier"]["stderr"]
+    assert "these are my last words, and my password=<REDACTED>" in said and "hunter2" not in said
     assert "nothing goes any more" in die("fatal_error")["dossier"]["stderr"]
 
 

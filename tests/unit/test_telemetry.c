@@ -181,7 +181,7 @@ static int read_crash(const pit_event *ev, void *user)
 }
 
 static const struct event_common crash_common = {.pool = "default", .worker_id = "default/0", .generation = UINT64_MAX};
-static const char *const crash_texts[] = {"signal", "-9", NULL, NULL};
+static const char *const crash_texts[] = {"signal", "-9", NULL, NULL, NULL};
 
 static void test_reading(void **state)
 {

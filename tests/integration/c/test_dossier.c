@@ -140,6 +140,39 @@ static void test_a_dossier_outlives_its_host(void **state)
     pit_error_free(e);
 }
 
+static struct {
+    pthread_mutex_t lock;
+    char id[128];
+} told = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static int on_crash(const pit_event *ev, void *user)
+{
+    (void)user;
+    pthread_mutex_lock(&told.lock);
+    snprintf(told.id, sizeof told.id, "%s", pit_event_text(ev, "dossier_id"));
+    pthread_mutex_unlock(&told.lock);
+    return 0;
+}
+
+static bool was_told(const char *id)
+{
+    pthread_mutex_lock(&told.lock);
+    bool same = strcmp(told.id, id) == 0;
+    pthread_mutex_unlock(&told.lock);
+    return same;
+}
+
+static void test_the_event_names_the_dossier(void **state)
+{
+    (void)state;
+    pit *p = open_dying((struct how){0});
+    assert_int_equal(pit_telemetry_attach(p, "snakepit.worker.crash", on_crash, NULL, NULL, NULL), 0);
+    pit_error *e = crash(p, 8);
+    KIT_AWAIT(was_told(text_of(pit_error_dossier(e), "id")));
+    pit_error_free(e);
+    assert_int_equal(pit_close(p), 0);
+}
+
 static void test_switched_off(void **state)
 {
     (void)state;
@@ -205,6 +238,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_workers_on_the_socket),
         cmocka_unit_test(test_futures_and_batches),
         cmocka_unit_test(test_a_dossier_outlives_its_host),
+        cmocka_unit_test(test_the_event_names_the_dossier),
         cmocka_unit_test(test_switched_off),
         cmocka_unit_test(test_bad_options),
         cmocka_unit_test(test_nothing_is_left),
