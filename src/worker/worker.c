@@ -300,17 +300,6 @@ void worker_guard_lost(struct worker *w)
     on_exited(&w->child, (struct guard_exit){0});
 }
 
-void worker_kill(struct worker *w, int code, const char *text)
-{
-    poollock_acquire(w->config->lock);
-    w->expected = true;
-    worker_move(w, PIT_WORKER_STOPPING);
-    poollock_release(w->config->lock);
-    worker_signal_group(w, SIGKILL);
-    registry_ending(w->env->registry, (uint64_t)(uintptr_t)&w->child);
-    worker_fail(w, code, text, NULL);
-}
-
 void worker_describe_end(struct worker *w, pit_error *e)
 {
     char *tail = mem_alloc(STDERR_TAIL);
@@ -481,6 +470,10 @@ static void spawn_failed(struct worker *w, int error, const char *call)
 {
     if (error == GUARD_GONE) {
         worker_fail(w, PIT_E_GUARD_LOST, "the guard process died", NULL);
+        on_exited(&w->child, (struct guard_exit){0});
+        return;
+    }
+    if (w->dead) { /* we have ended its start, and said why */
         on_exited(&w->child, (struct guard_exit){0});
         return;
     }

@@ -35,6 +35,26 @@ bool worker_awaits_guard(struct worker *w)
     return true;
 }
 
+/* Somebody whom the guard waits for, a program on a dead file system, say, would go on hanging: it has no number yet that could be signalled. What a
+ * template is asked for comes, or is given up by the guard: to cancel it would cost the template. */
+static void cancel_start(struct worker *w)
+{
+    if (w->spawned && !w->exited && w->pid == 0 && w->zygote == NULL && w->env->guard != NULL)
+        guard_cancel(w->env->guard, (uint64_t)(uintptr_t)&w->child);
+}
+
+void worker_kill(struct worker *w, int code, const char *text)
+{
+    poollock_acquire(w->config->lock);
+    w->expected = true;
+    worker_move(w, PIT_WORKER_STOPPING);
+    poollock_release(w->config->lock);
+    worker_signal_group(w, SIGKILL);
+    registry_ending(w->env->registry, (uint64_t)(uintptr_t)&w->child);
+    worker_fail(w, code, text, NULL);
+    cancel_start(w); /* comes last: w may be freed by it */
+}
+
 void worker_stop(struct worker *w)
 {
     if (worker_state(w) == PIT_WORKER_STARTING) { /* it has nothing to clean up, and may not listen yet */
@@ -62,7 +82,7 @@ void worker_stop(struct worker *w)
 
 void worker_terminate(struct worker *w, int64_t grace_ms, int code, const char *text)
 {
-    if (grace_ms == 0) {
+    if (grace_ms == 0 || w->pid == 0) { /* who has not even been spawned has nothing to end in peace */
         worker_kill(w, code, text);
         return;
     }
