@@ -18,7 +18,7 @@ enum oom_verdict oom_judge(struct oom_counts *told, const struct oom_counts *bef
     bool counted = before->group >= 0 && now->group >= 0;
     if (counted && !take_one(&told->group, before->group, now->group))
         return OOM_NO;
-    bool rose = before->machine >= 0 &&
-                take_one(&told->machine, before->machine, now->machine); /* the same end, seen from farther off */
+    bool rose =
+        before->around >= 0 && take_one(&told->around, before->around, now->around); /* the same end, seen from farther off */
     return counted ? OOM_PROVED : rose ? OOM_SUSPECTED : OOM_NO;
 }

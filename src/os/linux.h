@@ -60,7 +60,8 @@ int linux_cgroup_move(int group, pid_t pid);
 int linux_cgroup_kill(int group);
 int linux_cgroup_remove(const char *path);
 int64_t linux_cgroup_oom_kills(int group);
-int64_t linux_oom_kills(void);
+int linux_oom_counter(void);
+int64_t linux_oom_kills(int counter);
 
 /* linux_file.c */
 int linux_dir_open(const char *path);

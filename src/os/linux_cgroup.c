@@ -62,15 +62,20 @@ static char *own_path(char *text)
     return NULL;
 }
 
-/* Where the hierarchy is mounted as a whole. */
-static bool mount_point(char ret[PATH_MAX])
+/* Where a hierarchy is mounted: that of version 2, or with `controller` the one of version 1 which has it; as a whole, or with `from` as that group alone. */
+static bool mount_point(const char *controller, const char *from, char ret[PATH_MAX], bool *ret_whole)
 {
-    char line[4096], root[64], path[512]; /* a longer line is none of those that are looked for */
+    char line[4096], root[512], path[512]; /* a longer line is none of those that are looked for */
     FILE *f = fopen("/proc/self/mountinfo", "re");
     bool found = false;
-    while (f != NULL && !found && fgets(line, sizeof line, f) != NULL)
-        found = strstr(line, " - cgroup2 ") != NULL && sscanf(line, "%*s %*s %*s %63s %511s", root, path) == 2 &&
-                strcmp(root, "/") == 0 && strchr(path, '\\') == NULL;
+    while (f != NULL && !found && fgets(line, sizeof line, f) != NULL) {
+        const char *type = strstr(line, controller != NULL ? " - cgroup " : " - cgroup2 ");
+        if (type == NULL || (controller != NULL && strstr(type, controller) == NULL) ||
+            sscanf(line, "%*s %*s %*s %511s %511s", root, path) != 2 || strchr(path, '\\') != NULL)
+            continue;
+        *ret_whole = strcmp(root, "/") == 0;
+        found = *ret_whole || (from != NULL && strcmp(root, from) == 0);
+    }
     if (f != NULL)
         fclose(f);
     if (found)
@@ -107,7 +112,8 @@ int linux_cgroup_above(char ret[])
 {
     char text[TEXT], mount[PATH_MAX];
     char *own = own_path(text);
-    if (own == NULL || !mount_point(mount))
+    bool whole;
+    if (own == NULL || !mount_point(NULL, NULL, mount, &whole))
         return -ENOENT;
     char *last = strrchr(own, '/');
     if (last[1] == '\0')
@@ -206,22 +212,54 @@ int linux_cgroup_remove(const char *path)
     return rmdir(path) != 0 ? -errno : 0;
 }
 
-/* The counter of those that the kernel has ended, in a file with a counter on each line. */
-static int64_t read_oom_kills(int dir, const char *name)
+/* The counter of those that the kernel has ended, among counters that have a line each. */
+static int64_t find_oom_kills(const char *text)
 {
     static const char key[] = "\noom_kill ";
-    char text[TEXT] = "\n";
-    ssize_t n = read_text(dir, name, text + 1, sizeof text - 1);
-    const char *at = n > 0 ? strstr(text, key) : NULL;
-    return at != NULL ? strtoll(at + sizeof key - 1, NULL, 10) : n < 0 ? n : -ENOENT;
+    const char *at = strstr(text, key);
+    return at != NULL ? strtoll(at + sizeof key - 1, NULL, 10) : -ENOENT;
 }
 
 int64_t linux_cgroup_oom_kills(int group)
 {
-    return read_oom_kills(group, "memory.events");
+    char text[TEXT] = "\n";
+    ssize_t n = read_text(group, "memory.events", text + 1, sizeof text - 1);
+    return n < 0 ? n : find_oom_kills(text);
 }
 
-int64_t linux_oom_kills(void)
+int64_t linux_oom_kills(int counter)
 {
-    return read_oom_kills(AT_FDCWD, "/proc/vmstat");
+    char text[TEXT] = "\n";
+    ssize_t n = LINUX_RETRY(pread(counter, text + 1, sizeof text - 2, 0));
+    if (n < 0)
+        return n;
+    text[1 + n] = '\0';
+    return find_oom_kills(text);
+}
+
+/* The file with the counters of the group of this line of /proc/self/cgroup; or -errno. */
+static int open_counter(const char *line)
+{
+    char mount[PATH_MAX], path[2 * PATH_MAX];
+    const char *group = strstr(line, ":/");
+    bool v2 = strncmp(line, "0::", 3) == 0, whole = false;
+    if (group == NULL || (!v2 && strstr(line, "memory") == NULL) || !mount_point(v2 ? NULL : "memory", ++group, mount, &whole))
+        return -ENOENT;
+    snprintf(path, sizeof path, "%s%.*s/%s", mount, whole ? PATH_MAX : 0, group, v2 ? "memory.events" : "memory.oom_control");
+    int fd = (int)LINUX_RETRY(open(path, O_RDONLY | O_CLOEXEC));
+    if (fd >= 0 && linux_oom_kills(fd) < 0) { /* an old kernel does not count here */
+        linux_close(fd);
+        return -ENOENT;
+    }
+    return fd;
+}
+
+int linux_oom_counter(void)
+{
+    char text[TEXT], *rest = text, *line;
+    int fd = -ENOENT;
+    if (read_text(AT_FDCWD, "/proc/self/cgroup", text, sizeof text) > 0)
+        while (fd < 0 && (line = strsep(&rest, "\n")) != NULL)
+            fd = open_counter(line);
+    return fd >= 0 ? fd : (int)LINUX_RETRY(open("/proc/vmstat", O_RDONLY | O_CLOEXEC));
 }

@@ -131,6 +131,7 @@ const struct os_ops os_linux = {
     .cgroup_kill = linux_cgroup_kill,
     .cgroup_remove = linux_cgroup_remove,
     .cgroup_oom_kills = linux_cgroup_oom_kills,
+    .oom_counter = linux_oom_counter,
     .oom_kills = linux_oom_kills,
     .usage = linux_usage,
     .group_memory = linux_group_memory,

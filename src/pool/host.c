@@ -259,6 +259,7 @@ static int make_ids(struct host *h)
 void host_free(struct host *h)
 {
     host_group_close(h);
+    oom_finish(&h->oom, h->os);
     host_registry_close(h);
     LIST_EACH_SAFE(node, next, &h->interpreters)
     interpreter_free(LIST_ENTRY(node, struct interpreter, node));
@@ -301,7 +302,7 @@ static struct host *alloc_host(const struct os_ops *os, struct host_settings *se
     pthread_mutex_init(&h->lock, NULL);
     pthread_mutex_init(&h->drive_lock, NULL);
     h->done_work.fn = host_tell_done;
-    oom_init(&h->oom);
+    oom_init(&h->oom, os);
     host_guard_init(h);
     return h;
 }

@@ -3,16 +3,24 @@
 
 #include "worker/worker_internal.h"
 
-#define AGE_NS UINT64_C(100000000) /* the machine's counter takes 20 us to read */
+#define AGE_NS UINT64_C(100000000) /* the machine's counters take 20 us to read */
 
-void oom_init(struct oom_watch *o)
+void oom_init(struct oom_watch *o, const struct os_ops *os)
 {
-    *o = (struct oom_watch){.group = -1, .told = {-1, -1}, .last = {-1, -1}};
+    *o = (struct oom_watch){.group = -1, .around = os->oom_counter(), .told = {-1, -1}, .last = {-1, -1}};
+}
+
+void oom_finish(struct oom_watch *o, const struct os_ops *os)
+{
+    if (o->around >= 0)
+        os->close(o->around);
+    o->around = -1;
 }
 
 static struct oom_counts look(const struct oom_watch *o, const struct os_ops *os)
 {
-    return (struct oom_counts){.group = o->group >= 0 ? os->cgroup_oom_kills(o->group) : -1, .machine = os->oom_kills()};
+    return (struct oom_counts){.group = o->group >= 0 ? os->cgroup_oom_kills(o->group) : -1,
+                               .around = o->around >= 0 ? os->oom_kills(o->around) : -1};
 }
 
 struct oom_counts oom_before(struct oom_watch *o, const struct os_ops *os)

@@ -60,7 +60,8 @@ static bool faulty_now(const char *name)
     X(int, dir_names, EIO, (int dir, bool (*fn)(void *user, const char *name), void *user), (dir, fn, user))                   \
     X(int, file_create, ENOSPC, (int dir, const char *name), (dir, name))                                                      \
     X(int, file_open, EMFILE, (int dir, const char *name, struct os_file *ret), (dir, name, ret))                              \
-    X(int64_t, oom_kills, EACCES, (void), ())                                                                                  \
+    X(int, oom_counter, EMFILE, (void), ())                                                                                    \
+    X(int64_t, oom_kills, EACCES, (int counter), (counter))                                                                    \
     X(int, cgroup_above, EACCES, (char *ret), (ret))                                                                           \
     X(int, boot_id, EACCES, (char *ret, uint64_t *ret_pid_namespace), (ret, ret_pid_namespace))
 

@@ -378,8 +378,14 @@ static int op_cgroup_above(char ret[])
     return -ENOENT; /* this machine has none */
 }
 
-static int64_t op_oom_kills(void)
+static int op_oom_counter(void)
 {
+    return -ENOENT;
+}
+
+static int64_t op_oom_kills(int counter)
+{
+    (void)counter;
     return 0; /* it has all the memory in the world */
 }
 
@@ -435,6 +441,7 @@ const struct os_ops sim_os = {
     .fork_canary = op_fork_canary,
     .fork_canary_free = op_fork_canary_free,
     .cgroup_above = op_cgroup_above,
+    .oom_counter = op_oom_counter,
     .oom_kills = op_oom_kills,
     .usage = op_usage,
 };

@@ -28,7 +28,7 @@ static void test_the_group_proves_it(void **state)
     assert_int_equal(judge(&told, 0, 5, 3, 8), OOM_NO);
 }
 
-static void test_the_machine_makes_it_likely(void **state)
+static void test_what_is_around_makes_it_likely(void **state)
 {
     (void)state;
     struct oom_counts told = {-1, -1};
@@ -65,7 +65,7 @@ static void test_what_is_not_known_explains_nothing(void **state)
 
 /* ---- looks ---- */
 
-static int64_t group_kills, machine_kills;
+static int64_t group_kills, kills_around;
 static uint64_t time_ns;
 static unsigned looks;
 
@@ -75,10 +75,18 @@ static int64_t count_group(int group)
     return group_kills;
 }
 
-static int64_t count_machine(void)
+enum { COUNTER = 9 };
+
+static int open_counter(void)
 {
+    return COUNTER;
+}
+
+static int64_t count_around(int counter)
+{
+    assert_int_equal(counter, COUNTER);
     looks++;
-    return machine_kills;
+    return kills_around;
 }
 
 static uint64_t now(void)
@@ -86,19 +94,20 @@ static uint64_t now(void)
     return time_ns;
 }
 
-static const struct os_ops os = {.now_ns = now, .cgroup_oom_kills = count_group, .oom_kills = count_machine};
+static const struct os_ops os = {
+    .now_ns = now, .cgroup_oom_kills = count_group, .oom_counter = open_counter, .oom_kills = count_around};
 
 static void test_workers_that_start_together_are_looked_at_once(void **state)
 {
     (void)state;
     struct oom_watch o;
-    oom_init(&o);
+    oom_init(&o, &os);
     time_ns = 1000000000;
-    machine_kills = 3;
+    kills_around = 3;
     looks = 0;
     struct oom_counts first = oom_before(&o, &os), second = oom_before(&o, &os);
     assert_int_equal(looks, 1);
-    assert_int_equal(first.machine, 3);
+    assert_int_equal(first.around, 3);
     assert_memory_equal(&first, &second, sizeof first);
     assert_int_equal(first.group, -1); /* there is none */
     time_ns += 1000000000;
@@ -112,10 +121,10 @@ static void test_a_death_is_looked_at_when_it_comes(void **state)
 {
     (void)state;
     struct oom_watch o;
-    oom_init(&o);
-    machine_kills = 3;
+    oom_init(&o, &os);
+    kills_around = 3;
     struct oom_counts before = oom_before(&o, &os);
-    machine_kills = 4;
+    kills_around = 4;
     assert_int_equal(oom_after(&o, &os, &before), OOM_SUSPECTED);
     assert_int_equal(oom_after(&o, &os, &before), OOM_NO);
 }
@@ -124,7 +133,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_group_proves_it),
-        cmocka_unit_test(test_the_machine_makes_it_likely),
+        cmocka_unit_test(test_what_is_around_makes_it_likely),
         cmocka_unit_test(test_a_group_that_lost_nobody_was_not_meant),
         cmocka_unit_test(test_what_was_before_its_start_is_no_reason),
         cmocka_unit_test(test_what_is_not_known_explains_nothing),

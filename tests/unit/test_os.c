@@ -1,6 +1,7 @@
 /* The Linux seam: its conventions (negative errno, close-on-exec, no SIGPIPE, seals), spawning, and the sweep. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -545,6 +546,26 @@ static void test_envscan(void **state)
     }
 }
 
+/* Of the group that this process is in, where one counts: whoever is ended elsewhere is none of it. */
+static void test_counter_of_kills(void **state)
+{
+    (void)state;
+    char link[48], path[PATH_MAX] = "";
+    int counter = os_linux.oom_counter();
+    assert_true(counter >= 0);
+    int64_t kills = os_linux.oom_kills(counter);
+    assert_true(kills >= 0);
+    assert_true(os_linux.oom_kills(counter) >= kills); /* each look is a new one */
+    snprintf(link, sizeof link, "/proc/self/fd/%d", counter);
+    assert_true(readlink(link, path, sizeof path - 1) > 0);
+    const char *name = strrchr(path, '/') + 1;
+    assert_true(strcmp(name, "memory.events") == 0 || strcmp(name, "memory.oom_control") == 0 ||
+                strcmp(path, "/proc/vmstat") == 0);
+    print_message("counted by %s\n", path);
+    os_linux.close(counter);
+    assert_true(os_linux.oom_kills(-1) < 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -567,6 +588,7 @@ int main(void)
         cmocka_unit_test(test_thread_takes_no_signals),
         cmocka_unit_test(test_fork_canary),
         cmocka_unit_test(test_envscan),
+        cmocka_unit_test(test_counter_of_kills),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

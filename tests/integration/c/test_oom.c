@@ -9,8 +9,9 @@ static int64_t count_group(int group)
     return atomic_load(&group_kills);
 }
 
-static int64_t count_machine(void)
+static int64_t count_machine(int counter)
 {
+    (void)counter;
     return atomic_load(&machine_kills);
 }
 

@@ -248,8 +248,9 @@ static int no_group(char ret[])
     return -ENOENT;
 }
 
-static int64_t count_oom_kills(void)
+static int64_t count_oom_kills(int counter)
 {
+    (void)counter;
     return atomic_load(&oom_kills);
 }
 
