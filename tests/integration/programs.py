@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import re
 import subprocess
 import time
 from typing import Callable
@@ -21,6 +22,13 @@ def wait_for(condition: Callable[[], object], what: str, limit_s: float = LIMIT_
             return found
         time.sleep(0.01)  # allow-sleep: looks for a condition
     raise AssertionError(f"timed out waiting for {what}")
+
+
+def sanitizers(build: pathlib.Path) -> str:
+    """Those with which everything in this folder was built; empty: none."""
+    cache = build / "CMakeCache.txt"
+    found = re.search(r"^SNAKEPIT_SANITIZE:[A-Z]+=(.*)$", cache.read_text(), re.M) if cache.exists() else None
+    return found[1] if found is not None else ""
 
 
 def is_alive(pid: int) -> bool:

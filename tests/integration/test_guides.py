@@ -13,7 +13,7 @@ import shutil
 import subprocess
 
 import pytest
-from programs import LIMIT_S
+from programs import LIMIT_S, sanitizers
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 GUIDES = [
@@ -48,11 +48,6 @@ def matches(expected: str, said: str) -> bool:
     return re.fullmatch(pattern, said, re.S) is not None
 
 
-def sanitized(build: pathlib.Path) -> bool:
-    cache = build / "CMakeCache.txt"
-    return cache.exists() and re.search(r"^SNAKEPIT_SANITIZE:[A-Z]+=.+$", cache.read_text(), re.M) is not None
-
-
 def test_matches_can_fail():
     assert matches("a...b\n", "a and b\n")
     assert not matches("a\n", "b\n")
@@ -61,7 +56,7 @@ def test_matches_can_fail():
 
 @pytest.mark.parametrize("guide", GUIDES)
 def test_guide(build, env, tmp_path, guide):
-    if sanitized(build):
+    if sanitizers(build):
         pytest.skip("a program built without the sanitizer cannot load a library built with it")
     tree = tmp_path / "snakepit"  # a tree as the guide has it, whatever the folder of this build is called
     tree.mkdir()

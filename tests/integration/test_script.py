@@ -6,7 +6,7 @@ import os
 import subprocess
 
 import pytest
-from programs import LIMIT_S
+from programs import LIMIT_S, sanitizers
 
 MODES = [None, "none", "stop", "halt", "AUTO"]
 
@@ -26,12 +26,23 @@ def script(build, env, tmp_path):
     return run
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.fixture
+def plain_exit(build):
+    if sanitizers(build) == "thread":
+        pytest.skip("ThreadSanitizer makes _exit() flush what is still in a buffer")
+
+
+@pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "halt"])
 def test_what_it_counts(script, mode):
     process = script("a b c", "d", mode=mode, stdout=subprocess.PIPE)
     out, err = process.communicate(timeout=LIMIT_S)
-    # _exit writes nothing that is still in a buffer: who halts flushes before.
-    assert (process.returncode, out, err) == (0, "" if mode == "halt" else "3: a b c\n1: d\n", "")
+    assert (process.returncode, out, err) == (0, "3: a b c\n1: d\n", "")
+
+
+def test_who_halts_flushes_before(script, plain_exit):
+    process = script("a b c", "d", mode="halt", stdout=subprocess.PIPE)
+    out, err = process.communicate(timeout=LIMIT_S)
+    assert (process.returncode, out, err) == (0, "", "")  # _exit writes nothing that is still in a buffer
 
 
 def test_a_failing_script_is_status_1(script, tmp_path):
@@ -62,7 +73,7 @@ def test_a_reader_that_has_left_does_not_hang_the_exit(script, mode):
     assert process.returncode in (0, -13)  # what is left in the buffer meets SIGPIPE
 
 
-def test_a_full_pipe_does_not_hang_who_halts(script):
+def test_a_full_pipe_does_not_hang_who_halts(script, plain_exit):
     read, write = os.pipe()
     os.set_blocking(write, False)
     try:
