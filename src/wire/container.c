@@ -17,8 +17,13 @@ static pit_value *new_container(int kind, uint32_t cap)
     v->items = (struct value_items *)(void *)(v + 1);
     *v->items = (struct value_items){0};
     v->height = 1;
-    if (cap == 0)
+    if (cap <= VALUE_FEW) {
+        if (kind != PIT_KIND_SET) { /* whose room comes with its index */
+            v->items->v = v->items->few;
+            v->items->cap = VALUE_FEW;
+        }
         return v;
+    }
     v->items->v = mem_array(cap, sizeof *v->items->v);
     if (v->items->v == NULL) {
         pit_value_free(v);
@@ -115,9 +120,12 @@ static bool grow(pit_value *v, uint32_t count)
             return false;
         items->index = index;
     }
-    pit_value **bigger = mem_realloc(items->v, cap * sizeof *bigger);
+    bool few = items->v == items->few;
+    pit_value **bigger = mem_realloc(few ? NULL : items->v, cap * sizeof *bigger);
     if (bigger == NULL)
         return false;
+    if (few)
+        memcpy(bigger, items->few, sizeof items->few);
     items->v = bigger;
     items->cap = cap;
     return true;

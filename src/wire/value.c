@@ -103,7 +103,8 @@ static void tree_destroy(struct value_tree *tree)
         size_t count = value_count(root);
         for (size_t i = 0; i < count; i++)
             pit_value_free(items->v[i]);
-        mem_free(items->v);
+        if (items->v != items->few)
+            mem_free(items->v);
         mem_free(items->index);
     }
     for (struct value_extra *next, *x = tree->extras; x != NULL; x = next) {

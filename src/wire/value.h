@@ -29,6 +29,7 @@ enum {
     VALUE_FROZENSET = 16
 };
 
+#define VALUE_FEW 4u    /* items (keys counted) that a built container holds without a block of its own for them */
 #define VALUE_LINEAR 8u /* maps up to this many entries have no index; sets always have one */
 
 /* A block that lives as long as its tree: decimal text made on demand. */
@@ -58,6 +59,7 @@ struct value_items {
     const char *why; /* of err, static; NULL: a failed item tells, or nothing but the code does */
     uint32_t *
         index; /* of a map with more than VALUE_LINEAR entries and of a set: see index.c; with as many words of scratch behind it */
+    pit_value *few[VALUE_FEW]; /* what v points to while that is room enough, but not of a set: most are small */
 };
 
 /* Times: what a kind does not need is 0. */
