@@ -42,6 +42,9 @@ struct channel_ops {
     /* Sends frame[*done .. n): publishes what there is room for, adds to *done, wakes the worker if it sleeps. 0 when all is
      * out, CHANNEL_AGAIN when not yet (nothing of another frame may be sent in between), or PIT_E_PROTOCOL_ERROR, PIT_E_WORKER_LOST. */
     int (*send)(struct channel *c, const uint8_t *frame, size_t n, size_t *done);
+    /* As send, but the worker may hear of it only with the next send() or tell(): for many frames in one go. NULL, both: it cannot. */
+    int (*put)(struct channel *c, const uint8_t *frame, size_t n, size_t *done);
+    void (*tell)(struct channel *c);
     /* 0: *f holds one whole frame. CHANNEL_AGAIN; PIT_E_PROTOCOL_ERROR, PIT_E_LIMIT_EXCEEDED, PIT_E_ALLOCATION_FAILED,
      * PIT_E_WORKER_LOST (end of stream; everything that had arrived before has been delivered first). */
     int (*recv)(struct channel *c, struct channel_frame *f);

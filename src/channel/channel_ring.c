@@ -60,7 +60,8 @@ static void ring_socket(struct ring_channel *r, bool wanted)
         r->base.os->send(r->bell_fd, &bell, 1);
 }
 
-static int ring_channel_send(struct channel *c, const uint8_t *frame, size_t n, size_t *done)
+/* tell: at once. Where there is no room the worker is told in any case: only it can make some. */
+static inline int write_frame(struct channel *c, const uint8_t *frame, size_t n, size_t *done, bool tell)
 {
     struct ring_channel *r = of(c);
     int broken = channel_broken(c);
@@ -70,10 +71,26 @@ static int ring_channel_send(struct channel *c, const uint8_t *frame, size_t n, 
     int rc = ring_write(&r->out, frame, n, done);
     if (*done != had)
         came_on(r);
-    ring_socket(r, ring_publish(&r->out));
+    if (tell || rc != RING_OK)
+        ring_socket(r, ring_publish(&r->out));
     if (rc == RING_BROKEN)
         return channel_break(c, PIT_E_PROTOCOL_ERROR);
     return rc == RING_OK ? 0 : CHANNEL_AGAIN;
+}
+
+static int ring_channel_send(struct channel *c, const uint8_t *frame, size_t n, size_t *done)
+{
+    return write_frame(c, frame, n, done, true);
+}
+
+static int ring_channel_put(struct channel *c, const uint8_t *frame, size_t n, size_t *done)
+{
+    return write_frame(c, frame, n, done, false);
+}
+
+static void ring_channel_tell(struct channel *c)
+{
+    ring_socket(of(c), ring_publish(&of(c)->out));
 }
 
 static uint8_t *room_in(void *user, size_t total)
@@ -219,9 +236,10 @@ static void ring_channel_destroy(struct channel *c)
 
 #define RING_OPS(kind)                                                                                                         \
     {                                                                                                                          \
-        .name = kind, .send = ring_channel_send, .recv = ring_channel_recv, .wait = ring_channel_wait,                         \
-        .arm = ring_channel_arm, .disarm = ring_channel_disarm, .interrupt = ring_channel_interrupt,                           \
-        .rouse = ring_channel_rouse, .nudge = ring_channel_nudge, .destroy = ring_channel_destroy                              \
+        .name = kind, .send = ring_channel_send, .put = ring_channel_put, .tell = ring_channel_tell,                           \
+        .recv = ring_channel_recv, .wait = ring_channel_wait, .arm = ring_channel_arm, .disarm = ring_channel_disarm,          \
+        .interrupt = ring_channel_interrupt, .rouse = ring_channel_rouse, .nudge = ring_channel_nudge,                         \
+        .destroy = ring_channel_destroy                                                                                        \
     }
 
 static const struct channel_ops ring_ops = RING_OPS("ring"), memory_ops = RING_OPS("memory");

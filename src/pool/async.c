@@ -61,11 +61,11 @@ struct lane *async_lane(struct pool *p, struct call *c)
     return best;
 }
 
-/* Sends what is left of the call's frame; what fails here shows as the worker's end. */
-static void push_frame(struct pool *p, struct lane *l, struct call *c)
+/* Sends what is left of the call's frame; what fails here shows as the worker's end. more: the worker will be told of it with others. */
+static void push_frame(struct pool *p, struct lane *l, struct call *c, bool more)
 {
     struct channel *ch = l->channel;
-    int rc = ch->ops->send(ch, c->frame.data, c->frame.len, &c->sent);
+    int rc = (more && ch->ops->put != NULL ? ch->ops->put : ch->ops->send)(ch, c->frame.data, c->frame.len, &c->sent);
     l->sending = rc == CHANNEL_AGAIN ? c : NULL;
     if (rc == PIT_E_PROTOCOL_ERROR)
         sched_condemn(p, l->worker, rc, worker_fault(rc));
@@ -115,7 +115,7 @@ static void learn(struct pool *p, struct call *c)
         call_measure(c);
 }
 
-void async_dispatch(struct pool *p, struct lane *l, struct call *c)
+static void dispatch(struct pool *p, struct lane *l, struct call *c, bool more)
 {
     bool was_idle = l->owner != LANE_LOOP;
     if (l->count == 0)
@@ -123,13 +123,25 @@ void async_dispatch(struct pool *p, struct lane *l, struct call *c)
     sched_assign(p, l, c, LANE_LOOP);
     if (c->limited)
         limits_begin(p, l, c);
-    push_frame(p, l, c);
+    push_frame(p, l, c, more);
     async_expire_at(p, c, c->deadline_ns);
     if (l->count > 1 && !l->written_ahead)
         lane_tell_ahead(l, true);
     if (l->count == 2 && l->stalled == 0)
         async_attend(p, l);
     ensure_heard(p, l, was_idle);
+}
+
+void async_dispatch(struct pool *p, struct lane *l, struct call *c)
+{
+    dispatch(p, l, c, false);
+}
+
+/* Tells the worker of what was put. */
+static void tell_of_run(struct lane *l)
+{
+    if (l != NULL && l->channel->ops->tell != NULL)
+        l->channel->ops->tell(l->channel);
 }
 
 static void refill(struct pool *p, struct lane *l)
@@ -185,6 +197,7 @@ unsigned pool_offer(struct pool *p, struct call *const *calls, unsigned n, bool 
         struct call *c = calls[taken];
         learn(p, c);
         if (l == NULL || run == OFFER_RUN || !lane_has_room(l, c->window)) {
+            tell_of_run(l);
             l = async_lane(p, c);
             run = 0;
         }
@@ -192,8 +205,9 @@ unsigned pool_offer(struct pool *p, struct call *const *calls, unsigned n, bool 
             break;
         run++;
         enter(p, c);
-        async_dispatch(p, l, c);
+        dispatch(p, l, c, true);
     }
+    tell_of_run(l);
     if (taken == 0 && *ret == NULL && may_queue && p->queue.depth < (size_t)p->set.max_queue_size) {
         enter(p, calls[0]);
         *ret = sched_enqueue(p, calls[0]);
@@ -360,7 +374,7 @@ static void send_rest(struct pool *p, struct lane *l)
         if (rc == PIT_E_WORKER_LOST)
             sched_lost(p, l->worker);
     } else if (l->sending != NULL) {
-        push_frame(p, l, l->sending);
+        push_frame(p, l, l->sending, false);
     }
 }
 

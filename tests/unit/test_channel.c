@@ -77,6 +77,46 @@ static void test_several_in_order(void **state)
     channel_frame_finish(&f);
 }
 
+/* What is put is there with the next tell() or send(), all of it, and where there was no room for it at once. */
+static void test_put(void **state)
+{
+    (void)state;
+    struct channel *c = pair.host;
+    struct channel_frame f;
+    uint8_t frame[200];
+    uint64_t n = 0, got = 0;
+    if (c->ops->put == NULL) {
+        assert_null(c->ops->tell);
+        return;
+    }
+    channel_frame_init(&f);
+    for (int way = 0; way < 3; way++) {
+        size_t done = 0;
+        int rc = 0;
+        for (uint64_t put = 0; rc == 0 && (put < 5 || way == 2); put++, n += rc == 0) {
+            done = 0;
+            make_frame(frame, sizeof frame, n);
+            rc = c->ops->put(c, frame, sizeof frame, &done);
+        }
+        assert_int_equal(rc, way == 2 ? CHANNEL_AGAIN : 0);
+        if (way < 2)
+            assert_int_equal(pair.worker->ops->recv(pair.worker, &f), CHANNEL_AGAIN);
+        if (way == 0) {
+            c->ops->tell(c);
+        } else if (way == 1) {
+            done = 0;
+            make_frame(frame, sizeof frame, n++);
+            assert_int_equal(c->ops->send(c, frame, sizeof frame, &done), 0);
+        }
+        for (; got < n; got++) {
+            assert_int_equal(pair.worker->ops->recv(pair.worker, &f), 0);
+            assert_frame(&f, sizeof frame, got);
+        }
+        assert_int_equal(pair.worker->ops->recv(pair.worker, &f), CHANNEL_AGAIN);
+    }
+    channel_frame_finish(&f);
+}
+
 /* ---- two threads ---- */
 
 enum { BIG = 8 << 20, FRAMES = 200 };
@@ -350,9 +390,10 @@ int main(void)
 #name " (" #kind ")", test_##name, start, finish, &kind                                                                \
     }
 #define ALL(kind)                                                                                                              \
-    TEST(every_size, kind), TEST(several_in_order, kind), TEST(back_pressure, kind), TEST(another_goes_on, kind),              \
-        TEST(limit, kind), TEST(no_memory_is_not_final, kind), TEST(deadline, kind), TEST(interrupt, kind),                    \
-        TEST(frame_instead_of_room, kind), TEST(last_words, kind), TEST(arm_sees_what_is_there, kind), TEST(names, kind)
+    TEST(every_size, kind), TEST(several_in_order, kind), TEST(put, kind), TEST(back_pressure, kind),                          \
+        TEST(another_goes_on, kind), TEST(limit, kind), TEST(no_memory_is_not_final, kind), TEST(deadline, kind),              \
+        TEST(interrupt, kind), TEST(frame_instead_of_room, kind), TEST(last_words, kind), TEST(arm_sees_what_is_there, kind),  \
+        TEST(names, kind)
     const struct CMUnitTest tests[] = {ALL(rings), ALL(socket), ALL(memory), cmocka_unit_test(test_opening_without_memory)};
     use_test_allocator();
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
