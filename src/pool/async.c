@@ -233,17 +233,33 @@ void async_complete(struct pool *p, struct call *c, struct outcome o, struct lis
     list_push_back(done, &c->done_node);
 }
 
+/* Calls of batches are told of by dozens: who hears of them is on another CPU, and each word to him costs as much as the rest. */
 void async_deliver(struct pool *p, struct list *done)
 {
     struct list *node;
+    struct call *first = NULL, *last = NULL; /* of a batch, not told of yet */
     bool any = !list_empty(done);
     while ((node = list_pop_front(done)) != NULL) {
         struct call *c = LIST_ENTRY(node, struct call, done_node);
         if (c->limited && c->limit_passed != LIMITS)
             report_limit(p, c);
-        sched_wake(p, c);
-        c->done(c);
+        if (first != NULL && !(c->of_batch && c->made_by == last->made_by)) {
+            first->done(first);
+            first = NULL;
+        }
+        if (!c->of_batch) {
+            sched_wake(p, c);
+            c->done(c);
+            continue;
+        }
+        if (first == NULL)
+            first = c;
+        else
+            last->done_next = c;
+        last = c;
     }
+    if (first != NULL)
+        first->done(first);
     if (any && pool_is_ending(p))
         host_changed(p->host);
 }

@@ -39,16 +39,25 @@ static void rouse(struct batch *b)
         os_of(b)->futex_wake(&b->word, 1);
 }
 
-static void member_done(struct call *c)
+/* c and those behind it. */
+static void members_done(struct call *c)
 {
-    struct member *m = LIST_ENTRY(c, struct member, call);
-    struct batch *b = m->batch;
-    bool urgent = c->window <= 1;
+    struct member *first = LIST_ENTRY(c, struct member, call), *last = NULL;
+    struct batch *b = first->batch;
+    bool urgent = false;
+    uint32_t more = 0;
+    for (struct call *next = c; next != NULL; next = next->done_next, more++) {
+        struct member *m = LIST_ENTRY(next, struct member, call);
+        urgent = urgent || next->window <= 1;
+        if (last != NULL)
+            last->next = m;
+        last = m;
+    }
     __atomic_store_n(&b->told, 1, __ATOMIC_SEQ_CST);
-    m->next = __atomic_load_n(&b->ended, __ATOMIC_RELAXED);
-    while (!__atomic_compare_exchange_n(&b->ended, &m->next, m, true, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
+    last->next = __atomic_load_n(&b->ended, __ATOMIC_RELAXED);
+    while (!__atomic_compare_exchange_n(&b->ended, &last->next, first, true, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
         ;
-    uint32_t n = __atomic_add_fetch(&b->count, 1, __ATOMIC_SEQ_CST);
+    uint32_t n = __atomic_add_fetch(&b->count, more, __ATOMIC_SEQ_CST);
     if (urgent || n >= __atomic_load_n(&b->wake_at, __ATOMIC_SEQ_CST))
         rouse(b);
     __atomic_store_n(&b->told, 0, __ATOMIC_SEQ_CST);
@@ -115,7 +124,8 @@ static void prepare(struct batch *b)
         b->idle = m->next;
         memset(&m->call, 0, offsetof(struct call, small));
         m->index = b->next++;
-        m->call.done = member_done;
+        m->call.done = members_done;
+        m->call.made_by = b;
         pit_error *e = b->source->begin(b->source->user, m->index, &m->call);
         if (e != NULL) {
             retire_with(b, m, e);

@@ -78,7 +78,7 @@ struct call {
     bool observed;   /* somebody listens to its events */
     bool timed;      /* the worker was asked how long its function took */
     bool limited;    /* `limits` says what it may use of its worker */
-    bool of_batch;   /* it keeps its worker's id, and who made it watches its deadline */
+    bool of_batch;   /* it keeps its worker's id, who made it watches its deadline, and nobody waits for it alone */
     struct buf frame;
     size_t sent; /* bytes of the frame that are out */
     /* the pool's lock */
@@ -104,10 +104,12 @@ struct call {
     unsigned window; /* how many such calls a lane may hold: more than one where they are known to be short */
     bool taken_back; /* it has stood behind a long one once */
     struct wheel_timer expiry;
-    void (*done)(struct call *c); /* on the loop thread, without a lock */
+    void (*done)(struct call *c); /* on the loop thread, without a lock; of a batch: c and what follows it by done_next */
     bool anywhere;                /* done may run on the thread that ends the call, too: nothing is told of it on the loop */
     uint32_t delivered;           /* futex word of who made it: done has run */
     struct list done_node;
+    struct call *done_next;     /* of a batch: of the same one, told of together */
+    const void *made_by;        /* the batch */
     char id[CALL_ID];           /* the correlation id, when it was generated; while correlation_id is NULL it is in no frame */
     uint8_t small[CALL_INLINE]; /* from here on nothing is cleared */
     struct limits limits;       /* of a limited call, and the limit that it passed: LIMITS for none */
