@@ -54,9 +54,20 @@ static void name_unref(const char *text)
         mem_free(n);
 }
 
+/* The arguments of a large batch were made long ago, as a cache sees it. */
+static void fetch_ahead(const struct many *m, size_t i)
+{
+    enum { FAR = 8, NEAR = 4 };
+    if (i + FAR >= m->batch.source->n)
+        return;
+    codec_fetch(m->items[i + FAR].args);
+    codec_fetch_items(m->items[i + NEAR].args);
+}
+
 static pit_error *begin_item(void *user, size_t i, struct call *c)
 {
     struct many *m = user;
+    fetch_ahead(m, i);
     struct call_args args = {.value = m->items[i].args};
     pit_error *e =
         m->items[i].command == NULL || m->items[i].command != m->checked ? call_check_command(m->items[i].command) : NULL;
@@ -148,7 +159,10 @@ int pit_call_many(pit *p, const pit_call_item *items, size_t n, const pit_call_o
 
 void pit_call_results_free(pit_call_result *results, size_t n)
 {
+    enum { AHEAD = 8 };
     for (size_t i = 0; results != NULL && i < n; i++) {
+        if (i + AHEAD < n)
+            codec_fetch(results[i + AHEAD].value);
         pit_value_free(results[i].value);
         pit_error_free(results[i].error);
         name_unref(results[i].worker);

@@ -27,6 +27,10 @@ struct codec_limits {
 
 /* Appends the encoding of v (NULL: nil), which counts as sent and is immutable from now on. 0, or a code that is also in *err (may be NULL); out is then cut back to its length before. */
 int codec_encode(struct buf *out, const pit_value *v, struct codec_error *err);
+/* v will be encoded, or freed, in a moment: where its memory has left the cache, it is fetched meanwhile. The second goes one level deeper, and reads
+ * what the first has fetched. NULL is fine. */
+void codec_fetch(const pit_value *v);
+void codec_fetch_items(const pit_value *v);
 /* Appends the encoding of what pit_pack(format, ap) would build, without building it. */
 int codec_pack(struct buf *out, const char *format, va_list ap, struct codec_error *err);
 /* Decodes the first value of n bytes; *ret_used (may be NULL) gets its length; without it trailing bytes are an error.

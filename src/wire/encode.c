@@ -222,6 +222,25 @@ static void describe(const struct encoder *e, struct codec_error *err)
         path_add_path(err->path, CODEC_PATH, value_failed_path(e->failed));
 }
 
+enum { FETCHED_ITEMS = 8 };
+
+void codec_fetch(const pit_value *v)
+{
+    if (v == NULL)
+        return;
+    __builtin_prefetch(v);
+    __builtin_prefetch(v + 2); /* of a small container: its items, behind the node */
+}
+
+void codec_fetch_items(const pit_value *v)
+{
+    if (v == NULL || !value_is_container(v) || (v->flags & VALUE_INLINE) != 0)
+        return;
+    size_t count = value_count(v);
+    for (size_t i = 0; i < count && i < FETCHED_ITEMS; i++)
+        __builtin_prefetch(v->items->v[i]);
+}
+
 int codec_encode(struct buf *out, const pit_value *v, struct codec_error *err)
 {
     struct encoder e; /* the stack is filled as far as it is used */
