@@ -73,6 +73,13 @@ EXPORT int crash_with_a_spoilt_stack(void)
     return crash_write(16);
 }
 
+EXPORT int crash_overflow(volatile int depth)
+{
+    volatile char room[2048];
+    room[0] = (char)depth;
+    return crash_overflow(depth + 1) + room[0];
+}
+
 /* Somebody else's handler. */
 EXPORT int replace_handler(void)
 {

@@ -5,6 +5,8 @@ import os
 
 
 class Dying:
+    __thread_safe__ = True
+
     def echo(self, x):
         return x
 

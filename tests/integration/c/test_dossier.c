@@ -2,6 +2,7 @@
 #include "integration/c/kit.h"
 
 struct how {
+    const char *profile;
     int start_mode, channel;
     const pit_dossier_options *dossier;
 };
@@ -17,6 +18,7 @@ static pit *open_dying(struct how how)
     pool.name = "dying";
     pool.adapter = TEST_SOURCE_DIR "/tests/integration/c/dossier.py";
     pool.workers = 1;
+    pool.profile = how.profile;
     pool.start_mode = how.start_mode;
     pool.channel = how.channel;
     pool.dossier = how.dossier;
@@ -61,7 +63,7 @@ static void check_crash(const pit_error *e, const char *address)
     for (size_t i = 0; pit_value_next(frames, &i, NULL, &frame);) {
         int64_t line = 0;
         if (strcmp(text_of(frame, "function"), "crash") == 0)
-            seen = pit_value_get_int(pit_value_get(frame, "line"), &line) && line == 12;
+            seen = pit_value_get_int(pit_value_get(frame, "line"), &line) && line == 14;
     }
     assert_true(seen);
 }
@@ -95,6 +97,16 @@ static void test_workers_by_exec(void **state)
 {
     (void)state;
     crash_thrice((struct how){.start_mode = PIT_START_EXEC}, "exec");
+}
+
+static void test_lanes_of_threads(void **state)
+{
+    (void)state;
+    pit *p = open_dying((struct how){.profile = "thread"});
+    pit_error *e = crash(p, 8);
+    check_crash(e, "0x8");
+    pit_error_free(e);
+    assert_int_equal(pit_close(p), 0);
 }
 
 static void test_workers_on_the_socket(void **state)
@@ -235,6 +247,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_forked_workers),
         cmocka_unit_test(test_workers_by_exec),
+        cmocka_unit_test(test_lanes_of_threads),
         cmocka_unit_test(test_workers_on_the_socket),
         cmocka_unit_test(test_futures_and_batches),
         cmocka_unit_test(test_a_dossier_outlives_its_host),
