@@ -201,6 +201,67 @@ static void test_fork(void **state)
     close_threads(p, before, "fork");
 }
 
+/* ---- the process ---- */
+
+static atomic_int told_of_gil;
+
+static int on_gil(const pit_event *ev, void *user)
+{
+    const char *id = pit_event_text(ev, "worker_id");
+    double threads = 0;
+    (void)user; /* of the first worker it may be told before or after it is asked for */
+    if (pit_event_number(ev, "threads", &threads) && threads == LANES && id != NULL && strcmp(id, "threads/0.2") == 0)
+        atomic_fetch_add(&told_of_gil, 1);
+    return 0;
+}
+
+/* Each worker whose threads take turns is told of. */
+static void test_gil(void **state)
+{
+    (void)state;
+    struct kit_before before = kit_before();
+    pit *p = open_threads((struct thread_setting){.threads = LANES});
+    atomic_store(&told_of_gil, 0);
+    assert_int_equal(pit_telemetry_attach(p, "snakepit.worker.gil_enabled", on_gil, NULL, NULL, NULL), 0);
+    int expected = kit_stats(p).gil != 0;
+    assert_int_equal(pit_worker_recycle(p, NULL, "threads/0.1", NULL), 0);
+    KIT_AWAIT(kit_stats(p).recycled_manual == 1 && kit_stats(p).available == 1);
+    KIT_AWAIT(atomic_load(&told_of_gil) == expected);
+    close_threads(p, before, "gil");
+}
+
+static uint64_t pongs_after(pit *p, uint64_t n)
+{
+    uint64_t from = kit_stats(p).pongs;
+    KIT_AWAIT(kit_stats(p).pongs >= from + n);
+    return kit_stats(p).pongs;
+}
+
+/* A thread that waits stalls nobody; one that holds the interpreter does. */
+static void test_stalled(void **state)
+{
+    (void)state;
+    struct kit_before before = kit_before();
+    pit_heartbeat_options heartbeat = PIT_HEARTBEAT_OPTIONS_INIT;
+    char path[] = "/tmp/snakepit-threads-XXXXXX";
+    close(mkstemp(path));
+    heartbeat.ping_interval_ms = 10;
+    heartbeat.timeout_ms = KIT_LIMIT_MS;
+    heartbeat.stall_report_ms = 100;
+    pit *p = open_threads((struct thread_setting){.threads = LANES, .heartbeat = &heartbeat, .grace_ms = PIT_NOW});
+    pit_future *waiting = submit_text(p, "doze_until_gone", path);
+    pongs_after(p, 50); /* some times as long as what counts as a stall */
+    KIT_AWAIT(kit_stats(p).stalled == 0);
+    unlink(path);
+    assert_int_equal(kit_outcome(waiting, NULL), 0);
+    pit_future *holding = kit_submit(p, "native", 0, NULL);
+    KIT_AWAIT(kit_stats(p).stalled == 1);
+    assert_int_equal(pit_future_cancel(holding, NULL), 0);
+    assert_int_equal(kit_outcome(holding, NULL), PIT_E_CANCELLED);
+    KIT_AWAIT(kit_stats(p).stalled == 0 && kit_stats(p).available == 1); /* it was killed, and replaced */
+    close_threads(p, before, "stalled");
+}
+
 /* ---- options and starts ---- */
 
 static void refused(struct thread_setting s, int code)
@@ -232,6 +293,29 @@ static void profile_refused(const char *profile, int threads, int code)
     assert_int_equal(pit_open(&o, &p, &e), code);
     assert_null(p);
     pit_error_free(e);
+}
+
+/* What the kernel counts for a process no call of several can be blamed for. */
+static void test_limits(void **state)
+{
+    (void)state;
+    struct kit_before before = kit_before();
+    pit *p = open_threads((struct thread_setting){.threads = LANES});
+    char path[] = "/tmp/snakepit-threads-XXXXXX";
+    close(mkstemp(path));
+    pit_call_options o = PIT_CALL_OPTIONS_INIT;
+    pit_limits limits = PIT_LIMITS_INIT;
+    o.limits = &limits;
+    limits.rss_growth_mb = 100;
+    assert_int_equal(pit_callf(p, "inc", &o, NULL, NULL, "[i]", 1), PIT_E_UNSUPPORTED_OPTION);
+    limits.rss_growth_mb = PIT_INFINITE;
+    limits.wall_ms = KIT_LIMIT_MS;
+    assert_int_equal(pit_callf(p, "inc", &o, NULL, NULL, "[i]", 1), 0);
+    limits.wall_ms = 1;
+    assert_int_equal(pit_callf(p, "until_gone", &o, NULL, NULL, "[s]", path), PIT_E_CALL_LIMIT_EXCEEDED);
+    unlink(path);
+    KIT_AWAIT(kit_stats(p).busy_lanes == 0 && kit_stats(p).draining == 0);
+    close_threads(p, before, "limits");
 }
 
 static void test_refusals(void **state)
@@ -312,32 +396,74 @@ static void test_death(void **state)
     close(mkstemp(path));
     pit *p = open_threads((struct thread_setting){.threads = LANES, .workers = 2});
     pit_future *held[LANES], *dying[LANES], *waiting[4];
-    for (int round = 0; round < 3; round++) {
-        close(open(path, O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
-        hold(p, path, held, LANES); /* all of them on one worker, or some on either: the dying ones take the rest */
-        pit_worker_list *l = NULL;
-        unsigned full = 0;
-        assert_int_equal(pit_list_workers(p, NULL, &l, NULL), 0);
-        for (size_t i = 0; i < pit_worker_list_len(l); i++)
-            full += pit_worker_list_at(l, i)->busy_lanes == LANES;
-        pit_worker_list_free(l);
-        for (int i = 0; i < LANES; i++)
-            dying[i] = kit_submit(p, "die", LANES, NULL);
-        for (int i = 0; i < 4; i++)
-            waiting[i] = kit_submit(p, "inc", i, NULL);
-        if (full != 1) /* the dying ones do not meet in one worker */
-            fail_msg("the most recently used lanes are not those of one worker");
-        for (int i = 0; i < LANES; i++)
-            assert_int_equal(kit_outcome(dying[i], NULL), PIT_E_WORKER_CRASH);
-        for (int i = 0; i < 4; i++)
-            assert_int_equal(kit_outcome(waiting[i], NULL), 0);
-        unlink(path);
-        for (int i = 0; i < LANES; i++)
-            assert_int_equal(kit_outcome(held[i], NULL), 0);
-        assert_int_equal(pit_await_all_ready(p, NULL, KIT_LIMIT_MS, NULL), 0);
-    }
-    assert_int_equal(kit_stats(p).crashes, 3);
+    hold(p, path, held, LANES); /* the lanes that became ready last, which are those of one worker */
+    pit_worker_list *l = NULL;
+    assert_int_equal(pit_list_workers(p, NULL, &l, NULL), 0);
+    assert_int_equal(pit_worker_list_at(l, 0)->busy_lanes + pit_worker_list_at(l, 1)->busy_lanes, LANES);
+    assert_int_equal(pit_worker_list_at(l, 0)->busy_lanes % LANES, 0);
+    pit_worker_list_free(l);
+    for (int i = 0; i < LANES; i++)
+        dying[i] = kit_submit(p, "die", LANES, NULL);
+    for (int i = 0; i < 4; i++)
+        waiting[i] = kit_submit(p, "inc", i, NULL);
+    for (int i = 0; i < LANES; i++)
+        assert_int_equal(kit_outcome(dying[i], NULL), PIT_E_WORKER_CRASH);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(kit_outcome(waiting[i], NULL), 0);
+    unlink(path);
+    for (int i = 0; i < LANES; i++)
+        assert_int_equal(kit_outcome(held[i], NULL), 0);
+    assert_int_equal(kit_stats(p).crashes, 1);
     close_threads(p, before, "death");
+}
+
+enum { EACH = 150, FALL = 50 };
+
+struct storm {
+    pit *p;
+    atomic_int good, crashed;
+};
+
+static void *call_on(void *arg)
+{
+    struct storm *s = arg;
+    for (int i = 0; i < EACH; i++) {
+        int64_t n = 0;
+        bool falls = i % FALL == FALL - 1;
+        int rc = kit_call(s->p, falls ? "fall" : "inc", i, KIT_LIMIT_MS, &n);
+        if (rc != PIT_E_WORKER_CRASH && (rc != 0 || falls || n != i + 1))
+            fail_msg("call %d: %s, %lld", i, pit_error_code_name(rc), (long long)n);
+        atomic_fetch_add(rc == 0 ? &s->good : &s->crashed, 1);
+    }
+    return NULL;
+}
+
+/* Callers and futures on all lanes while workers go: each call has one outcome, its own answer or the crash of its worker. */
+static void test_storm(void **state)
+{
+    (void)state;
+    enum { CALLERS = 4, FUTURES = 200 };
+    struct kit_before before = kit_before();
+    struct storm s = {.p = open_threads((struct thread_setting){.threads = LANES, .workers = 2, .calm = true})};
+    pthread_t threads[CALLERS];
+    pit_future *f[FUTURES];
+    for (int i = 0; i < CALLERS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, call_on, &s), 0);
+    for (int i = 0; i < FUTURES; i++)
+        f[i] = kit_submit(s.p, "inc", i, NULL);
+    for (int i = 0; i < FUTURES; i++) {
+        int64_t n = 0;
+        int rc = kit_outcome(f[i], &n);
+        assert_true(rc == PIT_E_WORKER_CRASH || (rc == 0 && n == i + 1));
+        atomic_fetch_add(rc == 0 ? &s.good : &s.crashed, 1);
+    }
+    for (int i = 0; i < CALLERS; i++)
+        pthread_join(threads[i], NULL);
+    pit_stats t = kit_stats(s.p);
+    assert_int_equal(t.succeeded, atomic_load(&s.good));
+    assert_int_equal(t.errors, atomic_load(&s.crashed));
+    assert_true(t.errors >= CALLERS * (EACH / FALL) && t.crashes > 0 && t.errors >= t.crashes);
+    close_threads(s.p, before, "storm");
 }
 
 /* A worker that is recycled goes when the calls of all of its lanes have ended, and cleans up once. */
@@ -401,6 +527,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_counts),   cmocka_unit_test(test_much),           cmocka_unit_test(test_fork),
         cmocka_unit_test(test_refusals), cmocka_unit_test(test_fails_for_good), cmocka_unit_test(test_plain_class),
         cmocka_unit_test(test_death),    cmocka_unit_test(test_recycle),        cmocka_unit_test(test_health),
+        cmocka_unit_test(test_gil),      cmocka_unit_test(test_stalled),        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_storm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

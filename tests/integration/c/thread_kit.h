@@ -9,7 +9,9 @@ struct thread_setting {
     int threads, workers;
     int start_mode, channel, require_ready;
     const char *env; /* one more */
+    bool calm;       /* workers that die often are replaced at once */
     const pit_limits *limits;
+    const pit_heartbeat_options *heartbeat;
     int64_t health_ms, grace_ms, drain_ms;
 };
 
@@ -29,7 +31,10 @@ static inline int open_threads_rc(struct thread_setting s, pit **ret, pit_error 
     pool.threads_per_worker = s.threads;
     pool.start_mode = s.start_mode;
     pool.channel = s.channel;
+    pool.queue_timeout_ms = KIT_LIMIT_MS;
+    pool.restart_backoff = s.calm ? PIT_OFF : 0;
     pool.limits = s.limits;
+    pool.heartbeat = s.heartbeat;
     pool.cancel_grace_ms = s.grace_ms;
     pool.drain_timeout_ms = s.drain_ms;
     pool.health_check_interval_ms = s.health_ms;

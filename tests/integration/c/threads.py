@@ -65,14 +65,6 @@ class Threads(BaseAdapter):
         }
 
     @tool
-    def outside(self):
-        try:
-            threading.Thread(target=current_context).run()
-            return "inside"
-        except RuntimeError:
-            return "outside"
-
-    @tool
     def inc(self, n):
         return n + 1
 
@@ -90,6 +82,21 @@ class Threads(BaseAdapter):
         """n calls meet, then all go at once."""
         self._meeting(n).wait(60)
         os._exit(3)
+
+    @tool
+    def fall(self, n):
+        os._exit(3)
+
+    @tool
+    def native(self, n):
+        """In C, with the GIL."""
+        return sum(range(1 << 60))
+
+    @tool
+    def doze_until_gone(self, path):
+        """Without the GIL for longer than a stall takes to be told of."""
+        while os.path.exists(path):
+            time.sleep(0.5)  # allow-sleep: between two looks
 
     @tool
     def until_gone(self, path):
