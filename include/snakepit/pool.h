@@ -44,6 +44,47 @@ typedef struct pit_dossier_options {
         sizeof(pit_dossier_options), 0, 0                                                                                      \
     }
 
+/* What happens to a call whose worker dies of itself while it runs (pit_pool_options.crash_barrier). One that may be repeated
+ * (pit_call_options.idempotent) is run again on another worker after a back-off, and its caller does not notice; any other ends with
+ * worker_crash, as does one whose restarts are used up, or whose back-off would end after its deadline. An error after a restart says in its details
+ * how many `attempts` there were. docs/guide-crash-barrier.md. Since 0.1. */
+typedef struct pit_crash_barrier_options {
+    size_t size;
+    int enabled;            /* (PIT_ON) */
+    int retry;              /* which calls may be run again: PIT_RETRY_* (PIT_RETRY_IDEMPOTENT) */
+    int max_restarts;       /* of one call (1; PIT_NONE; at most 16) */
+    int worker_max_crashes; /* a slot that has lost so many workers within health's window stays tainted with the next one (10) */
+    int64_t taint_duration_ms; /* how long a slot is tainted (60 000; PIT_INFINITE) */
+    const int64_t
+        *backoff_ms;     /* before the first restart, the second, ...; the last repeats; 0 or PIT_NOW: at once (50, 100, 200) */
+    size_t n_backoff_ms; /* at most 8 */
+    const char *const *mark_on;     /* classes of ends that taint the slot, NULL-terminated ("segfault", "oom", "gpu") */
+    const int *taint_on_exit_codes; /* and exit statuses, 128 + N for signal N (none) */
+    size_t n_taint_on_exit_codes;   /* at most 16 */
+    const char *const
+        *taint_on_error_types; /* Python exceptions after which a living worker is tainted, NULL-terminated (none) */
+} pit_crash_barrier_options;
+
+enum { PIT_RETRY_IDEMPOTENT = 1, PIT_RETRY_ALWAYS, PIT_RETRY_NEVER };
+
+#define PIT_CRASH_BARRIER_OPTIONS_INIT                                                                                         \
+    {                                                                                                                          \
+        sizeof(pit_crash_barrier_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                                     \
+    }
+
+/* When a pool counts as healthy (pit_pool_options.health): see pit_health_get. Since 0.1. */
+typedef struct pit_health_options {
+    size_t size;
+    int max_crashes;           /* so many workers lost within crash_window_ms, and the pool is not healthy (10; at most 256) */
+    int64_t crash_window_ms;   /* (60 000) */
+    int64_t check_interval_ms; /* between two looks whether it has become healthy again (30 000) */
+} pit_health_options;
+
+#define PIT_HEALTH_OPTIONS_INIT                                                                                                \
+    {                                                                                                                          \
+        sizeof(pit_health_options), 0, 0, 0                                                                                    \
+    }
+
 /* A pool. Zero in a field means "not set"; the default stands in parentheses. Strings and arrays are copied. Field names are the
  * configuration's keys. */
 typedef struct pit_pool_options {
@@ -111,6 +152,9 @@ typedef struct pit_pool_options {
      * there is not yet. Any other text: invalid_profile. docs/guide-threads.md. */
     const char *profile;
     int threads_per_worker; /* of the profile thread (10; at most 256); more than 1 in another: config_conflict */
+
+    const pit_crash_barrier_options *crash_barrier; /* calls whose worker has died (NULL: as its defaults say) */
+    const pit_health_options *health;               /* (NULL: as its defaults say) */
 } pit_pool_options;
 
 enum { PIT_DESCENDANTS_KILL = 1, PIT_DESCENDANTS_KEEP = 2 };
@@ -119,7 +163,7 @@ enum { PIT_CHANNEL_AUTO = 0, PIT_CHANNEL_RING = 1, PIT_CHANNEL_SOCKET = 2 };
 #define PIT_POOL_OPTIONS_INIT                                                                                                  \
     {                                                                                                                          \
         sizeof(pit_pool_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0,  \
-            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                                                  \
+            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                                            \
     }
 
 /* Adds a pool. *Blocks* until it has a ready worker. When every start failed: no_workers_started with its cause, as for pit_open, and
@@ -138,7 +182,7 @@ typedef struct pit_stats {
     size_t size;
     uint64_t requests, succeeded, errors, queued, queued_total;
     uint64_t queue_timeouts, pool_saturated, cancelled, retries, affinity_hits;
-    uint64_t workers, available, busy, draining, tainted; /* workers; available and busy count ready ones */
+    uint64_t workers, available, busy, draining, tainted; /* workers; tainted: slots; available and busy count ready ones */
     uint64_t crashes, restarts;
     double avg_queue_ms, max_queue_ms; /* weighted average (alpha 0.2) and maximum of the wait of calls that had to wait */
 
@@ -179,12 +223,40 @@ typedef struct pit_stats {
 /* Fills *ret_stats (set to PIT_STATS_INIT before); pool NULL: the sum of all. pool_not_found. Never blocks. Since 0.1. */
 PIT_API int pit_get_stats(pit *p, const char *pool, pit_stats *ret_stats);
 
+/* Crashes of a pool's workers, those that Snakepit has ended itself not counted. */
+typedef struct pit_health {
+    size_t size;
+    uint64_t total_crashes, crashes_in_window, segfaults_in_window; /* in the window at most the latest 256 */
+    uint64_t workers_with_crashes;                                  /* slots that have lost a worker within the window */
+    uint64_t max_crashes;
+    int64_t crash_window_ms;
+    int is_healthy; /* 1: fewer than max_crashes within the window */
+    int is_ready;   /* 1: healthy, and with a ready worker: what a readiness probe asks for */
+} pit_health;
+
+#define PIT_HEALTH_INIT                                                                                                        \
+    {                                                                                                                          \
+        sizeof(pit_health), 0, 0, 0, 0, 0, 0, 0, 0                                                                             \
+    }
+
+/* Fills *ret_health (set to PIT_HEALTH_INIT before); pool NULL: all of them together, healthy and ready if each is. The event health.alert tells when a
+ * pool is not healthy any more, has lost more than 5 workers within a minute, or more than 2 by segmentation faults. pool_not_found. Never blocks. Since 0.1. */
+PIT_API int pit_health_get(pit *p, const char *pool, pit_health *ret_health);
+
 /* Has a fresh worker take the place of this one ("default/3.2"; pool NULL: of whichever pool): the fresh one starts beside it, new
  * calls go elsewhere, running ones end, at drain_timeout_ms with worker_recycled; then it is ended. Returns when that has been asked for:
  * the event worker.recycled tells of its end. When no fresh one can be started, the old one stays. One that is starting is recycled
  * once it is ready; one that is being recycled already: 0.
  * worker_not_found, pool_mismatch, pool_not_found. Never blocks; any thread. Since 0.1. */
 PIT_API int pit_worker_recycle(pit *p, const char *pool, const char *worker_id, pit_error **reterr);
+
+/* Taints a worker ("default/3.2") or whoever has a slot ("default/3"; pool NULL: of whichever pool): while workers that are not tainted serve, it gets no
+ * calls; what it runs, it finishes. When all that serve are tainted, the one that was least recently takes calls, with the event pool.all_tainted. The
+ * process that replaces it starts clean. duration_ms 0: crash_barrier.taint_duration_ms of its pool; PIT_INFINITE; PIT_NOW lifts the taint. reason (may
+ * be NULL) is in the event worker.tainted.
+ * worker_not_found, stale_worker when it has been replaced, invalid_timeout, pool_not_found. Never blocks; any thread. Since 0.1. */
+PIT_API int pit_taint(pit *p, const char *pool, const char *target, int64_t duration_ms, const char *reason,
+                      pit_error **reterr);
 
 /* Ends the process of a worker: SIGTERM to its group, after term_grace_ms (0: at once) SIGKILL, and waits until it is gone. Its calls get
  * worker_killed, which is retriable; another takes its place at once. One that is gone already, an older generation too: 0.
@@ -206,8 +278,8 @@ enum {
 enum { PIT_START_EXEC = 1, PIT_START_ZYGOTE = 2, PIT_START_ATTACH = 3 };
 
 /* Flags of a worker. STALLED: it answers heartbeats, but has run no Python code for stall_report_ms: it computes in C, waits, or hangs. SUSPECT:
- * its last health check has failed. */
-enum { PIT_WORKER_FLAG_STALLED = 1, PIT_WORKER_FLAG_SUSPECT = 2, PIT_WORKER_FLAG_SPARE = 8 };
+ * its last health check has failed. TAINTED: it gets no calls while others serve (pit_taint). */
+enum { PIT_WORKER_FLAG_STALLED = 1, PIT_WORKER_FLAG_SUSPECT = 2, PIT_WORKER_FLAG_TAINTED = 4, PIT_WORKER_FLAG_SPARE = 8 };
 
 typedef struct pit_worker_info {
     size_t size;

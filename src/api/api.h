@@ -68,6 +68,8 @@ pit_error *dossier_settings_read(const pit_dossier_options *given, const char *p
 pit_error *profile_settings_read(const pit_pool_options *o, struct pool_settings *s);
 /* Limits of calls that the pool's profile cannot measure are refused. */
 pit_error *profile_check_limits(const struct pool_settings *s, const struct limits *l, const char *of);
+/* settings_fault.c: crash_barrier. */
+pit_error *fault_settings_read(const pit_pool_options *o, struct pool_settings *s);
 pit_error *health_settings_read(const pit_pool_options *o, struct pool_settings *s);
 /* locate.c: a path (owned), or NULL. */
 char *locate_guard(const struct os_ops *os, const char *option);

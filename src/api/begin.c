@@ -272,6 +272,7 @@ pit_error *call_begin(pit *p, const struct call_plan *plan, struct call *c, cons
     c->more_fields = &plan->fields;
     c->priority = o->priority != 0 ? o->priority : PIT_PRIORITY_NORMAL;
     c->fail_fast = o->fail_fast == PIT_ON;
+    c->idempotent = o->idempotent == PIT_ON;
     c->max_rung = o->cancel_max_rung;
     if (plan->limited) {
         c->limited = true;

@@ -77,28 +77,45 @@ static void add_stats(struct pool *pool, void *arg)
     pool_get_stats(pool, arg);
 }
 
-int pit_get_stats(pit *p, const char *name, pit_stats *ret_stats)
+/* Of one pool, or of all: into *sum, and as much of it as its caller knows to *ret. Both begin with their size. */
+static int sum_up(pit *p, const char *name, void (*add)(struct pool *pool, void *sum), void *sum, size_t sum_size, void *ret)
 {
-    if (ret_stats == NULL || ret_stats->size < sizeof(size_t))
+    size_t size = *(const size_t *)ret;
+    if (size < sizeof size)
         return PIT_E_INVALID_PARAMETER;
     int rc = api_enter(p);
     if (rc != 0)
         return rc;
-    pit_stats sum = PIT_STATS_INIT;
     pit_error *e = NULL;
     struct pool *pool = name != NULL ? host_find(p->host, name, &e) : NULL;
     if (pool != NULL)
-        add_stats(pool, &sum);
+        add(pool, sum);
     else if (e == NULL)
-        host_each_pool(p->host, add_stats, &sum);
+        host_each_pool(p->host, add, sum);
     if (e == NULL) {
-        size_t size = ret_stats->size;
-        memcpy(ret_stats, &sum, size < sizeof sum ? size : sizeof sum);
-        ret_stats->size = size;
+        memcpy(ret, sum, size < sum_size ? size : sum_size);
+        *(size_t *)ret = size;
     }
     rc = error_give(NULL, e);
     api_leave(p);
     return rc;
+}
+
+int pit_get_stats(pit *p, const char *name, pit_stats *ret_stats)
+{
+    pit_stats sum = PIT_STATS_INIT;
+    return ret_stats != NULL ? sum_up(p, name, add_stats, &sum, sizeof sum, ret_stats) : PIT_E_INVALID_PARAMETER;
+}
+
+static void add_health(struct pool *pool, void *arg)
+{
+    pool_get_health(pool, arg);
+}
+
+int pit_health_get(pit *p, const char *name, pit_health *ret_health)
+{
+    pit_health sum = {.size = sizeof sum, .is_healthy = 1, .is_ready = 1};
+    return ret_health != NULL ? sum_up(p, name, add_health, &sum, sizeof sum, ret_health) : PIT_E_INVALID_PARAMETER;
 }
 
 int pit_worker_recycle(pit *p, const char *name, const char *worker_id, pit_error **reterr)
@@ -111,6 +128,24 @@ int pit_worker_recycle(pit *p, const char *name, const char *worker_id, pit_erro
     if (e == NULL)
         e = worker_id != NULL ? host_recycle(p->host, pool, worker_id)
                               : error_new(PIT_E_INVALID_PARAMETER, "the worker's id is NULL");
+    rc = error_give(reterr, e);
+    api_leave(p);
+    return rc;
+}
+
+int pit_taint(pit *p, const char *name, const char *target, int64_t duration_ms, const char *reason, pit_error **reterr)
+{
+    int rc = api_enter(p);
+    if (rc != 0)
+        return api_refused(reterr, rc);
+    pit_error *e = NULL;
+    struct pool *pool = name != NULL ? host_find(p->host, name, &e) : NULL;
+    if (e == NULL && target == NULL)
+        e = error_new(PIT_E_INVALID_PARAMETER, "the target is NULL");
+    if (e == NULL && duration_ms < PIT_NOW)
+        e = error_new(PIT_E_INVALID_TIMEOUT, "duration_ms: %lld", (long long)duration_ms);
+    if (e == NULL)
+        e = host_taint(p->host, pool, target, duration_ms, reason != NULL ? reason : "asked for");
     rc = error_give(reterr, e);
     api_leave(p);
     return rc;

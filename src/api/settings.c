@@ -439,6 +439,8 @@ pit_error *pool_settings_read(const struct os_ops *os, const pit_pool_options *g
     if (e == NULL)
         e = dossier_settings_read(o.dossier, o.name, &s.dossier);
     if (e == NULL)
+        e = fault_settings_read(&o, &s);
+    if (e == NULL)
         e = read_command_timeouts(&o, &s);
     if (e == NULL)
         e = read_texts(os, &o, &s);

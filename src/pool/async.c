@@ -42,7 +42,8 @@ void async_expire_at(struct pool *p, struct call *c, uint64_t due_ns)
 
 static bool lane_has_room(const struct lane *l, unsigned window)
 {
-    if (l->worker->dead || l->worker->draining || l->sending != NULL || l->unsent.len != 0 || l->given_up != 0)
+    if (l->worker->dead || l->worker->draining || l->worker->aside || l->sending != NULL || l->unsent.len != 0 ||
+        l->given_up != 0)
         return false;
     return l->count == 0 || (l->windowed && l->worker->is_ring && l->count < window && lane_has_mark(l));
 }
@@ -368,6 +369,8 @@ static bool settle(struct pool *p, struct lane *l, struct answers *b, struct lis
         if (o.error != NULL) {
             error_worker(o.error, l->worker->id);
             error_pool(o.error, p->set.name);
+            if (p->set.taint_error_types != NULL)
+                taint_failed(p, l->worker, o.error);
         }
         if (c->timed && b->got[i].stamp != 0) /* unasked it proves nothing */
             commands_measured(&p->commands, c->command, b->got[i].stamp);
@@ -517,7 +520,10 @@ void async_lane_gone(struct pool *p, struct lane *l, struct list *done)
             continue;
         }
         c->lane = NULL;
-        pit_error *e = lane_started(l, f.sequence) ? worker_end_error(l->worker, c->command) : sched_admit(p);
+        bool started = lane_started(l, f.sequence);
+        pit_error *e = started ? worker_end_error(l->worker, c->command) : sched_admit(p);
+        if (started && barrier_takes(p, l->worker, c, &e))
+            continue;
         if (e != NULL) {
             async_complete(p, c, outcome_failed(e), done);
         } else {

@@ -49,20 +49,23 @@ static void accuse(struct pool *p, struct call *c, int code, const char *text)
         worker_free(w);
 }
 
-/* The worker has ended and its exit is known. false: the call is in the queue again. */
+/* The worker has ended and its exit is known. false: the call is in the queue again, or will be. */
 static bool judge_death(struct pool *p, struct call *c)
 {
     struct lane *l = c->lane;
     struct worker *w = l->worker;
     pit_error *e = lane_started(l, c->sequence) ? worker_end_error(w, c->command) : NULL;
+    bool again = false;
     pool_lock(p);
     lane_pop(l);
     c->lane = NULL;
     if (e == NULL)
         e = sched_admit(p); /* it never ran: it may run elsewhere, if there is an elsewhere */
+    else if (barrier_takes(p, w, c, &e))
+        again = true;
     if (e != NULL)
         sched_finish(p, c, outcome_failed(e));
-    else
+    else if (!again)
         sched_requeue(p, c);
     sched_release(p, l);
     bool last = worker_unref(w);
@@ -87,6 +90,13 @@ static void leave_behind(struct pool *p, struct call *c, pit_error *e, const cha
         worker_free(l->worker);
 }
 
+static void see_failure(struct pool *p, const struct worker *w, const pit_error *e)
+{
+    pool_lock(p);
+    taint_failed(p, w, e);
+    pool_unlock(p);
+}
+
 static enum step take_frame(struct pool *p, struct call *c, struct channel_frame *in)
 {
     struct frame f;
@@ -107,6 +117,8 @@ static enum step take_frame(struct pool *p, struct call *c, struct channel_frame
         if (o.error != NULL) {
             error_worker(o.error, c->lane->worker->id);
             error_pool(o.error, p->set.name);
+            if (p->set.taint_error_types != NULL)
+                see_failure(p, c->lane->worker, o.error);
         }
         leave_lane(p, c, o);
         return STEP_DONE;
@@ -217,18 +229,20 @@ static bool wait_for_lane(struct pool *p, struct call *c, struct call_way *way)
         report_way(p, c, way);
         pool_lock(p);
     }
-    while (c->state == CALL_QUEUED) {
+    while (c->state == CALL_QUEUED || c->state == CALL_BACKOFF) {
+        bool queued = c->state == CALL_QUEUED;
+        uint64_t until = queued ? c->queue_deadline_ns : c->deadline_ns;
         c->notified = false;
-        if (sched_try(p, c))
+        if (queued && sched_try(p, c))
             break;
-        if (pool_now(p) >= c->queue_deadline_ns) {
-            sched_unqueue(p, c);
-            sched_finish(p, c, outcome_failed(expired_error(p, c, true)));
+        if (pool_now(p) >= until) {
+            sched_forget(p, c);
+            sched_finish(p, c, outcome_failed(expired_error(p, c, queued)));
             break;
         }
         __atomic_store_n(&c->wake, 0, __ATOMIC_RELEASE);
         pool_unlock(p);
-        wait_for(p, c, STEP_LANE, c->queue_deadline_ns);
+        wait_for(p, c, STEP_LANE, until);
         pool_lock(p);
     }
     bool done = c->state == CALL_DONE;

@@ -211,8 +211,8 @@ static bool end_call(struct pool *p, struct call *c, pit_error *e, const char *r
                      struct lane **ret_left)
 {
     bool dropped = true;
-    if (c->state == CALL_QUEUED) {
-        sched_unqueue(p, c);
+    if (call_waits(c)) {
+        sched_forget(p, c);
     } else if (c->state == CALL_SENT) {
         error_worker(e, c->lane->worker->id);
         dropped = withdraw(p, c, reason, ret_left);
@@ -236,7 +236,7 @@ void pool_expire(struct pool *p, struct call *c)
     struct list done;
     list_init(&done);
     pool_lock(p);
-    if (c->state == CALL_QUEUED || c->state == CALL_SENT)
+    if (call_waits(c) || c->state == CALL_SENT)
         cancel_end(p, c, expired_error(p, c, c->state == CALL_QUEUED), "deadline_exceeded", &done);
     pool_unlock(p);
     host_deliver(p->host, p, &done);
@@ -248,7 +248,7 @@ void pool_cancel_begin(struct pool *p, struct call *c, const char *reason, struc
     *ret = (struct pool_ending){.pool = p};
     list_init(&ret->done);
     pool_lock(p);
-    if (c->state == CALL_QUEUED || c->state == CALL_SENT) {
+    if (call_waits(c) || c->state == CALL_SENT) {
         pit_error *e = error_new(PIT_E_CANCELLED, "the call of %s was cancelled%s%s", c->command, reason != NULL ? ": " : "",
                                  reason != NULL ? reason : "");
         error_pool(e, p->set.name);

@@ -47,11 +47,11 @@ unsigned pool_ready_workers(struct pool *p)
 void pool_end_queued(struct pool *p, struct list *done)
 {
     struct call *c;
-    while ((c = queue_head(&p->queue)) != NULL) {
+    while ((c = queue_head(&p->queue)) != NULL || (c = barrier_first(p)) != NULL) {
         pit_error *e = sched_admit(p);
         if (e == NULL)
             e = pool_closing(p);
-        sched_unqueue(p, c);
+        sched_forget(p, c);
         if (c->waited_for) {
             sched_finish(p, c, outcome_failed(e));
             sched_wake(p, c);
@@ -102,6 +102,9 @@ void pool_stop_workers(struct pool *p, bool at_once)
     loop_timer_stop(p->env->loop, &p->zygote_timer);
     loop_timer_stop(p->env->loop, &p->calm_timer);
     loop_timer_stop(p->env->loop, &p->scan_timer);
+    loop_timer_stop(p->env->loop, &p->barrier.timer);
+    tainting_stop(p);
+    loop_timer_stop(p->env->loop, &p->crash_health.timer);
     LIST_EACH_SAFE(node, next, &p->workers)
     {
         struct worker *w = LIST_ENTRY(node, struct worker, node);
@@ -137,6 +140,7 @@ void pool_settings_free(struct pool_settings *s)
     mem_free_strv(s->env);
     mem_free_strv(s->python_path);
     mem_free_strv(s->preload);
+    mem_free_strv(s->taint_error_types);
     pit_value_free(s->command_timeouts);
     *s = (struct pool_settings){0};
 }
@@ -167,6 +171,9 @@ struct pool *pool_create(struct host *h, struct worker_env *env, struct pool_set
     life_init(p);
     watch_init(p);
     start_mode_init(p);
+    barrier_init(p);
+    tainting_init(p);
+    crash_health_init(p);
     p->config = (struct worker_config){.pool = p->set.name,
                                        .cwd = p->set.cwd,
                                        .lanes = p->set.lanes,

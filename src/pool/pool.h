@@ -9,7 +9,7 @@
  *     runs under it.
  *  2. An idle lane is in `idle`, a lane of the loop in `loop_lanes`, a lane of a caller in neither. Only READY and BUSY workers
  *     that are not `dead` have idle lanes.
- *  3. A call is QUEUED and in the queue, or SENT and in its lane's flights, or has its outcome.
+ *  3. A call is QUEUED and in the queue, or SENT and in its lane's flights, or in BACKOFF and the barrier's, or has its outcome.
  *  4. When a lane becomes free while calls wait, either the head gets it, or the head has been woken to take one (`notified`): a wait
  *     never outlives the last busy lane.
  *  5. Each slot has at most one worker that is not dead, and one more while that one is being recycled; the dead ones only finish.
@@ -21,10 +21,14 @@
 #define PIT_POOL_POOL_H
 
 #include "base/wheel.h"
+#include "fault/barrier.h"
 #include "fault/restart.h"
+#include "pool/barrier.h"
 #include "pool/commands.h"
+#include "pool/crash_health.h"
 #include "pool/probe.h"
 #include "pool/queue.h"
+#include "pool/taint.h"
 #include "worker/worker.h"
 
 /* X(CONSTANT, name, edges) */
@@ -66,6 +70,9 @@ struct pool_settings {
     struct health_rules health;
     struct dossier_rules dossier;
     struct recycle_rules recycle;
+    struct barrier_rules barrier;
+    char **taint_error_types; /* NULL: none */
+    struct crash_rules crash_rules;
     int recycle_max_parallel;
     int64_t lifecycle_check_interval_ms, drain_timeout_ms;
 };
@@ -84,6 +91,7 @@ struct slot {
     uint64_t lost_generation;
     const char *lost_why;   /* static: a code, a reason of recycling, or a class of exits; NULL: not known yet */
     uint64_t held_until_ns; /* lock: its next start waits so long; 0: it does not wait */
+    struct tainted tainted; /* lock */
     struct loop_timer timer;
 };
 
@@ -125,6 +133,9 @@ struct pool {
     struct loop_timer expiry_timer, batch_timer, calm_timer, watch_timer, health_timer, scan_timer;
     struct loop_work recycle_work;
     struct probe probe;
+    struct barrier barrier;
+    struct tainting tainting;
+    struct crash_health crash_health;
     unsigned recycling; /* workers that are being recycled */
     unsigned settled;   /* slots */
     bool complete;      /* pool.init_complete is told */

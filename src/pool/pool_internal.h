@@ -43,6 +43,8 @@ struct call_way {
     char worker_id[WORKER_ID];
     uint64_t generation; /* with CALL_WORKER: of the worker, whose state changed when it got the call */
     const char *from, *to;
+    unsigned attempt; /* with CALL_RETRIED */
+    uint64_t backoff_ns;
 };
 
 /* ---- host.c ---- */
@@ -107,6 +109,7 @@ struct lane *sched_take(struct pool *p);    /* lock: the most recently used idle
 void sched_assign(struct pool *p, struct lane *l, struct call *c, int owner); /* lock: NEW or QUEUED -> SENT */
 pit_error *sched_enqueue(struct pool *p, struct call *c);                     /* lock: or pool_saturated */
 void sched_unqueue(struct pool *p, struct call *c);                  /* lock: it leaves the queue, for whatever reason */
+void sched_forget(struct pool *p, struct call *c);                   /* lock: it waits no more, in the queue or to run again */
 void sched_requeue(struct pool *p, struct call *c);                  /* lock: its worker died before it had started */
 void sched_spread(struct pool *p);                                   /* lock: waiting calls onto the lanes that are idle */
 bool sched_try(struct pool *p, struct call *c);                      /* lock: a lane for a waiting call of this thread */
@@ -115,6 +118,7 @@ void sched_free_lane(struct pool *p, struct lane *l);                /* lock: a 
 void sched_park(struct pool *p, struct lane *l);                     /* lock: it comes back to a worker that drains */
 void sched_finish(struct pool *p, struct call *c, struct outcome o); /* lock: the outcome, and the counters */
 void sched_wake(struct pool *p, struct call *c);                     /* lock: the waiting thread looks again */
+void sched_note(struct pool *p, struct call *c, unsigned steps);     /* lock: of an observed call: to be told of */
 void sched_take_way(struct call *c, struct call_way *ret); /* lock, or the call has its outcome; who takes it tells it */
 void sched_condemn(struct pool *p, struct worker *w, int code, const char *text); /* lock: any thread: the loop kills it */
 void sched_lost(struct pool *p, struct worker *w);      /* lock: any thread: its channel has ended, the loop sees to it */

@@ -157,7 +157,9 @@ static void on_ready(struct worker *w)
     p->timeouts = w->timeouts;
     w->timeouts = NULL;
     __atomic_store_n(&p->has_timeouts, p->timeouts != NULL, __ATOMIC_RELAXED);
+    taint_ready(p, w);
     spares_add(p, w);
+    taint_review(p);
     unsigned ready = pool_count_ready(p);
     pool_unlock(p);
     pit_value_free(before);
@@ -196,6 +198,7 @@ static void on_dead(struct worker *w)
     if (had_slot)
         s->current = NULL;
     spares_promote(p);
+    taint_review(p);
     w->replace =
         had_slot && p->state < POOL_STOPPING && w->ready_ns != 0; /* a start that failed is judged when its exit is known */
     bool killed = w->expected;
@@ -304,6 +307,14 @@ bool life_is_failed_start(const struct pool *p, const struct worker *w)
     return w->ready_ns == 0 && !pool_is_ending(p) && w->end_code != PIT_E_GUARD_LOST;
 }
 
+/* lock */
+static void count_crash(struct pool *p, const struct worker *w)
+{
+    p->crashes++;
+    crash_health_add(p, w);
+    taint_crashed(p, w);
+}
+
 static void on_gone(struct worker *w)
 {
     struct pool *p = w->pool;
@@ -315,7 +326,8 @@ static void on_gone(struct worker *w)
     report_running(p, w, running, sizeof running);
     bool woken = judge_lanes(p, w, &done);
     sched_spread(p); /* what had not started runs on the lanes that are idle now */
-    p->crashes += crash;
+    if (crash)
+        count_crash(p, w);
     if (w->exited || !w->spawned) /* else the guard may still speak of it, or be lost */
         list_remove(&w->node);
     pool_unlock(p);
@@ -327,6 +339,8 @@ static void on_gone(struct worker *w)
         s->lost_why = exit_class_name(w->exit_class);
     replace_worker(p, w, woken);
     report_end(p, w, crash, running);
+    if (crash)
+        crash_health_look(p);
     if (life_is_failed_start(p, w))
         start_ended_badly(p, w);
     host_changed(p->host);

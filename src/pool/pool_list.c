@@ -31,6 +31,7 @@ static uint64_t running_since(const struct worker *w, uint32_t lanes)
 
 static void fill(struct worker_row *row, const struct pool *p, const struct worker *w)
 {
+    bool tainted = taint_meets(&p->slots[w->slot].tainted.taint, w->generation);
     memcpy(row->id, w->id, sizeof row->id);
     snprintf(row->pool, sizeof row->pool, "%s", p->set.name);
     row->info = (pit_worker_info){.size = sizeof row->info,
@@ -48,7 +49,7 @@ static void fill(struct worker_row *row, const struct pool *p, const struct work
                                   .pss_bytes = w->recycle.memory_bytes,
                                   .dropped_output_bytes = __atomic_load_n(&w->out.dropped, __ATOMIC_RELAXED) +
                                                           __atomic_load_n(&w->err.dropped, __ATOMIC_RELAXED),
-                                  .flags = w->flags,
+                                  .flags = w->flags | (tainted ? PIT_WORKER_FLAG_TAINTED : 0),
                                   .gil = w->ready_ns != 0 ? w->gil : 0,
                                   .health = pit_value_ref(w->health.report)};
 }
@@ -159,8 +160,10 @@ void pool_get_stats(struct pool *p, pit_stats *add)
     add->queue_timeouts += p->queue_timeouts;
     add->pool_saturated += p->saturated;
     add->cancelled += p->cancelled;
+    add->retries += p->barrier.retries;
     add->crashes += p->crashes;
     add->promoted += p->promoted;
+    add->tainted += p->tainting.slots;
     add->restarts += p->restarts;
     add->degraded += p->state == POOL_DEGRADED;
     add->failed += p->state == POOL_FAILED;

@@ -53,6 +53,7 @@ void pool_retire(struct pool *p, struct worker *w, enum recycle_reason why)
         w->draining = true;
         park_idle(p, w);
         spares_promote(p);
+        taint_review(p);
     }
     w->recycle.why = why;
     if (w->recycle.begun) /* its spare is on the way */
@@ -116,6 +117,7 @@ static void drain(struct pool *p, struct worker *w)
     if (go) {
         park_idle(p, w);
         spares_promote(p);
+        taint_review(p);
     }
     pool_unlock(p);
     if (go && p->set.drain_timeout_ms != PIT_INFINITE)
@@ -143,6 +145,7 @@ static void take_back(struct pool *p, struct worker *w)
     for (uint32_t i = 0; drained && w->busy_lanes != 0 && i < p->config.lanes; i++)
         if (w->lanes[i].owner == LANE_IDLE)
             sched_free_lane(p, &w->lanes[i]);
+    taint_review(p);
     pool_unlock(p);
     if (drained)
         log_line(p->env->log, PIT_LOG_WARNING, "worker %s stays: the one that was to replace it did not start", w->id);

@@ -33,7 +33,7 @@ pit_error *expired_error(struct pool *p, struct call *c, bool in_queue)
     error_correlation(e, pool_correlation(p, c));
     error_detail_take(e, "command", pit_str(c->command));
     error_detail_take(e, "timeout_ms", pit_int(queue_only ? p->set.queue_timeout_ms : c->timeout_ms));
-    error_detail_take(e, "phase", pit_str(in_queue ? "queue" : "worker"));
+    error_detail_take(e, "phase", pit_str(in_queue ? "queue" : c->state == CALL_BACKOFF ? "backoff" : "worker"));
     error_detail_take(e, "rung", pit_int(in_queue ? RUNG_DROP : cancel_first_rung(p, c)));
     if (in_queue && pool_count_ready(p) == 0)
         return error_suggest(
@@ -131,6 +131,10 @@ static void report_steps(struct pool *p, const struct call *c, const struct call
     if ((way->steps & CALL_WORKER) != 0)
         tell_worker(p, way);
     const double queue[] = {(double)way->queue_depth, (double)way->queue_ns / 1e6};
+    if ((way->steps & CALL_RETRIED) != 0) {
+        const double retried[] = {way->attempt, (double)way->backoff_ns / 1e6};
+        telemetry_emit(p->env->telemetry, EVENT_CALL_RETRIED, common, retried, texts);
+    }
     if ((way->steps & CALL_ENQUEUED) != 0)
         telemetry_emit(p->env->telemetry, EVENT_POOL_QUEUE_ENQUEUED, common, queue, texts);
     common->worker_id = way->worker_id;

@@ -64,7 +64,7 @@ static void worker_idle(struct worker *w)
 }
 
 /* The thread of a blocking call tells of it by itself; of the others the loop, which also tells of their end: so the order is kept. */
-static void note_steps(struct pool *p, struct call *c, unsigned steps)
+void sched_note(struct pool *p, struct call *c, unsigned steps)
 {
     const struct telemetry *t = p->env->telemetry;
     bool listed = c->untold != 0;
@@ -74,6 +74,8 @@ static void note_steps(struct pool *p, struct call *c, unsigned steps)
         c->untold |= CALL_DEQUEUED;
     if ((steps & CALL_DISPATCHED) != 0 && telemetry_wants(t, EVENT_POOL_CALL_DISPATCHED))
         c->untold |= CALL_DISPATCHED;
+    if ((steps & CALL_RETRIED) != 0 && telemetry_wants(t, EVENT_CALL_RETRIED))
+        c->untold |= CALL_RETRIED;
     if (c->waited_for || listed || c->untold == 0)
         return;
     list_push_back(&p->untold, &c->untold_node);
@@ -90,6 +92,8 @@ void sched_take_way(struct call *c, struct call_way *ret)
     ret->queue_ns = c->queue_ns;
     ret->queue_depth = c->queue_depth;
     ret->call_id = c->sequence;
+    ret->attempt = c->restarts + 1;
+    ret->backoff_ns = c->backoff_ns;
     memcpy(ret->worker_id, c->worker_id, sizeof ret->worker_id);
 }
 
@@ -121,7 +125,7 @@ void sched_assign(struct pool *p, struct lane *l, struct call *c, int owner)
     if (c->observed || c->of_batch)
         memcpy(c->worker_id, l->worker->id, sizeof c->worker_id);
     if (c->observed)
-        note_steps(p, c, steps);
+        sched_note(p, c, steps);
 }
 
 /* An observed call whose worker makes its correlation id carries it from here on: what events tell stays true, whichever worker it gets. */
@@ -152,7 +156,7 @@ pit_error *sched_enqueue(struct pool *p, struct call *c)
     c->queue_depth = p->queue.depth;
     p->queued_total++;
     if (c->observed)
-        note_steps(p, c, CALL_ENQUEUED);
+        sched_note(p, c, CALL_ENQUEUED);
     return NULL;
 }
 
@@ -168,6 +172,14 @@ void sched_unqueue(struct pool *p, struct call *c)
         p->max_queue_ms = ms;
 }
 
+void sched_forget(struct pool *p, struct call *c)
+{
+    if (c->state == CALL_QUEUED)
+        sched_unqueue(p, c);
+    else
+        list_remove(&c->node);
+}
+
 void sched_requeue(struct pool *p, struct call *c)
 {
     c->lane = NULL;
@@ -179,7 +191,7 @@ void sched_requeue(struct pool *p, struct call *c)
     queue_push_front(&p->queue, c);
     c->queue_depth = p->queue.depth;
     if (c->observed)
-        note_steps(p, c, CALL_ENQUEUED);
+        sched_note(p, c, CALL_ENQUEUED);
 }
 
 void sched_wake(struct pool *p, struct call *c)
@@ -214,8 +226,22 @@ bool sched_try(struct pool *p, struct call *c)
     return true;
 }
 
+/* Nobody gets it while its worker is aside. */
+static void keep_aside(struct lane *l)
+{
+    list_remove(&l->node);
+    if (l->owner == LANE_IDLE)
+        return;
+    lane_move(l, LANE_IDLE);
+    worker_idle(l->worker);
+}
+
 void sched_free_lane(struct pool *p, struct lane *l)
 {
+    if (l->worker->aside) {
+        keep_aside(l);
+        return;
+    }
     struct call *head = queue_head(&p->queue);
     if (head != NULL && head->waited_for && pool_now(p) - head->queued_ns >= HAND_OVER_NS) {
         sched_unqueue(p, head);
@@ -257,6 +283,8 @@ void sched_release(struct pool *p, struct lane *l)
 
 void sched_finish(struct pool *p, struct call *c, struct outcome o)
 {
+    if (c->restarts != 0 && c->state != CALL_DONE)
+        barrier_settle(c, &o);
     int rc = o.rc;
     if (!call_finish(c, o))
         return;

@@ -203,7 +203,7 @@ bool telemetry_wants(const struct telemetry *t, enum event_id id)
 static const enum event_id of_calls[] = {
     EVENT_CALL_START,           EVENT_CALL_STOP,           EVENT_CALL_EXCEPTION,      EVENT_REQUEST_EXECUTED,
     EVENT_POOL_CALL_DISPATCHED, EVENT_POOL_QUEUE_ENQUEUED, EVENT_POOL_QUEUE_DEQUEUED, EVENT_POOL_QUEUE_TIMEOUT,
-    EVENT_POOL_SATURATED,       EVENT_CALL_CANCELLED};
+    EVENT_POOL_SATURATED,       EVENT_CALL_CANCELLED,      EVENT_CALL_RETRIED};
 
 bool telemetry_wants_calls(const struct telemetry *t)
 {

@@ -37,13 +37,18 @@
       "command status")                                                                                                        \
     X(CALL_EXCEPTION, "call.exception", "duration_ms queue_ms bytes_in bytes_out", "command code category")                    \
     X(CALL_CANCELLED, "call.cancelled", "total_ms flag_ms raise_ms kill_ms", "command rung reason")                            \
+    X(CALL_RETRIED, "call.retried", "attempt delay_ms", "command")                                                             \
     X(CALL_LIMIT, "call.limit", "allowed used", "command limit")                                                               \
     X(WORKER_STATE_CHANGED, "worker.state_changed", "", "from to")                                                             \
     X(WORKER_CRASH, "worker.crash", "count", "reason exit_code exit_class stderr dossier_id")                                  \
     X(WORKER_GIL_ENABLED, "worker.gil_enabled", "threads", "")                                                                 \
+    X(WORKER_TAINTED, "worker.tainted", "duration_ms", "reason")                                                               \
+    X(WORKER_UNTAINTED, "worker.untainted", "duration_ms", "reason")                                                           \
+    X(POOL_ALL_TAINTED, "pool.all_tainted", "count", "")                                                                       \
     X(WORKER_RESTARTED, "worker.restarted", "duration_ms", "reason mode")                                                      \
     X(WORKER_STALLED, "worker.stalled", "stalled_ms", "command")                                                               \
     X(WORKER_HEALTH_CHECK_FAILED, "worker.health_check_failed", "count", "reason")                                             \
+    X(HEALTH_ALERT, "health.alert", "count", "pattern")                                                                        \
     X(HEARTBEAT_MONITOR_STARTED, "heartbeat.monitor_started", "count", "dependent")                                            \
     X(HEARTBEAT_MONITOR_STOPPED, "heartbeat.monitor_stopped", "count", "reason")                                               \
     X(HEARTBEAT_MONITOR_FAILURE, "heartbeat.monitor_failure", "failures", "dependent missed_count")                            \

@@ -2,6 +2,7 @@
  *
  *   NEW --> QUEUED --> SENT --> DONE          NEW, QUEUED -> DONE: refused, dropped, expired
  *    |________________/   |                   SENT -> QUEUED: its worker died before it had started the call
+ *                         +-> BACKOFF -> QUEUED   SENT -> BACKOFF: its worker died of it, and it may run again
  *
  * Invariants
  *  1. A call gets exactly one outcome: call_finish() is the one place that gives it, under the pool's lock, and refuses a second.
@@ -29,7 +30,8 @@ struct lane;
 #define CALL_STATE_LIST(X)                                                                                                     \
     X(NEW, new, SM_TO(CALL_QUEUED) | SM_TO(CALL_SENT) | SM_TO(CALL_DONE))                                                      \
     X(QUEUED, queued, SM_TO(CALL_SENT) | SM_TO(CALL_DONE))                                                                     \
-    X(SENT, sent, SM_TO(CALL_QUEUED) | SM_TO(CALL_DONE))                                                                       \
+    X(SENT, sent, SM_TO(CALL_QUEUED) | SM_TO(CALL_BACKOFF) | SM_TO(CALL_DONE))                                                 \
+    X(BACKOFF, backoff, SM_TO(CALL_QUEUED) | SM_TO(CALL_DONE))                                                                 \
     X(DONE, done, 0)
 
 enum call_state {
@@ -46,7 +48,8 @@ enum {
     CALL_DEQUEUED = 2,
     CALL_DISPATCHED = 4,
     CALL_BEGUN = 8,
-    CALL_WORKER = 16 /* in its struct call_way only */
+    CALL_WORKER = 16, /* in its struct call_way only */
+    CALL_RETRIED = 32
 };
 
 enum { WORKER_ID = 96, CALL_INLINE = 512, CALL_ID = 28 /* "sp-" + 24 hex digits + NUL */ };
@@ -79,11 +82,12 @@ struct call {
     bool timed;      /* the worker was asked how long its function took */
     bool limited;    /* `limits` says what it may use of its worker */
     bool of_batch;   /* it keeps its worker's id, who made it watches its deadline, and nobody waits for it alone */
+    bool idempotent; /* to run it twice does no harm */
     struct buf frame;
     size_t sent; /* bytes of the frame that are out */
     /* the pool's lock */
     int state;
-    struct list node;  /* in the queue */
+    struct list node;  /* in the queue, or among those that wait to run again */
     struct lane *lane; /* SENT; or QUEUED and just handed a lane */
     uint64_t sequence;
     uint32_t prefix; /* of the worker that has it, for the correlation id */
@@ -98,8 +102,12 @@ struct call {
     size_t bytes_out;
     uint64_t serialize_ns, python_ns, deserialize_ns; /* of observed calls */
     uint64_t ended_ns;                                /* the same: when its answer had been decoded; 0: not known */
-    uint32_t wake;     /* futex word: 1 = look again (a blocking call), it has its outcome (others) */
-    uint32_t sleepers; /* atomic: threads that wait on it */
+    /* after its worker has died, where it may run again (pool/barrier.h) */
+    unsigned restarts;
+    uint64_t retry_ns, backoff_ns; /* not before then; so long after the death */
+    pit_error *crash;              /* the last death's; owned */
+    uint32_t wake;                 /* futex word: 1 = look again (a blocking call), it has its outcome (others) */
+    uint32_t sleepers;             /* atomic: threads that wait on it */
     /* of calls that the loop carries */
     unsigned window; /* how many such calls a lane may hold: more than one where they are known to be short */
     bool taken_back; /* it has stood behind a long one once */
@@ -135,6 +143,11 @@ void call_measure(struct call *c); /* the worker shall tell how long the functio
 void call_sleep(struct call *c, const struct os_ops *os, uint64_t deadline_ns);
 /* Moves the state; false: not allowed. */
 bool call_move(struct call *c, int state);
+/* With no worker, and with no outcome: in the queue, or until it runs again. */
+static inline bool call_waits(const struct call *c)
+{
+    return c->state == CALL_QUEUED || c->state == CALL_BACKOFF;
+}
 /* Gives the outcome (taken): false, and it is freed, when there is one already. Pool's lock. */
 bool call_finish(struct call *c, struct outcome o);
 void outcome_free(struct outcome *o);

@@ -114,6 +114,7 @@ struct worker {
     int state, refs;
     bool dead, draining, expected; /* draining: its lanes take no new calls */
     bool lost;                     /* the owner of a lane has met the end of its channel: the loop looks */
+    bool aside;                    /* tainted, while others serve: its idle lanes are in no list */
     int seen_status;               /* worker_ending, as the owner of a lane has seen it */
     unsigned busy_lanes;
     int condemned; /* a caller's thread found it guilty of this: the loop kills it */

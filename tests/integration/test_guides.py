@@ -20,6 +20,7 @@ GUIDES = [
     "guide-getting-started.md",
     "guide-calls.md",
     "guide-cancellation.md",
+    "guide-crash-barrier.md",
     "guide-crashes.md",
     "guide-errors.md",
     "guide-values.md",

@@ -191,6 +191,7 @@ struct ask {
     int form;
     uint64_t deadline_ns, cancelled_ns;
     bool begun;
+    bool again; /* it may be run again when its worker has died of it */
     unsigned completions, runs;
     int rc;
     struct proc *ran_on;
@@ -198,7 +199,7 @@ struct ask {
 extern struct ask asks[SIM_CALLS];
 extern unsigned n_asks;
 void ask_ran(unsigned tag, struct proc *w); /* a worker begins it */
-void ask_completed(struct ask *a, int rc, const pit_value *value);
+void ask_completed(struct ask *a, int rc, const pit_value *value, const pit_error *e);
 int64_t ask_answer(unsigned tag);
 
 void scenario_begin(void);

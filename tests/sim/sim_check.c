@@ -48,6 +48,22 @@ static void see_lane(struct view *v, struct lane *l)
     see_flights(v, l);
 }
 
+/* Who is tainted may not be taken while another may. */
+static void check_taint(struct pool *p)
+{
+    const struct worker *clean = NULL, *tainted = NULL;
+    LIST_EACH(node, &p->idle)
+    {
+        const struct worker *w = LIST_ENTRY(node, struct lane, node)->worker;
+        if (taint_meets(&p->slots[w->slot].tainted.taint, w->generation))
+            tainted = w;
+        else
+            clean = w;
+    }
+    if (clean != NULL && tainted != NULL)
+        sim_fail("a call may be given to worker %s, which is tainted, and to %s, which is not", tainted->id, clean->id);
+}
+
 /* Each lane has one owner: what the lists say is what the lanes say. */
 static void check_lists(const struct view *v)
 {
@@ -58,6 +74,7 @@ static void check_lists(const struct view *v)
         if (LIST_ENTRY(node, struct lane, node)->owner != LANE_IDLE)
             sim_fail("a lane in the list of idle ones has an owner");
     }
+    check_taint(v->pool);
     LIST_EACH(node, &v->pool->loop_lanes)
     {
         loop++;
@@ -124,12 +141,29 @@ void check_step(void)
     }
 }
 
+/* Calls wait, and whoever could run them is kept from it though nobody else serves. */
+static void check_aside(struct pool *p)
+{
+    unsigned aside = 0, serving = 0;
+    LIST_EACH(node, &p->workers)
+    {
+        const struct worker *w = LIST_ENTRY(node, struct worker, node);
+        bool serves = !w->dead && w->condemned == 0 && (w->state == PIT_WORKER_READY || w->state == PIT_WORKER_BUSY) &&
+                      (w->flags & PIT_WORKER_FLAG_SPARE) == 0;
+        aside += serves && w->aside;
+        serving += serves && !w->aside;
+    }
+    if (aside != 0 && serving == 0)
+        sim_fail("%u workers are tainted and aside, and nobody serves in their place", aside);
+}
+
 void check_quiet(void)
 {
     if (sim.host != NULL && sim.loop_waits == 0)
         LIST_EACH(node, &sim.host->pools)
         {
             struct pool *p = LIST_ENTRY(node, struct pool, node);
+            check_aside(p);
             if (p->queue.depth != 0 && !list_empty(&p->idle))
                 sim_fail("%zu calls wait beside an idle lane", p->queue.depth);
         }

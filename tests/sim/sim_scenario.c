@@ -26,11 +26,18 @@ static bool closing;
 static int64_t shutdown_ms;
 static pit_pool_options options;
 static pit_heartbeat_options heart;
+static pit_crash_barrier_options barrier;
+static int64_t backoff_ms;
 static const char *const command[] = {"worker", NULL};
 
 int64_t ask_answer(unsigned tag)
 {
     return 1000 + 7 * (int64_t)tag;
+}
+
+static unsigned restarts(void)
+{
+    return barrier.max_restarts == PIT_NONE ? 0 : (unsigned)barrier.max_restarts;
 }
 
 static bool never_ran(int rc)
@@ -42,11 +49,14 @@ static bool never_ran(int rc)
 void ask_ran(unsigned tag, struct proc *w)
 {
     struct ask *a = &asks[tag];
+    const struct proc *before = a->ran_on;
     a->ran_on = proc_ref(w); /* its place is not used again in this schedule */
     if (!a->begun)
         sim_fail("call %u runs, and was never made", tag);
-    if (++a->runs > 1)
+    if (++a->runs > 1 && (!a->again || before->state == PROC_ALIVE))
         sim_fail("call %u runs a second time", tag);
+    if (a->runs > 1 + restarts())
+        sim_fail("call %u runs for the %uth time, and may be run again %u times", tag, a->runs, restarts());
     if (a->completions != 0 && never_ran(a->rc))
         sim_fail("call %u runs, and its caller was told that it never did", tag);
 }
@@ -73,7 +83,15 @@ void scenario_tell(void)
     printf("\n");
 }
 
-void ask_completed(struct ask *a, int rc, const pit_value *value)
+/* Its worker has died of it, nothing was in the way of another run, and there was none. */
+static bool given_up_early(const struct ask *a, const pit_error *e)
+{
+    uint64_t again_ns = sim.now + (uint64_t)backoff_ms * SIM_MS;
+    bool tried = pit_value_get(pit_error_details(e), "attempts") != NULL;
+    return a->again && restarts() > 0 && !tried && !closing && again_ns < a->deadline_ns && sim.mood.bad_start == 0;
+}
+
+void ask_completed(struct ask *a, int rc, const pit_value *value, const pit_error *e)
 {
     count_outcome(rc);
     unsigned tag = (unsigned)(a - asks);
@@ -84,8 +102,10 @@ void ask_completed(struct ask *a, int rc, const pit_value *value)
     a->rc = rc;
     if (rc == 0 && (!pit_value_get_int(value, &n) || n != ask_answer(tag)))
         sim_fail("call %u got the answer %lld", tag, (long long)n);
-    if (rc == 0 && a->runs != 1)
+    if (rc == 0 && a->runs == 0)
         sim_fail("call %u was answered, and never ran", tag);
+    if (rc == PIT_E_WORKER_CRASH && given_up_early(a, e))
+        sim_fail("call %u ends with its worker, and could have been run again", tag);
     if (rc == PIT_E_HEARTBEAT_TIMEOUT && a->ran_on != NULL && !a->ran_on->was_stopped)
         sim_fail("the worker of call %u was killed for silence, and has answered", tag);
     if (a->runs != 0 && never_ran(rc))
@@ -106,6 +126,9 @@ static struct ask *new_ask(int form, pit_call_options *o)
     o->timeout_ms = some_time_ms();
     o->priority = (int)sim_below(PIT_PRIORITY_URGENT + 1);
     o->fail_fast = sim_chance(30) ? PIT_ON : 0;
+    o->idempotent = sim_chance(500) ? PIT_ON : 0;
+    a->again = barrier.enabled == PIT_ON &&
+               (barrier.retry == PIT_RETRY_ALWAYS || (barrier.retry == PIT_RETRY_IDEMPOTENT && o->idempotent == PIT_ON));
     a->deadline_ns = sim.now + (uint64_t)o->timeout_ms * SIM_MS;
     SIM_TRACE("  call %u is made, form %d, %lld ms", (unsigned)(a - asks), form, (long long)o->timeout_ms);
     return a;
@@ -133,7 +156,7 @@ static void call_blocking(struct live *l, int form)
     l->ask = a;
     int rc = pit_call(sim.p, "work", args, &o, &v, &e);
     l->ask = NULL;
-    ask_completed(a, rc, v);
+    ask_completed(a, rc, v, e);
     if (rc != 0 && (e == NULL || pit_error_code(e) != rc))
         sim_fail("call %u failed with %d, and its error says something else", (unsigned)(a - asks), rc);
     l->canceller = NULL;
@@ -146,9 +169,11 @@ static void call_blocking(struct live *l, int form)
 static void on_done(pit_future *f, void *user)
 {
     pit_value *v = NULL;
-    int rc = pit_future_result(f, &v, NULL);
-    ask_completed(user, rc, v);
+    pit_error *e = NULL;
+    int rc = pit_future_result(f, &v, &e);
+    ask_completed(user, rc, v, e);
     pit_value_free(v);
+    pit_error_free(e);
 }
 
 /* How many futures at once: behind each other in a lane, once the command is known to be short. */
@@ -164,11 +189,11 @@ static void call_futures(struct live *l)
         pit_error *e = NULL;
         int rc = pit_submit(sim.p, "work", args, &o, &f[i], &e);
         pit_value_free(args);
-        pit_error_free(e);
         if (rc != 0)
-            ask_completed(a, rc, NULL);
+            ask_completed(a, rc, NULL, e);
         else
             pit_future_on_done(f[i], on_done, a);
+        pit_error_free(e);
     }
     for (unsigned i = 0; i < n; i++) {
         l->future = f[i];
@@ -194,6 +219,7 @@ static void call_batch(struct live *l)
     for (; n < wanted && n_asks < SIM_CALLS; n++) {
         made[n] = new_ask(ASK_BATCH, n == 0 ? &o : &ignored);
         made[n]->deadline_ns = made[0]->deadline_ns;
+        made[n]->again = made[0]->again;
         args[n] = arguments(made[n]);
         items[n] = (pit_call_item){.command = "work", .args = args[n]};
     }
@@ -207,7 +233,7 @@ static void call_batch(struct live *l)
     for (unsigned i = 0; i < n; i++) {
         if (rc != 0 && results[i].rc != rc)
             sim_fail("a batch failed with %d, and call %u of it with %d", rc, i, results[i].rc);
-        ask_completed(made[i], results[i].rc, results[i].value);
+        ask_completed(made[i], results[i].rc, results[i].value, results[i].error);
         pit_value_free(args[i]);
     }
     pit_call_results_free(results, n);
@@ -255,6 +281,17 @@ static void recycle_some(void)
     pit_error_free(e);
 }
 
+static void taint_some(void)
+{
+    char id[16];
+    pit_error *e = NULL;
+    snprintf(id, sizeof id, "p/%u", sim_below(4));
+    int64_t ms = sim_chance(200) ? PIT_NOW : 1 + (int64_t)sim_below(60);
+    int rc = pit_taint(sim.p, NULL, id, ms, "by the simulator", &e);
+    SIM_TRACE("  slot %s shall be tainted for %lld ms: %s", id, (long long)ms, rc == 0 ? "yes" : pit_error_code_name(rc));
+    pit_error_free(e);
+}
+
 /* Another thread of the program, which cancels and recycles what it likes. */
 static void *canceller(void *arg)
 {
@@ -263,6 +300,8 @@ static void *canceller(void *arg)
         dawdle(20000);
         if (sim_chance(200) && !closing)
             recycle_some();
+        if (sim_chance(200) && !closing)
+            taint_some();
         struct live *l = &lives[sim_below(CALLERS)];
         struct ask *a = l->ask;
         if (a == NULL || a->completions != 0 || !sim_chance(500) || closing)
@@ -310,6 +349,16 @@ static void choose_options(pit_options *o)
     heart.timeout_ms = 20 + (int64_t)sim_below(20);
     heart.max_missed_heartbeats = 1 + (int)sim_below(2);
     options.heartbeat = &heart;
+    barrier = (pit_crash_barrier_options)PIT_CRASH_BARRIER_OPTIONS_INIT;
+    barrier.enabled = sim_chance(800) ? PIT_ON : PIT_OFF;
+    barrier.retry = 1 + (int)sim_below(PIT_RETRY_NEVER);
+    barrier.max_restarts = sim_chance(100) ? PIT_NONE : 1 + (int)sim_below(3);
+    barrier.taint_duration_ms = 1 + (int64_t)sim_below(100);
+    barrier.worker_max_crashes = 1 + (int)sim_below(3);
+    barrier.backoff_ms = &backoff_ms;
+    barrier.n_backoff_ms = 1;
+    backoff_ms = sim_chance(300) ? 0 : 1 + (int64_t)sim_below(40);
+    options.crash_barrier = &barrier;
     options.restart_backoff = sim_chance(500) ? PIT_OFF : PIT_ON;
     options.spare_workers = sim_chance(200) ? 1 + (int)sim_below(2) : 0;
     o->guard_path = "guard";

@@ -228,6 +228,15 @@ static void say_health(int64_t how)
     pit_value_free(v);
 }
 
+/* Its first runs end the worker by a signal: n = id << 16 | how many of them << 8 | signal. The result says how often it was run. */
+static pit_value *fatal(int64_t n)
+{
+    unsigned run = atomic_fetch_add(&stage->runs[(n >> 16) % STAGE_RUNS], 1) + 1;
+    if (run <= (unsigned)(n >> 8 & 0xff))
+        kill(getpid(), (int)(n & 0xff)), sleep_ms(600000);
+    return pit_int(run);
+}
+
 /* The result, owned; NULL: an unknown command. */
 static pit_value *run(const char *command, int64_t n)
 {
@@ -241,6 +250,8 @@ static pit_value *run(const char *command, int64_t n)
             gate();
         return pit_int(n);
     }
+    if (strcmp(command, "fatal") == 0)
+        return fatal(n);
     if (strcmp(command, "sleep") == 0)
         sleep_ms(n);
     else if (strcmp(command, "exit") == 0)
