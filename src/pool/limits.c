@@ -34,23 +34,27 @@ void limits_begin(struct pool *p, struct lane *l, const struct call *c)
     async_attend(p, l);
 }
 
-/* What it has used so far; only the loop may ask. */
-static struct limit_use measure(struct pool *p, struct lane *l, const struct call *c, uint64_t result_bytes)
+/* What it has used so far; only the loop may ask. now: what the kernel says of its process; NULL: nothing. */
+static struct limit_use used_so_far(struct pool *p, const struct lane *l, const struct os_usage *now, uint64_t result_bytes)
 {
     const struct limit_watch *w = &l->limit;
     const struct worker *worker = l->worker;
     struct limit_use u = {0};
-    struct os_usage now;
-    unsigned what = wanted(&c->limits);
-    if (w->known && what != 0 && p->env->os->usage(worker->pid, what, &now) == 0) {
-        uint64_t memory = w->base.has_peak ? now.peak : now.memory;
-        u.n[LIMIT_CPU] = now.cpu_ns > w->base.cpu_ns ? now.cpu_ns - w->base.cpu_ns : 0;
+    if (now != NULL) {
+        uint64_t memory = w->base.has_peak ? now->peak : now->memory;
+        u.n[LIMIT_CPU] = now->cpu_ns > w->base.cpu_ns ? now->cpu_ns - w->base.cpu_ns : 0;
         u.n[LIMIT_MEMORY] = memory > w->base.memory ? memory - w->base.memory : 0;
-        u.n[LIMIT_FILES] = now.files > w->base.files ? now.files - w->base.files : 0;
+        u.n[LIMIT_FILES] = now->files > w->base.files ? now->files - w->base.files : 0;
     }
     u.n[LIMIT_WALL] = pool_now(p) - w->began_ns;
     u.n[LIMIT_OUTPUT] = result_bytes + (w->armed ? worker->out.total + worker->err.total - w->printed : 0);
     return u;
+}
+
+/* false: there is nothing to ask, or no answer. */
+static bool ask_kernel(struct pool *p, const struct lane *l, unsigned what, struct os_usage *ret)
+{
+    return what != 0 && p->env->os->usage(l->worker->pid, what, ret) == 0;
 }
 
 static pit_error *passed(struct pool *p, struct lane *l, struct call *c, enum limit_kind k, uint64_t used)
@@ -108,7 +112,9 @@ struct outcome limits_settle(struct pool *p, struct lane *l, struct call *c, str
     if (l->limit.sequence != c->sequence)
         return answer;
     size_t bytes = c->bytes_out > FRAME_HEADER ? c->bytes_out - FRAME_HEADER : 0;
-    struct limit_use u = measure(p, l, c, bytes);
+    struct os_usage now;
+    bool known = ask_kernel(p, l, l->limit.known ? wanted(&c->limits) : 0, &now);
+    struct limit_use u = used_so_far(p, l, known ? &now : NULL, bytes);
     enum limit_kind k = limits_judge(&c->limits, &u);
     limits_stop(p, l);
     if (k == LIMITS)
@@ -125,8 +131,15 @@ void limits_on_timer(struct loop_timer *t)
     list_init(&done);
     pool_lock(p);
     struct call *c = watched(l);
+    unsigned what = c != NULL && l->limit.known && !l->worker->dead ? wanted(&c->limits) : 0;
+    uint64_t sequence = l->limit.sequence;
+    pool_unlock(p);
+    struct os_usage now; /* without the lock: a process may have a million files, and memory that is just being changed */
+    bool known = ask_kernel(p, l, what, &now);
+    pool_lock(p);
+    c = l->limit.sequence == sequence ? watched(l) : NULL;
     if (c != NULL && !l->worker->dead) {
-        struct limit_use u = measure(p, l, c, 0);
+        struct limit_use u = used_so_far(p, l, known ? &now : NULL, 0);
         enum limit_kind k = limits_judge(&c->limits, &u);
         if (k == LIMITS) {
             look_later(p, l, c, &u);

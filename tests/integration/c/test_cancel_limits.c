@@ -229,12 +229,59 @@ static void test_kill(void **state)
     close_work(p, before, "kill");
 }
 
+/* ---- looks ---- */
+
+static struct {
+    atomic_uint looks;
+    atomic_bool passed, gave_up;
+} slow;
+
+/* The look at a running call takes until somebody else has got the pool's lock. The first one belongs to its beginning. */
+static int look_slowly(pid_t pid, unsigned what, struct os_usage *ret)
+{
+    if (atomic_fetch_add(&slow.looks, 1) == 1 && !KIT_COMES_TRUE(atomic_load(&slow.passed)))
+        atomic_store(&slow.gave_up, true);
+    return os_linux.usage(pid, what, ret);
+}
+
+static void test_a_look_holds_up_nobody(void **state)
+{
+    (void)state;
+    struct kit_before before = kit_before();
+    struct os_ops os = os_linux;
+    struct kit k = KIT_INIT;
+    pit_limits l = PIT_LIMITS_INIT;
+    pit_call_options o = PIT_CALL_OPTIONS_INIT;
+    pit *p = NULL;
+    os.usage = look_slowly;
+    l.cpu_ms = MANY_MS;
+    l.wall_ms = MANY_MS;
+    l.open_files = MANY_MS;
+    o.limits = &l;
+    assert_int_equal(kit_open_os(&os, &k, &p, NULL), 0);
+    pit_future *f = kit_submit(p, "gate", 1, &o);
+    KIT_AWAIT(atomic_load(&slow.looks) >= 2);
+    assert_int_equal(kit_stats(p).busy, 1);
+    atomic_store(&slow.passed, true);
+    kit_open_gate();
+    assert_int_equal(kit_outcome(f, NULL), 0);
+    assert_false(atomic_load(&slow.gave_up));
+    assert_int_equal(pit_close(p), 0);
+    kit_clean(before, "a slow look");
+    kit_reset_stage();
+}
+
 int main(int argc, char **argv)
 {
     kit_init(argc, argv);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_each),    cmocka_unit_test(test_peak),  cmocka_unit_test(test_within),
-        cmocka_unit_test(test_refused), cmocka_unit_test(test_mixed), cmocka_unit_test(test_kill),
+        cmocka_unit_test(test_each),
+        cmocka_unit_test(test_peak),
+        cmocka_unit_test(test_within),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_mixed),
+        cmocka_unit_test(test_kill),
+        cmocka_unit_test(test_a_look_holds_up_nobody),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
