@@ -46,6 +46,8 @@ _close, _exit, _write, _poll, _monotonic, _import = (
     importlib.import_module,
 )
 
+_memfd = getattr(os, "memfd_create", None)  # not where Python was built for an older C library
+
 CONTROL, SEGMENT = 3, 4  # of a worker
 _CANARY_MS = 2000
 _TEXT = 200  # bytes of a text in READY
@@ -100,6 +102,7 @@ class Template:
         self._ahead: Ahead | None = None
         self._wants_ahead = False
         self._doing = "the preparation"
+        self._kept: tuple[Any, ...] = ()  # what a child would free on its way out of here, and copy pages for that
         # of a worker:
         self.adapter_class: type | None = None
         self.segment_fd = -1
@@ -157,6 +160,7 @@ class Template:
             self._send(_wire.FAILED, self._failure(exc))
             return 1
         self._send(_wire.READY, {**self._verdict(begun, None), **facts})
+        self._kept = (welcome, facts)
         return self._serve(begun)
 
     def _failure(self, exc: BaseException) -> dict[str, Any]:
@@ -234,6 +238,7 @@ class Template:
         poller = _poll()
         poller.register(self._fork_fd, select.POLLIN)
         poller.register(self._control.fd, select.POLLIN)
+        self._kept += (poller,)
         for stream in (sys.stdout, sys.stderr):
             try:
                 stream.flush()  # what is left in a buffer would be said by each child again
@@ -290,8 +295,25 @@ class Template:
         self._be_born(birth, True)
         return True
 
+    def _rehearse_birth(self) -> None:
+        """The last request once more, by the way that the next one will take."""
+        if _memfd is None:
+            return
+        data, worker_id = self._requests.last_read
+        extension = self._extension
+        fd = _memfd("snakepit-rehearsal")
+        try:
+            _write(fd, data)
+            whole = extension.HAS_SEGMENT | extension.HAS_STDOUT | extension.HAS_STDERR
+            self._birth(0, 0, whole, worker_id, [fd] * 5)
+        finally:
+            _close(fd)
+
     def _rehearse_all(self) -> None:
-        Birth(self._extension, self._requests.rehearse(), {}, 0, 0, "")
+        self._rehearse_birth()
+        if self._room is not None:
+            self._room[:] = bytes(self._room)
+        self._widener.widen(_template_libraries.LIMITS)  # to one thread, which they have
         self._rehearse()
 
     def _stopped(self) -> bool:

@@ -52,7 +52,7 @@ class Requests:
         self._magic = magic
         self._changed = changed
         self._last: tuple[Any, Request] | None = None
-        self._raw = b"", b""
+        self.last_read = b"", b""  # a request, and the worker's id
 
     def read(self, fd: int, worker_id: bytes) -> Request:
         size = _fstat(fd).st_size
@@ -60,10 +60,6 @@ class Requests:
         if size < _HEADER.size or len(data) != size:
             raise ValueError("a request without a header")
         return self._understand(data, worker_id)
-
-    def rehearse(self) -> Request:
-        """The last one once more."""
-        return self._understand(*self._raw)
 
     def _understand(self, data: bytes, worker_id: bytes) -> Request:
         size = len(data)
@@ -80,7 +76,7 @@ class Requests:
             request = Request(key[3], argc, envc, has_cwd != 0, self._changed)
             _take_over(request.env)
             self._last = key, request
-        self._raw = data, worker_id
+        self.last_read = data, worker_id
         return self._last[1]
 
 

@@ -8,22 +8,18 @@
 
 #if defined(__GLIBC__) && defined(__x86_64__)
 #define SNAKEPIT_GLIBC "GLIBC_2.2.5"
-#define SNAKEPIT_GLIBC_LATER "GLIBC_2.12"
 #elif defined(__GLIBC__) && defined(__aarch64__)
 #define SNAKEPIT_GLIBC "GLIBC_2.17"
-#define SNAKEPIT_GLIBC_LATER SNAKEPIT_GLIBC
 #endif
 
 #ifdef SNAKEPIT_GLIBC
-#define SNAKEPIT_OLD_OF(name, version) __asm__(".symver " #name "," #name "@" version)
-#define SNAKEPIT_OLD(name) SNAKEPIT_OLD_OF(name, SNAKEPIT_GLIBC)
+#define SNAKEPIT_OLD(name) __asm__(".symver " #name "," #name "@" SNAKEPIT_GLIBC)
 SNAKEPIT_OLD(dlclose);
 SNAKEPIT_OLD(dlopen);
 SNAKEPIT_OLD(dlsym);
 SNAKEPIT_OLD(pthread_attr_setstacksize);
 SNAKEPIT_OLD(pthread_create);
 SNAKEPIT_OLD(pthread_sigmask);
-SNAKEPIT_OLD_OF(pthread_setname_np, SNAKEPIT_GLIBC_LATER);
 #endif
 
 #endif

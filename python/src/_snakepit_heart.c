@@ -16,6 +16,7 @@
 #include <linux/futex.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -50,6 +51,7 @@ static void *beat(void *arg)
     struct heart *h = arg;
     struct lane_status *s = h->status;
     uint32_t answered = 0;
+    prctl(PR_SET_NAME, "snakepit-heart"); /* here: another thread would have to ask /proc, and a start waits for that one */
     for (;;) {
         uint32_t ping = __atomic_load_n(&s->ping, __ATOMIC_SEQ_CST);
         if (ping == answered) {
@@ -91,8 +93,6 @@ static int start(struct heart *h)
     if (rc == EINVAL) /* more thread-local memory than that is in use */
         rc = create(&thread, 0, h);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (rc == 0)
-        pthread_setname_np(thread, "snakepit-heart");
     return rc;
 }
 
