@@ -20,7 +20,7 @@
 
 #define POLL_PAUSES 96 /* how long the GIL is kept in the hope that the next frame is near */
 #define POLL_USUAL_NS 20000
-#define QUIET_ANSWERS 16        /* at most so many answers wait for one waking of the host */
+#define QUIET_ANSWERS 64        /* at most so many answers wait for one waking of the host */
 #define QUIET_NS 50000          /* and about so long */
 #define QUIET_LOOKS 4           /* answers between two looks at the clock */
 #define COARSE_LAG_NS 20000000u /* more than one tick of any kernel */
