@@ -45,10 +45,10 @@
 #endif
 
 #define STACK_BYTES (96 * 1024)
-#define UNWOUND 80                  /* frames, the handler's own among them */
-#define PYTHON_TEXT (64 * 1024)     /* what a pipe holds */
-#define PART_NS UINT64_C(400000000) /* for one part of the report: what takes longer waits for a lock */
-#define SYMBOL_NS UINT64_C(8000000) /* of CPU time, until names are not looked for any more */
+#define UNWOUND 80                   /* frames, the handler's own among them */
+#define PYTHON_TEXT (64 * 1024)      /* what a pipe holds */
+#define PART_NS UINT64_C(999999999)  /* for one part of the report: what takes longer waits for a lock */
+#define SYMBOL_NS UINT64_C(20000000) /* of CPU time, until names are not looked for any more */
 
 static const int fatal[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
 #define FATAL ((int)(sizeof fatal / sizeof fatal[0]))
@@ -280,7 +280,8 @@ static void find_modules(struct crash_page *page, void *unused)
 static void find_symbols(struct crash_page *page, void *unused)
 {
     (void)unused;
-    crash_find_symbols(page, cpu_ns, cpu_ns() + SYMBOL_NS);
+    if (!crash_find_symbols(page, cpu_ns, cpu_ns() + SYMBOL_NS))
+        page->failed |= CRASH_SYMBOLS;
 }
 
 static void tell_native(struct crash_page *page, void *context)

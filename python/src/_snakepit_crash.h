@@ -16,7 +16,7 @@ void crash_thread_begins(void);
 
 /* Gives the page's frames their modules, and writes down those of them that are files. */
 void crash_find_modules(struct crash_page *page);
-/* Gives them names, and their modules build ids. clock: of nanoseconds; from `until_ns` on it looks no further. */
-void crash_find_symbols(struct crash_page *page, uint64_t (*clock)(void), uint64_t until_ns);
+/* Gives them names, and their modules build ids. clock: of nanoseconds; from `until_ns` on it looks no further: false. */
+bool crash_find_symbols(struct crash_page *page, uint64_t (*clock)(void), uint64_t until_ns);
 
 #endif

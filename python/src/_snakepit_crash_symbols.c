@@ -243,14 +243,17 @@ static void look_into(struct crash_page *page, uint16_t module, uint64_t (*clock
         look_through(page, &m, module, table, clock, until_ns);
 }
 
-void crash_find_symbols(struct crash_page *page, uint64_t (*clock)(void), uint64_t until_ns)
+bool crash_find_symbols(struct crash_page *page, uint64_t (*clock)(void), uint64_t until_ns)
 {
     uint32_t done = 0;
-    for (uint32_t i = 0; i < page->frames_n && clock() < until_ns; i++) { /* who is near the fault comes first */
+    for (uint32_t i = 0; i < page->frames_n; i++) { /* who is near the fault comes first */
         uint16_t module = page->frames[i].module;
         if (module == 0 || (done & UINT32_C(1) << module) != 0)
             continue;
+        if (clock() >= until_ns)
+            return false;
         done |= UINT32_C(1) << module;
         look_into(page, module, clock, until_ns);
     }
+    return clock() < until_ns;
 }
