@@ -32,6 +32,11 @@ except ImportError:
 
 needs_extension = pytest.mark.skipif(_snakepit is None, reason="the extension is not built for this interpreter")
 
+# ThreadSanitizer delivers a signal only where the program calls something that it watches, and needs several times the memory.
+not_under_tsan = pytest.mark.skipif(
+    "libtsan" in os.environ.get("LD_PRELOAD", ""), reason="ThreadSanitizer defers signals and takes memory"
+)
+
 # Runs no line of the extension, or next to none in much time: the suites with sanitizers leave it to the others (tools/dev/test.sh).
 plain = pytest.mark.plain
 

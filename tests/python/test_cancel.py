@@ -5,6 +5,7 @@ import time
 
 import pytest
 from bridge_host import ERROR, RESULT, TIMEOUT, wait_until_started
+from package_kit import not_under_tsan
 
 SIGNAL = 44
 
@@ -187,7 +188,7 @@ def test_a_signal_that_cannot_be_taken(worker, number):
     assert "cancel_signal" not in worker(ADAPTER, welcome={"cancel_signal": number}).greeting["capabilities"]
 
 
-@pytest.mark.parametrize("command", ["spin", "doze", "read", "lock", "block"])
+@pytest.mark.parametrize("command", [pytest.param("spin", marks=not_under_tsan), "doze", "read", "lock", "block"])
 def test_what_runs_is_interrupted(cancelling, tmp_path, command):
     w = cancelling()
     id = begin(w, command, tmp_path / "here")

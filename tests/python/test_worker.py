@@ -7,7 +7,7 @@ from pathlib import Path
 import bridge_host
 import pytest
 from bridge_host import TIMEOUT
-from package_kit import needs_extension
+from package_kit import needs_extension, not_under_tsan
 from snakepit_bridge import _codec
 
 VECTORS = Path(__file__).resolve().parents[1] / "vectors" / "args.json"
@@ -133,6 +133,7 @@ class Hungry:
 
 
 @needs_extension
+@not_under_tsan
 def test_long_data_is_not_held_twice(write):
     n = 16 << 20
     with bridge_host.Host(write(HUNGRY), channel="ring") as w:
