@@ -105,19 +105,26 @@ static uint64_t started(pit *p)
     return ns;
 }
 
-/* A program that looks for the worker of a call it has just sent must not take an older call for it, nor overlook it. */
+/* A program that looks for the worker of a call it has just sent must not take an older call for it, nor overlook it; unless the call was over before
+ * it came to look. */
 static void test_a_call_never_seems_older(void **state)
 {
+    enum { MET = 30, ROUNDS = 300 };
     (void)state;
     pit *p = open_python();
-    for (int i = 0; i < 30; i++) {
+    int met = 0;
+    for (int i = 0; met < MET && i < ROUNDS; i++) {
         uint64_t sent = pit_now_ns(), seen = 0;
         pit_future *f = kit_submit(p, "rest", 30, NULL);
-        KIT_AWAIT((seen = started(p)) != 0);
-        assert_true(seen >= sent && seen <= pit_now_ns());
+        KIT_AWAIT((seen = started(p)) != 0 || pit_future_wait(f, PIT_NOW) == 0);
+        if (seen != 0) {
+            assert_true(seen >= sent && seen <= pit_now_ns());
+            met++;
+        }
         assert_int_equal(pit_future_wait(f, KIT_LIMIT_MS), 0);
         pit_future_free(f);
     }
+    assert_true(met != 0);
     assert_int_equal(pit_close(p), 0);
 }
 
