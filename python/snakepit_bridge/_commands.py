@@ -8,7 +8,7 @@ Failure: ``SnakepitError`` tool_not_found, streaming_required. Thread: resolve a
 
 from __future__ import annotations
 
-from types import AsyncGeneratorType, BuiltinFunctionType, CoroutineType, FunctionType, GeneratorType, MethodType
+from types import AsyncGeneratorType, CoroutineType, FunctionType, GeneratorType, MethodType
 
 from . import _coder
 from ._errors import MESSAGE_LIMIT, Cancelled, SnakepitError, clean, cut, describe, message_of
@@ -282,7 +282,7 @@ class Commands:
         task, context, loop = self._task, self._context, self._loop
         if task is None or context is None or not _flagged(context):
             return False
-        if lane.throw(context._id, task, loop, _asker()):
+        if lane.throw(context._id, task.get_coro()):
             return True
         try:
             loop.call_soon_threadsafe(task.cancel)
@@ -316,13 +316,6 @@ def _is_awaitable(kind: type) -> bool:
 def _flagged(context: SessionContext) -> bool:
     """Has the host asked for its end? (``cancelled()`` is true at the deadline as well.)"""
     return context._cancelled(context._id)
-
-
-def _asker() -> Callable[[Any], Any]:
-    """What gives the task that a loop runs, and is no Python code: nothing happens between its answer and what follows."""
-    from asyncio import current_task, tasks
-
-    return current_task if type(current_task) is BuiltinFunctionType else tasks._current_tasks.get  # type: ignore[attr-defined]
 
 
 def _current_task(loop: Any) -> Any:

@@ -196,9 +196,9 @@ static PyMethodDef lane_methods[] = {
     {"interrupted", lane_interrupted, METH_NOARGS,
      "Shall Cancelled be raised in the synchronous call that runs? True once a call."},
     {"throw", lane_throw, METH_VARARGS,
-     "throw([id, task, loop, current]): raises Cancelled in the thread of the lane, if the host wants that for the synchronous "
-     "call that "
-     "runs, or for the call with this id, whose task the loop runs: current(loop) is task. True once a call. Any thread."},
+     "throw([id, coroutine]): raises Cancelled in the thread of the lane, if the host wants that for the synchronous call that "
+     "runs, or for "
+     "the call with this id, while this coroutine of it runs. True once a call. Any thread."},
     {"stop", lane_stop, METH_NOARGS, "Has serve() end when no call stands in the ring. Any thread."},
     {"send_control", lane_send_control, METH_O,
      "Sends a frame on the control socket that all lanes ring bells on. Any thread."},

@@ -114,30 +114,31 @@ static void judge_end(struct lane *l)
     __atomic_store_n(&l->judging, 0, __ATOMIC_RELEASE);
 }
 
-/* Is the task what its loop runs at this moment? */
-static bool is_current(PyObject *task, PyObject *loop, PyObject *current)
+/* Does the coroutine run at this moment? Its task may be the current one while the event loop's own code runs: where it is put off to a later
+ * turn, which an exception would cost it. */
+static bool is_running(PyObject *coroutine)
 {
-    PyObject *found = PyObject_CallFunctionObjArgs(current, loop, NULL);
-    bool same = found == task;
-    Py_XDECREF(found);
+    PyObject *running = PyObject_GetAttrString(coroutine, "cr_running");
+    bool is = running == Py_True;
+    Py_XDECREF(running);
     PyErr_Clear();
-    return same;
+    return is;
 }
 
 PyObject *lane_throw(PyObject *self, PyObject *args)
 {
     struct lane *l = (struct lane *)(void *)self;
     unsigned long long id = 0;
-    PyObject *task = NULL, *loop = NULL, *current = NULL;
-    if (!PyArg_ParseTuple(args, "|KOOO:throw", &id, &task, &loop, &current))
+    PyObject *coroutine = NULL;
+    if (!PyArg_ParseTuple(args, "|KO:throw", &id, &coroutine))
         return NULL;
-    if (l->map == NULL || !l->threaded || (id != 0 && current == NULL))
+    if (l->map == NULL || !l->threaded || (id != 0 && coroutine == NULL))
         Py_RETURN_FALSE;
     judge_begin(l);
     uint64_t now = l->running.id;
     bool runs = id == 0 ? l->running.active : id == now && __atomic_load_n(&l->status->task, __ATOMIC_RELAXED) == id;
     bool meant = runs && l->raised != now && __atomic_load_n(&l->status->raise, __ATOMIC_ACQUIRE) == now &&
-                 (id == 0 || is_current(task, loop, current));
+                 (id == 0 || is_running(coroutine));
     if (meant) {
         l->raised = now;
         PyThreadState_SetAsyncExc(l->python_id, l->st->Cancelled);

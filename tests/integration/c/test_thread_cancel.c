@@ -36,6 +36,7 @@ static void end_beside(const char *command, const char *rung, struct setting s, 
             unlink(mark_path);
         }
         int rc = kit_outcome(beside, NULL);
+        unlink(mark_path);
         mark_begin();
         if (late && i + 1 < TRIES)
             continue;
