@@ -19,6 +19,7 @@ SNAKEPIT_OLD(dlopen);
 SNAKEPIT_OLD(dlsym);
 SNAKEPIT_OLD(pthread_attr_setstacksize);
 SNAKEPIT_OLD(pthread_create);
+SNAKEPIT_OLD(pthread_mutex_trylock);
 SNAKEPIT_OLD(pthread_sigmask);
 #endif
 

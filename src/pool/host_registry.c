@@ -95,12 +95,8 @@ static int open_and_sweep(struct host *h, const char *above, const char **ret_ca
     *ret_call = "write";
     rc = registry_begin(h->registry, h->run_id);
     for (int i = 0; rc == -EEXIST && i < RUN_IDS; i++) {
-        uint32_t noise;
-        rc = h->os->random(&noise, sizeof noise);
-        if (rc == 0) {
-            host_make_run_id(h, noise);
-            rc = registry_begin(h->registry, h->run_id);
-        }
+        host_make_run_id(h);
+        rc = registry_begin(h->registry, h->run_id);
     }
     if (rc == 0)
         return 0;

@@ -66,7 +66,7 @@ void host_group_close(struct host *h);
 /* Ends what dead hosts have left and makes this host's file; h->run_id may change. Blocks; before the loop runs. */
 pit_error *host_registry_open(struct host *h, const char *above /* of the control group; "": none */);
 void host_registry_close(struct host *h); /* after the loop's end */
-void host_make_run_id(struct host *h, uint32_t noise);
+void host_make_run_id(struct host *h);
 
 /* ---- pool.c, pool_life.c ---- */
 bool pool_move(struct pool *p, int state);               /* lock: the one function that changes the state */

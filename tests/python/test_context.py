@@ -5,7 +5,7 @@ import time
 
 import pytest
 import snakepit_bridge
-from bridge_host import RESULT, wait_until_started
+from bridge_host import RESULT, TIMEOUT
 from snakepit_bridge import Cancelled, SessionContext, _codec, current_context
 from snakepit_bridge._wire import FIELD_CORRELATION, FIELD_METADATA
 
@@ -88,13 +88,15 @@ class C(BaseAdapter):
         return "not"
 
     @tool
-    def until_cancelled(self):
+    def until_cancelled(self, here):
+        open(here, "w").close()
         while not self.session_context.cancelled():
             pass
         return True
 
     @tool
-    def until_check_raises(self):
+    def until_check_raises(self, here):
+        open(here, "w").close()
         while True:
             self.session_context.check()
 
@@ -190,12 +192,16 @@ def test_a_deadline_that_passes(worker):
     assert error["code"] == "deadline_exceeded"
 
 
-def test_cancelled_by_the_host(worker):
+def test_cancelled_by_the_host(worker, tmp_path):
     w = worker(ADAPTER)
     assert w.call("cancelled") is False
     for command, told in (("until_cancelled", True), ("until_check_raises", "cancelled")):
-        id = w.send_call(command)
-        wait_until_started(w, id)
+        here = tmp_path / command
+        id = w.send_call(command, str(here))
+        until = time.monotonic() + TIMEOUT
+        while not here.exists():  # a call that is marked as started may not have begun, and be cancelled before it does
+            assert time.monotonic() < until
+            time.sleep(0.001)  # allow-sleep: between two looks
         w.segment.cancel(id)
         kind, answered, _, value = w.answer()
         assert (answered, value if kind == RESULT else value["code"]) == (id, told)

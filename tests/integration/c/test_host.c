@@ -518,6 +518,37 @@ static void test_shutdown_then_close(void **state)
     settle(p, before, "shutdown, then close");
 }
 
+/* The last two digits of a run id: its number within a second. */
+static int number_of(const char *run_id)
+{
+    return (int)strtol(run_id + 5, NULL, 36);
+}
+
+static int note_run_id(const pit_event *ev, void *user)
+{
+    snprintf(user, 8, "%s", pit_event_text(ev, "run_id"));
+    return 0;
+}
+
+/* What carries the run id of a host may be killed by it. */
+static void test_run_ids_differ(void **state)
+{
+    (void)state;
+    enum { HOSTS = 35 };
+    char ids[HOSTS][8];
+    for (int i = 0; i < HOSTS; i++) {
+        struct kit k = KIT_INIT;
+        pit *p = kit_open(&k);
+        assert_int_equal(pit_telemetry_attach(p, "snakepit.cleanup.start", note_run_id, ids[i], NULL, NULL), 0);
+        assert_int_equal(pit_close(p), 0);
+        assert_int_equal(strlen(ids[i]), 7);
+        for (int j = 0; j < i; j++)
+            assert_string_not_equal(ids[i], ids[j]);
+        int apart = i > 0 ? abs(number_of(ids[i]) - number_of(ids[i - 1])) : 1;
+        assert_true(apart == 1 || apart == 1295); /* the count of one process, whatever the second is */
+    }
+}
+
 int main(int argc, char **argv)
 {
     kit_init(argc, argv);
@@ -529,6 +560,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_callbacks),       cmocka_unit_test(test_driven_by_threads),
         cmocka_unit_test(test_driven_by_poll),  cmocka_unit_test(test_close_with_callers),
         cmocka_unit_test(test_stop_twice),      cmocka_unit_test(test_shutdown_then_close),
+        cmocka_unit_test(test_run_ids_differ),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
