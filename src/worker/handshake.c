@@ -144,8 +144,9 @@ void handshake_announce(struct worker *w)
     if (!w->said_ready || w->pidfd < 0 || w->dead)
         return;
     loop_timer_stop(w->env->loop, &w->ready_timer);
-    w->ready_ns = w->env->os->now_ns();
+    uint64_t now = w->env->os->now_ns();
     poollock_acquire(w->config->lock);
+    w->ready_ns = now; /* who lists workers looks at it */
     bool moved = worker_move(w, PIT_WORKER_READY);
     poollock_release(w->config->lock);
     if (moved)
