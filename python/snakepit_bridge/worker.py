@@ -178,6 +178,11 @@ class Worker:
         elif not isinstance(exc, SnakepitError):
             payload["code"] = "adapter_init_failed"
             payload["message"] = cut(f"{type_name(type(exc))}: {message_of(exc)}", 4096)
+            if isinstance(exc, ModuleNotFoundError):
+                payload["suggestions"] = [
+                    f"install what provides it for {sys.executable} (-m pip install ...), name its folder in the pool's python_path, "
+                    "or run another interpreter"
+                ]
         return payload
 
     def _prepare(self) -> dict[str, Any]:

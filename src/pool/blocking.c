@@ -229,7 +229,7 @@ static bool wait_for_lane(struct pool *p, struct call *c, struct call_way *way)
         report_way(p, c, way);
         pool_lock(p);
     }
-    while (c->state == CALL_QUEUED || c->state == CALL_BACKOFF) {
+    while (call_waits(c)) {
         bool queued = c->state == CALL_QUEUED;
         uint64_t until = queued ? c->queue_deadline_ns : c->deadline_ns;
         c->notified = false;
@@ -296,6 +296,6 @@ void pool_call(struct pool *p, struct call *c)
         done = queued ? wait_for_lane(p, c, &way) : ride(p, c, &way);
         queued = !queued;
     }
-    if (__atomic_load_n(&p->ending, __ATOMIC_ACQUIRE))
+    if (pool_is_ending(p))
         host_changed(p->host);
 }

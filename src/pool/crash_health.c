@@ -26,7 +26,7 @@ void crash_health_look(struct pool *p)
     struct crash_facts f = facts_of(p);
     const char *pattern = crashes_pattern(&f), *told = p->crash_health.told;
     p->crash_health.told = pattern;
-    if (pattern != NULL && !__atomic_load_n(&p->ending, __ATOMIC_ACQUIRE))
+    if (pattern != NULL && !pool_is_ending(p))
         loop_timer_set(p->env->loop, &p->crash_health.timer, pool_now(p) + p->set.crash_rules.interval_ns);
     if (pattern == NULL || (told != NULL && strcmp(pattern, told) == 0))
         return;

@@ -225,7 +225,7 @@ static pit_error *failure(struct pool *p, pit_error *cause, bool hopeless, int c
 {
     if (hopeless && cause != NULL)
         return cause;
-    pit_error *e = __atomic_load_n(&p->ending, __ATOMIC_ACQUIRE)
+    pit_error *e = pool_is_ending(p)
                        ? pool_closing(p)
                        : error_pool(error_new(code, "no worker of pool %s could be started", p->set.name), p->set.name);
     return cause != NULL ? error_cause_take(e, cause) : e;

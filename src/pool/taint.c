@@ -303,7 +303,7 @@ static void on_work(struct loop_work *w)
     for (int slot; (slot = take_untold(p, &t)) >= 0;)
         tell_slot(p, slot, &t);
     tell_resort(p);
-    if (next != UINT64_MAX && !__atomic_load_n(&p->ending, __ATOMIC_ACQUIRE))
+    if (next != UINT64_MAX && !pool_is_ending(p))
         loop_timer_set(p->env->loop, &p->tainting.timer, next);
 }
 

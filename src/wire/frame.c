@@ -76,6 +76,27 @@ void frame_put_field_head(uint8_t *p, int tag, size_t n)
     p[3] = (uint8_t)(n >> 8);
 }
 
+void frame_put_fields_head(uint8_t *p, size_t n)
+{
+    put32(p, (uint32_t)n);
+}
+
+size_t frame_insert_field(uint8_t *frame, size_t size, int tag, const void *data, size_t n)
+{
+    uint8_t *fields = frame + FRAME_HEADER, *field = fields + FRAME_FIELDS_HEAD;
+    bool has_others = (frame[2] & FRAME_FIELDS) != 0;
+    size_t others = has_others ? get32(fields) : 0, from = FRAME_HEADER + (has_others ? FRAME_FIELDS_HEAD : 0);
+    uint8_t *rest = field + FRAME_FIELD_HEAD + n;
+    memmove(rest, frame + from, size - from);
+    frame_put_fields_head(fields, others + FRAME_FIELD_HEAD + n);
+    frame_put_field_head(field, tag, n);
+    memcpy(field + FRAME_FIELD_HEAD, data, n);
+    frame[2] |= FRAME_FIELDS;
+    size = (size_t)(rest - frame) + size - from;
+    put32(frame + 4, (uint32_t)size);
+    return size;
+}
+
 int64_t frame_peek_size(const uint8_t *p, size_t max)
 {
     uint32_t size = get32(p + 4);

@@ -84,8 +84,8 @@ enum {
 #undef FRAME_FIELD_ENUM
 };
 
-/* A field: tag, and three bytes of length. */
-enum { FRAME_FIELD_HEAD = 4, FRAME_FIELD_MAX = (1 << 24) - 1 };
+/* The fields: four bytes of length; each: tag, and three bytes of length. */
+enum { FRAME_FIELDS_HEAD = 4, FRAME_FIELD_HEAD = 4, FRAME_FIELD_MAX = (1 << 24) - 1 };
 
 struct frame {
     uint8_t kind;
@@ -100,6 +100,9 @@ struct frame {
 /* Puts the header at p (FRAME_HEADER bytes); size is that of the whole frame. */
 void frame_put_header(uint8_t *p, int kind, unsigned flags, uint64_t id, uint64_t stamp, size_t size);
 void frame_put_field_head(uint8_t *p, int tag, size_t n); /* FRAME_FIELD_HEAD bytes; n <= FRAME_FIELD_MAX */
+void frame_put_fields_head(uint8_t *p, size_t n);         /* FRAME_FIELDS_HEAD bytes; n: of all fields together */
+/* Puts a field before the others of a good frame of `size` bytes that has room for FRAME_FIELDS_HEAD + FRAME_FIELD_HEAD + n more. Its size. */
+size_t frame_insert_field(uint8_t *frame, size_t size, int tag, const void *data, size_t n);
 /* The size that a header (FRAME_HEADER bytes) claims, or a negative PIT_E_PROTOCOL_ERROR or PIT_E_LIMIT_EXCEEDED (> max). */
 int64_t frame_peek_size(const uint8_t *p, size_t max);
 /* Checks n bytes, which must be one whole frame, and splits them. 0 or PIT_E_PROTOCOL_ERROR. Reads each byte once. */

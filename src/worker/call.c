@@ -18,16 +18,7 @@ static const struct sm_table table = {"call", states, CALL_STATE_COUNT};
 #define REPLY_MARGIN_FROM_NS UINT64_C(2000000000)
 #define LONG_RESULT ((size_t)64 << 10)
 
-enum {
-    FIELDS_HEAD = 4,
-    ID_FIELD = FIELDS_HEAD + FRAME_FIELD_HEAD + CALL_ID
-}; /* what the field of a made id may take, at most */
-
-static void put_le32(uint8_t *p, uint32_t n)
-{
-    for (int i = 0; i < 4; i++)
-        p[i] = (uint8_t)(n >> (8 * i));
-}
+enum { ID_FIELD = FRAME_FIELDS_HEAD + FRAME_FIELD_HEAD + CALL_ID }; /* what the field of a made id may take, at most */
 
 static void put_field(struct buf *b, int tag, const char *text)
 {
@@ -41,8 +32,7 @@ static void put_field(struct buf *b, int tag, const char *text)
 static void put_fields(struct buf *b, const struct call *c)
 {
     size_t at = b->len;
-    uint32_t n = 0;
-    buf_append(b, &n, sizeof n);
+    buf_append(b, (const uint8_t[FRAME_FIELDS_HEAD]){0}, FRAME_FIELDS_HEAD);
     if (c->session_id != NULL)
         put_field(b, FIELD_SESSION, c->session_id);
     if (c->correlation_id != NULL)
@@ -51,7 +41,7 @@ static void put_fields(struct buf *b, const struct call *c)
         buf_append(b, c->more_fields->data, c->more_fields->len);
     if (b->failed)
         return;
-    put_le32(b->data + at, (uint32_t)(b->len - at - sizeof n));
+    frame_put_fields_head(b->data + at, b->len - at - FRAME_FIELDS_HEAD);
 }
 
 static void put_command(struct buf *b, const char *command)
@@ -120,21 +110,7 @@ void call_seal(struct call *c, uint64_t sequence, uint64_t now_ns)
 
 void call_carry_id(struct call *c)
 {
-    struct buf *b = &c->frame;
-    unsigned flags = (unsigned)b->data[2] | (unsigned)b->data[3] << 8;
-    size_t n = FRAME_FIELD_HEAD + strlen(c->id), at = FRAME_HEADER, count = 0;
-    uint8_t *fields = b->data + at;
-    if ((flags & FRAME_FIELDS) != 0) {
-        count = (size_t)fields[0] | (size_t)fields[1] << 8 | (size_t)fields[2] << 16 | (size_t)fields[3] << 24;
-        at += FIELDS_HEAD;
-    }
-    size_t more = FRAME_HEADER + FIELDS_HEAD + n - at;
-    memmove(b->data + at + more, b->data + at, b->len - at);
-    put_le32(fields, (uint32_t)(count + n));
-    frame_put_field_head(fields + FIELDS_HEAD, FIELD_CORRELATION, n - FRAME_FIELD_HEAD);
-    memcpy(fields + FIELDS_HEAD + FRAME_FIELD_HEAD, c->id, n - FRAME_FIELD_HEAD);
-    b->len += more;
-    frame_put_header(b->data, FRAME_CALL, flags | FRAME_FIELDS, 0, 0, b->len);
+    c->frame.len = frame_insert_field(c->frame.data, c->frame.len, FIELD_CORRELATION, c->id, strlen(c->id));
     c->correlation_id = c->id;
 }
 

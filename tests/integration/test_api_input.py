@@ -415,6 +415,7 @@ class TestAdapters:
         host.end()
         assert failed.code == "no_workers_started"
         assert failed.cause["code"] == code, failed.text
+        assert any("python_path" in told for told in failed.cause["suggestions"]) == (name == "missing module")
         assert said in failed.cause["message"], failed.text
         assert said in failed.text
         done = snakepit("call", "f", "--adapter", str(path))

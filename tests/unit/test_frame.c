@@ -159,10 +159,33 @@ static void changed_bytes(void **state)
     pit_value_free(all);
 }
 
+/* One field, then another before it; the header and the payload are as they were. */
+static void fields_are_put_before_others(void **state)
+{
+    (void)state;
+    enum { ROOM = 64 };
+    uint8_t bytes[ROOM] = {0};
+    struct frame f;
+    const uint8_t *found;
+    size_t n = FRAME_HEADER + 3, found_n;
+    frame_put_header(bytes, FRAME_CALL, FRAME_TIMED, 7, 9, n);
+    memcpy(bytes + FRAME_HEADER, "abc", 3);
+    n = frame_insert_field(bytes, n, FIELD_SESSION, "s", 1);
+    assert_int_equal(n, FRAME_HEADER + FRAME_FIELDS_HEAD + FRAME_FIELD_HEAD + 1 + 3);
+    n = frame_insert_field(bytes, n, FIELD_CORRELATION, "id", 2);
+    assert_int_equal(frame_parse(bytes, n, &f), 0);
+    assert_true(f.kind == FRAME_CALL && f.id == 7 && f.stamp == 9 && f.flags == (FRAME_TIMED | FRAME_FIELDS));
+    assert_int_equal(f.payload_n, 3);
+    assert_memory_equal(f.payload, "abc", 3);
+    assert_true(frame_field(&f, FIELD_CORRELATION, &found, &found_n) && found_n == 2 && memcmp(found, "id", 2) == 0);
+    assert_true(frame_field(&f, FIELD_SESSION, &found, &found_n) && found_n == 1 && *found == 's');
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         WIRE_TEST(vectors),
+        WIRE_TEST(fields_are_put_before_others),
         WIRE_TEST(headers_are_read_as_written),
         WIRE_TEST(kinds),
         WIRE_TEST(changed_bytes),
