@@ -62,16 +62,15 @@ static char *own_path(char *text)
     return NULL;
 }
 
-/* Where a hierarchy is mounted: that of version 2, or with `controller` the one of version 1 which has it; as a whole, or with `from` as that group alone. */
-static bool mount_point(const char *controller, const char *from, char ret[PATH_MAX], bool *ret_whole)
+/* Where the hierarchy of version 2 is mounted: as a whole, or with `from` as that group alone. */
+static bool mount_point(const char *from, char ret[PATH_MAX], bool *ret_whole)
 {
     char line[4096], root[512], path[512]; /* a longer line is none of those that are looked for */
     FILE *f = fopen("/proc/self/mountinfo", "re");
     bool found = false;
     while (f != NULL && !found && fgets(line, sizeof line, f) != NULL) {
-        const char *type = strstr(line, controller != NULL ? " - cgroup " : " - cgroup2 ");
-        if (type == NULL || (controller != NULL && strstr(type, controller) == NULL) ||
-            sscanf(line, "%*s %*s %*s %511s %511s", root, path) != 2 || strchr(path, '\\') != NULL)
+        if (strstr(line, " - cgroup2 ") == NULL || sscanf(line, "%*s %*s %*s %511s %511s", root, path) != 2 ||
+            strchr(path, '\\') != NULL)
             continue;
         *ret_whole = strcmp(root, "/") == 0;
         found = *ret_whole || (from != NULL && strcmp(root, from) == 0);
@@ -113,7 +112,7 @@ int linux_cgroup_above(char ret[])
     char text[TEXT], mount[PATH_MAX];
     char *own = own_path(text);
     bool whole;
-    if (own == NULL || !mount_point(NULL, NULL, mount, &whole))
+    if (own == NULL || !mount_point(NULL, mount, &whole))
         return -ENOENT;
     char *last = strrchr(own, '/');
     if (last[1] == '\0')
@@ -237,29 +236,21 @@ int64_t linux_oom_kills(int counter)
     return find_oom_kills(text);
 }
 
-/* The file with the counters of the group of this line of /proc/self/cgroup; or -errno. */
-static int open_counter(const char *line)
+/* The counters of the group that this process is in. In version 2 they have what happened below it too; those of version 1 do not, so a worker that was
+ * moved into a group below would die uncounted: there the machine's are the only ones that miss nobody. */
+static int open_own_counter(void)
 {
-    char mount[PATH_MAX], path[2 * PATH_MAX];
-    const char *group = strstr(line, ":/");
-    bool v2 = strncmp(line, "0::", 3) == 0, whole = false;
-    if (group == NULL || (!v2 && strstr(line, "memory") == NULL) || !mount_point(v2 ? NULL : "memory", ++group, mount, &whole))
+    char text[TEXT], mount[PATH_MAX], path[2 * PATH_MAX];
+    bool whole;
+    const char *own = own_path(text);
+    if (own == NULL || !mount_point(own, mount, &whole))
         return -ENOENT;
-    snprintf(path, sizeof path, "%s%.*s/%s", mount, whole ? PATH_MAX : 0, group, v2 ? "memory.events" : "memory.oom_control");
-    int fd = (int)LINUX_RETRY(open(path, O_RDONLY | O_CLOEXEC));
-    if (fd >= 0 && linux_oom_kills(fd) < 0) { /* an old kernel does not count here */
-        linux_close(fd);
-        return -ENOENT;
-    }
-    return fd;
+    snprintf(path, sizeof path, "%s%s/memory.events", mount, whole ? own : "");
+    return (int)LINUX_RETRY(open(path, O_RDONLY | O_CLOEXEC));
 }
 
 int linux_oom_counter(void)
 {
-    char text[TEXT], *rest = text, *line;
-    int fd = -ENOENT;
-    if (read_text(AT_FDCWD, "/proc/self/cgroup", text, sizeof text) > 0)
-        while (fd < 0 && (line = strsep(&rest, "\n")) != NULL)
-            fd = open_counter(line);
+    int fd = open_own_counter();
     return fd >= 0 ? fd : (int)LINUX_RETRY(open("/proc/vmstat", O_RDONLY | O_CLOEXEC));
 }

@@ -131,8 +131,8 @@ struct os_ops {
     int (*cgroup_kill)(int group); /* SIGKILL to all that are in it but those that are kept, until nobody is found; count */
     int (*cgroup_remove)(const char *path);
     int64_t (*cgroup_oom_kills)(int group); /* how many of it the kernel has ended for want of memory; or -errno */
-    int (*oom_counter)(
-        void); /* a descriptor of the counters of the memory group that this process is in, else of the whole machine; or -errno */
+    /* a descriptor of the counters of the group that this process is in and of all below it (version 2), else of the whole machine; or -errno */
+    int (*oom_counter)(void);
     int64_t (*oom_kills)(int counter); /* the same of those */
     /* Fills what is asked for (OS_USAGE_*), the rest is 0. 0, or -errno: -ESRCH without such a process */
     int (*usage)(pid_t pid, unsigned what, struct os_usage *ret);
