@@ -1,4 +1,4 @@
-/* Times, inside of wire: calendar and text. Thread: any; no state. */
+/* Times: calendar and text. Thread: any; no state. */
 #ifndef PIT_WIRE_TIME_H
 #define PIT_WIRE_TIME_H
 
@@ -17,6 +17,9 @@ struct value_date time_date_from_days(int64_t days);
 /* time_text.c: the text of docs/wire.md, section 4, of DATETIME (without the zone's name), DATE, TIME, DURATION. */
 #define TIME_TEXT 64
 size_t time_put_text(char out[TIME_TEXT], const pit_value *v);
+/* A moment in UTC, to the millisecond: 2026-03-01T12:00:00.000Z. Unlike gmtime(3) it opens no file of time zones, which the first one who asks would
+ * wait for. wall_ns: since 1970-01-01. */
+void time_put_utc(char out[TIME_TEXT], uint64_t wall_ns);
 /* A value of that kind from n bytes of text; a zone (zone_n bytes) only for DATETIME. Failed with invalid_parameter. */
 pit_value *time_from_text(int kind, const char *text, size_t n, const char *zone, size_t zone_n);
 

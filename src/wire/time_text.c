@@ -73,6 +73,14 @@ size_t time_put_text(char out[TIME_TEXT], const pit_value *v)
     return n + put_offset(out + n, t->offset);
 }
 
+void time_put_utc(char out[TIME_TEXT], uint64_t wall_ns)
+{
+    uint64_t sec = wall_ns / TIME_NS;
+    size_t n = put_date(out, time_date_from_days((int64_t)(sec / TIME_DAY)));
+    unsigned s = (unsigned)(sec % TIME_DAY);
+    sprintf(out + n, "T%02u:%02u:%02u.%03uZ", s / 3600, s / 60 % 60, s % 60, (unsigned)(wall_ns % TIME_NS / 1000000));
+}
+
 /* ---- reading ---- */
 
 struct scan {

@@ -4,13 +4,13 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "base/redact.h"
 #include "crash/crash.h"
 #include "ring/segment.h"
+#include "wire/time.h"
 #include "wire/value.h"
 #include "worker/worker_internal.h"
 
@@ -52,25 +52,13 @@ static void put_page(const struct worker *w, struct crash_printed printed, pit_v
 
 /* ---- the rest ---- */
 
-static void put_time(const struct worker *w, pit_value *dossier)
-{
-    uint64_t wall = w->env->os->wall_ns();
-    time_t seconds = (time_t)(wall / (1000 * MS));
-    struct tm t;
-    char text[64];
-    if (gmtime_r(&seconds, &t) == NULL)
-        return;
-    size_t n = strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &t);
-    snprintf(text + n, sizeof text - n, ".%03uZ", (unsigned)(wall / MS % 1000));
-    pit_map_set_take(dossier, "time", pit_str(text));
-}
-
 static void put_worker(const struct worker *w, pit_value *dossier)
 {
-    char id[WORKER_ID + 32];
+    char id[WORKER_ID + 32], time[TIME_TEXT];
     snprintf(id, sizeof id, "%s-%s-%d.%" PRIu64, w->env->run_id, w->config->pool, w->slot, w->generation);
     pit_map_set_take(dossier, "id", pit_str(id));
-    put_time(w, dossier);
+    time_put_utc(time, w->env->os->wall_ns());
+    pit_map_set_take(dossier, "time", pit_str(time));
     pit_map_set_take(dossier, "worker_id", pit_str(w->id));
     pit_map_set_take(dossier, "pool", pit_str(w->config->pool));
     pit_map_set_take(dossier, "pid", pit_int(w->pid));

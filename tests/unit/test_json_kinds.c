@@ -2,6 +2,9 @@
 #include "unit/wire_memory.h"
 
 #include <locale.h>
+#include <time.h>
+
+#include "wire/time.h"
 
 static pit_value *parsed(const char *text)
 {
@@ -305,11 +308,32 @@ static void in_any_locale(void **state)
     setlocale(LC_ALL, "C");
 }
 
+/* As the C library says it, for days that are leap days, the first and last of a year, and any other until the clock of 64 bits ends. */
+static void moments_in_utc(void **state)
+{
+    (void)state;
+    const uint64_t second = 1000000000, last = UINT64_MAX / second;
+    for (uint64_t at = 0, step = 43201; at <= last; at += step, step += step / 512) {
+        char want[TIME_TEXT], got[TIME_TEXT];
+        time_t sec = (time_t)at;
+        struct tm t;
+        assert_non_null(gmtime_r(&sec, &t));
+        strftime(want, sizeof want, "%Y-%m-%dT%H:%M:%S.042Z", &t);
+        time_put_utc(got, at * second + 42 * second / 1000);
+        assert_string_equal(got, want);
+    }
+    char got[TIME_TEXT];
+    time_put_utc(got, UINT64_C(1709251199999999999));
+    assert_string_equal(got, "2024-02-29T23:59:59.999Z");
+    time_put_utc(got, 0);
+    assert_string_equal(got, "1970-01-01T00:00:00.000Z");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         WIRE_TEST(round_trips), WIRE_TEST(read_as_something_plainer), WIRE_TEST(refused),       WIRE_TEST(why_not_and_where),
-        WIRE_TEST(depth),       WIRE_TEST(memory_runs_out),           WIRE_TEST(in_any_locale),
+        WIRE_TEST(depth),       WIRE_TEST(memory_runs_out),           WIRE_TEST(in_any_locale), WIRE_TEST(moments_in_utc),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
