@@ -74,6 +74,7 @@ static struct {  /* touched in a crash only */
     uint64_t pcs[UNWOUND];
     volatile int pcs_n;
     char text[PYTHON_TEXT];
+    struct crash_room room;
 } report;
 
 static uint64_t now_ns(void)
@@ -274,13 +275,13 @@ static void keep_frames(struct crash_page *page, void *context)
 static void find_modules(struct crash_page *page, void *unused)
 {
     (void)unused;
-    crash_find_modules(page);
+    crash_find_modules(page, &report.room);
 }
 
 static void find_symbols(struct crash_page *page, void *unused)
 {
     (void)unused;
-    if (!crash_find_symbols(page, cpu_ns, cpu_ns() + SYMBOL_NS))
+    if (!crash_find_symbols(page, &report.room, cpu_ns, cpu_ns() + SYMBOL_NS))
         page->failed |= CRASH_SYMBOLS;
 }
 

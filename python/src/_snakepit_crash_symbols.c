@@ -23,12 +23,6 @@
 #endif
 #define LOOK_AT_CLOCK 4096 /* symbols in between */
 
-static struct { /* touched in a crash only */
-    char maps[8192];
-    char path[CRASH_MODULES][1024];
-    uint64_t best_size[CRASH_FRAMES];
-} look;
-
 /* A return address may be the first byte of what comes behind the call. */
 static uint64_t place_of(const struct crash_page *page, uint32_t frame)
 {
@@ -49,67 +43,87 @@ static const char *read_hex(const char *p, const char *end, uint64_t *ret)
     return p;
 }
 
-static uint16_t module_of(struct crash_page *page, const char *path, size_t n)
+static uint16_t module_of(struct crash_page *page, struct crash_room *room, const char *path, size_t n)
 {
     for (uint32_t i = 0; i < page->modules_n; i++)
-        if (strlen(look.path[i]) == n && memcmp(look.path[i], path, n) == 0)
+        if (strlen(room->path[i]) == n && memcmp(room->path[i], path, n) == 0)
             return (uint16_t)(i + 1);
-    if (page->modules_n == CRASH_MODULES || n >= sizeof look.path[0])
+    if (page->modules_n == CRASH_MODULES || n >= sizeof room->path[0])
         return 0;
     uint32_t i = page->modules_n++;
-    memcpy(look.path[i], path, n);
-    look.path[i][n] = '\0';
+    memcpy(room->path[i], path, n);
+    room->path[i][n] = '\0';
     size_t skip = n >= CRASH_PATH ? n - (CRASH_PATH - 1) : 0;
     memcpy(page->modules[i].path, path + skip, n - skip + 1);
     page->modules[i].path[n - skip] = '\0';
     return (uint16_t)(i + 1);
 }
 
-/* "7f00-7f10 r-xp 0001000 08:01 123    /usr/lib/x.so" */
-static void read_mapping(struct crash_page *page, const char *p, const char *end)
+/* "7f00-7f10 r-xp 0001000 08:01 123    /usr/lib/x.so". false: a mapping of nothing that has a name. */
+static bool read_mapping(const char *p, const char *end, struct crash_mapping *ret)
 {
-    uint64_t from, to, offset;
-    p = read_hex(p, end, &from);
-    p = read_hex(p + 1, end, &to);
+    p = read_hex(p, end, &ret->from);
+    p = read_hex(p + 1, end, &ret->to);
     while (p < end && *p == ' ')
         p++;
+    ret->runs = end - p > 2 && p[2] == 'x';
     while (p < end && *p != ' ')
         p++;
-    p = read_hex(p + 1, end, &offset);
+    p = read_hex(p + 1, end, &ret->offset);
     const char *path = p < end ? memchr(p, '/', (size_t)(end - p)) : NULL;
     const char *special = p < end ? memchr(p, '[', (size_t)(end - p)) : NULL;
     if (path == NULL || (special != NULL && special < path))
         path = special;
-    if (path == NULL)
-        return;
-    for (uint32_t i = 0; i < page->frames_n; i++) {
-        uint64_t at = place_of(page, i);
-        if (at < from || at >= to)
-            continue;
-        page->frames[i].module = module_of(page, path, (size_t)(end - path));
-        page->frames[i].offset = page->frames[i].pc - from + offset;
-    }
+    ret->path = path;
+    ret->path_n = path != NULL ? (size_t)(end - path) : 0;
+    return path != NULL;
 }
 
-void crash_find_modules(struct crash_page *page)
+void crash_each_mapping(struct crash_room *room, void (*fn)(const struct crash_mapping *m, void *arg), void *arg)
 {
     int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
     size_t n = 0;
     ssize_t got;
-    while (fd >= 0 && (got = read(fd, look.maps + n, sizeof look.maps - n)) > 0) {
+    while (fd >= 0 && (got = read(fd, room->maps + n, sizeof room->maps - n)) > 0) {
         n += (size_t)got;
-        char *line = look.maps, *end;
-        while ((end = memchr(line, '\n', n - (size_t)(line - look.maps))) != NULL) {
-            read_mapping(page, line, end);
+        char *line = room->maps, *end;
+        while ((end = memchr(line, '\n', n - (size_t)(line - room->maps))) != NULL) {
+            struct crash_mapping mapping;
+            if (read_mapping(line, end, &mapping))
+                fn(&mapping, arg);
             line = end + 1;
         }
-        n -= (size_t)(line - look.maps);
-        memmove(look.maps, line, n);
-        if (n == sizeof look.maps) /* a line that is no line */
+        n -= (size_t)(line - room->maps);
+        memmove(room->maps, line, n);
+        if (n == sizeof room->maps) /* a line that is no line */
             break;
     }
     if (fd >= 0)
         close(fd);
+}
+
+struct placing {
+    struct crash_page *page;
+    struct crash_room *room;
+};
+
+static void place_frames(const struct crash_mapping *m, void *arg)
+{
+    const struct placing *p = arg;
+    struct crash_page *page = p->page;
+    for (uint32_t i = 0; i < page->frames_n; i++) {
+        uint64_t at = place_of(page, i);
+        if (at < m->from || at >= m->to)
+            continue;
+        page->frames[i].module = module_of(page, p->room, m->path, m->path_n);
+        page->frames[i].offset = page->frames[i].pc - m->from + m->offset;
+    }
+}
+
+void crash_find_modules(struct crash_page *page, struct crash_room *room)
+{
+    struct placing p = {page, room};
+    crash_each_mapping(room, place_frames, &p);
 }
 
 /* ---- names ---- */
@@ -187,10 +201,8 @@ static void take_name(struct crash_page *page, struct crash_frame *frame, const 
 }
 
 /* The frames of one module; of several symbols that hold a place, the one that is left is the shortest. */
-static const char *best_name[CRASH_FRAMES];
-
-static void look_through(struct crash_page *page, const struct image *m, uint16_t module, const ELF(Shdr) * table,
-                         uint64_t (*clock)(void), uint64_t until_ns)
+static void look_through(struct crash_page *page, struct crash_room *room, const struct image *m, uint16_t module,
+                         const ELF(Shdr) * table, uint64_t (*clock)(void), uint64_t until_ns)
 {
     const ELF(Sym) *s = part_of(m, table->sh_offset, table->sh_size);
     const ELF(Shdr) *strings = table->sh_link < m->header->e_shnum ? &m->sections[table->sh_link] : NULL;
@@ -199,7 +211,7 @@ static void look_through(struct crash_page *page, const struct image *m, uint16_
     if (s == NULL || text == NULL)
         return;
     for (uint32_t i = 0; i < page->frames_n; i++) {
-        best_name[i] = NULL;
+        room->best_name[i] = NULL;
         addresses[i] = page->frames[i].module == module ? address_of(m, page->frames[i].offset - (i != 0)) : 0;
     }
     for (uint64_t k = 0; k < count; k++) {
@@ -210,16 +222,16 @@ static void look_through(struct crash_page *page, const struct image *m, uint16_
             continue;
         for (uint32_t i = 0; i < page->frames_n; i++) {
             if (addresses[i] == 0 || addresses[i] < s[k].st_value || addresses[i] - s[k].st_value >= s[k].st_size ||
-                (best_name[i] != NULL && look.best_size[i] <= s[k].st_size))
+                (room->best_name[i] != NULL && room->best_size[i] <= s[k].st_size))
                 continue;
-            best_name[i] = text + s[k].st_name;
-            look.best_size[i] = s[k].st_size;
+            room->best_name[i] = text + s[k].st_name;
+            room->best_size[i] = s[k].st_size;
             page->frames[i].symbol_offset = addresses[i] + (i != 0) - s[k].st_value;
         }
     }
     for (uint32_t i = 0; i < page->frames_n; i++)
-        if (best_name[i] != NULL)
-            take_name(page, &page->frames[i], best_name[i], text + strings->sh_size);
+        if (room->best_name[i] != NULL)
+            take_name(page, &page->frames[i], room->best_name[i], text + strings->sh_size);
 }
 
 static const ELF(Shdr) * find_table(const struct image *m, uint32_t type)
@@ -230,20 +242,21 @@ static const ELF(Shdr) * find_table(const struct image *m, uint32_t type)
     return NULL;
 }
 
-static void look_into(struct crash_page *page, uint16_t module, uint64_t (*clock)(void), uint64_t until_ns)
+static void look_into(struct crash_page *page, struct crash_room *room, uint16_t module, uint64_t (*clock)(void),
+                      uint64_t until_ns)
 {
     struct image m;
-    if (look.path[module - 1][0] != '/' || !open_image(&m, look.path[module - 1]))
+    if (room->path[module - 1][0] != '/' || !open_image(&m, room->path[module - 1]))
         return;
     find_build_id(&m, &page->modules[module - 1]);
     const ELF(Shdr) *table = find_table(&m, SHT_SYMTAB);
     if (table == NULL)
         table = find_table(&m, SHT_DYNSYM);
     if (table != NULL)
-        look_through(page, &m, module, table, clock, until_ns);
+        look_through(page, room, &m, module, table, clock, until_ns);
 }
 
-bool crash_find_symbols(struct crash_page *page, uint64_t (*clock)(void), uint64_t until_ns)
+bool crash_find_symbols(struct crash_page *page, struct crash_room *room, uint64_t (*clock)(void), uint64_t until_ns)
 {
     uint32_t done = 0;
     for (uint32_t i = 0; i < page->frames_n; i++) { /* who is near the fault comes first */
@@ -253,7 +266,7 @@ bool crash_find_symbols(struct crash_page *page, uint64_t (*clock)(void), uint64
         if (clock() >= until_ns)
             return false;
         done |= UINT32_C(1) << module;
-        look_into(page, module, clock, until_ns);
+        look_into(page, room, module, clock, until_ns);
     }
     return clock() < until_ns;
 }
