@@ -3,9 +3,9 @@
 
 #include "api/api.h"
 #include "base/alloc.h"
+#include "base/units.h"
 #include "worker/exit.h"
 
-#define MS UINT64_C(1000000)
 enum { TAINT_MS = 60000, WORKER_CRASHES = 10, WINDOW_MS = 60000, INTERVAL_MS = 30000, POOL_CRASHES = 10 };
 
 #define BIT(constant) (UINT32_C(1) << EXIT_##constant)

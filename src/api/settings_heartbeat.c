@@ -1,7 +1,7 @@
 /* The options by which workers are watched: checks and defaults. */
 #include "api/api.h"
+#include "base/units.h"
 
-#define MS UINT64_C(1000000)
 enum { INTERVAL_MS = 2000, TIMEOUT_MS = 10000, STALL_MS = 5000, MISSED = 3, MISSED_MAX = 1000000 };
 enum { HEALTH_INTERVAL_MS = 30000, HEALTH_TIMEOUT_MS = 5000 };
 enum { LONGEST_MS = INT32_MAX };

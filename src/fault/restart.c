@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#define MS UINT64_C(1000000)
+#include "base/units.h"
 
 static const unsigned steps_ms[] = {100, 500, 1000, 2000, 5000};
 enum { STEPS = sizeof steps_ms / sizeof steps_ms[0] };

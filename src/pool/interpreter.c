@@ -12,6 +12,7 @@
 
 #include "base/alloc.h"
 #include "base/buf.h"
+#include "base/units.h"
 #include "pool/host.h"
 
 enum { PROBE_TIMEOUT_MS = 20000, OUTPUT = 4096, OLDEST_MINOR = 9 };
@@ -210,41 +211,38 @@ static void on_timeout(struct loop_timer *t)
         fail(i, PIT_E_INVALID_PYTHON, "did not answer in time");
 }
 
+/* fds: what it writes to. */
+static int run(struct interpreter *i, const int fds[2])
+{
+    struct host *h = i->host;
+    const char *argv[] = {i->asked, "-E", "-s", "-S", "-c", probe_code, NULL};
+    struct guard_spawn request = {.token = (uint64_t)(uintptr_t)&i->child,
+                                  .argv = argv,
+                                  .env = (const char *const *)h->set.environ,
+                                  .worker_id = "probe/0.0",
+                                  .fd_control = fds[0], /* it has nothing to say there */
+                                  .fd_segment = -1,
+                                  .fd_stdout = fds[0],
+                                  .fd_stderr = fds[1]};
+    registry_reserve(h->registry, request.token, request.worker_id);
+    i->running = guard_spawn(h->env.guard, &request) == 0;
+    if (!i->running)
+        registry_gone(h->registry, request.token, true);
+    return i->running ? 0 : -ECHILD;
+}
+
 static int spawn(struct interpreter *i)
 {
     struct host *h = i->host;
-    int out[2], err[2];
-    int rc = h->os->pipe(out);
-    if (rc != 0)
-        return rc;
-    rc = h->os->pipe(err);
-    if (rc != 0) {
-        h->os->close(out[0]);
-        h->os->close(out[1]);
-        return rc;
-    }
-    rc = capture_open(&i->out, h->os, h->loop, out[0]);
-    int rc2 = capture_open(&i->err, h->os, h->loop, err[0]);
-    if (rc == 0 && rc2 == 0) {
-        const char *argv[] = {i->asked, "-E", "-s", "-S", "-c", probe_code, NULL};
-        struct guard_spawn request = {.token = (uint64_t)(uintptr_t)&i->child,
-                                      .argv = argv,
-                                      .env = (const char *const *)h->set.environ,
-                                      .worker_id = "probe/0.0",
-                                      .fd_control = out[1], /* it has nothing to say there */
-                                      .fd_segment = -1,
-                                      .fd_stdout = out[1],
-                                      .fd_stderr = err[1]};
-        registry_reserve(h->registry, request.token, request.worker_id);
-        rc = guard_spawn(h->env.guard, &request) == 0 ? 0 : -ECHILD;
-        i->running = rc == 0;
-        if (rc != 0)
-            registry_gone(h->registry, request.token, true);
-    } else if (rc == 0) {
-        rc = rc2;
-    }
-    h->os->close(out[1]);
-    h->os->close(err[1]);
+    int fds[2] = {-1, -1};
+    int rc = capture_open(&i->out, h->os, h->loop, &fds[0]);
+    if (rc == 0)
+        rc = capture_open(&i->err, h->os, h->loop, &fds[1]);
+    if (rc == 0)
+        rc = run(i, fds);
+    for (int k = 0; k < 2; k++)
+        if (fds[k] >= 0)
+            h->os->close(fds[k]);
     return rc;
 }
 
@@ -289,7 +287,7 @@ void interpreter_ask(struct host *h, const char *path, struct interpreter_wait *
     list_push_back(&i->waiting, &w->node);
     if (!fresh)
         return;
-    loop_timer_set(h->loop, &i->timer, h->os->now_ns() + PROBE_TIMEOUT_MS * UINT64_C(1000000));
+    loop_timer_set(h->loop, &i->timer, h->os->now_ns() + PROBE_TIMEOUT_MS * MS);
     i->waits = h->env.guard == NULL;
     if (!i->waits)
         ask(i);

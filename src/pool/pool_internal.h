@@ -2,10 +2,10 @@
 #ifndef PIT_POOL_POOL_INTERNAL_H
 #define PIT_POOL_POOL_INTERNAL_H
 
+#include "base/units.h"
 #include "pool/host.h"
 #include "pool/pool.h"
 
-#define MS UINT64_C(1000000)
 #define HAND_OVER_NS MS /* the head of the queue waits at most so long behind callers that come later */
 
 static inline uint64_t pool_now(const struct pool *p)

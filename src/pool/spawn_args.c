@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "base/env.h"
+#include "base/units.h"
 
 char **spawn_argv(const struct host *h, const struct pool_settings *s, const char *executable)
 {
@@ -35,8 +36,6 @@ char **spawn_argv(const struct host *h, const struct pool_settings *s, const cha
     mem_free(argv);
     return copy;
 }
-
-#define MS UINT64_C(1000000)
 
 static const char *const defaults[] = {"PYTHONUNBUFFERED=1", "PYTHONNOUSERSITE=1", "GRPC_POLL_STRATEGY=poll",
                                        "GRPC_VERBOSITY=ERROR"};

@@ -62,17 +62,23 @@ static void on_readable(struct loop_source *s, uint32_t events)
         continue;
 }
 
-int capture_open(struct capture *c, const struct os_ops *os, struct loop *loop, int fd)
+int capture_open(struct capture *c, const struct os_ops *os, struct loop *loop, int *ret_fd)
 {
+    int fds[2];
+    int rc = os->pipe(fds);
+    if (rc != 0)
+        return rc;
     c->os = os;
     c->loop = loop;
-    c->source = (struct loop_source){.fd = fd, .events = EPOLLIN, .fn = on_readable};
-    int rc = loop_add(loop, &c->source);
+    c->source = (struct loop_source){.fd = fds[0], .events = EPOLLIN, .fn = on_readable};
+    rc = loop_add(loop, &c->source);
     if (rc < 0) {
-        os->close(fd);
+        os->close(fds[0]);
+        os->close(fds[1]);
         return rc;
     }
     c->open = true;
+    *ret_fd = fds[1];
     return 0;
 }
 

@@ -24,9 +24,10 @@ struct capture {
     void (*on_drop)(struct capture *c); /* once in a second in which something is dropped; may be NULL */
 };
 
-int capture_open(struct capture *c, const struct os_ops *os, struct loop *loop, int fd); /* takes fd, also on failure */
-void capture_drain(struct capture *c);                                                   /* reads what is there now */
-void capture_close(struct capture *c);                                                   /* keeps the tail */
+/* *ret_fd: the end of the pipe that the worker gets; the caller's. 0 or -errno. */
+int capture_open(struct capture *c, const struct os_ops *os, struct loop *loop, int *ret_fd);
+void capture_drain(struct capture *c); /* reads what is there now */
+void capture_close(struct capture *c); /* keeps the tail */
 void capture_finish(struct capture *c);
 /* Copies the last at most n bytes in order; returns how many. */
 size_t capture_tail(const struct capture *c, char *to, size_t n);

@@ -126,7 +126,7 @@ static int make_lanes(struct worker *w)
         l->worker = w;
         l->index = i;
         l->owner = LANE_IDLE;
-        l->sequence = (uint64_t)i << 48;
+        l->sequence = l->answered = (uint64_t)i << 48;
         l->status = w->marks ? channel_ring_status(w->segment, i, w->config->ring_bytes) : NULL;
         l->channel = w->is_ring ? channel_ring_create(w->env->os, w->segment, i, w->config->ring_bytes, w->config->max_frame)
                                 : w->control;

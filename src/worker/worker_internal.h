@@ -2,9 +2,8 @@
 #ifndef PIT_WORKER_WORKER_INTERNAL_H
 #define PIT_WORKER_WORKER_INTERNAL_H
 
+#include "base/units.h"
 #include "worker/worker.h"
-
-#define MS UINT64_C(1000000)
 
 /* handshake.c: a frame on the control socket. 0 or the PIT_E_* for which the worker is ended. */
 int handshake_frame(struct worker *w, const struct frame *f);

@@ -86,16 +86,6 @@ static int open_control(struct worker *w)
     return rc;
 }
 
-static int open_capture(struct worker *w, struct capture *c, int *child_fd)
-{
-    int fds[2];
-    int rc = w->env->os->pipe(fds);
-    if (rc != 0)
-        return rc;
-    *child_fd = fds[1];
-    return capture_open(c, w->env->os, w->env->loop, fds[0]);
-}
-
 static int open_all(struct worker *w, const char **what)
 {
     *what = "shared memory";
@@ -106,9 +96,9 @@ static int open_all(struct worker *w, const char **what)
     }
     if (rc == 0) {
         *what = "output pipes";
-        rc = open_capture(w, &w->out, &w->child_fds[1]);
+        rc = capture_open(&w->out, w->env->os, w->env->loop, &w->child_fds[1]);
     }
-    return rc == 0 ? open_capture(w, &w->err, &w->child_fds[2]) : rc;
+    return rc == 0 ? capture_open(&w->err, w->env->os, w->env->loop, &w->child_fds[2]) : rc;
 }
 
 static char **env_with_id(const struct worker *w, char *id, size_t n)

@@ -390,14 +390,9 @@ static int open_channel(struct zygote *z, int *child_fd)
 
 static int open_capture(struct zygote *z, struct capture *c, int *child_fd)
 {
-    int fds[2];
-    int rc = z->env->os->pipe(fds);
-    if (rc != 0)
-        return rc;
-    *child_fd = fds[1];
-    capture_finish(c);
+    capture_finish(c); /* of the template before */
     *c = (struct capture){0};
-    return capture_open(c, z->env->os, z->env->loop, fds[0]);
+    return capture_open(c, z->env->os, z->env->loop, child_fd);
 }
 
 static int spawn(struct zygote *z)
