@@ -97,6 +97,8 @@ static pit_value *open_host(const pit_value *request)
     po.cwd = text_of(request, "cwd");
     po.workers = (int)number_of(request, "workers");
     po.channel = (int)number_of(request, "channel");
+    po.profile = text_of(request, "profile");
+    po.threads_per_worker = (int)number_of(request, "threads_per_worker");
     po.start_mode = (int)number_of(request, "start_mode");
     po.worker_ready_timeout_ms = number_of(request, "worker_ready_timeout_ms");
     po.graceful_shutdown_timeout_ms = number_of(request, "graceful_shutdown_timeout_ms");
