@@ -24,7 +24,8 @@ PIT_API int pit_error_code(const pit_error *e);
 PIT_API const char *pit_error_name(const pit_error *e);
 PIT_API const char *pit_error_category(const pit_error *e);
 PIT_API const char *pit_error_message(const pit_error *e);
-/* Everything that a person wants to read: "[category/code] message", then details, suggestions, Python traceback, cause. */
+/* Everything that a person wants to read: "[category/code] message", then details, suggestions, Python traceback, cause. What a worker has
+ * said is part of it: control characters but newline and tab are written as \u001b is, so that no terminal obeys them. */
 PIT_API const char *pit_error_string(const pit_error *e);
 /* The worker's id ("default/3.2"), the pool, the call's correlation id; NULL when there was none. */
 PIT_API const char *pit_error_worker(const pit_error *e);

@@ -61,7 +61,35 @@ static void put_error(struct buf *b, const pit_error *e)
         put_lines(b, e->traceback, 0);
 }
 
-static char *make_string(const pit_error *e)
+/* The length of the control character at s, and which it is: C0 but newline and tab, DEL, C1. 0: it is none. */
+static size_t control_at(const char *s, unsigned *ret)
+{
+    unsigned char c = (unsigned char)*s;
+    if ((c < 0x20 && c != '\n' && c != '\t') || c == 0x7f) {
+        *ret = c;
+        return 1;
+    }
+    *ret = (unsigned char)s[1];
+    return c == 0xc2 && (*ret & 0xe0) == 0x80 ? 2 : 0;
+}
+
+/* What a worker says may hold what a terminal would obey: it is written as JSON writes it. */
+static void make_printable(struct buf *b, const char *text)
+{
+    unsigned c = 0;
+    for (const char *from = text;;) {
+        size_t n = 0;
+        while (*text != '\0' && (n = control_at(text, &c)) == 0)
+            text++;
+        buf_append(b, from, (size_t)(text - from));
+        if (*text == '\0')
+            return;
+        buf_printf(b, "\\u%04x", c);
+        from = text += n;
+    }
+}
+
+static char *make_text(const pit_error *e)
 {
     struct buf b = {0};
     put_error(&b, e);
@@ -71,6 +99,17 @@ static char *make_string(const pit_error *e)
     }
     if (b.len != 0)
         b.len--; /* the last newline */
+    return buf_take_str(&b);
+}
+
+static char *make_string(const pit_error *e)
+{
+    struct buf b = {0};
+    char *text = make_text(e);
+    if (text == NULL)
+        return NULL;
+    make_printable(&b, text);
+    mem_free(text);
     return buf_take_str(&b);
 }
 

@@ -115,6 +115,19 @@ static void the_whole_object(void **state)
     pit_error_free(same);
 }
 
+/* What a terminal would obey is written out; what only looks like it is left alone. */
+static void text_is_printable(void **state)
+{
+    (void)state;
+    pit_error *e = error_new(PIT_E_VALUE_ERROR, "a\x1b[31mb\x7f\tc\xc2\x9b"
+                                                "d\xc2\xa0\xc3\x9b\r");
+    error_detail_take(e, "file", pit_str("x\x07\ny"));
+    assert_string_equal(pit_error_string(e),
+                        "[python_error/value_error] a\\u001b[31mb\\u007f\tc\\u009bd\xc2\xa0\xc3\x9b\\u000d\n"
+                        "  file:\n    x\\u0007\n    y");
+    pit_error_free(e);
+}
+
 /* The path stands once in the text, and always in the details. */
 static void the_path_is_told_once(void **state)
 {
@@ -405,6 +418,7 @@ int main(void)
         WIRE_TEST(no_error),
         WIRE_TEST(the_whole_object),
         WIRE_TEST(the_path_is_told_once),
+        WIRE_TEST(text_is_printable),
         WIRE_TEST(json_form),
         WIRE_TEST(texts_become_utf8),
         WIRE_TEST(a_long_chain_of_causes),
