@@ -10,15 +10,16 @@
  *     the end, and a process that the worker has forked goes straight to what stood there before.
  *  4. A handler that stands already is not replaced, unless it is faulthandler's, which is called afterwards: a runtime in the same process may live
  *     from its faults. The page says for which signals there is a handler.
- *  5. It runs on a stack of its own on the main thread and on those of lanes, so that an overflow can be told.
+ *  5. It runs on a stack of its own on the main thread and on those of lanes, so that an overflow can be told. Behind it lies a page that nobody
+ *     may touch, and of a stack that user code has given instead no more is used than it has: what has no room there is not told.
+ *  6. A handler that user code has installed over ours and that sends the signal once more, as faulthandler's does, hides no fault: what is
+ *     told is the one that it was called for, which the kernel has left on the stack.
  *
  * What is not told: a death by a signal that cannot be caught; the overflow of a stack of a thread that user code has started; what a handler
  * that user code installs later keeps to itself.
  *
  * Failure: a part that is missing is marked as such. Thread: prepare and watch the main one. */
-#include <dlfcn.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <string.h>
@@ -29,51 +30,41 @@
 #include <time.h>
 #include <ucontext.h>
 #include <unistd.h>
-#include <unwind.h>
 
 #include "_snakepit_crash.h"
 #include "_snakepit_glibc.h"
 #include "ring/segment.h"
 
-#ifdef SIGSTKFLT
-#define BORROWED_SIGNAL SIGSTKFLT
-#else
-#define BORROWED_SIGNAL SIGPWR
-#endif
 #ifndef sigev_notify_thread_id
 #define sigev_notify_thread_id _sigev_un._tid
 #endif
 
 #define STACK_BYTES (96 * 1024)
-#define UNWOUND 80                   /* frames, the handler's own among them */
-#define PYTHON_TEXT (64 * 1024)      /* what a pipe holds */
+#define GUARD_BYTES ((size_t)64 * 1024) /* the largest page there is */
+#define STACK_PYTHON (8 * 1024)         /* what a part needs, with a handler inside of it */
+#define STACK_NATIVE (24 * 1024)
+#define END_PAUSES 120               /* of 50 ms */
 #define PART_NS UINT64_C(999999999)  /* for one part of the report: what takes longer waits for a lock */
 #define SYMBOL_NS UINT64_C(20000000) /* of CPU time, until names are not looked for any more */
 
 static const int fatal[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
 #define FATAL ((int)(sizeof fatal / sizeof fatal[0]))
 
-typedef _Unwind_Reason_Code unwinder(_Unwind_Trace_Fn, void *);
-typedef uintptr_t frame_ip(struct _Unwind_Context *);
-
 static struct {
     struct crash_page *page;
     pid_t pid; /* of the process that asked for it */
     bool prepared;
-    void (*dump)(int); /* writes every thread's Python stack to descriptor 2 */
-    unwinder *unwind;
-    frame_ip *ip;
+    pthread_key_t stack; /* of each thread that has got one of us */
+    bool has_key;
     struct sigaction before[FATAL];
 } crash;
 
 static struct {  /* touched in a crash only */
     pid_t owner; /* atomic: the thread that reports */
-    volatile bool in_part, has_timer;
-    int timer;
+    volatile bool in_part, has_timer, has_cpu_timer;
+    int timer, cpu_timer;
+    bool passed_on[FATAL]; /* atomic */
     sigjmp_buf escape;
-    uint64_t pcs[UNWOUND];
-    volatile int pcs_n;
-    char text[PYTHON_TEXT];
     struct crash_room room;
 } report;
 
@@ -107,7 +98,7 @@ static void on_time_up(int signum, siginfo_t *info, void *context)
 }
 
 /* A lock that some other thread holds for ever would keep the worker from dying. */
-static void begin_timer(void)
+static void begin_timers(void)
 {
     struct sigaction act = {.sa_sigaction = on_time_up, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
     struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGALRM};
@@ -115,23 +106,28 @@ static void begin_timer(void)
     event.sigev_notify_thread_id = report.owner;
     sigemptyset(&set);
     sigaddset(&set, SIGALRM);
-    report.has_timer = sigaction(SIGALRM, &act, NULL) == 0 && sigprocmask(SIG_UNBLOCK, &set, NULL) == 0 &&
-                       syscall(SYS_timer_create, CLOCK_MONOTONIC, &event, &report.timer) == 0;
+    if (sigaction(SIGALRM, &act, NULL) != 0 || sigprocmask(SIG_UNBLOCK, &set, NULL) != 0)
+        return;
+    report.has_timer = syscall(SYS_timer_create, CLOCK_MONOTONIC, &event, &report.timer) == 0;
+    report.has_cpu_timer = syscall(SYS_timer_create, CLOCK_THREAD_CPUTIME_ID, &event, &report.cpu_timer) == 0;
 }
 
-static void set_timer(uint64_t ns)
+static void set_timers(uint64_t ns, uint64_t cpu_limit_ns)
 {
     struct itimerspec when = {.it_value = {.tv_sec = 0, .tv_nsec = (long)ns}};
     if (report.has_timer)
         syscall(SYS_timer_settime, report.timer, 0, &when, NULL);
+    when.it_value.tv_nsec = (long)cpu_limit_ns;
+    if (report.has_cpu_timer)
+        syscall(SYS_timer_settime, report.cpu_timer, 0, &when, NULL);
 }
 
-static void run_part(uint32_t part, void (*fn)(struct crash_page *page, void *arg), void *arg)
+void crash_run_part(uint32_t part, void (*fn)(struct crash_page *page, void *arg), void *arg, uint64_t cpu_limit_ns)
 {
     struct crash_page *page = crash.page;
     if (sigsetjmp(report.escape, 1) == 0) {
         report.in_part = true;
-        set_timer(PART_NS);
+        set_timers(PART_NS, cpu_limit_ns);
         fn(page, arg);
         report.in_part = false;
         page->told |= part;
@@ -139,138 +135,15 @@ static void run_part(uint32_t part, void (*fn)(struct crash_page *page, void *ar
         report.in_part = false;
         page->failed |= part;
     }
-    set_timer(0);
+    set_timers(0, 0);
 }
 
-/* ---- Python's stacks ---- */
-
-static int open_pipe(int fds[2])
+void crash_part_failed(uint32_t part)
 {
-    if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) == 0)
-        return 0;
-    struct rlimit limit;
-    if (errno != EMFILE || getrlimit(RLIMIT_NOFILE, &limit) != 0)
-        return -1;
-    limit.rlim_cur = limit.rlim_max;
-    return setrlimit(RLIMIT_NOFILE, &limit) == 0 ? pipe2(fds, O_CLOEXEC | O_NONBLOCK) : -1;
-}
-
-static void put_python(struct crash_page *page, const char *text, size_t n)
-{
-    size_t room = sizeof page->python - page->python_n;
-    n = n < room ? n : room;
-    memcpy(page->python + page->python_n, text, n);
-    page->python_n += (uint32_t)n;
-}
-
-/* faulthandler's order is that of the threads' making; the one that crashed goes first, in case not all have room. */
-static void keep_python(struct crash_page *page, const char *text, size_t n)
-{
-    static const char mark[] = "Current thread ";
-    const char *current = memmem(text, n, mark, sizeof mark - 1);
-    if (current == NULL || (current != text && current[-1] != '\n')) {
-        put_python(page, text, n);
-        return;
-    }
-    size_t left = n - (size_t)(current - text);
-    const char *gap = memmem(current, left, "\n\n", 2);
-    size_t own = gap != NULL ? (size_t)(gap + 2 - current) : left;
-    put_python(page, current, own);
-    put_python(page, text, (size_t)(current - text));
-    put_python(page, current + own, left - own);
-}
-
-static void tell_python(struct crash_page *page, void *unused)
-{
-    int fds[2];
-    size_t n = 0;
-    ssize_t got;
-    (void)unused;
-    if (open_pipe(fds) != 0) {
-        page->failed |= CRASH_PYTHON;
-        return;
-    }
-    dup2(fds[1], 2);
-    crash.dump(BORROWED_SIGNAL);
-    while (n < sizeof report.text && (got = read(fds[0], report.text + n, sizeof report.text - n)) > 0)
-        n += (size_t)got;
-    keep_python(page, report.text, n);
-}
-
-/* What is printed later, by abort() or by the handler that comes next, belongs to the host's pipe again. */
-static void tell_python_apart(void)
-{
-    int saved = fcntl(2, F_DUPFD_CLOEXEC, 3);
-    if (saved < 0) {
-        struct rlimit limit;
-        if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-            limit.rlim_cur = limit.rlim_max;
-            setrlimit(RLIMIT_NOFILE, &limit);
-        }
-        saved = fcntl(2, F_DUPFD_CLOEXEC, 3);
-    }
-    run_part(CRASH_PYTHON, tell_python, NULL);
-    if (saved >= 0)
-        dup2(saved, 2);
+    crash.page->failed |= part;
 }
 
 /* ---- the native stack ---- */
-
-static _Unwind_Reason_Code on_frame(struct _Unwind_Context *context, void *arg)
-{
-    (void)arg;
-    if (report.pcs_n == UNWOUND)
-        return _URC_END_OF_STACK;
-    report.pcs[report.pcs_n] = crash.ip(context);
-    report.pcs_n = report.pcs_n + 1;
-    return _URC_NO_REASON;
-}
-
-static void unwind(struct crash_page *page, void *unused)
-{
-    (void)page, (void)unused;
-    crash.unwind(on_frame, NULL);
-}
-
-static uint64_t pc_of(const ucontext_t *u)
-{
-#if defined(__x86_64__)
-    return (uint64_t)u->uc_mcontext.gregs[REG_RIP];
-#elif defined(__aarch64__)
-    return u->uc_mcontext.pc;
-#else
-    (void)u;
-    return 0;
-#endif
-}
-
-/* Who has jumped to where nothing is: the place to return to has been left on the stack, or in a register. */
-static void find_caller(struct crash_page *page, void *context)
-{
-    const ucontext_t *u = context;
-    uint64_t caller = 0;
-#if defined(__x86_64__)
-    memcpy(&caller, (const void *)(uintptr_t)u->uc_mcontext.gregs[REG_RSP], sizeof caller);
-#elif defined(__aarch64__)
-    caller = u->uc_mcontext.regs[30];
-#else
-    (void)u;
-#endif
-    page->frames[page->frames_n++].pc = caller;
-}
-
-/* From the place of the fault on: what lies before are the handler and the kernel's way to it. */
-static void keep_frames(struct crash_page *page, void *context)
-{
-    int from = 0, n = report.pcs_n;
-    while (from < n && report.pcs[from] != page->pc)
-        from++;
-    page->frames[page->frames_n++].pc = page->pc;
-    for (from++; from < n && page->frames_n < CRASH_FRAMES && report.pcs[from] != 0; from++)
-        page->frames[page->frames_n++].pc = report.pcs[from];
-    if (page->frames_n == 1)
-        run_part(0, find_caller, context);
-}
 
 static void find_modules(struct crash_page *page, void *unused)
 {
@@ -287,14 +160,10 @@ static void find_symbols(struct crash_page *page, void *unused)
 
 static void tell_native(struct crash_page *page, void *context)
 {
-    if (crash.unwind == NULL)
-        page->failed |= CRASH_NATIVE;
-    else
-        run_part(CRASH_NATIVE, unwind, NULL);
-    keep_frames(page, context);
-    run_part(CRASH_SYMBOLS, find_modules, NULL);
+    crash_tell_frames(page, context);
+    crash_run_part(CRASH_SYMBOLS, find_modules, NULL, 0);
     if ((page->told & CRASH_SYMBOLS) != 0)
-        run_part(CRASH_SYMBOLS, find_symbols, NULL);
+        crash_run_part(CRASH_SYMBOLS, find_symbols, NULL, 0);
 }
 
 /* ---- the handler ---- */
@@ -310,52 +179,75 @@ static void tell_usage(struct crash_page *page)
     page->faults = (uint64_t)u.ru_majflt;
 }
 
+void crash_tell_signal(struct crash_page *page, const siginfo_t *info)
+{
+    page->signal = info->si_signo;
+    page->code = info->si_code;
+    page->address = info->si_code > 0 ? (uint64_t)(uintptr_t)info->si_addr : 0;
+    page->sender = info->si_code > 0 ? 0 : (uint32_t)info->si_pid;
+}
+
 static void tell_facts(struct crash_page *page, const siginfo_t *info, void *context)
 {
     page->pid = (uint32_t)crash.pid;
     page->tid = (uint32_t)report.owner;
-    page->signal = info->si_signo;
-    page->code = info->si_code;
-    if (info->si_code > 0)
-        page->address = (uint64_t)(uintptr_t)info->si_addr;
-    else
-        page->sender = (uint32_t)info->si_pid;
-    page->pc = pc_of(context);
+    crash_tell_signal(page, info);
+    page->pc = crash_pc(context);
     page->began_ns = now_ns();
     prctl(PR_GET_NAME, page->thread);
     tell_usage(page);
     __atomic_store_n(&page->state, CRASH_BEGUN, __ATOMIC_RELEASE);
 }
 
+/* Of a stack for handlers, where it runs on one. */
+static size_t stack_left(const ucontext_t *u)
+{
+    uintptr_t here = (uintptr_t)__builtin_frame_address(0), begin = (uintptr_t)u->uc_stack.ss_sp;
+    bool on_it = (u->uc_stack.ss_flags & SS_DISABLE) == 0 && here >= begin && here - begin < u->uc_stack.ss_size;
+    return on_it ? here - begin : SIZE_MAX;
+}
+
 static void tell_all(const siginfo_t *info, void *context)
 {
     struct crash_page *page = crash.page;
+    size_t room = stack_left(context);
+    bool native = (page->wanted & CRASH_NATIVE) != 0;
     tell_facts(page, info, context);
-    begin_timer();
-    if (crash.dump != NULL)
-        tell_python_apart();
-    else
-        page->failed |= CRASH_PYTHON;
-    if ((page->wanted & CRASH_NATIVE) != 0)
+    begin_timers();
+    if (room >= STACK_NATIVE && info->si_code <= 0 && info->si_pid == crash.pid)
+        crash_find_first_fault();
+    if (room >= STACK_PYTHON)
+        crash_tell_python(page);
+    if (native && room >= STACK_NATIVE)
         tell_native(page, context);
+    if (room < STACK_PYTHON)
+        page->failed |= CRASH_PYTHON;
+    if (native && room < STACK_NATIVE)
+        page->failed |= CRASH_NATIVE;
     page->ended_ns = now_ns();
     __atomic_store_n(&page->state, CRASH_TOLD, __ATOMIC_RELEASE);
 }
 
-/* To whoever had the signal before. A fault comes again by itself, where it was; what was sent is sent once more, as it was. */
+/* To whoever had the signal before. A fault comes again by itself, where it was; what was sent is sent once more, as it was. Comes it here a
+ * second time, it has been everywhere. */
 static void pass_on(int signum, siginfo_t *info)
 {
-    for (int i = 0; i < FATAL; i++)
-        if (fatal[i] == signum)
-            sigaction(signum, &crash.before[i], NULL);
+    static const struct sigaction usual; /* SIG_DFL */
+    for (int i = 0; i < FATAL; i++) {
+        if (fatal[i] != signum)
+            continue;
+        bool again = __atomic_exchange_n(&report.passed_on[i], true, __ATOMIC_ACQ_REL);
+        sigaction(signum, again ? &usual : &crash.before[i], NULL);
+    }
     if (info->si_code <= 0)
         syscall(SYS_rt_tgsigqueueinfo, getpid(), thread_id(), signum, info);
 }
 
+/* Longer than all parts of a report together. */
 static void wait_for_the_end(void)
 {
     const struct timespec pause = {.tv_sec = 0, .tv_nsec = 50000000};
-    for (int i = 0; i < 20; i++)
+    for (int i = 0; i < END_PAUSES; i++)
         nanosleep(&pause, NULL);
 }
 
@@ -377,40 +269,30 @@ static void on_fatal(int signum, siginfo_t *info, void *context)
 
 /* ---- before it comes to that ---- */
 
+/* Thread: any, at its end. */
+static void give_stack_back(void *stack)
+{
+    stack_t now, none = {.ss_flags = SS_DISABLE};
+    uint8_t *begin = stack;
+    if (sigaltstack(NULL, &now) == 0 && now.ss_sp == begin + GUARD_BYTES)
+        sigaltstack(&none, NULL);
+    munmap(begin, GUARD_BYTES + STACK_BYTES);
+}
+
 void crash_thread_begins(void)
 {
     stack_t now, own = {.ss_size = STACK_BYTES};
     if (crash.page == NULL || sigaltstack(NULL, &now) != 0 || ((now.ss_flags & SS_DISABLE) == 0 && now.ss_size >= STACK_BYTES))
         return;
-    own.ss_sp = mmap(NULL, own.ss_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
-    if (own.ss_sp != MAP_FAILED && sigaltstack(&own, NULL) != 0)
-        munmap(own.ss_sp, own.ss_size);
-}
-
-/* faulthandler's handler for signals that users choose writes what we need, and may run at any time; it is not to be had but by the
- * signal that it is registered for. That signal is given back at once. */
-static void borrow_dump(void)
-{
-    struct sigaction before, lent;
-    PyObject *module = PyImport_ImportModule("faulthandler"), *done = NULL;
-    if (module != NULL && sigaction(BORROWED_SIGNAL, NULL, &before) == 0)
-        done = PyObject_CallMethod(module, "register", "iiOO", BORROWED_SIGNAL, 2, Py_True, Py_False);
-    if (done != NULL && sigaction(BORROWED_SIGNAL, &before, &lent) == 0 && (lent.sa_flags & SA_SIGINFO) == 0)
-        crash.dump = lent.sa_handler;
-    Py_XDECREF(done);
-    Py_XDECREF(module);
-    PyErr_Clear(); /* no standard error, say */
-}
-
-static void load_unwinder(void)
-{
-    void *library = dlopen("libgcc_s.so.1", RTLD_NOW | RTLD_LOCAL);
-    void *walk = library != NULL ? dlsym(library, "_Unwind_Backtrace") : NULL;
-    void *ip = library != NULL ? dlsym(library, "_Unwind_GetIP") : NULL;
-    if (walk == NULL || ip == NULL)
+    uint8_t *begin =
+        mmap(NULL, GUARD_BYTES + STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+    if (begin == MAP_FAILED)
         return;
-    memcpy(&crash.unwind, &walk, sizeof walk);
-    memcpy(&crash.ip, &ip, sizeof ip);
+    own.ss_sp = begin + GUARD_BYTES;
+    if (mprotect(begin, GUARD_BYTES, PROT_NONE) != 0 || sigaltstack(&own, NULL) != 0)
+        munmap(begin, GUARD_BYTES + STACK_BYTES);
+    else if (crash.has_key)
+        pthread_setspecific(crash.stack, begin);
 }
 
 PyObject *crash_prepare(PyObject *module, PyObject *unused)
@@ -418,8 +300,9 @@ PyObject *crash_prepare(PyObject *module, PyObject *unused)
     (void)module, (void)unused;
     if (!crash.prepared) {
         crash.prepared = true;
-        borrow_dump();
-        load_unwinder();
+        crash_borrow_writer();
+        crash_load_unwinder();
+        crash.has_key = pthread_key_create(&crash.stack, give_stack_back) == 0;
     }
     Py_RETURN_NONE;
 }

@@ -23,10 +23,15 @@
 #endif
 #define LOOK_AT_CLOCK 4096 /* symbols in between */
 
-/* A return address may be the first byte of what comes behind the call. */
+/* From pc back to the instruction that was run. */
+static uint64_t step_back(const struct crash_page *page, uint32_t frame)
+{
+    return page->frames[frame].exact == 0;
+}
+
 static uint64_t place_of(const struct crash_page *page, uint32_t frame)
 {
-    return page->frames[frame].pc - (frame != 0);
+    return page->frames[frame].pc - step_back(page, frame);
 }
 
 /* ---- modules ---- */
@@ -212,7 +217,7 @@ static void look_through(struct crash_page *page, struct crash_room *room, const
         return;
     for (uint32_t i = 0; i < page->frames_n; i++) {
         room->best_name[i] = NULL;
-        addresses[i] = page->frames[i].module == module ? address_of(m, page->frames[i].offset - (i != 0)) : 0;
+        addresses[i] = page->frames[i].module == module ? address_of(m, page->frames[i].offset - step_back(page, i)) : 0;
     }
     for (uint64_t k = 0; k < count; k++) {
         if (k % LOOK_AT_CLOCK == 0 && clock() >= until_ns)
@@ -226,7 +231,7 @@ static void look_through(struct crash_page *page, struct crash_room *room, const
                 continue;
             room->best_name[i] = text + s[k].st_name;
             room->best_size[i] = s[k].st_size;
-            page->frames[i].symbol_offset = addresses[i] + (i != 0) - s[k].st_value;
+            page->frames[i].symbol_offset = addresses[i] + step_back(page, i) - s[k].st_value;
         }
     }
     for (uint32_t i = 0; i < page->frames_n; i++)

@@ -19,7 +19,9 @@ SNAKEPIT_OLD(dlopen);
 SNAKEPIT_OLD(dlsym);
 SNAKEPIT_OLD(pthread_attr_setstacksize);
 SNAKEPIT_OLD(pthread_create);
+SNAKEPIT_OLD(pthread_key_create);
 SNAKEPIT_OLD(pthread_mutex_trylock);
+SNAKEPIT_OLD(pthread_setspecific);
 SNAKEPIT_OLD(pthread_sigmask);
 #endif
 

@@ -289,8 +289,8 @@ void crash_read_page(const struct crash_page *page, int sig, struct crash_printe
     else if ((page->watched & UINT32_C(1) << sig) == 0)
         miss(missing, "fault, python, native: a library in the worker has a handler of its own for this signal");
     else if (!told)
-        miss(missing,
-             "fault, python, native: the worker's handler did not run: it was replaced, or a thread had no stack left for it");
+        miss(missing, "fault, python, native: the worker's handler did not run: it was replaced, the signal was blocked, or a "
+                      "thread had no stack left for it");
     else if (page->signal != sig)
         miss(missing, "fault, python, native: the report in the worker's memory is of another signal");
     else

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import shlex
 import signal
 import subprocess
 import sys
@@ -72,3 +73,14 @@ def adapter(tmp_path: pathlib.Path):
         return str(path)
 
     return write
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory) -> str:
+    """Ways to die in C."""
+    path = tmp_path_factory.mktemp("crash") / "libcrash.so"
+    compiler = shlex.split(os.environ.get("CC") or "cc")
+    source = str(ROOT / "tests/integration/crash.c")
+    flags = ["-O1", "-g", "-fPIC", "-shared", "-pthread", "-w", "-Wl,--build-id=0x00112233445566778899aabbccddeeff00112233"]
+    subprocess.run([*compiler, *flags, "-o", str(path), source], check=True)
+    return str(path)

@@ -4,14 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import pathlib
-import shlex
-import subprocess
 
 import pytest
-
-HERE = pathlib.Path(__file__).resolve().parent
-
 
 ADAPTER = """
 import ctypes
@@ -138,16 +132,6 @@ class Adapter:
         os.kill(os.getpid(), 15)
         time.sleep(100)
 """
-
-
-@pytest.fixture(scope="session")
-def library(tmp_path_factory) -> str:
-    path = tmp_path_factory.mktemp("crash") / "libcrash.so"
-    compiler = shlex.split(os.environ.get("CC") or "cc")
-    source = str(HERE / "crash.c")
-    flags = ["-O1", "-g", "-fPIC", "-shared", "-pthread", "-w", "-Wl,--build-id=0x00112233445566778899aabbccddeeff00112233"]
-    subprocess.run([*compiler, *flags, "-o", str(path), source], check=True)
-    return str(path)
 
 
 @pytest.fixture
