@@ -316,6 +316,7 @@ class Evil:
 
     def stop(self):
         os.kill(os.getpid(), signal.SIGSTOP)
+        self.wait()  # with several threads the one that says so goes on for a moment
 
     def hang(self):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
