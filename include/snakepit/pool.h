@@ -37,11 +37,16 @@ typedef struct pit_dossier_options {
     size_t size;
     int enabled;      /* (PIT_ON) */
     int native_stack; /* frames of C too, with names, modules and build ids (PIT_ON); PIT_OFF: Python's stacks alone */
+    /* Each is also written to a file, a moment after the callers have their errors: `snakepit crash list` and `show` read them. The folder is made
+     * where it is missing; it must belong to this user, and nobody else may write it. What cannot be written is lost, with one warning and the
+     * event snakepit.worker.dossier_lost. (crashes/ in pit_options.data_dir) */
+    const char *dir;
+    int64_t max_bytes; /* of all files in it; the oldest make room (64 MiB); at least 64 KiB; PIT_NONE: nothing is written */
 } pit_dossier_options;
 
 #define PIT_DOSSIER_OPTIONS_INIT                                                                                               \
     {                                                                                                                          \
-        sizeof(pit_dossier_options), 0, 0                                                                                      \
+        sizeof(pit_dossier_options), 0, 0, 0, 0                                                                                \
     }
 
 /* What happens to a call whose worker dies of itself while it runs (pit_pool_options.crash_barrier). One that may be repeated

@@ -40,7 +40,8 @@ typedef struct pit_options {
     void *log_user;
     int64_t shutdown_timeout_ms; /* the time that pit_close has (15 000) */
     int64_t drain_timeout_ms;    /* how long pit_shutdown lets running calls finish (30 000, within shutdown_timeout_ms) */
-    const char *data_dir; /* for the registry; else SNAKEPIT_DATA_DIR, $XDG_STATE_HOME/snakepit, ~/.local/state/snakepit */
+    const char
+        *data_dir; /* for registry and dossiers; else SNAKEPIT_DATA_DIR, $XDG_STATE_HOME/snakepit, ~/.local/state/snakepit */
     const char *instance_token;         /* else SNAKEPIT_INSTANCE_TOKEN: hosts with another one are another instance */
     int64_t registry_sweep_interval_ms; /* between looks for orphans of dead hosts (30 000; PIT_INFINITE: only when opened) */
 
@@ -117,6 +118,11 @@ typedef struct pit_script_options {
  * A negative result means that nothing was done: invalid_parameter (no fn, an unknown mode), invalid_timeout, unsupported_option,
  * wrong_thread, shutting_down (`host`, with restart PIT_OFF). Any thread. Since 0.1. */
 PIT_API int pit_run_as_script(int (*fn)(pit *p, void *user), void *user, const pit_script_options *o);
+
+/* Where hosts whose option data_dir is not set keep what outlives them (the registry of their processes, and in crashes/ the dossiers of dead
+ * workers): what SNAKEPIT_DATA_DIR names, else $XDG_STATE_HOME/snakepit, else ~/.local/state/snakepit. Absolute; nothing is made or looked at. One
+ * block (pit_free); NULL: no such place, or no memory. Reads the environment: not beside a setenv(). Any thread. Since 0.1. */
+PIT_API char *pit_data_dir(void);
 
 /* The version of the library that runs: "0.1.0". */
 PIT_API const char *pit_version(void);

@@ -63,7 +63,13 @@ pit_error *pool_settings_read(const struct os_ops *os, const pit_pool_options *o
 pit_error *heartbeat_settings_read(const pit_heartbeat_options *given, const char *pool, struct pool_settings *s);
 /* Sets what `given` (may be NULL) says in *ret; of: whose they are. NULL or an error (owned). */
 pit_error *limits_read(const pit_limits *given, const char *of, struct limits *ret);
-pit_error *dossier_settings_read(const pit_dossier_options *given, const char *pool, struct dossier_rules *ret);
+pit_error *dossier_settings_read(const struct os_ops *os, const pit_dossier_options *given, const char *pool,
+                                 struct dossier_rules *ret);
+/* data_dir.c: where a host keeps what outlives it, and what named that place (NULL: nothing did). *ret is owned; NULL: there is no place. false: no
+ * memory. */
+bool data_dir_find(const struct os_ops *os, const char *option, char **ret, const char **ret_from);
+/* A path (owned) that is relative is meant from where the program runs now. NULL: no memory. */
+char *settings_absolute(const struct os_ops *os, const char *named);
 /* settings_profile.c: of the worker profile. */
 pit_error *profile_settings_read(const pit_pool_options *o, struct pool_settings *s);
 /* Limits of calls that the pool's profile cannot measure are refused. */

@@ -80,48 +80,13 @@ static char *default_instance(const struct os_ops *os)
     return name;
 }
 
-/* $XDG_STATE_HOME/snakepit, or where that would be; NULL and *ok: there is no such place. */
-static char *usual_data_dir(bool *ok)
-{
-    const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
-    struct buf b = {0};
-    if (state != NULL && state[0] == '/')
-        buf_printf(&b, "%s/snakepit", state);
-    else if (home != NULL && home[0] == '/')
-        buf_printf(&b, "%s/.local/state/snakepit", home);
-    else
-        return NULL;
-    char *path = buf_take_str(&b);
-    buf_finish(&b);
-    *ok = *ok && path != NULL;
-    return path;
-}
-
-/* A relative path is meant from where the program runs now. */
-static char *named_data_dir(const struct os_ops *os, const char *named)
-{
-    char cwd[PATH_MAX];
-    struct buf b = {0};
-    if (named[0] != '/' && os->real_path(".", cwd) == 0)
-        buf_printf(&b, "%s/", cwd);
-    buf_puts(&b, named);
-    char *path = buf_take_str(&b);
-    buf_finish(&b);
-    return path;
-}
-
 static bool read_registry(const struct os_ops *os, const pit_options *o, struct host_settings *s)
 {
-    const char *named = option_or_env(o->data_dir, "SNAKEPIT_DATA_DIR");
     const char *token = option_or_env(o->instance_token, "SNAKEPIT_INSTANCE_TOKEN");
-    bool ok = true;
-    if (named != NULL)
-        s->data_from = o->data_dir != NULL ? "the option data_dir" : "SNAKEPIT_DATA_DIR";
-    s->data_dir = named != NULL ? named_data_dir(os, named) : usual_data_dir(&ok);
+    bool ok = data_dir_find(os, o->data_dir, &s->data_dir, &s->data_from);
     s->instance = s->instance_name != NULL ? mem_strdup(s->instance_name) : default_instance(os);
     s->instance_token = is_unset(token) ? NULL : sanitised(token);
-    return ok && (named == NULL || s->data_dir != NULL) && s->instance != NULL &&
-           (is_unset(token) || s->instance_token != NULL);
+    return ok && s->instance != NULL && (is_unset(token) || s->instance_token != NULL);
 }
 
 static pit_error *check_env(const char *const *env, const char *of)
@@ -437,7 +402,7 @@ pit_error *pool_settings_read(const struct os_ops *os, const pit_pool_options *g
     if (e == NULL)
         e = health_settings_read(&o, &s);
     if (e == NULL)
-        e = dossier_settings_read(o.dossier, o.name, &s.dossier);
+        e = dossier_settings_read(os, o.dossier, o.name, &s.dossier);
     if (e == NULL)
         e = fault_settings_read(&o, &s);
     if (e == NULL)

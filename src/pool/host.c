@@ -262,6 +262,7 @@ static int make_ids(struct host *h)
 
 void host_free(struct host *h)
 {
+    host_crashes_close(h);
     host_group_close(h);
     oom_finish(&h->oom, h->os);
     host_registry_close(h);
@@ -329,6 +330,8 @@ static pit_error *start_loop(struct host *h)
     char above[PATH_MAX] = "";
     bool grouped = host_group_find(h, above);
     pit_error *e = host_registry_open(h, grouped ? above : "");
+    if (e == NULL)
+        e = host_crashes_open(h);
     if (e != NULL)
         return e;
     if (grouped)

@@ -23,7 +23,7 @@ struct host_settings {                                        /* strings owned *
     int drive;
     int64_t shutdown_timeout_ms, drain_timeout_ms, cleanup_timeout_ms;
     int max_workers;
-    char *data_dir, *instance, *instance_token; /* of the registry; data_dir NULL: there is no place for one */
+    char *data_dir, *instance, *instance_token; /* of registry and dossiers; data_dir NULL: there is no place for them */
     const char *data_from;                      /* what named data_dir; NULL: it is the usual place */
     bool no_group;                              /* no control group is made */
     int64_t registry_sweep_interval_ms;         /* PIT_INFINITE: never */
@@ -64,8 +64,11 @@ struct host {
     uint64_t close_deadline_ns;
     void (*on_ended)(void *user, int survivors); /* NULL, or told when every process has ended, before the host is freed */
     void *on_ended_user;
-    char *group_path;          /* of the control group of what it starts; NULL: none */
-    struct oom_watch oom;      /* loop */
+    char *group_path;            /* of the control group of what it starts; NULL: none */
+    struct oom_watch oom;        /* loop */
+    struct crash_store *crashes; /* loop; NULL: none */
+    struct loop_timer crashes_timer;
+    char *crashes_dir;         /* where dossiers are kept, unless a pool says otherwise; NULL: nowhere */
     struct registry *registry; /* loop; NULL: none */
     struct loop_timer registry_timer;
     pthread_t sweeper;                     /* a thread that ends the orphans of dead hosts, now and then */

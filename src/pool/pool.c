@@ -142,6 +142,7 @@ void pool_settings_free(struct pool_settings *s)
     mem_free_strv(s->preload);
     mem_free_strv(s->taint_error_types);
     pit_value_free(s->command_timeouts);
+    mem_free(s->dossier.dir);
     *s = (struct pool_settings){0};
 }
 

@@ -62,6 +62,13 @@ void host_group_join(struct host *h); /* a new guard: all that it will start is 
 int host_group_end(struct host *h);   /* SIGKILL to whoever is in it; count */
 void host_group_close(struct host *h);
 
+/* ---- host_crashes.c: dossiers on disk ---- */
+
+pit_error *host_crashes_open(struct host *h);
+void host_crashes_close(struct host *h); /* after the loop's end, before that of the pools */
+/* Has a worker's dossier, if it has one, written. Loop; when its callers have their errors. */
+void host_keep_dossier(struct pool *p, const struct worker *w);
+
 /* ---- host_registry.c ---- */
 /* Ends what dead hosts have left and makes this host's file; h->run_id may change. Blocks; before the loop runs. */
 pit_error *host_registry_open(struct host *h, const char *above /* of the control group; "": none */);

@@ -339,6 +339,7 @@ static void on_gone(struct worker *w)
         s->lost_why = exit_class_name(w->exit_class);
     replace_worker(p, w, woken);
     report_end(p, w, crash, running);
+    host_keep_dossier(p, w);
     if (crash)
         crash_health_look(p);
     if (life_is_failed_start(p, w))

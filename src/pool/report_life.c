@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "crash/crash.h"
 #include "pool/pool_internal.h"
 
 enum { LAST_WORDS = 2048 /* bytes in an event */, LAST_LINES = 5 /* in the log */, LINE_BYTES = 300 };
@@ -90,7 +89,7 @@ static pit_value *last_words(const struct worker *w)
     }
     while (n > 0 && text[n - 1] == '\n')
         n--;
-    return n != 0 ? crash_words(text, n) : NULL;
+    return exit_words(text, n);
 }
 
 static void log_words(struct pool *p, const struct worker *w, const char *words)

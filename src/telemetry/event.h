@@ -41,6 +41,7 @@
     X(CALL_LIMIT, "call.limit", "allowed used", "command limit")                                                               \
     X(WORKER_STATE_CHANGED, "worker.state_changed", "", "from to")                                                             \
     X(WORKER_CRASH, "worker.crash", "count", "reason exit_code exit_class stderr dossier_id")                                  \
+    X(WORKER_DOSSIER_LOST, "worker.dossier_lost", "count", "dossier_id dir reason")                                            \
     X(WORKER_GIL_ENABLED, "worker.gil_enabled", "threads", "")                                                                 \
     X(WORKER_TAINTED, "worker.tainted", "duration_ms", "reason")                                                               \
     X(WORKER_UNTAINTED, "worker.untainted", "duration_ms", "reason")                                                           \

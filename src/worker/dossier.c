@@ -7,7 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/buf.h"
-#include "base/redact.h"
+#include "base/shell.h"
 #include "crash/crash.h"
 #include "ring/segment.h"
 #include "wire/time.h"
@@ -112,15 +112,6 @@ static pit_value *running_calls(const struct worker *w)
     return calls;
 }
 
-static void put_stderr(struct crash_printed printed, pit_value *dossier)
-{
-    struct buf clean = {0};
-    redact(&clean, printed.text, printed.n);
-    if (!clean.failed && clean.len != 0)
-        pit_map_set_take(dossier, "stderr", crash_words((const char *)clean.data, clean.len));
-    buf_finish(&clean);
-}
-
 /* It told why it did not start, we ended it, or its end is as little known as it matters. */
 static bool is_explained(const struct worker *w)
 {
@@ -141,7 +132,10 @@ void dossier_make(struct worker *w)
     char *tail = mem_alloc(STDERR_BYTES);
     struct crash_printed printed = {tail, tail != NULL ? capture_tail(&w->err, tail, STDERR_BYTES) : 0};
     put_page(w, printed, dossier, missing);
-    put_stderr(printed, dossier);
+    dossier_say_place(dossier);
+    pit_value *words = exit_words(printed.text, printed.n);
+    if (words != NULL)
+        pit_map_set_take(dossier, "stderr", words);
     mem_free(tail);
     pit_map_set_take(dossier, "partial", pit_bool(pit_value_len(missing) != 0));
     pit_map_set_take(dossier, "missing", missing);
@@ -155,88 +149,42 @@ void dossier_make(struct worker *w)
 
 /* ---- into errors ---- */
 
-static const char *base_name(const char *path)
+struct crash_place dossier_place(const struct worker *w)
 {
-    const char *slash = strrchr(path, '/');
-    return slash != NULL ? slash + 1 : path;
+    const struct dossier_rules *r = &w->config->dossier;
+    const char *dir = r->dir != NULL ? r->dir : w->env->crashes_dir;
+    return (struct crash_place){.dir = r->max_bytes != 0 ? dir : NULL, .max_bytes = r->max_bytes};
 }
 
-/* Of the thread that crashed, the function that ran. */
-static const pit_value *last_function(const pit_value *dossier)
+bool dossier_suggest(const struct worker *w, pit_error *e)
 {
-    const pit_value *thread, *threads = pit_value_get(dossier, "python");
-    for (size_t i = 0; pit_value_next(threads, &i, NULL, &thread);) {
-        bool crashed = false;
-        if (pit_value_get_bool(pit_value_get(thread, "crashed"), &crashed) && crashed)
-            return pit_value_at(pit_value_get(thread, "frames"), 0);
-    }
-    return NULL;
-}
-
-/* Where a frame is; false: that is not known. */
-static bool say_frame(struct buf *b, const pit_value *frame)
-{
-    const char *module = pit_value_str(pit_value_get(frame, "module"));
-    const char *symbol = pit_value_str(pit_value_get(frame, "symbol"));
-    if (module == NULL)
+    struct crash_place place = dossier_place(w);
+    const char *id = pit_value_str(pit_value_get(w->dossier, "id"));
+    if (id == NULL || !crash_store_works(w->env->crashes, place))
         return false;
-    if (symbol != NULL)
-        buf_printf(b, "%s() of %s", symbol, base_name(module));
-    else
-        buf_printf(b, "%s+%s", base_name(module), pit_value_str_or(pit_value_get(frame, "offset"), "?"));
+    struct buf b = {0};
+    if (w->config->dossier.dir != NULL || !w->env->crashes_found) {
+        buf_puts(&b, " --dir ");
+        shell_quote(&b, place.dir, strlen(place.dir));
+    }
+    buf_putc(&b, '\0');
+    if (!b.failed)
+        error_suggest(e, "snakepit crash show %s%s", id, (const char *)b.data);
+    buf_finish(&b);
     return true;
 }
 
-/* The place of the fault; where that is a function without a name, or no place at all, also the next one that has a name. */
-static void say_native(struct buf *b, const pit_value *native)
-{
-    const pit_value *first = pit_value_at(native, 0);
-    if (first == NULL)
-        return;
-    if (!say_frame(b, first))
-        buf_puts(b, pit_value_str_or(pit_value_get(first, "pc"), "?"));
-    if (pit_value_get(first, "symbol") != NULL)
-        return;
-    for (size_t i = 1; i < pit_value_len(native); i++) {
-        const pit_value *frame = pit_value_at(native, i);
-        if (pit_value_get(frame, "symbol") == NULL)
-            continue;
-        buf_puts(b, ", below ");
-        say_frame(b, frame);
-        return;
-    }
-}
-
-static void say_python(struct buf *b, const pit_value *function)
-{
-    int64_t line = 0;
-    if (!pit_value_get_int(pit_value_get(function, "line"), &line))
-        return;
-    buf_printf(b, "%s, line %" PRId64 ", in %s", pit_value_str_or(pit_value_get(function, "file"), "?"), line,
-               pit_value_str_or(pit_value_get(function, "function"), "?"));
-}
-
-static void put_text(pit_error *e, const char *key, struct buf *b)
-{
-    if (!b->failed && b->len != 0)
-        error_detail_take(e, key, pit_strn((const char *)b->data, b->len));
-    buf_finish(b);
-}
-
-static void put_place(const pit_value *dossier, pit_error *e)
-{
-    struct buf python = {0}, native = {0};
-    say_python(&python, last_function(dossier));
-    say_native(&native, pit_value_get(dossier, "native"));
-    put_text(e, "python_at", &python);
-    put_text(e, "native_at", &native);
-}
+static const char *const places[] = {"python_at", "library_at", "native_at"};
 
 bool dossier_put(const struct worker *w, pit_error *e)
 {
     if (w->dossier == NULL)
         return false;
     error_dossier(e, w->dossier);
-    put_place(w->dossier, e);
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+        const pit_value *text = pit_value_get(w->dossier, places[i]);
+        if (text != NULL)
+            error_detail_take(e, places[i], pit_value_ref(text));
+    }
     return pit_value_get(w->dossier, "python") != NULL;
 }

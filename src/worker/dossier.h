@@ -9,11 +9,17 @@
 
 #include <snakepit/error.h>
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "crash/store.h"
 
 struct worker;
 
 struct dossier_rules {
     bool enabled, native_stack;
+    char *dir;          /* where they are kept; NULL: in the usual place. Owned by the settings */
+    uint64_t max_bytes; /* that they may take there; 0: none is kept */
 };
 
 /* Before it is started: the crash page behind the rest of its segment. */
@@ -21,7 +27,12 @@ size_t dossier_segment_bytes(const struct dossier_rules *r);
 void dossier_offer_page(const struct dossier_rules *r, void *segment, size_t page_at);
 /* After its end, when exit_class is known; loop; not under the lock. Sets w->dossier where there is something to explain. */
 void dossier_make(struct worker *w);
+/* Adds the lines python_at (of the program's own code, where that is known), library_at (what that had called) and native_at to a map that holds the stacks. */
+void dossier_say_place(pit_value *dossier);
 /* Adds it to an error, with the place of the crash. true: it has the stacks. */
 bool dossier_put(const struct worker *w, pit_error *e);
+/* Says where to read it, if it is kept on disk, as far as is known. */
+bool dossier_suggest(const struct worker *w, pit_error *e);
+struct crash_place dossier_place(const struct worker *w);
 
 #endif

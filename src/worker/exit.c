@@ -6,6 +6,8 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include "base/buf.h"
+#include "base/redact.h"
 #include "crash/crash.h"
 
 enum exit_class exit_classify(struct guard_exit how, bool expected)
@@ -88,6 +90,15 @@ const char *exit_text(enum exit_class c, struct guard_exit how, char text[EXIT_T
     return text;
 }
 
+pit_value *exit_words(const char *text, size_t n)
+{
+    struct buf clean = {0};
+    redact(&clean, text, n);
+    pit_value *words = clean.failed || clean.len == 0 ? NULL : crash_words((const char *)clean.data, clean.len);
+    buf_finish(&clean);
+    return words;
+}
+
 pit_error *exit_describe(pit_error *e, enum exit_class c, struct guard_exit how, const char *tail, size_t n)
 {
     bool ours = c == EXIT_NORMAL; /* then the error says why we ended it; the signal we chose is no news of the worker */
@@ -100,9 +111,8 @@ pit_error *exit_describe(pit_error *e, enum exit_class c, struct guard_exit how,
         const char *name = crash_signal_name(sig);
         error_detail_take(e, "signal", name != NULL ? pit_str(name) : pit_int(sig));
     }
-    if (n != 0)
-        error_detail_take(e, "stderr", crash_words(tail, n));
-    return e;
+    pit_value *words = exit_words(tail, n);
+    return words != NULL ? error_detail_take(e, "stderr", words) : e;
 }
 
 /* Where to look; NULL: what it wrote last says more. */

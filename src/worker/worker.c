@@ -305,10 +305,11 @@ void worker_describe_end(struct worker *w, pit_error *e)
     char *tail = mem_alloc(STDERR_TAIL);
     size_t n = tail != NULL ? capture_tail(&w->err, tail, STDERR_TAIL) : 0;
     exit_describe(e, w->exit_class, w->how, tail, n);
-    if (dossier_put(w, e))
-        error_suggest(e, "pit_error_dossier() has the stacks of all threads, in Python and in C (-o json on the command line)");
-    else
+    bool stacks = dossier_put(w, e);
+    if (!stacks)
         exit_suggest(e, w->exit_class);
+    if (!dossier_suggest(w, e) && stacks)
+        error_suggest(e, "pit_error_dossier() has the stacks of all threads, in Python and in C (-o json on the command line)");
     mem_free(tail);
 }
 

@@ -46,6 +46,9 @@ struct worker_env {
     struct registry *registry; /* NULL: none */
     uint32_t prefix;           /* of correlation ids: counts up with every worker */
     struct oom_watch *oom;
+    const struct crash_store *crashes; /* NULL: nothing is kept on disk */
+    const char *crashes_dir;           /* of pools that name none; NULL: nowhere */
+    bool crashes_found;                /* the command line looks there by itself */
 };
 
 /* What all workers of a pool share. */
@@ -59,7 +62,7 @@ struct worker_config {
     int channel; /* PIT_CHANNEL_* */
     int64_t ready_timeout_ms, graceful_ms;
     bool keeps_descendants;
-    bool heartbeat;        /* its workers are asked for signs of life */
+    bool heartbeat; /* its workers are asked for signs of life */
     struct dossier_rules dossier;
     struct poollock *lock; /* the pool's */
 };

@@ -208,26 +208,181 @@ static void test_switched_off(void **state)
 static void test_bad_options(void **state)
 {
     (void)state;
-    pit_dossier_options bad[3] = {PIT_DOSSIER_OPTIONS_INIT, PIT_DOSSIER_OPTIONS_INIT, PIT_DOSSIER_OPTIONS_INIT};
-    const int codes[] = {PIT_E_INVALID_PARAMETER, PIT_E_INVALID_PARAMETER, PIT_E_INVALID_PARAMETER};
+    enum { CASES = 6 };
+    pit_dossier_options bad[CASES];
+    for (int i = 0; i < CASES; i++)
+        bad[i] = (pit_dossier_options)PIT_DOSSIER_OPTIONS_INIT;
     bad[0].enabled = 2;
     bad[1].native_stack = -7;
     bad[2].size = 1;
+    bad[3].dir = "";
+    bad[4].max_bytes = 64 * 1024 - 1;
+    bad[5].max_bytes = -2;
     pit_options o = PIT_OPTIONS_INIT;
     pit *p = NULL;
     o.guard_path = SNAKEPIT_GUARD_PATH;
     assert_int_equal(pit_open(&o, &p, NULL), 0);
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < CASES; i++) {
         pit_pool_options pool = PIT_POOL_OPTIONS_INIT;
         pit_error *e = NULL;
         pool.name = "bad";
         pool.adapter = "x:Y";
         pool.dossier = &bad[i];
-        assert_int_equal(pit_pool_start(p, &pool, &e), codes[i]);
+        assert_int_equal(pit_pool_start(p, &pool, &e), PIT_E_INVALID_PARAMETER);
         assert_non_null(strstr(pit_error_message(e), "dossier"));
         pit_error_free(e);
     }
     assert_int_equal(pit_close(p), 0);
+}
+
+/* ---- on disk ---- */
+
+static char place[64], folder[80];
+
+static int set_up_folder(void **state)
+{
+    (void)state;
+    snprintf(place, sizeof place, "/tmp/snakepit-dossier-XXXXXX");
+    assert_non_null(mkdtemp(place));
+    snprintf(folder, sizeof folder, "%s/kept", place);
+    return 0;
+}
+
+static int tear_down_folder(void **state)
+{
+    (void)state;
+    char command[96];
+    snprintf(command, sizeof command, "rm -rf %s", place);
+    return system(command);
+}
+
+struct kept {
+    unsigned files;
+    uint64_t bytes;
+};
+
+static struct kept count_kept(void)
+{
+    struct kept k = {0, 0};
+    DIR *dir = opendir(folder);
+    for (const struct dirent *e = dir != NULL ? readdir(dir) : NULL; e != NULL; e = readdir(dir)) {
+        char path[400];
+        struct stat st;
+        snprintf(path, sizeof path, "%s/%s", folder, e->d_name);
+        if (e->d_name[0] == '.' || stat(path, &st) != 0)
+            continue;
+        assert_non_null(strstr(e->d_name, ".json"));
+        k.files++;
+        k.bytes += (uint64_t)st.st_size;
+    }
+    if (dir != NULL)
+        closedir(dir);
+    return k;
+}
+
+static bool suggests(const pit_error *e, const char *text)
+{
+    return strstr(pit_error_string(e), text) != NULL;
+}
+
+static void check_file(const pit_error *e)
+{
+    static char text[256 * 1024];
+    char path[300];
+    const pit_value *d = pit_error_dossier(e);
+    snprintf(path, sizeof path, "%s/%s.json", folder, text_of(d, "id"));
+    FILE *f = fopen(path, "r");
+    assert_non_null(f);
+    size_t n = fread(text, 1, sizeof text - 1, f);
+    text[n] = '\0';
+    fclose(f);
+    char *json = pit_value_to_json(d, 0);
+    assert_int_equal(n, strlen(json) + 1);
+    assert_memory_equal(text, json, n - 1);
+    pit_free(json);
+}
+
+static void test_kept_on_disk(void **state)
+{
+    (void)state;
+    char step[200];
+    pit_dossier_options kept = PIT_DOSSIER_OPTIONS_INIT;
+    kept.dir = folder;
+    pit *p = open_dying((struct how){.dossier = &kept});
+    pit_error *e = crash(p, 8);
+    assert_int_equal(pit_close(p), 0);
+    check_file(e);
+    snprintf(step, sizeof step, "snakepit crash show %s --dir %s", text_of(pit_error_dossier(e), "id"), folder);
+    assert_true(suggests(e, step));
+    assert_int_equal(count_kept().files, 1);
+    pit_error_free(e);
+}
+
+static void test_nothing_is_kept(void **state)
+{
+    (void)state;
+    pit_dossier_options none = PIT_DOSSIER_OPTIONS_INIT;
+    none.dir = folder;
+    none.max_bytes = PIT_NONE;
+    pit *p = open_dying((struct how){.dossier = &none});
+    pit_error *e = crash(p, 8);
+    assert_int_equal(pit_close(p), 0);
+    assert_non_null(pit_error_dossier(e));
+    assert_true(suggests(e, "pit_error_dossier()") && !suggests(e, "snakepit crash show"));
+    assert_int_equal(access(folder, F_OK), -1);
+    pit_error_free(e);
+}
+
+static struct {
+    atomic_uint calls;
+    char dir[80];
+} lost;
+
+static int on_lost(const pit_event *ev, void *user)
+{
+    (void)user;
+    snprintf(lost.dir, sizeof lost.dir, "%s", pit_event_text(ev, "dir"));
+    atomic_fetch_add(&lost.calls, 1);
+    return 0;
+}
+
+/* It is told once, and who asks later is not sent to a file that is not there. */
+static void test_a_place_that_cannot_be_used(void **state)
+{
+    (void)state;
+    pit_dossier_options kept = PIT_DOSSIER_OPTIONS_INIT;
+    kept.dir = folder;
+    int fd = open(folder, O_WRONLY | O_CREAT, 0600);
+    assert_true(fd >= 0);
+    close(fd);
+    pit *p = open_dying((struct how){.dossier = &kept});
+    assert_int_equal(pit_telemetry_attach(p, "snakepit.worker.dossier_lost", on_lost, NULL, NULL, NULL), 0);
+    pit_error_free(crash(p, 8));
+    KIT_AWAIT(atomic_load(&lost.calls) == 1);
+    assert_string_equal(lost.dir, folder);
+    pit_error *e = crash(p, 8);
+    assert_non_null(pit_error_dossier(e));
+    assert_true(suggests(e, "pit_error_dossier()") && !suggests(e, "snakepit crash show"));
+    pit_error_free(e);
+    assert_int_equal(pit_close(p), 0);
+    assert_int_equal(atomic_load(&lost.calls), 2); /* the second one, at the end */
+}
+
+static void test_crash_after_crash(void **state)
+{
+    (void)state;
+    enum { MOST = 64 * 1024, CRASHES = 40 };
+    struct kit_before before = kit_before();
+    pit_dossier_options kept = PIT_DOSSIER_OPTIONS_INIT;
+    kept.dir = folder;
+    kept.max_bytes = MOST;
+    pit *p = open_dying((struct how){.dossier = &kept});
+    for (int i = 0; i < CRASHES; i++)
+        pit_error_free(crash(p, 8));
+    assert_int_equal(pit_close(p), 0);
+    struct kept k = count_kept();
+    assert_true(k.files >= 2 && k.files < CRASHES && k.bytes <= MOST);
+    kit_clean(before, "crash after crash");
 }
 
 /* No more than the worker's own: the page goes with its segment. */
@@ -254,6 +409,10 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_the_event_names_the_dossier),
         cmocka_unit_test(test_switched_off),
         cmocka_unit_test(test_bad_options),
+        cmocka_unit_test_setup_teardown(test_kept_on_disk, set_up_folder, tear_down_folder),
+        cmocka_unit_test_setup_teardown(test_nothing_is_kept, set_up_folder, tear_down_folder),
+        cmocka_unit_test_setup_teardown(test_a_place_that_cannot_be_used, set_up_folder, tear_down_folder),
+        cmocka_unit_test_setup_teardown(test_crash_after_crash, set_up_folder, tear_down_folder),
         cmocka_unit_test(test_nothing_is_left),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
