@@ -1,7 +1,8 @@
 # fish completion for snakepit: install it as ~/.config/fish/completions/snakepit.fish
-set -l commands call doctor bench help
+set -l commands call crash doctor bench help
 complete -c snakepit -f
 complete -c snakepit -n "not __fish_seen_subcommand_from $commands" -a call -d 'call a command of a Python worker'
+complete -c snakepit -n "not __fish_seen_subcommand_from $commands" -a crash -d 'why workers have died'
 complete -c snakepit -n "not __fish_seen_subcommand_from $commands" -a doctor -d 'check whether workers can run here'
 complete -c snakepit -n "not __fish_seen_subcommand_from $commands" -a bench -d 'measure calls'
 complete -c snakepit -n "not __fish_seen_subcommand_from $commands" -a help -d 'what a command does'
@@ -13,7 +14,10 @@ complete -c snakepit -l version -d 'the version'
 complete -c snakepit -n "__fish_seen_subcommand_from call doctor" -s a -l adapter -r -F -d 'what to run'
 complete -c snakepit -n "__fish_seen_subcommand_from call doctor" -l python -r -F -d 'the interpreter'
 complete -c snakepit -n "__fish_seen_subcommand_from call" -s t -l timeout -x -d 'for everything'
-complete -c snakepit -n "__fish_seen_subcommand_from call" -s p -l pool -x -d 'the pool'
+complete -c snakepit -n "__fish_seen_subcommand_from call crash" -s p -l pool -x -d 'the pool'
 complete -c snakepit -n "__fish_seen_subcommand_from call" -s s -l session -x -d 'the session'
 complete -c snakepit -n "__fish_seen_subcommand_from call" -s w -l workers -x -d 'workers of the pool'
 complete -c snakepit -n "__fish_seen_subcommand_from call" -s v -l verbose -d 'what happens when'
+complete -c snakepit -n "__fish_seen_subcommand_from crash" -a 'list show'
+complete -c snakepit -n "__fish_seen_subcommand_from crash" -s d -l dir -r -F -d 'the folder of dossiers'
+complete -c snakepit -n "__fish_seen_subcommand_from crash" -s n -l count -x -d 'at most so many'

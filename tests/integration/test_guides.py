@@ -65,7 +65,7 @@ def test_guide(build, env, tmp_path, guide):
     (tree / "build").symlink_to(build)
     here = tmp_path / "here"
     here.mkdir()
-    env = {**env, "SNAKEPIT": str(tree), "PATH": f"{tree / 'build'}:{env['PATH']}"}
+    env = {**env, "SNAKEPIT": str(tree), "PATH": f"{tree / 'build'}:{env['PATH']}", "XDG_STATE_HOME": str(tmp_path / "state")}
     assert shutil.which("cc", path=env["PATH"])
     text = (ROOT / "docs" / guide).read_text()
     ran = 0
