@@ -107,17 +107,20 @@ static bool is_mapped(const void *at)
     return msync((void *)((uintptr_t)at & ~(uintptr_t)4095), 1, MS_ASYNC) == 0;
 }
 
-/* To a handler without SA_SIGINFO the kernel tells nothing, but it saves what the processor has said. That may be of an earlier fault: who has just
- * come out of a system call has not faulted. false: it is not of this signal. */
+/* To a handler without SA_SIGINFO the kernel tells nothing, and a signal that the handler sends while it keeps it blocked comes when it has returned
+ * to the fault. But what the processor has said is saved with the registers. It may be of an earlier fault: who has just come out of a system
+ * call has sent the signal there. false: it is not of this signal. */
 static bool tell_trap(struct crash_page *page, const ucontext_t *u)
 {
     const uint8_t *pc = (const uint8_t *)(uintptr_t)crash_pc(u);
     long trap = u->uc_mcontext.gregs[REG_TRAPNO];
+    uint64_t address = (uint64_t)u->uc_mcontext.gregs[REG_CR2];
+    bool jumped = trap == TRAP_PAGE && address == crash_pc(u); /* to where there is nothing to look at */
+    if (!jumped && pc[-2] == 0x0f && pc[-1] == 0x05)
+        return false;
     siginfo_t info = {.si_signo = page->signal, .si_code = code_of_trap(page->signal, trap)};
     if (trap == TRAP_PAGE)
-        info.si_addr = (void *)(uintptr_t)u->uc_mcontext.gregs[REG_CR2];
-    else if (pc[-2] == 0x0f && pc[-1] == 0x05)
-        return false;
+        info.si_addr = (void *)(uintptr_t)address;
     else if (trap != TRAP_PROTECTION)
         info.si_addr = (void *)(uintptr_t)pc;
     if (info.si_code == SEGV_MAPERR && info.si_signo == SIGSEGV && is_mapped(info.si_addr))
@@ -149,8 +152,9 @@ static void look_for_signals(struct crash_page *page, void *unused)
         bool ours = info.si_signo == page->signal;
         if (ours)
             crash_tell_signal(page, &info);
-        else if (info.si_signo < 1 || info.si_signo >= NSIG) /* nothing was told */
-            ours = tell_trap(page, (const ucontext_t *)(const void *)(left + CONTEXT_AT));
+        bool untold = ours ? info.si_code <= 0 : info.si_signo < 1 || info.si_signo >= NSIG;
+        if (untold && tell_trap(page, (const ucontext_t *)(const void *)(left + CONTEXT_AT)))
+            ours = true;
         if (ours)
             page->pc = found.pcs[i];
     }

@@ -5,6 +5,7 @@ import faulthandler
 import functools
 import mmap
 import os
+import shutil
 import signal
 import struct
 import sys
@@ -26,6 +27,15 @@ def crash_page():
         except OSError:
             pass
     raise RuntimeError("no segment")
+
+
+def loaded_bytes(path):
+    """What of an ELF file is mapped into memory, in whole pages."""
+    with open(path, "rb") as f:
+        head = f.read(4096)
+    at, size, count = struct.unpack_from("<Q", head, 32)[0], *struct.unpack_from("<HH", head, 54)
+    parts = [struct.unpack_from("<IIQQQQ", head, at + i * size) for i in range(count)]
+    return max(-(-(part[2] + part[5]) // 4096) * 4096 for part in parts if part[0] == 1)
 
 
 def nest(depth, then):
@@ -103,6 +113,10 @@ class Attacks:
         C.put_handler_over(0)
         return C.crash_below(ctypes.c_long(n))
 
+    def passed_on_later(self, n):
+        C.put_handler_over(5)
+        return C.crash_below(ctypes.c_long(n))
+
     def called(self, n):
         C.put_handler_over(1)
         return C.crash_below(ctypes.c_long(n))
@@ -155,6 +169,30 @@ class Attacks:
     def leaves(self, n):
         C.arm()
         C.leave(0)
+
+    def killed_by_another(self, n):
+        os.system("kill -SEGV $PPID")
+        time.sleep(60)  # allow-sleep: until it comes
+
+    def library(self, n, folder, how):
+        """A library whose file is not what it was any more when it is looked at."""
+        path = os.path.join(folder, f"lib{how}{os.getpid()}.so")
+        shutil.copy(os.environ["CRASH_LIBRARY"], path)
+        library = ctypes.PyDLL(path)
+        if how == "deleted":
+            os.unlink(path)
+        elif how == "short":
+            os.truncate(path, loaded_bytes(path))
+        elif how == "rubbish":
+            size, end = os.path.getsize(path), loaded_bytes(path)
+            with open(path, "r+b") as f:
+                f.seek(end)
+                f.write(bytes([n & 255]) * (size - end))
+        elif how == "sections":  # a table of symbols as large as there are numbers
+            with open(path, "r+b") as f:
+                f.seek(struct.unpack("<Q", f.read(48)[40:])[0])
+                f.write(struct.pack("<IIQQQQIIQQ", 1, 2, 7, 1 << 40, 64, (1 << 64) - 64, 3, 1, 8, 24) * 30)
+        return library.crash_below(ctypes.c_long(n))
 
     def lies(self, n, sig, state=3):
         """A page that tells of a death that this one is not, and no handler to correct it."""

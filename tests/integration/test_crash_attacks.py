@@ -64,10 +64,10 @@ class Host:
 
 
 @pytest.fixture(scope="session")
-def hosts(build, python, library):
+def hosts(build, python, library, tmp_path_factory):
     """hosts("process", "exec") is that host."""
     running: dict[tuple[str, str], Host] = {}
-    env = {**os.environ, "CRASH_LIBRARY": library}
+    env = {**os.environ, "CRASH_LIBRARY": library, "XDG_STATE_HOME": str(tmp_path_factory.mktemp("state"))}
 
     def give(profile: str, start: str) -> Host:
         if (profile, start) not in running:
@@ -119,6 +119,7 @@ def is_well_told(dossier: dict, command: str, exit_class: str, signal: str, code
         ("static_function", ["crash_write", "crash_hidden", "crash_static"]),
         # A handler that was put over ours, and then leaves it to us: the fault is still the first one.
         ("passed_on", ["crash_write", "crash_below"]),
+        ("passed_on_later", ["crash_write", "crash_below"]),
         ("called", ["crash_write", "crash_below"]),
         ("faulthandler_after", ["crash_write", "crash_below"]),
         ("faulthandler_twice", ["crash_write", "crash_below"]),
@@ -182,6 +183,26 @@ def test_what_no_handler_can_tell(host, command, exit_class):
     dossier = host.death(command)
     assert dossier["exit_class"] == exit_class and dossier["partial"] is True
     assert "fault" not in dossier and "handler did not run" in dossier["missing"][0]
+
+
+def test_a_signal_of_another_process(host):
+    """kill -SEGV: it says who has sent it, and where the worker was."""
+    dossier = host.death("killed_by_another")
+    is_well_told(dossier, dossier["python"][0]["frames"][0]["function"], "segfault", "SIGSEGV", "SI_USER")
+    assert dossier["fault"]["sender_pid"] not in (0, dossier["pid"])
+    if host.profile == "process":
+        assert crashed(dossier)[0] == "killed_by_another"
+
+
+@pytest.mark.parametrize("how", ["deleted", "short", "rubbish", "sections"])
+def test_a_library_that_is_damaged(host, tmp_path, how):
+    """Its names are missing, or wrong, and nothing else is."""
+    dossier = host.death("library", folder=str(tmp_path), how=how)
+    is_well_told(dossier, "library", "segfault", "SIGSEGV", "SEGV_MAPERR")
+    assert dossier["fault"]["address"] == hex(dossier["n"])
+    assert f"/lib{how}" in dossier["native"][0]["module"]
+    assert "ffi_call" in symbols(dossier)
+    assert not any(name.startswith("crash_") for name in symbols(dossier)) or how == "rubbish"
 
 
 def test_threads_that_crash_at_once(host):
