@@ -17,7 +17,7 @@ struct entry {
 
 struct crash_store {
     const struct os_ops *os;
-    void (*lost)(void *user, const struct crash_loss *l);
+    const struct crash_store_events *events;
     void *user;
     pthread_mutex_t lock;
     struct entry queue[STORE_QUEUE]; /* lock */
@@ -30,14 +30,13 @@ struct crash_store {
     bool has_thread;
 };
 
-struct crash_store *crash_store_create(const struct os_ops *os, void (*lost)(void *user, const struct crash_loss *l),
-                                       void *user)
+struct crash_store *crash_store_create(const struct os_ops *os, const struct crash_store_events *events, void *user)
 {
     struct crash_store *s = mem_zalloc(sizeof *s);
     if (s == NULL)
         return NULL;
     s->os = os;
-    s->lost = lost;
+    s->events = events;
     s->user = user;
     s->deadline_ns = UINT64_MAX;
     list_init(&s->folders);
@@ -79,7 +78,7 @@ static void tell(struct crash_store *s, struct store_folder *f, const char *id)
 {
     struct crash_loss loss = {.dir = f->dir, .id = id, .reason = store_reason(f->error), .count = f->lost};
     f->lost = 0;
-    s->lost(s->user, &loss);
+    s->events->lost(s->user, &loss);
 }
 
 static void settle(struct crash_store *s, struct store_folder *f, const char *id, int rc)
@@ -100,7 +99,7 @@ static void write_one(struct crash_store *s, const struct entry *e, uint64_t mis
     const char *id = pit_value_str_or(pit_value_get(e->dossier, "id"), "");
     struct store_folder *f = folder_of(s, e->place.dir);
     if (f == NULL) {
-        s->lost(s->user, &(struct crash_loss){e->place.dir, id, store_reason(-ENOMEM), 1 + missed});
+        s->events->lost(s->user, &(struct crash_loss){e->place.dir, id, store_reason(-ENOMEM), 1 + missed});
         return;
     }
     if (missed != 0) {
@@ -160,6 +159,33 @@ void crash_store_put(struct crash_store *s, struct crash_place place, const pit_
     else
         s->missed++;
     pthread_mutex_unlock(&s->lock);
+    s->events->waits(s->user);
+}
+
+/* The one that it is to replace; NULL: it waits no more. */
+static pit_value *replace_waiting(struct crash_store *s, const char *id, const pit_value *dossier)
+{
+    pit_value *before = NULL;
+    pthread_mutex_lock(&s->lock);
+    for (unsigned i = 0; i < s->waiting && before == NULL; i++) {
+        struct entry *e = &s->queue[(s->first + i) % STORE_QUEUE];
+        if (strcmp(pit_value_str_or(pit_value_get(e->dossier, "id"), ""), id) != 0)
+            continue;
+        before = e->dossier;
+        e->dossier = pit_value_ref(dossier);
+    }
+    pthread_mutex_unlock(&s->lock);
+    return before;
+}
+
+void crash_store_amend(struct crash_store *s, struct crash_place place, const pit_value *dossier)
+{
+    if (s == NULL || place.dir == NULL)
+        return;
+    pit_value *before = replace_waiting(s, pit_value_str_or(pit_value_get(dossier, "id"), ""), dossier);
+    if (before == NULL)
+        crash_store_put(s, place, dossier);
+    pit_value_free(before);
 }
 
 void crash_store_write(struct crash_store *s)

@@ -32,11 +32,17 @@ struct crash_loss {
     uint64_t count;                /* since the last time that this was told */
 };
 
+struct crash_store_events {
+    void (*waits)(void *user); /* something waits to be written: soon, crash_store_write. Inside put and amend */
+    void (*lost)(void *user, const struct crash_loss *l);
+};
+
 /* NULL: out of memory. */
-struct crash_store *crash_store_create(const struct os_ops *os, void (*lost)(void *user, const struct crash_loss *l),
-                                       void *user);
+struct crash_store *crash_store_create(const struct os_ops *os, const struct crash_store_events *events, void *user);
 /* Takes a reference to a frozen dossier, whose `id` names the file; lost where STORE_QUEUE others wait. s may be NULL. */
 void crash_store_put(struct crash_store *s, struct crash_place place, const pit_value *dossier);
+/* Another word on the same death (the same `id`): in the place of the one that waits, else in the place of its file. s may be NULL. */
+void crash_store_amend(struct crash_store *s, struct crash_place place, const pit_value *dossier);
 /* Has what waits written, by another thread. */
 void crash_store_write(struct crash_store *s);
 /* Is what is put there kept, as far as is known? s may be NULL. Any thread. */

@@ -337,9 +337,15 @@ static bool on_exited(struct guard_client *g, const struct guard_msg *m)
     if ((p->mask & GUARD_IS_TEMPLATE) != 0)
         close_window(g, &p->forks);
     guard_free_proc(g, p);
+    g->used = m->used;
     if (!silent)
         g->cb.exited(g->user, token, m->pid, (struct guard_exit){.code = m->code, .status = m->status});
     return true;
+}
+
+struct guard_used guard_used(const struct guard_client *g)
+{
+    return g->used;
 }
 
 /* 1: a message; 0: nothing there; -1: the end, or nonsense. */

@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "guard/guard_msg.h"
 #include "os/loop.h"
 #include "os/os.h"
 
@@ -67,6 +68,8 @@ void guard_cancel(struct guard_client *g, uint64_t token);
 void guard_give_up(struct guard_client *g, const char *why /* static */);
 /* Once it is lost: how many of its processes were alive and have been killed by this side, and how long that took. */
 int guard_swept(const struct guard_client *g, uint64_t *ret_ns);
+/* Inside `exited`: what the process used. */
+struct guard_used guard_used(const struct guard_client *g);
 pid_t guard_pid(const struct guard_client *g);
 /* Whether it ends, as far as can be told: loop. What its end kills dies after that can be seen. */
 bool guard_is_ending(const struct guard_client *g);

@@ -34,6 +34,7 @@ struct child {
     int error;                /* of the start, and the call that failed */
     char call[24];
     int code, status;
+    struct guard_used used_by;
     char worker_id[GUARD_TEXT];
 };
 

@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -208,14 +209,28 @@ static pid_t next_ended(struct guard *g)
     return 0;
 }
 
+/* As waitid, and what it used: the C library leaves that out. */
+static int reap_with_usage(pid_t pid, siginfo_t *info, struct guard_used *ret)
+{
+    struct rusage r;
+    memset(&r, 0, sizeof r);
+    int rc = (int)syscall(SYS_waitid, P_PID, pid, info, WEXITED | WNOHANG, &r);
+    *ret = (struct guard_used){.peak_bytes = (uint64_t)r.ru_maxrss * 1024,
+                               .major_faults = (uint64_t)r.ru_majflt,
+                               .user_ms = (uint32_t)(r.ru_utime.tv_sec * 1000 + r.ru_utime.tv_usec / 1000),
+                               .system_ms = (uint32_t)(r.ru_stime.tv_sec * 1000 + r.ru_stime.tv_usec / 1000)};
+    return rc;
+}
+
 static bool reap_one(struct guard *g, pid_t pid)
 {
     siginfo_t info;
+    struct guard_used used;
     memset(&info, 0, sizeof info);
     struct child *c = table_find(g, pid);
     if (c != NULL && (!c->is_template || g->ending))
         kill(-pid, SIGKILL);
-    if (GUARD_SYS("waitid", waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG)) != 0 || info.si_pid == 0) {
+    if (GUARD_SYS("waitid", reap_with_usage(pid, &info, &used)) != 0 || info.si_pid == 0) {
         g->retry = true;
         return false;
     }
@@ -224,6 +239,7 @@ static bool reap_one(struct guard *g, pid_t pid)
     c->alive = false;
     c->code = info.si_code;
     c->status = info.si_status;
+    c->used_by = used;
     if (c->report >= 0)
         table_read_report(g, c);
     if (c->fork_socket >= 0)

@@ -202,7 +202,8 @@ static bool send_spawned(struct guard *g, struct child *c)
 
 static bool send_exited(struct guard *g, struct child *c)
 {
-    struct guard_msg m = {.kind = GUARD_EXITED, .token = c->token, .pid = c->pid, .code = c->code, .status = c->status};
+    struct guard_msg m = {
+        .kind = GUARD_EXITED, .token = c->token, .pid = c->pid, .code = c->code, .status = c->status, .used = c->used_by};
     if (g->control >= 0 && !send_msg(g, &m, -1))
         return false;
     c->exited_due = false;

@@ -7,7 +7,7 @@
  *   host -> guard   SPAWN    token, number = GUARD_HAS_* mask, text = worker id; descriptors: request, control, then those of the mask
  *   host -> guard   FORK     as SPAWN, and of = the token of a template, which is to make the process
  *   guard -> host   SPAWNED  token, pid, one descriptor: the pidfd; or error and text = the call that failed
- *   guard -> host   EXITED   token, pid, code, status (as waitid says them); after the SPAWNED of the same token
+ *   guard -> host   EXITED   token, pid, code, status (as waitid says them), used; after the SPAWNED of the same token
  *   host -> guard   KILL     pid, number = signal: to the whole group of a process that the guard still has
  *   host -> guard   CANCEL   token, of a SPAWN or FORK: where it is still not done, SPAWNED comes with ETIMEDOUT, and who hangs is killed
  *   host -> guard   QUIT     the guard kills what it has, waits for all of it, and ends
@@ -24,7 +24,7 @@
 
 #include <stdint.h>
 
-#define GUARD_PROTOCOL 4
+#define GUARD_PROTOCOL 5
 #define GUARD_FD_CONTROL 3 /* where the guard finds its socket, */
 #define GUARD_FD_HOST 4    /* and a pidfd of its host */
 #define GUARD_TEXT 192     /* a worker id with its NUL */
@@ -58,6 +58,13 @@ enum guard_kind {
 };
 enum { GUARD_HAS_SEGMENT = 1, GUARD_HAS_STDOUT = 2, GUARD_HAS_STDERR = 4, GUARD_IS_TEMPLATE = 8, GUARD_KEEPS = 16 };
 
+/* What a process used of the machine, with those that it had waited for, as its parent is told. */
+struct guard_used {
+    uint64_t peak_bytes; /* of memory; 0: nothing is known */
+    uint64_t major_faults;
+    uint32_t user_ms, system_ms;
+};
+
 struct guard_msg {
     uint32_t kind;
     int32_t pid;
@@ -65,6 +72,7 @@ struct guard_msg {
     int32_t error, code, status;
     uint32_t number;
     uint64_t of;
+    struct guard_used used;
     char text[GUARD_TEXT];
 };
 

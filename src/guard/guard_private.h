@@ -50,6 +50,7 @@ struct guard_client {
     const char *give_up_why;
     uint64_t serial;
     struct list windows, asked, running;
+    struct guard_used used; /* of the process whose end is being told */
     struct guard_window execs;
     int asked_n;       /* in all windows */
     char *run_entry;   /* "SNAKEPIT_RUN_ID=..." */

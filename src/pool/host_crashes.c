@@ -21,6 +21,16 @@ static void on_lost(void *user, const struct crash_loss *l)
     telemetry_emit(h->telemetry, EVENT_WORKER_DOSSIER_LOST, NULL, numbers, texts);
 }
 
+/* On the loop. */
+static void on_waiting(void *user)
+{
+    struct host *h = user;
+    if (!loop_timer_armed(&h->crashes_timer))
+        loop_timer_set(h->loop, &h->crashes_timer, host_deadline(h, LATER_MS));
+}
+
+static const struct crash_store_events events = {on_waiting, on_lost};
+
 static void on_timer(struct loop_timer *t)
 {
     crash_store_write(LIST_ENTRY(t, struct host, crashes_timer)->crashes);
@@ -30,7 +40,7 @@ pit_error *host_crashes_open(struct host *h)
 {
     struct buf b = {0};
     h->crashes_timer.fn = on_timer;
-    h->crashes = crash_store_create(h->os, on_lost, h);
+    h->crashes = crash_store_create(h->os, &events, h);
     if (h->set.data_dir != NULL)
         buf_printf(&b, "%s/crashes", h->set.data_dir);
     h->crashes_dir = b.len != 0 ? buf_take_str(&b) : NULL;
@@ -53,11 +63,6 @@ void host_crashes_close(struct host *h)
 
 void host_keep_dossier(struct pool *p, const struct worker *w)
 {
-    struct host *h = p->host;
-    struct crash_place place = dossier_place(w);
-    if (w->dossier == NULL || place.dir == NULL)
-        return;
-    crash_store_put(h->crashes, place, w->dossier);
-    if (!loop_timer_armed(&h->crashes_timer))
-        loop_timer_set(h->loop, &h->crashes_timer, host_deadline(h, LATER_MS));
+    if (w->dossier != NULL)
+        crash_store_put(p->host->crashes, dossier_place(w), w->dossier);
 }

@@ -112,6 +112,51 @@ static pit_value *running_calls(const struct worker *w)
     return calls;
 }
 
+static const char usage_later[] = "usage: it was not known yet when callers were told";
+
+static pit_value *usage_of(const struct guard_used *used)
+{
+    return pit_pack("{s:U,s:U,s:U,s:U}", "peak_memory_bytes", used->peak_bytes, "cpu_user_ms", (uint64_t)used->user_ms,
+                    "cpu_system_ms", (uint64_t)used->system_ms, "major_faults", used->major_faults);
+}
+
+static void put_usage(const struct worker *w, pit_value *dossier, pit_value *missing)
+{
+    if (pit_value_get(dossier, "usage") != NULL)
+        return;
+    if (w->used.peak_bytes != 0)
+        pit_map_set_take(dossier, "usage", usage_of(&w->used));
+    else
+        pit_list_append_take(missing, pit_str(usage_later));
+}
+
+struct crash_place dossier_place(const struct worker *w)
+{
+    const struct dossier_rules *r = &w->config->dossier;
+    const char *dir = r->dir != NULL ? r->dir : w->env->crashes_dir;
+    return (struct crash_place){.dir = r->max_bytes != 0 ? dir : NULL, .max_bytes = r->max_bytes};
+}
+
+void dossier_complete(struct worker *w)
+{
+    const pit_value *key, *item, *word;
+    if (w->dossier == NULL || w->used.peak_bytes == 0 || pit_value_get(w->dossier, "usage") != NULL)
+        return;
+    pit_value *whole = pit_map(), *missing = pit_list();
+    for (size_t i = 0; pit_value_next(pit_value_get(w->dossier, "missing"), &i, NULL, &word);)
+        if (strcmp(pit_value_str_or(word, ""), usage_later) != 0)
+            pit_list_append_take(missing, pit_value_ref(word));
+    for (size_t i = 0; pit_value_next(w->dossier, &i, &key, &item);)
+        if (strcmp(pit_value_str_or(key, ""), "missing") != 0 && strcmp(pit_value_str_or(key, ""), "partial") != 0)
+            pit_map_put_take(whole, pit_value_ref(key), pit_value_ref(item));
+    pit_map_set_take(whole, "usage", usage_of(&w->used));
+    pit_map_set_take(whole, "partial", pit_bool(pit_value_len(missing) != 0));
+    pit_map_set_take(whole, "missing", missing);
+    if (pit_value_error(whole) == 0)
+        crash_store_amend(w->env->crashes, dossier_place(w), whole);
+    pit_value_free(whole);
+}
+
 /* It told why it did not start, we ended it, or its end is as little known as it matters. */
 static bool is_explained(const struct worker *w)
 {
@@ -132,6 +177,7 @@ void dossier_make(struct worker *w)
     char *tail = mem_alloc(STDERR_BYTES);
     struct crash_printed printed = {tail, tail != NULL ? capture_tail(&w->err, tail, STDERR_BYTES) : 0};
     put_page(w, printed, dossier, missing);
+    put_usage(w, dossier, missing);
     dossier_say_place(dossier);
     pit_value *words = exit_words(printed.text, printed.n);
     if (words != NULL)
@@ -148,13 +194,6 @@ void dossier_make(struct worker *w)
 }
 
 /* ---- into errors ---- */
-
-struct crash_place dossier_place(const struct worker *w)
-{
-    const struct dossier_rules *r = &w->config->dossier;
-    const char *dir = r->dir != NULL ? r->dir : w->env->crashes_dir;
-    return (struct crash_place){.dir = r->max_bytes != 0 ? dir : NULL, .max_bytes = r->max_bytes};
-}
 
 bool dossier_suggest(const struct worker *w, pit_error *e)
 {

@@ -33,6 +33,8 @@ void dossier_say_place(pit_value *dossier);
 bool dossier_put(const struct worker *w, pit_error *e);
 /* Says where to read it, if it is kept on disk, as far as is known. */
 bool dossier_suggest(const struct worker *w, pit_error *e);
+/* What the guard has said of a worker since its callers had their errors goes into the copy on disk, if that still waits. Loop. */
+void dossier_complete(struct worker *w);
 struct crash_place dossier_place(const struct worker *w);
 
 #endif

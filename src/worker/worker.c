@@ -274,9 +274,14 @@ static void on_exited(struct guard_child *c, struct guard_exit how)
     struct worker *w = LIST_ENTRY(c, struct worker, child);
     w->exited = true;
     registry_gone(w->env->registry, (uint64_t)(uintptr_t)c, how.code != 0);
-    if (worker_state(w) != PIT_WORKER_GONE) /* else callers read what was known first */
+    bool known = worker_state(w) == PIT_WORKER_GONE; /* then callers read what was known first */
+    if (!known)
         w->how = how;
+    if (w->env->guard != NULL)
+        w->used = guard_used(w->env->guard);
     worker_finish(w);
+    if (known)
+        dossier_complete(w);
     poollock_acquire(w->config->lock);
     list_remove(&w->node);
     bool last = worker_unref(w);

@@ -46,9 +46,9 @@ struct worker_env {
     struct registry *registry; /* NULL: none */
     uint32_t prefix;           /* of correlation ids: counts up with every worker */
     struct oom_watch *oom;
-    const struct crash_store *crashes; /* NULL: nothing is kept on disk */
-    const char *crashes_dir;           /* of pools that name none; NULL: nowhere */
-    bool crashes_found;                /* the command line looks there by itself */
+    struct crash_store *crashes; /* NULL: nothing is kept on disk */
+    const char *crashes_dir;     /* of pools that name none; NULL: nowhere */
+    bool crashes_found;          /* the command line looks there by itself */
 };
 
 /* What all workers of a pool share. */
@@ -151,6 +151,7 @@ struct worker {
         *timeouts; /* what its tools declare: a map of commands to milliseconds; NULL: nothing. The pool takes it */
     uint64_t started_ns, ready_ns;
     struct guard_exit how;
+    struct guard_used used; /* once the guard has told */
     enum exit_class exit_class;
     struct oom_counts oom_before;
     pit_error *failure; /* why it did not become ready */

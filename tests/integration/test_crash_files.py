@@ -21,6 +21,13 @@ class Adapter:
         os.kill(os.getpid(), 9)
         time.sleep(100)
 
+    def use_and_kill(self):
+        block = bytearray(b"x") * (64 << 20)
+        end = time.process_time() + 0.15
+        while time.process_time() < end:
+            pass
+        self.kill()
+
     def with_a_thread(self):
         ready = threading.Event()
         def wait_here():
@@ -130,8 +137,21 @@ def test_a_death_without_stacks(die, crash):
     dossier = die("kill")["dossier"]
     text = crash("show", dossier["id"]).stdout
     assert "SIGKILL" in text and "Missing\n" in text and "Python, where" not in text
-    for word in dossier["missing"]:
+    kept = json.loads(crash("show", dossier["id"], "-o", "json").stdout)
+    for word in kept["missing"]:
         assert word in text
+
+
+def test_what_the_parent_was_told_is_on_disk(die, crash):
+    """Of a process that left no report: the guard learns it when it reaps, which may be after the callers have their errors."""
+    dossier = die("use_and_kill")["dossier"]
+    kept = json.loads(crash("show", dossier["id"], "-o", "json").stdout)
+    usage = kept["usage"]
+    assert 64 << 20 <= usage["peak_memory_bytes"] < 4 << 30 and usage["cpu_user_ms"] + usage["cpu_system_ms"] >= 140
+    assert not any(word.startswith("usage") for word in kept["missing"]) and kept["partial"] is True
+    assert ("usage" in dossier) != any(word.startswith("usage") for word in dossier["missing"])
+    same = set(kept) - {"usage", "missing"}
+    assert {key: kept[key] for key in same} == {key: dossier[key] for key in same}
 
 
 def test_the_error_ends_with_the_next_step(die, crash, snakepit, tmp_path, env):

@@ -28,7 +28,7 @@
 static char place[64], folder[128];
 static struct os_ops os; /* os_linux, or with a fault in it */
 static struct {
-    unsigned calls;
+    unsigned calls, waits;
     uint64_t lost;
     char id[STORE_NAME], reason[128];
 } told; /* by the writing thread; read when the store is closed */
@@ -41,6 +41,12 @@ static void on_lost(void *user, const struct crash_loss *l)
     snprintf(told.id, sizeof told.id, "%s", l->id);
     snprintf(told.reason, sizeof told.reason, "%s", l->reason);
     assert_string_equal(l->dir, folder);
+}
+
+static void on_waiting(void *user)
+{
+    (void)user;
+    told.waits++;
 }
 
 static int set_up(void **state)
@@ -132,7 +138,8 @@ static void put(struct crash_store *s, const char *id, size_t bytes, uint64_t mo
 
 static struct crash_store *create(void)
 {
-    struct crash_store *s = crash_store_create(&os, on_lost, NULL);
+    static const struct crash_store_events events = {on_waiting, on_lost};
+    struct crash_store *s = crash_store_create(&os, &events, NULL);
     assert_non_null(s);
     return s;
 }
@@ -209,6 +216,41 @@ static void test_a_file_for_each(void **state)
     assert_true(read(fd, text, sizeof text - 1) > 0);
     close(fd);
     assert_string_equal(text, "{\"id\":\"0abc9zz-default-0.2\",\"stderr\":\"xxx\"}\n");
+    assert_int_equal(told.calls, 0);
+}
+
+static int no_thread(pthread_t *ret, void *(*fn)(void *), void *arg)
+{
+    (void)ret;
+    (void)fn;
+    (void)arg;
+    return -EAGAIN;
+}
+
+/* Another word on the same death, before it is written, and when it is too late. */
+static void test_an_amended_one(void **state)
+{
+    (void)state;
+    os.thread_start = no_thread;
+    struct crash_store *s = create();
+    put(s, "0abc9zz-default-0.1", 1, 1 << 20);
+    put(s, "0abc9zz-default-0.2", 2, 1 << 20);
+    pit_value *more = dossier_of("0abc9zz-default-0.2", 7), *unknown = dossier_of("0abc9zz-default-0.3", 7);
+    const struct crash_place here = {folder, 1 << 20};
+    crash_store_amend(s, here, more);
+    assert_int_equal(told.waits, 2); /* it is in the place of another */
+    crash_store_amend(s, here, unknown);
+    assert_int_equal(told.waits, 3);
+    crash_store_amend(NULL, here, more);
+    crash_store_amend(s, (struct crash_place){NULL, 1 << 20}, more);
+    crash_store_close(s, UINT64_MAX);
+    pit_value_free(more);
+    pit_value_free(unknown);
+    struct stat st[2];
+    assert_int_equal(stat(path_of("0abc9zz-default-0.1.json"), &st[0]), 0);
+    assert_int_equal(stat(path_of("0abc9zz-default-0.2.json"), &st[1]), 0);
+    assert_int_equal(st[1].st_size - st[0].st_size, 6);
+    assert_int_equal(count().files, 3);
     assert_int_equal(told.calls, 0);
 }
 
@@ -419,14 +461,6 @@ static void test_a_folder_that_vanishes(void **state)
     assert_int_equal(count().files, 1);
 }
 
-static int no_thread(pthread_t *ret, void *(*fn)(void *), void *arg)
-{
-    (void)ret;
-    (void)fn;
-    (void)arg;
-    return -EAGAIN;
-}
-
 /* Then the end writes what waits, as far as there was room to wait. */
 static void test_no_thread(void **state)
 {
@@ -462,6 +496,7 @@ int main(void)
         cmocka_unit_test(test_words_of_a_shell),
 #define WITH_A_STAGE(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
         WITH_A_STAGE(test_a_file_for_each),
+        WITH_A_STAGE(test_an_amended_one),
         WITH_A_STAGE(test_nowhere),
         WITH_A_STAGE(test_a_thousand),
         WITH_A_STAGE(test_a_folder_that_is_shared),
