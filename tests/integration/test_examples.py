@@ -138,3 +138,29 @@ def test_the_programs_are_built_from_the_tree(build):
     root = pathlib.Path(__file__).resolve().parents[2]
     for name in ("hello", "embed", "digits"):
         assert (build / "examples" / f"{name}.py").read_text() == (root / "examples" / name / f"{name}.py").read_text()
+
+
+def told_errors(example):
+    """What structured_errors has printed: the failure's name to its lines."""
+    done = example("structured_errors")
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    blocks = re.split(r"^(?=\S)", done.stdout, flags=re.M)
+    return {block.split(":")[0]: block for block in blocks if block}
+
+
+def test_structured_errors_has_every_part_of_each(example):
+    for _ in range(5):
+        told = told_errors(example)
+        if "exit_class   unknown" not in told["a bad pointer"]:  # on a starved machine the status may come too late
+            break
+    price = told["a price that is not there"]
+    assert "python_error/value_error, will fail again" in price and "python       ValueError" in price
+    assert "| KeyError: 'kiwi'" in price and "| ValueError: no price for 'kiwi'" in price
+    assert re.search(r"nearest +lookup\n  try +did you mean 'lookup'\?", told["a command that is misspelt"])
+    assert re.search(r"try +did you mean 'default'\?", told["a pool that is misspelt"])
+    thought = told["a thought that takes too long"]
+    assert "serve what is in the cache" in thought and "phase        worker" in thought
+    crash = told["a bad pointer"]
+    assert re.search(r"python_at +/.*/failing.py, line 19, in write\n", crash)
+    assert re.search(r"try +snakepit crash show \S+\n  dossier +SEGV_MAPERR at 0x1000\n    write, line 19 of failing.py", crash)
+    assert all("  worker       default/0." in told[name] for name in told if "pool" not in name)
