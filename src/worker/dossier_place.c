@@ -27,11 +27,37 @@ static bool say_frame(struct buf *b, const pit_value *frame)
     return true;
 }
 
+enum { ABORT_DEPTH = 8 /* frames that raising the signal takes at most */ };
+
+/* What abort() is made of says nothing, nor what else of its library has led there (a heap that is found damaged): who has called that does.
+ * false: this was no abort. */
+static bool say_abort(struct buf *b, const pit_value *native)
+{
+    const pit_value *frame, *last = NULL;
+    for (size_t i = 0, n = 0; n < ABORT_DEPTH && last == NULL && pit_value_next(native, &i, NULL, &frame); n++)
+        if (strcmp(pit_value_str_or(pit_value_get(frame, "symbol"), ""), "abort") == 0)
+            last = frame;
+    if (last == NULL || !say_frame(b, last))
+        return false;
+    const char *own = pit_value_str(pit_value_get(last, "module"));
+    bool behind = false;
+    for (size_t i = 0; pit_value_next(native, &i, NULL, &frame);) {
+        const char *module = pit_value_str(pit_value_get(frame, "module"));
+        if (behind && module != NULL && strcmp(module, own) != 0) {
+            buf_puts(b, ", below ");
+            say_frame(b, frame);
+            return true;
+        }
+        behind = behind || frame == last;
+    }
+    return true;
+}
+
 /* The place of the fault; where that is a function without a name, or no place at all, also the next one that has a name. */
 static void say_native(struct buf *b, const pit_value *native)
 {
     const pit_value *first = pit_value_at(native, 0);
-    if (first == NULL)
+    if (first == NULL || say_abort(b, native))
         return;
     if (!say_frame(b, first))
         buf_puts(b, pit_value_str_or(pit_value_get(first, "pc"), "?"));

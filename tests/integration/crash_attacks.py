@@ -160,9 +160,9 @@ class Attacks:
         sys.setrecursionlimit(20000)
         return nest(10000, functools.partial(C.crash_below, ctypes.c_long(8)))
 
-    def many_threads(self, n):
+    def many_threads(self, n, threads):
         gate = threading.Event()
-        for _ in range(n):
+        for _ in range(threads):
             threading.Thread(target=nest, args=(40, gate.wait), daemon=True).start()
         return C.crash_below(ctypes.c_long(8))
 

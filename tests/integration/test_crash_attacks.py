@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import pathlib
+import re
 import subprocess
 
 import pytest
@@ -155,6 +156,7 @@ def test_bad_moments(host, command, exit_class, signal, code, symbol):
     assert dossier["missing"] == []
     if command == "heap":
         assert "free(): invalid pointer" in dossier["stderr"]
+        assert re.search(r"native_at: abort\(\) of libc\S*, below crash_heap\(\) of libcrash.so\n", dossier["text"])
 
 
 @pytest.mark.parametrize("command", ["overflow", "python_overflow"])
@@ -257,7 +259,7 @@ def test_ten_thousand_frames(host):
 
 def test_more_threads_than_can_be_told(host):
     """The one that crashed is told before all others."""
-    dossier = host.death("many_threads", n=150)
+    dossier = host.death("many_threads", threads=150)
     assert crashed(dossier)[0] == "many_threads" and len(dossier["python"]) > 1
     assert dossier["partial"] is True and "python: not all stacks had room" in dossier["missing"]
     assert symbols(dossier)[:2] == ["crash_write", "crash_below"]
