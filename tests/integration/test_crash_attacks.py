@@ -284,7 +284,7 @@ def test_text_that_a_terminal_would_obey(host):
     frame = dossier["python"][0]["frames"][0]
     assert (frame["file"], frame["line"], frame["function"]) == ("/\x1b[31m\x9b\ufffd.py", 3, "\x1b]0;x\x07")
     assert "/\\u001b[31m\\u009b\ufffd.py, line 3, in \\u001b]0;x\\u0007" in dossier["text"]
-    assert not any(ord(c) < 32 and c not in "\n\t" or 0x7F <= ord(c) < 0xA0 for c in dossier["text"])
+    assert not any((ord(c) < 32 and c not in "\n\t") or 0x7F <= ord(c) < 0xA0 for c in dossier["text"])
 
 
 @pytest.mark.parametrize("profile", ["process", "thread"])

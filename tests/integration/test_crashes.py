@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 
 import pytest
 
@@ -321,3 +320,23 @@ def test_a_crash_while_it_starts(snakepit, tmp_path, env, library):
     frames = crashed(error["dossier"])
     assert any(frame["file"].endswith("a.py") and frame["line"] == 2 for frame in frames)
     assert error["dossier"]["calls"] == []
+
+
+@pytest.mark.parametrize("moment", ["initialize", "cleanup"])
+def test_a_crash_of_a_hook(snakepit, tmp_path, env, moment):
+    """Before the first call, where it is the error; behind the last one, where nobody waits for it: it is kept on disk."""
+    (tmp_path / "a.py").write_text(
+        "import ctypes\nfrom snakepit_bridge import BaseAdapter, tool\n\nclass A(BaseAdapter):\n"
+        f"    def {moment}(self):\n        ctypes.string_at(0)\n\n    @tool\n    def f(self):\n        return 1\n"
+    )
+    env = {**env, "XDG_STATE_HOME": str(tmp_path / "state")}
+    for _ in range(5):  # on a starved machine the status may come too late
+        done = snakepit("call", "f", "--adapter", "a.py", "-o", "json", env=env)
+        assert (done.returncode, done.stdout) == ((0, "1\n") if moment == "cleanup" else (1, "")), done.stderr
+        told = [json.loads(path.read_text()) for path in (tmp_path / "state/snakepit/crashes").glob("*.json")]
+        dossier = next((each for each in told if each["exit_class"] != "unknown"), None)
+        if dossier is not None:
+            break
+    assert dossier["exit_class"] == "segfault" and dossier["fault"]["address"] == "0x0"
+    assert any(frame["function"] == moment and frame["line"] == 6 for frame in crashed(dossier))
+    assert dossier["calls"] == [] and dossier["missing"] == []
