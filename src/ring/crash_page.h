@@ -31,7 +31,7 @@ struct crash_frame {
     uint64_t symbol_offset; /* of pc from the symbol's begin */
     uint16_t module;        /* 1 + its place in modules; 0: not known */
     uint16_t symbol;        /* 1 + the place of its name in names; 0: not known */
-    uint32_t exact;         /* 1: pc is the place itself; 0: one to return to, which may be the first of what comes behind the call */
+    uint32_t exact; /* 1: pc is the place itself; 0: one to return to, which may be the first of what comes behind the call */
 };
 
 struct crash_module {

@@ -233,8 +233,8 @@ static void on_fault_again(int signum, siginfo_t *info, void *context)
 
 EXPORT int put_handler_over(int kind)
 {
-    void (*const handlers[])(int, siginfo_t *, void *) = {on_fault_pass, on_fault_call, on_fault_jump, on_fault_stay,
-                                                          on_fault_again, on_fault_pass};
+    void (*const handlers[])(int, siginfo_t *, void *) = {on_fault_pass, on_fault_call,  on_fault_jump,
+                                                          on_fault_stay, on_fault_again, on_fault_pass};
     struct sigaction act = {.sa_sigaction = handlers[kind], .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
     if (kind == 5) /* what it sends comes when it has returned */
         act.sa_flags = SA_SIGINFO | SA_ONSTACK;
