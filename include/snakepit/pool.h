@@ -263,6 +263,14 @@ PIT_API int pit_worker_recycle(pit *p, const char *pool, const char *worker_id, 
 PIT_API int pit_taint(pit *p, const char *pool, const char *target, int64_t duration_ms, const char *reason,
                       pit_error **reterr);
 
+/* What a worker that lives is doing, hangs in, or was stopped at: *ret (the caller's, pit_value_free) is a map with the Python stacks of its threads, what
+ * the kernel says of each and which library that is in, its calls, and a `summary` of one line; docs/guide-crashes.md has its keys. Nothing in the
+ * worker is stopped or interrupted. Takes some milliseconds; half a second at most, of a worker that does not answer: then `partial` is true, and
+ * `missing` says what is not told, and why. pool NULL: whichever it is in.
+ * worker_not_found, pool_mismatch, pool_not_found, not_ready when it has no process yet, stale_worker when it ends meanwhile. *Blocks*, also while the
+ * loop hangs; any thread but that of a callback. Since 0.1. */
+PIT_API int pit_worker_stack(pit *p, const char *pool, const char *worker_id, pit_value **ret, pit_error **reterr);
+
 /* Ends the process of a worker: SIGTERM to its group, after term_grace_ms (0: at once) SIGKILL, and waits until it is gone. Its calls get
  * worker_killed, which is retriable; another takes its place at once. One that is gone already, an older generation too: 0.
  * worker_not_found when there never was such a worker, cleanup_timeout when it does not end within 2 s after SIGKILL, invalid_timeout, wrong_thread from

@@ -33,6 +33,7 @@
 
 #include "_snakepit_crash.h"
 #include "_snakepit_glibc.h"
+#include "_snakepit_look.h"
 #include "ring/segment.h"
 
 #ifndef sigev_notify_thread_id
@@ -255,6 +256,7 @@ static void on_fatal(int signum, siginfo_t *info, void *context)
 {
     int error = errno;
     pid_t nobody = 0, self = thread_id();
+    look_faulted();
     if (getpid() == crash.pid && crash.page != NULL) {
         if (__atomic_compare_exchange_n(&report.owner, &nobody, self, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
             tell_all(info, context);
@@ -277,6 +279,13 @@ static void give_stack_back(void *stack)
     if (sigaltstack(NULL, &now) == 0 && now.ss_sp == begin + GUARD_BYTES)
         sigaltstack(&none, NULL);
     munmap(begin, GUARD_BYTES + STACK_BYTES);
+}
+
+bool crash_catches_faults(void)
+{
+    struct sigaction now;
+    return crash.page != NULL && crash.pid == getpid() && sigaction(SIGSEGV, NULL, &now) == 0 &&
+           (now.sa_flags & SA_SIGINFO) != 0 && now.sa_sigaction == on_fatal;
 }
 
 void crash_thread_begins(void)
@@ -303,6 +312,7 @@ PyObject *crash_prepare(PyObject *module, PyObject *unused)
         crash_borrow_writer();
         crash_load_unwinder();
         crash.has_key = pthread_key_create(&crash.stack, give_stack_back) == 0;
+        look_prepare();
     }
     Py_RETURN_NONE;
 }

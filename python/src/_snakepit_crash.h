@@ -13,6 +13,8 @@ PyObject *crash_prepare(PyObject *module, PyObject *unused);
 PyObject *crash_watch(PyObject *module, PyObject *segment_fd);
 /* A stack for the handler, for the calling thread: of one that overflows its own nothing could be told. Without memory there is none. */
 void crash_thread_begins(void);
+/* Does this file's handler stand for faults, in the process that asked for it? */
+bool crash_catches_faults(void);
 
 /* The rest is for the handler alone. A part of the report: what faults in it, or takes too long, ends it; cpu_limit_ns: of CPU time, 0: the usual
  * limit for everything alone. */

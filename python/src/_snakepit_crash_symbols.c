@@ -145,7 +145,8 @@ static const void *part_of(const struct image *m, uint64_t at, uint64_t n)
     return at <= m->n && n <= m->n - at ? m->data + at : NULL;
 }
 
-static bool open_image(struct image *m, const char *path)
+/* What it returns is let go by close_image. */
+static bool map_image(struct image *m, const char *path)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     off_t size = fd >= 0 ? lseek(fd, 0, SEEK_END) : -1;
@@ -155,6 +156,16 @@ static bool open_image(struct image *m, const char *path)
     if (map == MAP_FAILED)
         return false;
     *m = (struct image){.data = map, .n = (size_t)size};
+    return true;
+}
+
+static void close_image(const struct image *m)
+{
+    munmap((void *)(uintptr_t)m->data, m->n);
+}
+
+static bool read_header(struct image *m)
+{
     m->header = part_of(m, 0, sizeof *m->header);
     if (m->header == NULL || memcmp(m->header->e_ident, ELFMAG, SELFMAG) != 0 || m->header->e_ident[EI_CLASS] != NATIVE_CLASS ||
         m->header->e_shentsize != sizeof(ELF(Shdr)) || m->header->e_phentsize != sizeof(ELF(Phdr)))
@@ -247,18 +258,26 @@ static const ELF(Shdr) * find_table(const struct image *m, uint32_t type)
     return NULL;
 }
 
-static void look_into(struct crash_page *page, struct crash_room *room, uint16_t module, uint64_t (*clock)(void),
-                      uint64_t until_ns)
+static void look_into(struct crash_page *page, struct crash_room *room, const struct image *m, uint16_t module,
+                      uint64_t (*clock)(void), uint64_t until_ns)
+{
+    find_build_id(m, &page->modules[module - 1]);
+    const ELF(Shdr) *table = find_table(m, SHT_SYMTAB);
+    if (table == NULL)
+        table = find_table(m, SHT_DYNSYM);
+    if (table != NULL)
+        look_through(page, room, m, module, table, clock, until_ns);
+}
+
+static void look_up(struct crash_page *page, struct crash_room *room, uint16_t module, uint64_t (*clock)(void),
+                    uint64_t until_ns)
 {
     struct image m;
-    if (room->path[module - 1][0] != '/' || !open_image(&m, room->path[module - 1]))
+    if (room->path[module - 1][0] != '/' || !map_image(&m, room->path[module - 1]))
         return;
-    find_build_id(&m, &page->modules[module - 1]);
-    const ELF(Shdr) *table = find_table(&m, SHT_SYMTAB);
-    if (table == NULL)
-        table = find_table(&m, SHT_DYNSYM);
-    if (table != NULL)
-        look_through(page, room, &m, module, table, clock, until_ns);
+    if (read_header(&m))
+        look_into(page, room, &m, module, clock, until_ns);
+    close_image(&m);
 }
 
 bool crash_find_symbols(struct crash_page *page, struct crash_room *room, uint64_t (*clock)(void), uint64_t until_ns)
@@ -271,7 +290,7 @@ bool crash_find_symbols(struct crash_page *page, struct crash_room *room, uint64
         if (clock() >= until_ns)
             return false;
         done |= UINT32_C(1) << module;
-        look_into(page, room, module, clock, until_ns);
+        look_up(page, room, module, clock, until_ns);
     }
     return clock() < until_ns;
 }

@@ -2,7 +2,8 @@
  *
  * It sleeps on the word `ping` of the segment (src/ring/segment.h) without a time limit. When the host counts that up it has Python count up
  * `ticks` at the next bytecode boundary of the main thread (a pending call, at most one at a time), notes the time, and copies the word to
- * `pong`. So a ping is answered while C code holds the GIL, and `ticks` tells whether Python code ran since. Where lanes have threads of their
+ * `pong`. So a ping is answered while C code holds the GIL, and `ticks` tells whether Python code ran since. It also answers looks
+ * (_snakepit_look.c), of which the same futex tells. Where lanes have threads of their
  * own the main thread waits for the control socket: it is woken by a byte in a pipe, and then `ticks` tells whether Python code could run.
  *
  * Invariants
@@ -22,13 +23,15 @@
 
 #include "_snakepit_glibc.h"
 #include "_snakepit_lane.h"
+#include "_snakepit_look.h"
 
 #define STACK_BYTES (256 * 1024) /* the thread-local memory of big libraries is taken from it */
 
 struct heart {
     struct lane_status *status;
-    uint32_t asked; /* atomic: a pending call is on its way */
-    int wake_fd;    /* the main thread waits for it; -1: for nothing of ours */
+    struct look_page *look; /* NULL: there is none */
+    uint32_t asked;         /* atomic: a pending call is on its way */
+    int wake_fd;            /* the main thread waits for it; -1: for nothing of ours */
 };
 
 /* With the GIL, between two bytecodes of the main thread. */
@@ -53,6 +56,8 @@ static void *beat(void *arg)
     uint32_t answered = 0;
     prctl(PR_SET_NAME, "snakepit-heart"); /* here: another thread would have to ask /proc, and a start waits for that one */
     for (;;) {
+        if (h->look != NULL)
+            look_answer(h->look);
         uint32_t ping = __atomic_load_n(&s->ping, __ATOMIC_SEQ_CST);
         if (ping == answered) {
             if (syscall(SYS_futex, &s->ping, FUTEX_WAIT, ping, NULL, NULL, 0) != 0 && errno != EAGAIN && errno != EINTR)
@@ -96,6 +101,15 @@ static int start(struct heart *h)
     return rc;
 }
 
+static struct look_page *find_look_page(const struct segment_view *view)
+{
+    uint32_t at = ((const struct segment_header *)(const void *)view->map)->look_offset;
+    if (at == 0 || at % 64 != 0 || at > view->map_n || view->map_n - at < sizeof(struct look_page))
+        return NULL;
+    struct look_page *page = (struct look_page *)(void *)(view->map + at);
+    return page->bytes == LOOK_PAGE_BYTES ? page : NULL;
+}
+
 PyObject *heart_start(PyObject *module, PyObject *args)
 {
     struct segment_view view;
@@ -109,10 +123,14 @@ PyObject *heart_start(PyObject *module, PyObject *args)
         return PyErr_NoMemory();
     }
     h->wake_fd = wake_fd;
+    h->look = find_look_page(&view);
     h->status = (struct lane_status *)(void *)(view.lane + LANE_STATUS_OFFSET);
     int rc = start(h);
-    if (rc == 0)
+    if (rc == 0) {
+        if (h->look != NULL)
+            look_begin(h->look);
         Py_RETURN_NONE;
+    }
     PyMem_RawFree(h);
     segment_close(&view);
     errno = rc;

@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 
 #include "_snakepit_crash.h"
+#include "_snakepit_look.h"
 
 #define SPIN_NS 50000
 
@@ -38,6 +39,7 @@ static int lane_init(PyObject *self, PyObject *args, PyObject *kwargs)
     l->max_frame = (size_t)max_frame;
     l->prefix = prefix;
     l->spin_ns = spin_ns;
+    l->index = (unsigned)index;
     return lane_attach(l, segment_fd, (unsigned)index);
 }
 
@@ -115,6 +117,7 @@ static PyObject *lane_serve(PyObject *self, PyObject *unused)
     lane_bind_thread(l);
     lane_prepare_farewell(l);
     crash_thread_begins();
+    look_lane_begins(l->index);
     int rc;
     do {
         rc = serve_one(l);

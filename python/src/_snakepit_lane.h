@@ -74,7 +74,7 @@ struct lane {
     pthread_t thread;
     struct text_cache texts;
     PyObject *last_names; /* of the last call with named arguments */
-    unsigned n_commands, last_command, next_victim;
+    unsigned index, n_commands, last_command, next_victim;
     struct command known[COMMANDS];
 };
 /* clang-format on */

@@ -20,10 +20,22 @@ struct crash_printed { /* the end of its standard error; borrowed */
 enum { CRASH_SIGNAL_LOST = -1 /* how it died is not known: then the page's word counts */ };
 void crash_read_page(const struct crash_page *page, int signal, struct crash_printed printed, pit_value *dossier,
                      pit_value *missing);
+/* Python's stacks, as faulthandler writes them: a list of maps of threads. */
+pit_value *crash_read_stacks(const char *text, size_t n);
+/* A frame as a map: what the frames of a page refer to is taken of `places`. */
+struct crash_places {
+    const struct crash_module *modules; /* CRASH_MODULES of them */
+    uint32_t modules_n;
+    const char *names;
+    size_t names_room;
+};
+pit_value *crash_read_frame(const struct crash_places *places, const struct crash_frame *f);
 /* Do workers tell of this signal? */
 bool crash_is_told(int signal);
 /* What a process printed, as text: bytes that are no UTF-8 become U+FFFD. nil: no memory. */
 pit_value *crash_words(const char *text, size_t n);
+/* Does this file belong to Python's own library, or to what is installed beside it, and not to the program? */
+bool crash_is_library(const char *file);
 /* "SIGSEGV"; NULL: a signal without a name. */
 const char *crash_signal_name(int signal);
 

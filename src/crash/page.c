@@ -111,7 +111,7 @@ static pit_value *read_usage(const struct crash_page *p)
 
 /* ---- the native stack ---- */
 
-static void put_module(pit_value *frame, const struct crash_page *p, const struct crash_frame *f)
+static void put_module(pit_value *frame, const struct crash_places *p, const struct crash_frame *f)
 {
     uint32_t n = p->modules_n < CRASH_MODULES ? p->modules_n : CRASH_MODULES;
     if (f->module == 0 || f->module > n)
@@ -127,21 +127,25 @@ static void put_module(pit_value *frame, const struct crash_page *p, const struc
         pit_map_set_take(frame, "build_id", pit_str(id));
 }
 
+pit_value *crash_read_frame(const struct crash_places *p, const struct crash_frame *f)
+{
+    pit_value *frame = pit_map();
+    pit_map_set_take(frame, "pc", hex(f->pc));
+    put_module(frame, p, f);
+    if (f->symbol != 0 && f->symbol <= p->names_room) {
+        put_text(frame, "symbol", p->names + (f->symbol - 1), p->names_room - (f->symbol - 1));
+        pit_map_set_take(frame, "symbol_offset", pit_uint(f->symbol_offset));
+    }
+    return frame;
+}
+
 static pit_value *read_native(const struct crash_page *p)
 {
+    const struct crash_places places = {p->modules, p->modules_n, p->names, sizeof p->names};
     pit_value *list = pit_list();
     uint32_t n = p->frames_n < CRASH_FRAMES ? p->frames_n : CRASH_FRAMES;
-    for (uint32_t i = 0; i < n; i++) {
-        const struct crash_frame *f = &p->frames[i];
-        pit_value *frame = pit_map();
-        pit_map_set_take(frame, "pc", hex(f->pc));
-        put_module(frame, p, f);
-        if (f->symbol != 0 && f->symbol <= sizeof p->names) {
-            put_text(frame, "symbol", p->names + (f->symbol - 1), sizeof p->names - (f->symbol - 1));
-            pit_map_set_take(frame, "symbol_offset", pit_uint(f->symbol_offset));
-        }
-        pit_list_append_take(list, frame);
-    }
+    for (uint32_t i = 0; i < n; i++)
+        pit_list_append_take(list, crash_read_frame(&places, &p->frames[i]));
     return list;
 }
 
@@ -209,7 +213,7 @@ static void end_thread(pit_value *threads, pit_value *thread, pit_value *frames)
     pit_list_append_take(threads, thread);
 }
 
-static pit_value *read_python(const char *text, size_t n)
+pit_value *crash_read_stacks(const char *text, size_t n)
 {
     pit_value *threads = pit_list(), *thread = NULL, *frames = NULL;
     int functions = 0;
@@ -239,13 +243,13 @@ static pit_value *read_printed(struct crash_printed printed)
 {
     static const char mark[] = "Current thread 0x";
     const char *at = printed.text != NULL ? find_last(printed.text, printed.n, mark) : NULL;
-    return at != NULL ? read_python(at, printed.n - (size_t)(at - printed.text)) : NULL;
+    return at != NULL ? crash_read_stacks(at, printed.n - (size_t)(at - printed.text)) : NULL;
 }
 
 static void put_python(const struct crash_page *p, struct crash_printed printed, pit_value *dossier, pit_value *missing)
 {
     size_t n = p->python_n < sizeof p->python ? p->python_n : sizeof p->python;
-    pit_value *threads = n != 0 ? read_python(p->python, n) : read_printed(printed);
+    pit_value *threads = n != 0 ? crash_read_stacks(p->python, n) : read_printed(printed);
     if (threads != NULL)
         pit_map_set_take(dossier, "python", threads);
     if (threads == NULL)

@@ -1,5 +1,6 @@
 /* Names and texts of deaths. See crash.h. */
 #include <signal.h>
+#include <string.h>
 
 #include "base/buf.h"
 #include "crash/crash.h"
@@ -36,4 +37,19 @@ const char *crash_signal_name(int signal)
         if (names[i].number == signal)
             return names[i].name;
     return NULL;
+}
+
+bool crash_is_library(const char *file)
+{
+    static const char *const folders[] = {"/site-packages/", "/dist-packages/", "/snakepit_bridge/"};
+    for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++)
+        if (strstr(file, folders[i]) != NULL)
+            return true;
+    const char *python = strstr(file, "/python");
+    if (python == NULL || python[7] < '0' || python[7] > '9') /* .../lib/python3.11/ctypes/__init__.py */
+        return file[0] == '<';
+    const char *lib = python;
+    while (lib > file && lib[-1] != '/')
+        lib--;
+    return strncmp(lib, "lib", 3) == 0;
 }

@@ -84,6 +84,9 @@ int linux_proc_info(pid_t pid, struct os_proc *ret);
 bool linux_proc_has_env(pid_t pid, const char *entry);
 int linux_kill_by_env(const char *entry);
 
+/* linux_threads.c */
+int linux_threads(pid_t pid, struct os_thread *ret, int max, bool *ret_all);
+
 /* linux_usage.c */
 int linux_group_memory(pid_t pgid, uint64_t *ret_bytes);
 int linux_usage(pid_t pid, unsigned what, struct os_usage *ret);

@@ -42,6 +42,17 @@ struct os_usage {
 };
 enum { OS_USAGE_CPU = 1, OS_USAGE_MEMORY = 2, OS_USAGE_FILES = 4, OS_USAGE_RESET_PEAK = 8 };
 
+/* What the kernel says of a thread. */
+enum os_doing { OS_UNSEEN, OS_RUNS, OS_CALLS, OS_KERNEL /* in the kernel, but in no system call */ };
+struct os_thread {
+    pid_t tid;
+    char state;     /* R S D T t Z X ... */
+    char name[16];  /* of the kernel, any bytes; with its NUL */
+    char waits[40]; /* the kernel's function that it sleeps in; "": it does not, or that may not be seen */
+    enum os_doing doing;
+    int call; /* with OS_CALLS: number of the system call */
+};
+
 enum os_wait { OS_READABLE, OS_WRITABLE, OS_EITHER };
 
 struct os_ops {
@@ -136,6 +147,8 @@ struct os_ops {
     int64_t (*oom_kills)(int counter); /* the same of those */
     /* Fills what is asked for (OS_USAGE_*), the rest is 0. 0, or -errno: -ESRCH without such a process */
     int (*usage)(pid_t pid, unsigned what, struct os_usage *ret);
+    /* What the threads of a process do, at most `max`. *ret_all: there are no more. The count, or -errno: -ESRCH without such a process */
+    int (*threads)(pid_t pid, struct os_thread *ret, int max, bool *ret_all);
     /* What a process group uses: pages that are shared count in parts where the kernel tells (PSS), else whole. Milliseconds for a group
      * with gigabytes: not for the loop's thread. 0, or -errno: -ESRCH without its leader */
     int (*group_memory)(pid_t pgid, uint64_t *ret_bytes);

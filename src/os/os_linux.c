@@ -134,5 +134,6 @@ const struct os_ops os_linux = {
     .oom_counter = linux_oom_counter,
     .oom_kills = linux_oom_kills,
     .usage = linux_usage,
+    .threads = linux_threads,
     .group_memory = linux_group_memory,
 };

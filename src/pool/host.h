@@ -89,6 +89,8 @@ struct pool *host_find(struct host *h, const char *name, pit_error **ret_error);
 pit_error *host_await(struct host *h, struct pool *p, bool all_workers, uint64_t deadline_ns, int failed_code);
 /* Has the worker with this id recycled; pool: where it must be, NULL: anywhere. NULL, or an error (owned). Any thread. */
 pit_error *host_recycle(struct host *h, struct pool *pool, const char *worker_id);
+/* What the worker with this id is doing, as a map. NULL, or an error (owned). Any thread; blocks for half a second at most. */
+pit_error *host_look(struct host *h, struct pool *pool, const char *worker_id, pit_value **ret);
 void host_stop_pool(struct host *h, struct pool *p, int64_t drain_ms);
 /* Refuses new calls, waits for the running ones to the deadline, ends them. */
 void host_shutdown(struct host *h);

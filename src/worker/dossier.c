@@ -44,7 +44,7 @@ static void put_page(const struct worker *w, struct crash_printed printed, pit_v
         pit_list_append_take(missing, pit_str("fault, python, native: no memory"));
         return;
     }
-    memcpy(copy, (const uint8_t *)w->segment + w->segment_bytes - CRASH_PAGE_BYTES, sizeof *copy);
+    memcpy(copy, (const uint8_t *)w->segment + segment_bytes(w->config->lanes, w->config->ring_bytes), sizeof *copy);
     copy->wanted = CRASH_PYTHON | (w->config->dossier.native_stack ? CRASH_NATIVE | CRASH_SYMBOLS : 0);
     crash_read_page(copy, sig, printed, dossier, missing);
     mem_free(copy);
@@ -85,20 +85,28 @@ static void put_exit(const struct worker *w, pit_value *dossier)
                                                                        : "no"));
 }
 
-static pit_value *describe_call(const struct worker *w, const struct flight *f)
+/* Since it was sent; of some calls that is the clock's last tick. */
+static uint64_t running_ms(const struct worker *w, const struct call *c)
+{
+    uint64_t now = w->env->os->now_ns(), sent = __atomic_load_n(&c->sent_ns, __ATOMIC_RELAXED);
+    return now > sent ? (now - sent) / MS : 0;
+}
+
+static pit_value *describe_call(const struct worker *w, uint32_t lane, const struct flight *f)
 {
     char id[CALL_ID];
     pit_value *call = pit_map();
     call_put_id(id, w->prefix, f->sequence);
     pit_map_set_take(call, "id", pit_str(id));
     pit_map_set_take(call, "command", pit_str(f->call->command));
+    pit_map_set_take(call, "lane", pit_uint(lane));
+    pit_map_set_take(call, "running_ms", pit_uint(running_ms(w, f->call)));
     if (f->call->correlation_id != NULL)
         pit_map_set_take(call, "correlation_id", crash_words(f->call->correlation_id, strlen(f->call->correlation_id)));
     return call;
 }
 
-/* What it ran: at most one on a lane, but for those that were written ahead and had begun. Lock. */
-static pit_value *running_calls(const struct worker *w)
+pit_value *dossier_running_calls(const struct worker *w)
 {
     pit_value *calls = pit_list();
     for (uint32_t i = 0; w->lanes != NULL && i < w->config->lanes; i++) {
@@ -106,7 +114,7 @@ static pit_value *running_calls(const struct worker *w)
         for (unsigned k = 0; k < l->count && pit_value_len(calls) < CALLS_MAX; k++) {
             const struct flight *f = lane_at(l, k);
             if (f->call != NULL && lane_started(l, f->sequence))
-                pit_list_append_take(calls, describe_call(w, f));
+                pit_list_append_take(calls, describe_call(w, i, f));
         }
     }
     return calls;
@@ -171,7 +179,7 @@ void dossier_make(struct worker *w)
     put_worker(w, dossier);
     put_exit(w, dossier);
     poollock_acquire(w->config->lock);
-    pit_value *calls = running_calls(w);
+    pit_value *calls = dossier_running_calls(w);
     poollock_release(w->config->lock);
     pit_map_set_take(dossier, "calls", calls);
     char *tail = mem_alloc(STDERR_BYTES);

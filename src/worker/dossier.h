@@ -8,6 +8,7 @@
 #define PIT_WORKER_DOSSIER_H
 
 #include <snakepit/error.h>
+#include <snakepit/value.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -29,6 +30,8 @@ void dossier_offer_page(const struct dossier_rules *r, void *segment, size_t pag
 void dossier_make(struct worker *w);
 /* Adds the lines python_at (of the program's own code, where that is known), library_at (what that had called) and native_at to a map that holds the stacks. */
 void dossier_say_place(pit_value *dossier);
+/* What a worker runs, as a list of maps: at most one on a lane, but for those that were written ahead and have begun. Lock. */
+pit_value *dossier_running_calls(const struct worker *w);
 /* Adds it to an error, with the place of the crash. true: it has the stacks. */
 bool dossier_put(const struct worker *w, pit_error *e);
 /* Says where to read it, if it is kept on disk, as far as is known. */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "crash/crash.h"
 #include "worker/dossier.h"
 
 static const char *base_name(const char *path)
@@ -82,22 +83,6 @@ static void say_python(struct buf *b, const pit_value *function)
                pit_value_str_or(pit_value_get(function, "function"), "?"));
 }
 
-/* Python's own library, and what is installed beside it. */
-static bool is_library(const char *file)
-{
-    static const char *const folders[] = {"/site-packages/", "/dist-packages/", "/snakepit_bridge/"};
-    for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++)
-        if (strstr(file, folders[i]) != NULL)
-            return true;
-    const char *python = strstr(file, "/python");
-    if (python == NULL || python[7] < '0' || python[7] > '9') /* .../lib/python3.11/ctypes/__init__.py */
-        return file[0] == '<';
-    const char *lib = python;
-    while (lib > file && lib[-1] != '/')
-        lib--;
-    return strncmp(lib, "lib", 3) == 0;
-}
-
 /* Of the thread that crashed, the function that ran; and of the program's own ones the innermost, NULL: there is none. */
 static const pit_value *last_functions(const pit_value *dossier, const pit_value **ret_own)
 {
@@ -109,7 +94,7 @@ static const pit_value *last_functions(const pit_value *dossier, const pit_value
             continue;
         const pit_value *frames = pit_value_get(thread, "frames");
         for (size_t k = 0; pit_value_next(frames, &k, NULL, &frame) && *ret_own == NULL;)
-            *ret_own = is_library(pit_value_str_or(pit_value_get(frame, "file"), "<")) ? NULL : frame;
+            *ret_own = crash_is_library(pit_value_str_or(pit_value_get(frame, "file"), "<")) ? NULL : frame;
         return pit_value_at(frames, 0);
     }
     return NULL;

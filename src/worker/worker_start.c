@@ -5,6 +5,7 @@
 #include <sys/epoll.h>
 
 #include "base/alloc.h"
+#include "worker/look.h"
 #include "worker/worker_internal.h"
 #include "worker/zygote.h"
 
@@ -42,7 +43,8 @@ static int open_segment(struct worker *w)
 {
     const struct os_ops *os = w->env->os;
     size_t lanes_bytes = segment_bytes(w->config->lanes, w->config->ring_bytes);
-    w->segment_bytes = lanes_bytes + dossier_segment_bytes(&w->config->dossier);
+    size_t look_at = lanes_bytes + dossier_segment_bytes(&w->config->dossier);
+    w->segment_bytes = look_at + LOOK_PAGE_BYTES;
     int rc = os->random(w->secret, sizeof w->secret);
     if (rc == 0)
         rc = os->segment_create("snakepit", w->segment_bytes, &w->segment, &w->segment_fd);
@@ -50,6 +52,7 @@ static int open_segment(struct worker *w)
         return rc;
     segment_init(w->segment, w->config->lanes, w->config->ring_bytes, w->secret);
     dossier_offer_page(&w->config->dossier, w->segment, lanes_bytes);
+    look_offer_page(w->segment, look_at);
     return 0;
 }
 

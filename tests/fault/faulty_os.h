@@ -63,6 +63,7 @@ static bool faulty_now(const char *name)
     X(int, oom_counter, EMFILE, (void), ())                                                                                    \
     X(int64_t, oom_kills, EACCES, (int counter), (counter))                                                                    \
     X(int, cgroup_above, EACCES, (char *ret), (ret))                                                                           \
+    X(int, threads, EMFILE, (pid_t pid, struct os_thread * ret, int max, bool *ret_all), (pid, ret, max, ret_all))             \
     X(int, boot_id, EACCES, (char *ret, uint64_t *ret_pid_namespace), (ret, ret_pid_namespace))
 
 #define FAULTY_DEFINE(type, name, number, parameters, arguments)                                                               \
