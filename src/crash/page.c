@@ -290,7 +290,7 @@ void crash_read_page(const struct crash_page *page, int sig, struct crash_printe
     if (page->state == CRASH_UNWATCHED)
         miss(missing,
              "fault, python, native: the worker has no handler for crashes: no C extension, or it died before it was loaded");
-    else if ((page->watched & UINT32_C(1) << sig) == 0)
+    else if ((page->watched >> (sig & 31) & 1) == 0)
         miss(missing, "fault, python, native: a library in the worker has a handler of its own for this signal");
     else if (!told)
         miss(missing, "fault, python, native: the worker's handler did not run: it was replaced, the signal was blocked, or a "
