@@ -213,7 +213,7 @@ static int way_open(struct way *w, const struct bench *b)
     static const uint8_t secret[16];
     w->b = b;
     w->bytes = (size_t)segment_bytes(1, RING_BYTES);
-    if (os_linux.segment_create("snakepit-budget", w->bytes, &w->segment, &w->fd) != 0)
+    if (os_linux.segment_create("snakepit-budget", w->bytes, w->bytes, &w->segment, &w->fd) != 0)
         return -1;
     segment_init(w->segment, 1, RING_BYTES, secret);
     w->host = channel_ring_create(&os_linux, w->segment, 0, RING_BYTES, 64u << 20);

@@ -15,6 +15,22 @@ enum { PIT_LOG_DEBUG = 1, PIT_LOG_INFO, PIT_LOG_WARNING, PIT_LOG_ERROR, PIT_LOG_
 /* Gets a line of the library's log; runs on the thread that logs, several at once; must not block. */
 typedef void (*pit_log_fn)(int level, const char *text, void *user);
 
+/* The flight recorder (pit_options.recorder): the last events of each worker's life, its calls above all, in the memory that it shares with the
+ * host: a dossier has the last 64 of a dead worker (`events`), and snakepit blackbox dump shows those of all workers, also of a host that hangs.
+ * Since 0.1. */
+typedef struct pit_recorder_options {
+    size_t size;
+    int enabled; /* (PIT_ON) */
+    size_t
+        ring_bytes; /* for the calls of one worker, of all its lanes: 32 bytes each; a power of two (256 KiB; 4 KiB to 64 MiB). Memory that no
+                        * call has needed yet is not taken */
+} pit_recorder_options;
+
+#define PIT_RECORDER_OPTIONS_INIT                                                                                              \
+    {                                                                                                                          \
+        sizeof(pit_recorder_options), 0, 0                                                                                     \
+    }
+
 /* How to open a host. Zero in a field means "not set". Strings and arrays are copied. */
 typedef struct pit_options {
     size_t size;
@@ -47,11 +63,12 @@ typedef struct pit_options {
 
     int64_t cleanup_on_stop_timeout_ms; /* the time that pit_cleanup has (3000) */
     int cgroup; /* 0: what is started lives in a control group of its own where one may be made (guide-worker-life.md); PIT_OFF: it does not */
+    const pit_recorder_options *recorder; /* what workers note of their lives (NULL: as its defaults say) */
 } pit_options;
 
 #define PIT_OPTIONS_INIT                                                                                                       \
     {                                                                                                                          \
-        sizeof(pit_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                            \
+        sizeof(pit_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                         \
     }
 
 /* Opens a host and its pools. *Blocks* until each pool has a ready worker (unless require_ready is PIT_OFF). When a pool's

@@ -220,6 +220,7 @@ static PyObject *remembered(struct lane *l, const uint8_t *name, size_t n)
         struct command *c = &l->known[at];
         if (c->n == n && memcmp(c->name, name, n) == 0) {
             l->last_command = at;
+            l->named = c->recorded;
             Py_INCREF(c->fn);
             return c->fn;
         }
@@ -249,6 +250,7 @@ static void remember(struct lane *l, const uint8_t *name, size_t n, PyObject *fn
     struct command *c = &l->known[at];
     memcpy(c->name, name, n);
     c->n = n;
+    l->named = c->recorded = recorder_name(l, name, n);
     Py_INCREF(fn);
     Py_XSETREF(c->fn, fn);
 }
@@ -462,10 +464,18 @@ static PyObject *take_exception(void)
     return error;
 }
 
+static int outcome_of(struct lane *l, PyObject *error)
+{
+    if (error == NULL || PyErr_GivenExceptionMatches(error, PyExc_MemoryError))
+        return RECORDER_NO_MEMORY;
+    return PyErr_GivenExceptionMatches(error, l->st->Cancelled) ? RECORDER_CANCELLED : RECORDER_ERROR;
+}
+
 /* Answers with the exception that is being raised. */
 static int answer_error(struct lane *l, uint64_t id, uint64_t stamp)
 {
     PyObject *error = take_exception(), *payload = NULL;
+    l->outcome = outcome_of(l, error);
     if (error != NULL)
         payload = PyObject_CallFunctionObjArgs(l->st->failure_payload, error, NULL);
     Py_XDECREF(error);
@@ -541,8 +551,11 @@ static void perform(struct lane *l, const struct frame *f, struct held *h, uint6
     r.long_bytes = l->incoming.bytes;
     r.long_at = l->incoming.bytes != NULL ? l->incoming.block + l->incoming.at : NULL;
     int rc = f->stamp != 0 && lane_is_past(l, f->stamp) ? too_late(l) : keep_fields(l, f);
+    l->named = 0;
     if (rc == 0)
         rc = (h->fn = find(l, &r)) != NULL ? 0 : -1;
+    if (l->recorder.ring != NULL)
+        recorder_call_begins(&l->recorder, recorder_now(l), f->id, l->named);
     if (rc == 0)
         rc = decode_arguments(l, &r, &h->a);
     if (r.times)
@@ -570,7 +583,10 @@ int lane_serve_call(struct lane *l, const struct frame *f)
     if (l->forked)
         _exit(0);
     mark_finished(l, id);
+    l->outcome = RECORDER_OK;
     int rc = h.result != NULL ? answer_result(l, h.result, id, took) : answer_error(l, id, took);
+    if (l->recorder.ring != NULL)
+        recorder_call_ends(&l->recorder, recorder_now(l), l->outcome);
     let_go(&h);
     return rc;
 }

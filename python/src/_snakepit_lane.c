@@ -5,6 +5,7 @@
 #include "_snakepit_lane.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "_snakepit_crash.h"
 #include "_snakepit_look.h"
@@ -118,10 +119,12 @@ static PyObject *lane_serve(PyObject *self, PyObject *unused)
     lane_prepare_farewell(l);
     crash_thread_begins();
     look_lane_begins(l->index);
+    recorder_note(l, RECORDER_SERVING, l->index, (uint64_t)getpid());
     int rc;
     do {
         rc = serve_one(l);
     } while (rc > 0);
+    recorder_note(l, RECORDER_LEFT, l->index, 0);
     lane_forget_farewell(l);
     l->serving = false;
     return rc < 0 ? NULL : PyBool_FromLong(l->stopped);
@@ -132,6 +135,7 @@ static PyObject *lane_abandon(PyObject *self, PyObject *unused)
     (void)unused;
     struct lane *l = (struct lane *)(void *)self;
     l->forked = true;
+    recorder_note(l, RECORDER_FORKED, 0, (uint64_t)getpid());
     if (!l->threaded || pthread_equal(l->thread, pthread_self())) /* those of other threads did not come along */
         lane_forget_farewell(l);                                  /* the end of this child is not the worker's */
     Py_RETURN_NONE;
@@ -143,7 +147,10 @@ static PyObject *lane_cancelled(PyObject *self, PyObject *arg)
     unsigned long long id = PyLong_AsUnsignedLongLong(arg);
     if (id == (unsigned long long)-1 && PyErr_Occurred())
         return NULL;
-    return PyBool_FromLong(l->map != NULL && id != 0 && __atomic_load_n(&l->status->cancel, __ATOMIC_ACQUIRE) == id);
+    bool is = l->map != NULL && id != 0 && __atomic_load_n(&l->status->cancel, __ATOMIC_ACQUIRE) == id;
+    if (is && __atomic_exchange_n(&l->cancel_seen, id, __ATOMIC_RELAXED) != id) /* it may be asked for over and over */
+        recorder_note(l, RECORDER_CANCEL_SEEN, 0, id);
+    return PyBool_FromLong(is);
 }
 
 /* For the handler of the cancel signal. The host has written the status word before it sent the signal; which call runs now is what
@@ -156,6 +163,7 @@ static PyObject *lane_interrupted(PyObject *self, PyObject *unused)
         __atomic_load_n(&l->status->raise, __ATOMIC_ACQUIRE) != l->running.id)
         Py_RETURN_FALSE;
     l->raised = l->running.id;
+    recorder_note(l, RECORDER_RAISED, 0, l->raised);
     Py_RETURN_TRUE;
 }
 

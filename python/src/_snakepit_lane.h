@@ -3,6 +3,7 @@
 #define SNAKEPIT_BRIDGE_SNAKEPIT_LANE_H
 
 #include "_snakepit.h"
+#include "ring/recorder.h"
 #include "ring/ring.h"
 #include "wire/frame.h"
 
@@ -14,6 +15,7 @@
 struct command {
     PyObject *fn;
     size_t n;
+    unsigned recorded; /* its name, as the flight recorder has it */
     uint8_t name[COMMAND_LONGEST];
 };
 
@@ -66,6 +68,11 @@ struct lane {
     uint8_t control[CONTROL_BYTES]; /* read without the GIL, not yet handed on */
     struct incoming incoming;
     struct running running;
+    struct recorder_lane recorder;
+    struct recorder_header *record; /* NULL: there is no recorder */
+    unsigned named;                 /* of the call's command, as struct command has it */
+    int outcome;                    /* of the call: RECORDER_OK ... */
+    uint64_t cancel_seen;           /* atomic: the last call that was found to be cancelled */
     uint64_t raised; /* the last call into which Cancelled was raised */
     /* of a lane that is one of several: _snakepit_threads.c */
     uint32_t stop_asked; /* atomic: by stop() */
@@ -113,6 +120,18 @@ static inline void lane_renew_farewell(struct lane *l)
 uint64_t lane_now_ns(void);
 /* Has this moment (of lane_now_ns) passed? Cheap while it is some milliseconds away. Once for a frame. */
 bool lane_is_past(struct lane *l, uint64_t stamp);
+
+/* ---- _snakepit_recorder.c: the flight recorder ---- */
+
+void recorder_attach(struct lane *l, unsigned index);
+/* Something that is no call. Any thread. */
+void recorder_note(struct lane *l, enum recorder_kind kind, unsigned extra, uint64_t id);
+/* A place for the name of a command; 0: there is none. */
+unsigned recorder_name(struct lane *l, const uint8_t *name, size_t n);
+static inline uint64_t recorder_now(const struct lane *l)
+{
+    return l->recorder.ticks ? cpu_ticks() : lane_now_ns();
+}
 
 /* ---- _snakepit_incoming.c: frames in fragments ---- */
 

@@ -147,6 +147,7 @@ int lane_attach(struct lane *l, int segment_fd, unsigned index)
     struct ring_shared *request = (struct ring_shared *)(void *)(lane + LANE_REQUEST_OFFSET);
     struct ring_shared *reply = (struct ring_shared *)(void *)(lane + LANE_REPLY_OFFSET(v.ring_bytes));
     l->status = (struct lane_status *)(void *)(lane + LANE_STATUS_OFFSET);
+    recorder_attach(l, index);
     ring_reader_init(&l->in, request, lane + LANE_REQUEST_DATA, v.ring_bytes, &ring_system);
     ring_writer_init(&l->out, reply, lane + LANE_REPLY_DATA(v.ring_bytes), v.ring_bytes, &ring_system);
     l->in.waiter.fresh_cpu = &reply->tail_cpu;

@@ -144,6 +144,8 @@ PyObject *lane_throw(PyObject *self, PyObject *args)
         PyThreadState_SetAsyncExc(l->python_id, l->st->Cancelled);
     }
     judge_end(l);
+    if (meant)
+        recorder_note(l, RECORDER_RAISED, 0, now);
     return PyBool_FromLong(meant);
 }
 

@@ -58,6 +58,8 @@ int api_open_os(const struct os_ops *os, const pit_options *o, pit **ret, pit_er
 
 /* settings.c: public options to settings with every default filled in. NULL or an error (owned). */
 pit_error *host_settings_read(const struct os_ops *os, const pit_options *o, struct host_settings *ret);
+/* settings_recorder.c */
+pit_error *recorder_settings_read(const pit_recorder_options *given, struct recorder_rules *ret);
 pit_error *pool_settings_read(const struct os_ops *os, const pit_pool_options *o, struct pool_settings *ret);
 /* settings_heartbeat.c: into *s. NULL or an error (owned). */
 pit_error *heartbeat_settings_read(const pit_heartbeat_options *given, const char *pool, struct pool_settings *s);

@@ -89,11 +89,11 @@ static ssize_t fault_read(int fd, void *data, size_t n)
 
 /* ---- what there may be none of ---- */
 
-static int fault_segment_create(const char *name, size_t n, void **ret_map, int *ret_fd)
+static int fault_segment_create(const char *name, size_t n, size_t ready, void **ret_map, int *ret_fd)
 {
     if (fault(INJECT_ENOMEM, NULL))
         return -ENOMEM;
-    return fault(INJECT_FDS, NULL) ? -EMFILE : os_linux.segment_create(name, n, ret_map, ret_fd);
+    return fault(INJECT_FDS, NULL) ? -EMFILE : os_linux.segment_create(name, n, ready, ret_map, ret_fd);
 }
 
 static int fault_memfd_sealed(const char *name, const void *data, size_t n)

@@ -138,6 +138,8 @@ pit_error *host_settings_read(const struct os_ops *os, const pit_options *o, str
     pit_error *e = check_host(o);
     if (e == NULL)
         e = read_host_durations(o, &s);
+    if (e == NULL)
+        e = recorder_settings_read(o->recorder, &s.recorder);
     if (e != NULL)
         return e;
     const char *python = option_or_env(o->python, "SNAKEPIT_PYTHON"), *path = getenv("PATH"), *venv = getenv("VIRTUAL_ENV");

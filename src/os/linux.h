@@ -30,7 +30,12 @@ const volatile unsigned char *linux_fork_canary(void);
 void linux_fork_canary_free(const volatile unsigned char *page);
 
 /* linux_memory.c */
-int linux_segment_create(const char *name, size_t n, void **ret_map, int *ret_fd);
+int linux_segment_create(const char *name, size_t n, size_t ready, void **ret_map, int *ret_fd);
+bool linux_segment_has(const void *at, size_t n);
+
+/* linux_ticks.c */
+bool linux_has_ticks(void);
+
 void linux_segment_unmap(void *map, size_t n);
 int linux_memfd_sealed(const char *name, const void *data, size_t n);
 

@@ -62,9 +62,13 @@ struct os_ops {
         void); /* the same clock at its last tick: behind by OS_TICK_NS, more where the machine starves, for a quarter of the price */
     uint64_t (*wall_ns)(void); /* CLOCK_REALTIME */
     int (*random)(void *buf, size_t n);
-    /* memory shared with a child: a memfd of n bytes, pre-faulted, sealed SHRINK | GROW | SEAL, mapped */
-    int (*segment_create)(const char *name, size_t n, void **ret_map, int *ret_fd);
+    /* memory shared with a child: a memfd of n bytes, sealed SHRINK | GROW | SEAL, mapped. The first `ready` bytes (whole pages) are there and
+     * pre-faulted; the rest comes into being where somebody touches it */
+    int (*segment_create)(const char *name, size_t n, size_t ready, void **ret_map, int *ret_fd);
     void (*segment_unmap)(void *map, size_t n);
+    /* Is this part of a segment there, so that reading it makes no memory, and cannot fail? */
+    bool (*segment_has)(const void *at, size_t n);
+    bool (*has_ticks)(void); /* cpu_ticks() counts alike on all CPUs and in all sleep states: the kernel tells the time by it */
     /* a read-only sealed memfd with this content (a spawn request) */
     int (*memfd_sealed)(const char *name, const void *data, size_t n);
     /* descriptors */

@@ -280,6 +280,7 @@ void pool_cancel(struct pool *p, struct call *c, const char *reason)
 static void take_rung(struct pool *p, struct lane *l)
 {
     struct worker *w = l->worker;
+    recorder_note(w, RECORDER_RUNG, (unsigned)l->ladder.rung, l->ladder.sequence);
     if (l->ladder.rung == RUNG_RAISE) {
         lane_flag_raise(l, l->ladder.sequence);
         worker_signal(w, CANCEL_SIGNAL);
@@ -322,6 +323,7 @@ void cancel_watch(struct pool *p, struct lane *l)
     const struct cancel_note *note = note_of(l, head->sequence);
     ladder_begin(&l->ladder, head->sequence, note != NULL ? note->max_rung : p->set.cancel_max_rung, pool_now(p));
     if (l->ladder.rung == RUNG_FLAG) {
+        recorder_note(l->worker, RECORDER_RUNG, RUNG_FLAG, head->sequence);
         lane_flag_cancel(l, head->sequence);
         if (takes_signal(l) && lane_runs_task(l, head->sequence))
             worker_signal(l->worker, CANCEL_SIGNAL);

@@ -327,6 +327,7 @@ static pit_error *start_loop(struct host *h)
     loop_set_hooks(h->loop, before_sleep, after_sleep, h);
     h->env = (struct worker_env){
         .os = h->os, .loop = h->loop, .telemetry = h->telemetry, .log = &h->log, .run_id = h->run_id, .oom = &h->oom};
+    h->env.recorder = h->set.recorder;
     char above[PATH_MAX] = "";
     bool grouped = host_group_find(h, above);
     pit_error *e = host_registry_open(h, grouped ? above : "");

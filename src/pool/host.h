@@ -27,6 +27,7 @@ struct host_settings {                                        /* strings owned *
     const char *data_from;                      /* what named data_dir; NULL: it is the usual place */
     bool no_group;                              /* no control group is made */
     int64_t registry_sweep_interval_ms;         /* PIT_INFINITE: never */
+    struct recorder_rules recorder;
 };
 
 struct host {

@@ -202,6 +202,8 @@ void pool_destroy(struct pool *p)
     pit_error_free(p->start_error);
     pit_value_free(p->timeouts);
     pool_settings_free(&p->set);
+    for (int i = 0; i < p->n_slots; i++)
+        mem_free(p->slots[i].past);
     mem_free(p->slots);
     mem_free(p);
 }

@@ -89,9 +89,10 @@ struct slot {
     bool settled;      /* its first start has ended, well or badly */
     uint64_t lost_ns;  /* when it lost the worker that it had; 0: told of */
     uint64_t lost_generation;
-    const char *lost_why;   /* static: a code, a reason of recycling, or a class of exits; NULL: not known yet */
-    uint64_t held_until_ns; /* lock: its next start waits so long; 0: it does not wait */
-    struct tainted tainted; /* lock */
+    const char *lost_why;       /* static: a code, a reason of recycling, or a class of exits; NULL: not known yet */
+    uint64_t held_until_ns;     /* lock: its next start waits so long; 0: it does not wait */
+    struct tainted tainted;     /* lock */
+    struct recorder_past *past; /* what its last worker that has ended has left; owned; NULL: nothing */
     struct loop_timer timer;
 };
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/alloc.h"
 #include "pool/limits.h"
 #include "pool/pool_internal.h"
 #include "pool/start_mode.h"
@@ -23,6 +24,7 @@ static bool start_worker(struct slot *s, bool spare)
         return false;
     s->generation++;
     recycle_init_worker(w);
+    w->inherits = &s->past;
     w->recycle.spare = spare;
     start_mode_choose(p, w);
     pool_lock(p);
@@ -315,6 +317,18 @@ static void count_crash(struct pool *p, const struct worker *w)
     taint_crashed(p, w);
 }
 
+/* What it did last is told by the recorder of whoever comes after it, or is there already. */
+static void keep_past(struct slot *s, struct worker *w)
+{
+    if (w->past == NULL)
+        return;
+    mem_free(s->past);
+    s->past = w->past;
+    w->past = NULL;
+    if (s->current != NULL)
+        recorder_inherit(s->current, s->past);
+}
+
 static void on_gone(struct worker *w)
 {
     struct pool *p = w->pool;
@@ -337,6 +351,7 @@ static void on_gone(struct worker *w)
     struct slot *s = &p->slots[w->slot];
     if (s->lost_generation == w->generation && s->lost_why == NULL)
         s->lost_why = exit_class_name(w->exit_class);
+    keep_past(s, w);
     replace_worker(p, w, woken);
     report_end(p, w, crash, running);
     host_keep_dossier(p, w);

@@ -1,6 +1,6 @@
 /* The layout of the memory that a worker shares with its host, the same on both sides (docs/wire.md explains it).
  *
- *   header | lane 0: status, request ring, reply ring | lane 1 ... | crash page | look page
+ *   header | lane 0: status, request ring, reply ring | lane 1 ... | crash page | look page | flight recorder
  *
  * The host creates and seals it; a fresh one for every worker process. No lock lives here. The host trusts nothing that it reads:
  * sizes and offsets are taken from the host's own copy, never from the header. Every integer is little-endian and aligned. */
@@ -27,8 +27,8 @@ struct segment_header {
     uint32_t lane_stride;
     uint32_t crash_offset;          /* of the crash page (crash_page.h), behind `bytes`; 0: there is none */
     uint8_t secret[SEGMENT_SECRET]; /* goes into HELLO: proves that it comes from who got the descriptors */
-    uint32_t reserved;
-    uint32_t look_offset; /* of the look page (look_page.h), behind `bytes`; 0: there is none */
+    uint32_t recorder_offset;       /* of the flight recorder (recorder.h), behind `bytes`; 0: there is none */
+    uint32_t look_offset;           /* of the look page (look_page.h), behind `bytes`; 0: there is none */
 };
 
 /* The claim of a call that stands in the request ring. Slot i belongs to the calls whose lane sequence is i modulo SEGMENT_SLOTS.

@@ -173,7 +173,9 @@ static bool is_explained(const struct worker *w)
 
 void dossier_make(struct worker *w)
 {
-    if (!w->config->dossier.enabled || is_explained(w))
+    bool wanted = w->config->dossier.enabled && !is_explained(w);
+    pit_value *events = recorder_take(w, wanted);
+    if (!wanted)
         return;
     pit_value *dossier = pit_map(), *missing = pit_list();
     put_worker(w, dossier);
@@ -191,6 +193,10 @@ void dossier_make(struct worker *w)
     if (words != NULL)
         pit_map_set_take(dossier, "stderr", words);
     mem_free(tail);
+    if (events != NULL)
+        pit_map_set_take(dossier, "events", events);
+    else if (w->env->recorder.enabled)
+        pit_list_append_take(missing, pit_str("events: no memory"));
     pit_map_set_take(dossier, "partial", pit_bool(pit_value_len(missing) != 0));
     pit_map_set_take(dossier, "missing", missing);
     if (pit_value_error(dossier) != 0) {

@@ -149,8 +149,10 @@ void handshake_announce(struct worker *w)
     w->ready_ns = now; /* who lists workers looks at it */
     bool moved = worker_move(w, PIT_WORKER_READY);
     poollock_release(w->config->lock);
-    if (moved)
+    if (moved) {
+        recorder_note(w, RECORDER_READY, 0, 0);
         w->events->ready(w);
+    }
 }
 
 /* Of the tools that READY names only those with a time of their own are kept. */

@@ -152,6 +152,7 @@ static void tell_misses(struct worker *w, const struct beat_rules *r, const stru
                         const struct event_common *common)
 {
     const double timeouts[] = {(double)w->beat.timeouts, news->step.missed};
+    recorder_note(w, RECORDER_MISSED, 0, news->step.missed);
     telemetry_emit(w->env->telemetry, EVENT_HEARTBEAT_TIMEOUT, common, timeouts, NULL);
     if ((news->step.what & HEARTBEAT_FAILED) == 0)
         return;

@@ -40,6 +40,8 @@ bool worker_move(struct worker *w, int state)
     int from = w->state;
     if (!sm_move(&table, &w->state, state))
         return false;
+    if (state == PIT_WORKER_DRAINING || state == PIT_WORKER_STOPPING) /* not what each call does */
+        recorder_note(w, state == PIT_WORKER_DRAINING ? RECORDER_DRAINING : RECORDER_STOPPING, 0, 0);
     if (telemetry_wants(w->env->telemetry, EVENT_WORKER_STATE_CHANGED)) {
         struct state_note note = {.generation = w->generation, .from = sm_name(&table, from), .to = sm_name(&table, state)};
         memcpy(note.worker_id, w->id, sizeof note.worker_id);
@@ -89,6 +91,7 @@ void worker_free(struct worker *w)
     capture_finish(&w->err);
     pit_error_free(w->failure);
     pit_value_free(w->dossier);
+    mem_free(w->past);
     pit_value_free(w->health.report);
     pit_value_free(w->timeouts);
     mem_free(w->lanes);
@@ -134,6 +137,7 @@ void worker_signal_group(struct worker *w, int sig)
 {
     if (w->pid <= 0 || w->exited)
         return;
+    recorder_note(w, RECORDER_SIGNALLED, 0, (uint64_t)sig);
     if (w->pidfd >= 0)
         w->env->os->pidfd_kill(w->pidfd, sig);
     if (w->env->guard != NULL)
@@ -511,6 +515,7 @@ static void on_spawned(struct guard_child *c, int error, const char *call, pid_t
     w->pid = pid;
     poollock_release(w->config->lock);
     registry_active(w->env->registry, (uint64_t)(uintptr_t)c, pid);
+    recorder_note(w, RECORDER_SPAWNED, 0, (uint64_t)pid);
     w->pidfd = pidfd;
     w->pidfd_source = (struct loop_source){.fd = pidfd, .events = EPOLLIN, .fn = on_pidfd};
     int rc = pidfd >= 0 ? loop_add(w->env->loop, &w->pidfd_source) : -EMFILE;

@@ -34,6 +34,7 @@
 #include "worker/lane.h"
 #include "worker/oom.h"
 #include "worker/poollock.h"
+#include "worker/recorder.h"
 
 /* What all workers of a host share. */
 struct worker_env {
@@ -49,6 +50,7 @@ struct worker_env {
     struct crash_store *crashes; /* NULL: nothing is kept on disk */
     const char *crashes_dir;     /* of pools that name none; NULL: nowhere */
     bool crashes_found;          /* the command line looks there by itself */
+    struct recorder_rules recorder;
 };
 
 /* What all workers of a pool share. */
@@ -137,7 +139,11 @@ struct worker {
     int pidfd, control_fd;
     void *segment;
     size_t segment_bytes;
-    int segment_fd, child_fds[3]; /* open only until it is spawned */
+    size_t recorder_at; /* in the segment; 0: it has none */
+    uint64_t recorder_base_at, recorder_base_ns;
+    struct recorder_past *const *inherits; /* what its slot's last worker left, if any: the pool's; NULL: nothing ever */
+    struct recorder_past *past;            /* what it leaves itself: the pool takes it */
+    int segment_fd, child_fds[3];          /* open only until it is spawned */
     uint8_t secret[SEGMENT_SECRET];
     struct channel *control;
     struct loop_source control_source, pidfd_source;

@@ -43,16 +43,18 @@ static int open_segment(struct worker *w)
 {
     const struct os_ops *os = w->env->os;
     size_t lanes_bytes = segment_bytes(w->config->lanes, w->config->ring_bytes);
-    size_t look_at = lanes_bytes + dossier_segment_bytes(&w->config->dossier);
-    w->segment_bytes = look_at + LOOK_PAGE_BYTES;
+    size_t look_at = lanes_bytes + dossier_segment_bytes(&w->config->dossier), recorder_at = look_at + LOOK_PAGE_BYTES, ready;
+    w->segment_bytes = recorder_at + recorder_segment_bytes(&w->env->recorder, w->config->lanes, &ready);
     int rc = os->random(w->secret, sizeof w->secret);
     if (rc == 0)
-        rc = os->segment_create("snakepit", w->segment_bytes, &w->segment, &w->segment_fd);
+        rc = os->segment_create("snakepit", w->segment_bytes, recorder_at + ready, &w->segment, &w->segment_fd);
     if (rc != 0)
         return rc;
     segment_init(w->segment, w->config->lanes, w->config->ring_bytes, w->secret);
     dossier_offer_page(&w->config->dossier, w->segment, lanes_bytes);
     look_offer_page(w->segment, look_at);
+    recorder_offer(w, recorder_at);
+    recorder_inherit(w, w->inherits != NULL ? *w->inherits : NULL);
     return 0;
 }
 

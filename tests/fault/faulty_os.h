@@ -31,7 +31,8 @@ static bool faulty_now(const char *name)
 /* X(return type, name, errno, parameters, arguments) */
 #define FAULTY_LIST(X)                                                                                                         \
     X(int, random, EIO, (void *buf, size_t n), (buf, n))                                                                       \
-    X(int, segment_create, ENOMEM, (const char *name, size_t n, void **ret_map, int *ret_fd), (name, n, ret_map, ret_fd))      \
+    X(int, segment_create, ENOMEM, (const char *name, size_t n, size_t ready, void **ret_map, int *ret_fd),                    \
+      (name, n, ready, ret_map, ret_fd))                                                                                       \
     X(int, memfd_sealed, EMFILE, (const char *name, const void *data, size_t n), (name, data, n))                              \
     X(int, socketpair, EMFILE, (int *ret_fds), (ret_fds))                                                                      \
     X(int, refuse_fds, ENOMEM, (int fd), (fd))                                                                                 \

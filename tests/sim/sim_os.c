@@ -43,9 +43,9 @@ static struct {
     struct file *file;
 } maps[SIM_FDS];
 
-static int op_segment_create(const char *name, size_t n, void **ret_map, int *ret_fd)
+static int op_segment_create(const char *name, size_t n, size_t ready, void **ret_map, int *ret_fd)
 {
-    (void)name;
+    (void)name, (void)ready;
     if (refused())
         return -ENOMEM;
     int i = 0;
@@ -56,6 +56,17 @@ static int op_segment_create(const char *name, size_t n, void **ret_map, int *re
     maps[i].file = file_ref(f);
     *ret_fd = fd_open(f);
     return 0;
+}
+
+static bool op_segment_has(const void *at, size_t n)
+{
+    (void)at, (void)n;
+    return true;
+}
+
+static bool op_has_ticks(void)
+{
+    return false;
 }
 
 static void op_segment_unmap(void *map, size_t n)
@@ -404,6 +415,8 @@ const struct os_ops sim_os = {
     .random = op_random,
     .segment_create = op_segment_create,
     .segment_unmap = op_segment_unmap,
+    .segment_has = op_segment_has,
+    .has_ticks = op_has_ticks,
     .memfd_sealed = op_memfd_sealed,
     .socketpair = op_socketpair,
     .refuse_fds = op_refuse_fds,

@@ -43,7 +43,9 @@ static inline int pair_open(struct pair *p, const struct os_ops *os, enum pair_k
     }
     assert_int_equal(os_linux.socketpair(p->fds), 0);
     if (kind == PAIR_RINGS) {
-        assert_int_equal(os_linux.segment_create("test", segment_bytes(1, PAIR_RING), &p->segment, &p->segment_fd), 0);
+        assert_int_equal(os_linux.segment_create("test", segment_bytes(1, PAIR_RING), segment_bytes(1, PAIR_RING), &p->segment,
+                                                 &p->segment_fd),
+                         0);
         segment_init(p->segment, 1, PAIR_RING, secret);
         p->host = channel_ring_create(os, p->segment, 0, PAIR_RING, PAIR_MAX);
         p->worker = channel_ring_create_worker(os, p->segment, 0, PAIR_RING, PAIR_MAX, p->fds[1]);

@@ -335,7 +335,7 @@ static void test_segment_arrives(void **state)
     start();
     void *map;
     int segment, pair[2], out[2];
-    assert_int_equal(os_linux.segment_create("test", 4096, &map, &segment), 0);
+    assert_int_equal(os_linux.segment_create("test", 4096, 4096, &map, &segment), 0);
     memcpy(map, "hello\n", 6);
     assert_int_equal(os_linux.socketpair(pair), 0);
     assert_int_equal(pipe2(out, O_CLOEXEC), 0);

@@ -47,7 +47,7 @@ static void test_descriptors_close_on_exec(void **state)
     void *map;
     assert_int_equal(os->socketpair(s), 0);
     assert_int_equal(os->pipe(p), 0);
-    assert_int_equal(os->segment_create("test", 8192, &map, &segment), 0);
+    assert_int_equal(os->segment_create("test", 8192, 8192, &map, &segment), 0);
     assert_true((copy = os->dup(s[0])) > 2);
     assert_true((ep = os->epoll_create()) >= 0);
     assert_true((bell = os->eventfd()) >= 0);
@@ -71,7 +71,7 @@ static void test_segment_is_sealed(void **state)
     int fd;
     void *map;
     struct stat st;
-    assert_int_equal(os->segment_create("test", 65536, &map, &fd), 0);
+    assert_int_equal(os->segment_create("test", 65536, 65536, &map, &fd), 0);
     assert_int_equal(fstat(fd, &st), 0);
     assert_int_equal(st.st_size, 65536);
     assert_int_equal(st.st_blocks * 512, 65536); /* the pages are there */
@@ -251,7 +251,7 @@ static void test_futex(void **state)
     /* shared, not private: a process with a mapping of its own wakes us */
     int fd;
     void *map;
-    assert_int_equal(os->segment_create("test", 4096, &map, &fd), 0);
+    assert_int_equal(os->segment_create("test", 4096, 4096, &map, &fd), 0);
     _Atomic uint32_t *shared = map;
     pid_t pid = fork();
     if (pid == 0) {
@@ -403,7 +403,7 @@ static void test_descriptor_limit(void **state)
     assert_int_equal(os->spawn("/bin/true", argv, envp, NULL, 0, &pid, &fd), -EMFILE);
     fd = os->dup(0);
     assert_int_equal(os->dup(0), -EMFILE);
-    assert_int_equal(os->segment_create("x", 4096, &map, &s[0]), -EMFILE);
+    assert_int_equal(os->segment_create("x", 4096, 4096, &map, &s[0]), -EMFILE);
     assert_int_equal(os->memfd_sealed("x", "x", 1), -EMFILE);
     assert_int_equal(os->epoll_create(), -EMFILE);
     assert_int_equal(os->eventfd(), -EMFILE);
