@@ -10,7 +10,13 @@
 
 #include "crash/crash.h"
 
-enum { HEX = 24, CODE = 32, FUNCTIONS_MAX = 256 /* frames that are read of Python's text, of all threads */ };
+enum {
+    HEX = 24,
+    CODE = 32,
+    SYMBOL_MAX = 256,    /* bytes of a name; all frames of a page may claim the longest one that has room in it */
+    THREADS_MAX = 128,   /* that are read of Python's text: faulthandler writes 100 */
+    FUNCTIONS_MAX = 256, /* and frames, of all threads */
+};
 static const int told_of[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
 
 bool crash_is_told(int sig)
@@ -133,7 +139,8 @@ pit_value *crash_read_frame(const struct crash_places *p, const struct crash_fra
     pit_map_set_take(frame, "pc", hex(f->pc));
     put_module(frame, p, f);
     if (f->symbol != 0 && f->symbol <= p->names_room) {
-        put_text(frame, "symbol", p->names + (f->symbol - 1), p->names_room - (f->symbol - 1));
+        size_t room = p->names_room - (f->symbol - 1);
+        put_text(frame, "symbol", p->names + (f->symbol - 1), room < SYMBOL_MAX ? room : SYMBOL_MAX);
         pit_map_set_take(frame, "symbol_offset", pit_uint(f->symbol_offset));
     }
     return frame;
@@ -216,11 +223,13 @@ static void end_thread(pit_value *threads, pit_value *thread, pit_value *frames)
 pit_value *crash_read_stacks(const char *text, size_t n)
 {
     pit_value *threads = pit_list(), *thread = NULL, *frames = NULL;
-    int functions = 0;
+    int begun = 0, functions = 0;
     while (n > 0) {
         const char *newline = memchr(text, '\n', n);
         struct line l = {text, newline != NULL ? (size_t)(newline - text) : n};
         if (begins(l, "Thread ") || begins(l, "Current thread ")) {
+            if (begun++ == THREADS_MAX)
+                break;
             end_thread(threads, thread, frames);
             thread = begin_thread(l, &frames);
         } else if (newline != NULL && thread != NULL && functions < FUNCTIONS_MAX && begins(l, "  File \"")) {

@@ -268,6 +268,30 @@ static void test_much_text(void **state)
     free(p);
 }
 
+/* What a page says, said as long as it can be: a dossier has its bounds. */
+static void test_the_longest_page(void **state)
+{
+    (void)state;
+    struct crash_page *p = good_page();
+    memset(p->names, 'n', sizeof p->names);
+    for (int i = 0; i < CRASH_MODULES; i++)
+        memset(&p->modules[i], 'm', sizeof p->modules[i]);
+    for (int i = 0; i < CRASH_FRAMES; i++)
+        p->frames[i] = (struct crash_frame){.pc = UINT64_MAX, .module = 1, .symbol = 1};
+    p->frames_n = p->modules_n = p->names_n = UINT32_MAX;
+    for (size_t i = 0; i + 8 < sizeof p->python; i += 8)
+        memcpy(p->python + i, "Thread \n", 8);
+    p->python_n = sizeof p->python;
+    struct read r = read_page(p, SIGSEGV);
+    assert_in_range(pit_value_len(pit_value_get(r.dossier, "python")), 100, 128);
+    char *json = pit_value_to_json(r.dossier, 0);
+    assert_non_null(json);
+    assert_in_range(strlen(json), 1, 64 * 1024);
+    pit_free(json);
+    done(r);
+    free(p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -279,6 +303,7 @@ int main(void)
         cmocka_unit_test(test_a_page_that_lies_about_its_sizes),
         cmocka_unit_test(test_rubbish),
         cmocka_unit_test(test_much_text),
+        cmocka_unit_test(test_the_longest_page),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
