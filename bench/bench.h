@@ -217,6 +217,7 @@ int run_submit(struct bench *b, int arg, struct result *ret);
 int run_many(struct bench *b, int arg, struct result *ret);
 int run_many_map(struct bench *b, int arg, struct result *ret);
 int run_crash(struct bench *b, int series, struct result *ret);
+int run_retry(struct bench *b, int arg, struct result *ret);
 int run_idle(struct bench *b, int fresh, struct result *ret);
 
 /* ---- cancel.c ---- */

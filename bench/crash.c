@@ -1,5 +1,6 @@
 /* crash.error: from kill -9 of the worker that runs a call to the error in the hand of the thread that made the call. And pidfd.worker, in the
- * same kills: to the wake-up of a thread that polls a pidfd of its own on that worker.
+ * same kills: to the wake-up of a thread that polls a pidfd of its own on that worker. barrier.retry: the same kill of a call that may be repeated, to its
+ * good answer from the worker's successor.
  *
  * Each crash meets a pool that has just been started: a worker that dies again and again is replaced more and more slowly, by design. The
  * function in the worker says through a shared page that it runs, so that the kill always meets a started call. */
@@ -15,6 +16,8 @@ enum { PATIENCE_MS = 10000, KILLS = 10, QUICK_KILLS = 3 };
 
 struct victim {
     pit *p;
+    int pool;
+    bool again; /* it may be repeated, and is good then */
     char path[64];
     int rc;
     uint64_t answered;
@@ -26,8 +29,9 @@ static void *victim_main(void *arg)
     struct victim *v = arg;
     pit_call_options o = PIT_CALL_OPTIONS_INIT;
     pit_error *err = NULL;
-    o.pool = host_pool_name(POOL_CRASH);
-    v->rc = pit_callf(v->p, "hold", &o, NULL, &err, "{s:s}", "path", v->path);
+    o.pool = host_pool_name(v->pool);
+    o.idempotent = v->again ? PIT_ON : 0;
+    v->rc = pit_callf(v->p, v->again ? "hold_once" : "hold", &o, NULL, &err, "{s:s}", "path", v->path);
     v->answered = clock_now();
     snprintf(v->text, sizeof v->text, "%s", pit_error_message(err) != NULL ? pit_error_message(err) : pit_strerror(v->rc));
     pit_error_free(err);
@@ -35,12 +39,12 @@ static void *victim_main(void *arg)
 }
 
 /* The pid of the pool's only worker, 0 when there is none. */
-static pid_t only_worker(pit *p)
+static pid_t only_worker(pit *p, int pool)
 {
     pit_worker_list *l = NULL;
     pid_t pid = 0;
-    if (pit_await_all_ready(p, host_pool_name(POOL_CRASH), 3 * PATIENCE_MS, NULL) == 0 &&
-        pit_list_workers(p, host_pool_name(POOL_CRASH), &l, NULL) == 0 && pit_worker_list_len(l) == 1)
+    if (pit_await_all_ready(p, host_pool_name(pool), 3 * PATIENCE_MS, NULL) == 0 &&
+        pit_list_workers(p, host_pool_name(pool), &l, NULL) == 0 && pit_worker_list_len(l) == 1)
         pid = pit_worker_list_at(l, 0)->pid;
     pit_worker_list_free(l);
     return pid;
@@ -60,11 +64,11 @@ static int crash_once(struct bench *b, struct victim *v, _Atomic uint8_t *starte
 {
     pthread_t thread;
     struct watcher w;
-    host_pool_stop(b, POOL_CRASH);
-    v->p = host_pool(b, POOL_CRASH, ret);
+    host_pool_stop(b, v->pool);
+    v->p = host_pool(b, v->pool, ret);
     if (v->p == NULL)
         return ret->status;
-    pid_t pid = only_worker(v->p);
+    pid_t pid = only_worker(v->p, v->pool);
     if (pid <= 0)
         return result_fail(ret, "no worker came up to be killed");
     atomic_store(started, 0);
@@ -77,7 +81,7 @@ static int crash_once(struct bench *b, struct victim *v, _Atomic uint8_t *starte
     if (calls)
         pthread_join(thread, NULL);
     watcher_finish(&w);
-    if (!ran || v->rc != PIT_E_WORKER_CRASH)
+    if (!ran || v->rc != (v->again ? 0 : PIT_E_WORKER_CRASH))
         return result_fail(ret, "the killed call ended with %s: %s", pit_error_code_name(v->rc), v->text);
     samples_add(&b->samples, v->answered - start);
     samples_add(pidfds, w.woken - start);
@@ -99,15 +103,15 @@ static int kill_them(struct bench *b, _Atomic uint8_t *started, struct victim *v
     }
     samples_reduce(&b->samples, b->clock_ns, &d->result[0]);
     samples_reduce(&pidfds, b->clock_ns, &d->result[1]);
-    (void)only_worker(v->p); /* the replacement's start does not belong to the next series */
+    (void)only_worker(v->p, v->pool); /* the replacement's start does not belong to the next series */
     return BENCH_OK;
 }
 
-static void kill_a_round(struct bench *b, struct deaths *d)
+static void kill_a_round(struct bench *b, struct deaths *d, int pool, bool again)
 {
     int fd = -1;
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    struct victim v = {0};
+    struct victim v = {.pool = pool, .again = again};
     *d = (struct deaths){0};
     _Atomic uint8_t *started = memory_share(page, &fd);
     if (started == NULL) {
@@ -126,10 +130,19 @@ int run_crash(struct bench *b, int series, struct result *ret)
 {
     struct deaths *d = &b->deaths;
     if (d->taken[series] || !d->taken[1 - series])
-        kill_a_round(b, d);
+        kill_a_round(b, d, POOL_CRASH, false);
     d->taken[series] = true;
     if (d->taken[1 - series])
         d->taken[0] = d->taken[1] = false;
     *ret = d->result[series];
+    return ret->status;
+}
+
+int run_retry(struct bench *b, int arg, struct result *ret)
+{
+    struct deaths d;
+    (void)arg;
+    kill_a_round(b, &d, POOL_RETRY, true);
+    *ret = d.result[0];
     return ret->status;
 }

@@ -25,6 +25,7 @@ static const struct {
     [POOL_BYTES] = {"bytes", 1, PIT_CHANNEL_AUTO, {NULL}},
     [POOL_CRASH] = {"crash", 1, PIT_CHANNEL_AUTO, {NULL}},
     [POOL_CANCEL] = {"cancel", 1, PIT_CHANNEL_AUTO, {NULL}},
+    [POOL_RETRY] = {"retry", 1, PIT_CHANNEL_AUTO, {NULL}},
 };
 
 const char *host_pool_name(int pool)
@@ -59,7 +60,10 @@ static int pool_start(struct bench *b, struct hosts *h, int pool, struct result 
     o.channel = pools[pool].channel;
     o.env = pools[pool].env;
     o.python = b->o.python;
-    o.cancel_grace_ms = pool == POOL_CANCEL ? PIT_NOW : 0; /* the exception at once */
+    static const int64_t at_once[] = {PIT_NOW};
+    const pit_crash_barrier_options barrier = {.size = sizeof barrier, .backoff_ms = at_once, .n_backoff_ms = 1};
+    o.crash_barrier = pool == POOL_RETRY ? &barrier : NULL; /* the back-off is no work */
+    o.cancel_grace_ms = pool == POOL_CANCEL ? PIT_NOW : 0;  /* the exception at once */
     int rc = pit_pool_start(h->p, &o, &err);
     if (rc == 0)
         rc = pit_await_all_ready(h->p, o.name, 30000, &err);

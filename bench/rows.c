@@ -53,6 +53,7 @@
     X(FORK_TORCH, "fork.torch", "ns", run_peer, PEER_AT(PEER_FORK_TORCH, PLACE_FREE), 1, MEASURE_EACH_ROUND)                   \
     X(START_SMALL_FORK, "start", "ns", run_start, START_SMALL, 1, MEASURE_EACH_ROUND)                                          \
     X(NEXT_GOOD, "crash.next_good", "ns", run_next_good, 0, 1, MEASURE_EACH_ROUND)                                             \
+    X(RETRY, "barrier.retry", "ns", run_retry, 0, 1, MEASURE_EACH_ROUND)                                                       \
     X(START_POOL, "pool.start", "ns", run_peer_start, PEER_LIFE_POOL, 1, MEASURE_EACH_ROUND)                                   \
     X(KILL_POOL, "pool.next_good", "ns", run_peer_kill, PEER_LIFE_POOL, 1, MEASURE_EACH_ROUND)                                 \
     X(START_FORKSERVER, "forkserver.start", "ns", run_peer_start, PEER_LIFE_FORKSERVER, 1, MEASURE_EACH_ROUND)                 \
@@ -217,6 +218,9 @@ const struct row row_list[] = {
      "bytes of a worker's own: what the first call and the collector write to"},
     AGAINST("crash.next_good", S_NEXT_GOOD, STAT_P50, S_START_SMALL_FORK, STAT_P50, 2.0,
             "kill -9 of a small worker to the next good call on its slot, against a start"),
+    AGAINST("barrier.retry", S_RETRY, STAT_P50, S_NEXT_GOOD, STAT_P50, 3.0,
+            "kill -9 of the only worker while it runs a call that may be repeated to the good answer of that call, without a "
+            "back-off, against the next good call"),
     AGAINST("vs.pool.start", S_START_SMALL_FORK, STAT_P50, S_START_POOL, STAT_P50, 1.0,
             "a pool of one asked for, to its first result: multiprocessing.Pool"),
     AGAINST("vs.forkserver.start", S_START_SMALL_FORK, STAT_P50, S_START_FORKSERVER, STAT_P50, 1.0,

@@ -16,6 +16,11 @@ class Bench:
         self._say_running(path)
         time.sleep(3600)
 
+    def hold_once(self, path):
+        """The same, but who comes after the first returns."""
+        if not self._has_run(path):
+            self.hold(path)
+
     def spin(self, path):
         """The same, in a loop of Python."""
         self._say_running(path)
@@ -25,6 +30,10 @@ class Bench:
     def native(self, path):
         """The same in C, with the interpreter held."""
         return sum(range(1 << 60))
+
+    def _has_run(self, path):
+        with open(path, "r+b") as f, mmap.mmap(f.fileno(), mmap.PAGESIZE) as page:
+            return page[0] != 0
 
     def _say_running(self, path):
         with open(path, "r+b") as f, mmap.mmap(f.fileno(), mmap.PAGESIZE) as page:

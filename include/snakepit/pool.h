@@ -90,6 +90,20 @@ typedef struct pit_health_options {
         sizeof(pit_health_options), 0, 0, 0                                                                                    \
     }
 
+/* Calls that kill (pit_pool_options.poison): the same command with the same arguments, once it has ended so many workers, is refused with
+ * poison_call, whose details have what is known of each death. A kill from outside (classes killed and signal) does not count. Since 0.1. */
+typedef struct pit_poison_options {
+    size_t size;
+    int enabled;   /* (PIT_ON) */
+    int crashes;   /* workers killed (2; at most 8) */
+    int64_t ttl_s; /* within so many seconds; it is refused until as long after the last of them (600) */
+} pit_poison_options;
+
+#define PIT_POISON_OPTIONS_INIT                                                                                                \
+    {                                                                                                                          \
+        sizeof(pit_poison_options), 0, 0, 0                                                                                    \
+    }
+
 /* A pool. Zero in a field means "not set"; the default stands in parentheses. Strings and arrays are copied. Field names are the
  * configuration's keys. */
 typedef struct pit_pool_options {
@@ -160,6 +174,8 @@ typedef struct pit_pool_options {
 
     const pit_crash_barrier_options *crash_barrier; /* calls whose worker has died (NULL: as its defaults say) */
     const pit_health_options *health;               /* (NULL: as its defaults say) */
+    const pit_poison_options *poison;               /* (NULL: as its defaults say) */
+    int idempotent_arg; /* PIT_ON: a call with an argument `idempotent` that is true is as one with that option (PIT_OFF) */
 } pit_pool_options;
 
 enum { PIT_DESCENDANTS_KILL = 1, PIT_DESCENDANTS_KEEP = 2 };
@@ -168,7 +184,7 @@ enum { PIT_CHANNEL_AUTO = 0, PIT_CHANNEL_RING = 1, PIT_CHANNEL_SOCKET = 2 };
 #define PIT_POOL_OPTIONS_INIT                                                                                                  \
     {                                                                                                                          \
         sizeof(pit_pool_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0,  \
-            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                                            \
+            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                                      \
     }
 
 /* Adds a pool. *Blocks* until it has a ready worker. When every start failed: no_workers_started with its cause, as for pit_open, and
@@ -217,12 +233,14 @@ typedef struct pit_stats {
     uint64_t lanes,
         busy_lanes; /* of ready workers, now: calls that can run at a time, and that do. Of the profile process one each */
     uint64_t gil;   /* ready workers, now, whose interpreter lets one thread at a time run Python code */
+
+    uint64_t poisoned; /* calls that were refused since the same call had killed workers: poison_call */
 } pit_stats;
 
 #define PIT_STATS_INIT                                                                                                         \
     {                                                                                                                          \
         sizeof(pit_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
-            0, 0, 0, 0, 0, 0, 0, 0.0, 0, "", "", "", 0, 0, 0                                                                   \
+            0, 0, 0, 0, 0, 0, 0, 0.0, 0, "", "", "", 0, 0, 0, 0                                                                \
     }
 
 /* Fills *ret_stats (set to PIT_STATS_INIT before); pool NULL: the sum of all. pool_not_found. Never blocks. Since 0.1. */
@@ -270,6 +288,10 @@ PIT_API int pit_taint(pit *p, const char *pool, const char *target, int64_t dura
  * worker_not_found, pool_mismatch, pool_not_found, not_ready when it has no process yet, stale_worker when it ends meanwhile. *Blocks*, also while the
  * loop hangs; any thread but that of a callback. Since 0.1. */
 PIT_API int pit_worker_stack(pit *p, const char *pool, const char *worker_id, pit_value **ret, pit_error **reterr);
+
+/* Forgets which calls have killed workers (pit_pool_options.poison; pool NULL: of every pool): they may run again.
+ * pool_not_found. Never blocks; any thread. Since 0.1. */
+PIT_API int pit_poison_clear(pit *p, const char *pool, pit_error **reterr);
 
 /* Ends the process of a worker: SIGTERM to its group, after term_grace_ms (0: at once) SIGKILL, and waits until it is gone. Its calls get
  * worker_killed, which is retriable; another takes its place at once. One that is gone already, an older generation too: 0.

@@ -284,6 +284,8 @@ pit_error *call_begin(pit *p, const struct call_plan *plan, struct call *c, cons
     if (plan->asked_ms != 0)
         c->timeout_ms = plan->asked_ms;
     pit_error *e = call_encode(c, args, pool->set.max_frame);
+    if (e == NULL && pool->set.idempotent_arg && !c->idempotent)
+        c->idempotent = call_says_idempotent(c, args);
     if (c->observed)
         c->serialize_ns = pool_now(pool) - c->entered_ns;
     if (e == NULL && c->deadline_ns <= c->entered_ns) {

@@ -28,5 +28,7 @@ pit_error *call_plan_refuse(const struct call_plan *plan, size_t n, pit_error *e
 pit_error *call_check_command(const char *command); /* NULL, or an error (owned) */
 /* Fills and encodes a cleared call, which borrows command (checked) and the options' texts. NULL, or an error (owned). */
 pit_error *call_begin(pit *p, const struct call_plan *plan, struct call *c, const char *command, const struct call_args *args);
+/* Does an argument of it say that it may be repeated? After it was encoded. */
+bool call_says_idempotent(const struct call *c, const struct call_args *args);
 
 #endif

@@ -151,6 +151,28 @@ int pit_taint(pit *p, const char *name, const char *target, int64_t duration_ms,
     return rc;
 }
 
+static void clear_poison(struct pool *pool, void *arg)
+{
+    (void)arg;
+    poison_clear(pool);
+}
+
+int pit_poison_clear(pit *p, const char *name, pit_error **reterr)
+{
+    int rc = api_enter(p);
+    if (rc != 0)
+        return api_refused(reterr, rc);
+    pit_error *e = NULL;
+    struct pool *pool = name != NULL ? host_find(p->host, name, &e) : NULL;
+    if (pool != NULL)
+        clear_poison(pool, NULL);
+    else if (e == NULL)
+        host_each_pool(p->host, clear_poison, NULL);
+    rc = error_give(reterr, e);
+    api_leave(p);
+    return rc;
+}
+
 int pit_kill(pit *p, const char *worker_id, int64_t term_grace_ms, pit_error **reterr)
 {
     int rc = api_enter_blocking(p);

@@ -6,7 +6,15 @@
 #include "base/units.h"
 #include "worker/exit.h"
 
-enum { TAINT_MS = 60000, WORKER_CRASHES = 10, WINDOW_MS = 60000, INTERVAL_MS = 30000, POOL_CRASHES = 10 };
+enum {
+    TAINT_MS = 60000,
+    WORKER_CRASHES = 10,
+    WINDOW_MS = 60000,
+    INTERVAL_MS = 30000,
+    POOL_CRASHES = 10,
+    POISON_DEATHS = 2,
+    POISON_S = 600
+};
 
 #define BIT(constant) (UINT32_C(1) << EXIT_##constant)
 
@@ -129,6 +137,30 @@ static pit_error *read_health(const pit_health_options *o, const char *pool, str
     return NULL;
 }
 
+static pit_error *read_poison(const pit_poison_options *o, const char *pool, struct poison_rules *r)
+{
+    if (o->enabled < PIT_OFF || o->enabled > PIT_ON)
+        return error_new(PIT_E_INVALID_PARAMETER, "pool %s: poison.enabled is PIT_ON, PIT_OFF or 0", pool);
+    if (o->crashes < 0 || o->crashes > POISON_CRASHES)
+        return error_new(PIT_E_INVALID_PARAMETER, "pool %s: poison.crashes: %d; it is 1 to %d", pool, o->crashes,
+                         POISON_CRASHES);
+    if (o->ttl_s < 0 || o->ttl_s > INT32_MAX)
+        return error_new(PIT_E_INVALID_TIMEOUT, "pool %s: poison.ttl_s: %lld", pool, (long long)o->ttl_s);
+    r->on = o->enabled != PIT_OFF;
+    r->crashes = o->crashes != 0 ? (unsigned)o->crashes : POISON_DEATHS;
+    r->ttl_ns = (uint64_t)(o->ttl_s != 0 ? o->ttl_s : POISON_S) * 1000 * MS;
+    return NULL;
+}
+
+static pit_error *read_parts(const pit_crash_barrier_options *barrier, const pit_health_options *health,
+                             const pit_poison_options *poison, const char *pool, struct pool_settings *s)
+{
+    pit_error *e = read_health(health, pool, &s->crash_rules);
+    if (e == NULL)
+        e = read_poison(poison, pool, &s->poison);
+    return e != NULL ? e : read_barrier(barrier, pool, s);
+}
+
 pit_error *fault_settings_read(const pit_pool_options *o, struct pool_settings *s)
 {
     pit_crash_barrier_options barrier = PIT_CRASH_BARRIER_OPTIONS_INIT;
@@ -139,6 +171,12 @@ pit_error *fault_settings_read(const pit_pool_options *o, struct pool_settings *
     rc = o->health != NULL ? options_copy(&health, sizeof health, o->health) : 0;
     if (rc != 0)
         return options_refused(rc, "the health of a pool", "PIT_HEALTH_OPTIONS_INIT");
-    pit_error *e = read_health(&health, o->name, &s->crash_rules);
-    return e != NULL ? e : read_barrier(&barrier, o->name, s);
+    pit_poison_options poison = PIT_POISON_OPTIONS_INIT;
+    rc = o->poison != NULL ? options_copy(&poison, sizeof poison, o->poison) : 0;
+    if (rc != 0)
+        return options_refused(rc, "poison", "PIT_POISON_OPTIONS_INIT");
+    if (o->idempotent_arg < PIT_OFF || o->idempotent_arg > PIT_ON)
+        return error_new(PIT_E_INVALID_PARAMETER, "pool %s: idempotent_arg is PIT_ON, PIT_OFF or 0", o->name);
+    s->idempotent_arg = o->idempotent_arg == PIT_ON;
+    return read_parts(&barrier, &health, &poison, o->name, s);
 }

@@ -168,7 +168,7 @@ pit_error *pool_submit(struct pool *p, struct call *c)
 {
     pool_lock(p);
     enter(p, c);
-    pit_error *e = sched_admit(p);
+    pit_error *e = sched_admit_call(p, c);
     if (e == NULL) {
         learn(p, c);
         struct lane *l = async_lane(p, c);
@@ -188,6 +188,17 @@ pit_error *pool_submit(struct pool *p, struct call *c)
     return e;
 }
 
+/* It enters and ends at once, if it is poison. */
+static bool enter_refused(struct pool *p, struct call *c)
+{
+    pit_error *refused = poison_refuse(p, c);
+    if (refused == NULL)
+        return false;
+    enter(p, c);
+    poison_drop(p, c, refused);
+    return true;
+}
+
 unsigned pool_offer(struct pool *p, struct call *const *calls, unsigned n, bool may_queue, pit_error **ret)
 {
     struct lane *l = NULL;
@@ -196,6 +207,8 @@ unsigned pool_offer(struct pool *p, struct call *const *calls, unsigned n, bool 
     *ret = sched_admit(p);
     for (; taken < n && *ret == NULL && p->queue.depth == 0; taken++) {
         struct call *c = calls[taken];
+        if (p->poison.bad && enter_refused(p, c))
+            continue;
         learn(p, c);
         if (l == NULL || run == OFFER_RUN || !lane_has_room(l, c->window)) {
             tell_of_run(l);
@@ -210,10 +223,12 @@ unsigned pool_offer(struct pool *p, struct call *const *calls, unsigned n, bool 
     }
     tell_of_run(l);
     if (taken == 0 && *ret == NULL && may_queue && p->queue.depth < (size_t)p->set.max_queue_size) {
-        enter(p, calls[0]);
-        *ret = sched_enqueue(p, calls[0]);
-        async_expire_at(p, calls[0], calls[0]->queue_deadline_ns);
         taken = 1;
+        if (!p->poison.bad || !enter_refused(p, calls[0])) {
+            enter(p, calls[0]);
+            *ret = sched_enqueue(p, calls[0]);
+            async_expire_at(p, calls[0], calls[0]->queue_deadline_ns);
+        }
     }
     pool_unlock(p);
     return taken;
@@ -521,8 +536,8 @@ void async_lane_gone(struct pool *p, struct lane *l, struct list *done)
         }
         c->lane = NULL;
         bool started = lane_started(l, f.sequence);
-        pit_error *e = started ? worker_end_error(l->worker, c->command) : sched_admit(p);
-        if (started && barrier_takes(p, l->worker, c, &e))
+        pit_error *e = started ? worker_end_error(l->worker, c->command) : sched_admit_call(p, c);
+        if (started && barrier_takes(p, l, c, &e))
             continue;
         if (e != NULL) {
             async_complete(p, c, outcome_failed(e), done);

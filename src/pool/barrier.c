@@ -34,12 +34,19 @@ static void put_off(struct pool *p, struct call *c)
         loop_post(p->env->loop, &p->barrier.work);
 }
 
-bool barrier_takes(struct pool *p, const struct worker *w, struct call *c, pit_error **e)
+bool barrier_takes(struct pool *p, const struct lane *l, struct call *c, pit_error **e)
 {
+    const struct worker *w = l->worker;
     uint64_t now = pool_now(p), at;
+    bool poison = is_crash(w) && poison_death(p, l, c, *e);
     if (!is_crash(w) || p->state > POOL_DEGRADED ||
         !barrier_retries(&p->set.barrier, c->idempotent, c->restarts, now, c->deadline_ns, &at))
         return false;
+    if (poison) { /* it would run again, and must not */
+        pit_error *refused = poison_refuse(p, c);
+        *e = refused != NULL ? error_cause_take(refused, *e) : *e;
+        return false;
+    }
     pit_error_free(c->crash);
     c->crash = *e;
     *e = NULL;

@@ -14,9 +14,9 @@
 #include "os/loop.h"
 
 struct call;
+struct lane;
 struct outcome;
 struct pool;
-struct worker;
 
 struct barrier {
     struct list waiting; /* lock */
@@ -26,9 +26,9 @@ struct barrier {
 };
 
 void barrier_init(struct pool *p);
-/* lock: the call was SENT to a worker that has died of itself and is with none now; *e is what it would end with. true: it is taken (so is *e), and is
- * QUEUED again, or will be. */
-bool barrier_takes(struct pool *p, const struct worker *w, struct call *c, pit_error **e);
+/* lock: the call was SENT on this lane, to a worker that has ended, and is with none now; *e is what it would end with. true: it is taken (so is *e), and is
+ * QUEUED again, or will be. false: it ends with *e, which may be another error now. */
+bool barrier_takes(struct pool *p, const struct lane *l, struct call *c, pit_error **e);
 /* lock: the first of those that wait; NULL: nobody does. */
 struct call *barrier_first(struct pool *p);
 /* lock: the outcome of a call that was run more than once says so. */

@@ -60,8 +60,8 @@ static bool judge_death(struct pool *p, struct call *c)
     lane_pop(l);
     c->lane = NULL;
     if (e == NULL)
-        e = sched_admit(p); /* it never ran: it may run elsewhere, if there is an elsewhere */
-    else if (barrier_takes(p, w, c, &e))
+        e = sched_admit_call(p, c); /* it never ran: it may run elsewhere, if there is an elsewhere */
+    else if (barrier_takes(p, l, c, &e))
         again = true;
     if (e != NULL)
         sched_finish(p, c, outcome_failed(e));
@@ -253,7 +253,7 @@ static bool wait_for_lane(struct pool *p, struct call *c, struct call_way *way)
 
 static pit_error *enter(struct pool *p, struct call *c)
 {
-    pit_error *e = sched_admit(p);
+    pit_error *e = sched_admit_call(p, c);
     if (e != NULL)
         return e;
     struct lane *l = sched_take(p);

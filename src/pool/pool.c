@@ -175,6 +175,7 @@ struct pool *pool_create(struct host *h, struct worker_env *env, struct pool_set
     barrier_init(p);
     tainting_init(p);
     crash_health_init(p);
+    poison_init(p);
     p->config = (struct worker_config){.pool = p->set.name,
                                        .cwd = p->set.cwd,
                                        .lanes = p->set.lanes,
@@ -196,6 +197,7 @@ void pool_destroy(struct pool *p)
 {
     probe_finish(&p->probe);
     cancel_finish(p);
+    poison_finish(p);
     poollock_finish(&p->lock);
     mem_free_strv(p->config.argv);
     mem_free_strv(p->config.env);

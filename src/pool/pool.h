@@ -22,10 +22,12 @@
 
 #include "base/wheel.h"
 #include "fault/barrier.h"
+#include "fault/poison.h"
 #include "fault/restart.h"
 #include "pool/barrier.h"
 #include "pool/commands.h"
 #include "pool/crash_health.h"
+#include "pool/poison.h"
 #include "pool/probe.h"
 #include "pool/queue.h"
 #include "pool/taint.h"
@@ -73,6 +75,8 @@ struct pool_settings {
     struct barrier_rules barrier;
     char **taint_error_types; /* NULL: none */
     struct crash_rules crash_rules;
+    struct poison_rules poison;
+    bool idempotent_arg; /* an argument of that name says it */
     int recycle_max_parallel;
     int64_t lifecycle_check_interval_ms, drain_timeout_ms;
 };
@@ -137,6 +141,7 @@ struct pool {
     struct barrier barrier;
     struct tainting tainting;
     struct crash_health crash_health;
+    struct poison poison;
     unsigned recycling; /* workers that are being recycled */
     unsigned settled;   /* slots */
     bool complete;      /* pool.init_complete is told */

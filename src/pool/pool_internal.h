@@ -112,7 +112,13 @@ void replace_init(struct pool *p);
 /* ---- scheduler.c ---- */
 pit_error *sched_admit(struct pool *p);     /* lock: may a call enter at all? */
 pit_error *sched_none_free(struct pool *p); /* of a call that must not wait */
-struct lane *sched_take(struct pool *p);    /* lock: the most recently used idle lane, out of the list; or NULL */
+/* lock: may this call? Any error is owned. */
+static inline pit_error *sched_admit_call(struct pool *p, struct call *c)
+{
+    pit_error *e = sched_admit(p);
+    return e == NULL && p->poison.bad ? poison_refuse(p, c) : e;
+}
+struct lane *sched_take(struct pool *p); /* lock: the most recently used idle lane, out of the list; or NULL */
 void sched_assign(struct pool *p, struct lane *l, struct call *c, int owner); /* lock: NEW or QUEUED -> SENT */
 pit_error *sched_enqueue(struct pool *p, struct call *c);                     /* lock: or pool_saturated */
 void sched_unqueue(struct pool *p, struct call *c);                  /* lock: it leaves the queue, for whatever reason */

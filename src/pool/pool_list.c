@@ -160,6 +160,7 @@ void pool_get_stats(struct pool *p, pit_stats *add)
     add->queue_timeouts += p->queue_timeouts;
     add->pool_saturated += p->saturated;
     add->cancelled += p->cancelled;
+    add->poisoned += p->poison.refused;
     add->retries += p->barrier.retries;
     add->crashes += p->crashes;
     add->promoted += p->promoted;

@@ -38,6 +38,7 @@
     X(CALL_EXCEPTION, "call.exception", "duration_ms queue_ms bytes_in bytes_out", "command code category")                    \
     X(CALL_CANCELLED, "call.cancelled", "total_ms flag_ms raise_ms kill_ms", "command rung reason")                            \
     X(CALL_RETRIED, "call.retried", "attempt delay_ms", "command")                                                             \
+    X(CALL_POISONED, "call.poisoned", "crashes", "command digest")                                                             \
     X(CALL_LIMIT, "call.limit", "allowed used", "command limit")                                                               \
     X(WORKER_STATE_CHANGED, "worker.state_changed", "", "from to")                                                             \
     X(WORKER_CRASH, "worker.crash", "count", "reason exit_code exit_class stderr dossier_id")                                  \

@@ -60,6 +60,16 @@ bool lane_started(const struct lane *l, uint64_t sequence)
     return claim == CLAIM(sequence, CLAIM_STARTED) || claim == CLAIM(sequence, CLAIM_FINISHED);
 }
 
+uint64_t lane_last_begun(const struct lane *l)
+{
+    for (unsigned i = l->count; i > 0; i--) {
+        uint64_t sequence = l->flights[(l->first + i - 1) % SEGMENT_SLOTS].sequence;
+        if (lane_started(l, sequence))
+            return sequence;
+    }
+    return 0;
+}
+
 bool lane_revoke(struct lane *l, uint64_t sequence)
 {
     if (l->status == NULL)

@@ -61,6 +61,7 @@ struct lane {
     struct lane_status *status; /* NULL: the worker keeps no marks */
     uint64_t sequence;          /* of the last call */
     uint64_t answered;          /* the last call that left from the front */
+    uint64_t died_at;           /* once its worker is GONE: lane_last_begun() */
     unsigned first, count;
     struct flight flights[SEGMENT_SLOTS];
     bool written_ahead;      /* what lane_tell_ahead has told the worker */
@@ -94,6 +95,8 @@ void lane_pop(struct lane *l);
 void lane_drop(struct lane *l, unsigned i); /* takes out the i-th, which is not the first and was revoked */
 /* Has the worker begun to run this call? Without marks: true (a call runs at most once). */
 bool lane_started(const struct lane *l, uint64_t sequence);
+/* The sequence of the call that the worker has begun last, of those that stand here; 0: none. Given up ones count. */
+uint64_t lane_last_begun(const struct lane *l);
 /* Takes a call back that has not been started: true when it will never run. */
 bool lane_revoke(struct lane *l, uint64_t sequence);
 /* Sets the cooperative flag that Python reads as session_context.cancelled(). */

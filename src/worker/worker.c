@@ -201,6 +201,8 @@ void worker_finish(struct worker *w)
     poollock_acquire(w->config->lock);
     if (w->end_text == went_on && w->how.code != 0 && exit_signal(w->how) != SIGKILL)
         w->end_text = NULL; /* it was ending by itself, slowly */
+    for (uint32_t i = 0; w->lanes != NULL && i < w->config->lanes; i++)
+        w->at_work += (w->lanes[i].died_at = lane_last_begun(&w->lanes[i])) != 0;
     worker_move(w, PIT_WORKER_GONE);
     poollock_release(w->config->lock);
     w->events->gone(w);

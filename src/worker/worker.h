@@ -159,6 +159,7 @@ struct worker {
     struct guard_exit how;
     struct guard_used used; /* once the guard has told */
     enum exit_class exit_class;
+    unsigned at_work; /* once it is GONE: lanes that had begun a call */
     struct oom_counts oom_before;
     pit_error *failure; /* why it did not become ready */
     pit_value *dossier; /* of its death; fixed once it is GONE; NULL: nothing to explain */

@@ -70,6 +70,18 @@ def test_recycling_replaces_who_leaks_and_loses_no_call(example):
     assert re.fullmatch(r"calls +\d+, of which 0 failed", last), done.stdout
 
 
+def test_crash_recovery_repeats_and_refuses(example):
+    done = example("crash_recovery")
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert done.stdout.splitlines() == [
+        "answers   40 of 40 right; each crash cost a retry",
+        "input 13  worker_crash",
+        "input 13  is refused: it has killed 2 workers, and gets no other",
+        "input 13  is refused: it has killed 2 workers, and gets no other",
+        "others    go on",
+    ]
+
+
 def check_digits(text: str, calls: int) -> None:
     grouped = f"{calls:,}"
     found = re.search(rf"^answers +{grouped} of {grouped}, (\d+\.\d+) % right; each worker gave the same ones$", text, re.M)

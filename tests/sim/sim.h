@@ -192,7 +192,7 @@ struct ask {
     uint64_t deadline_ns, cancelled_ns;
     bool begun;
     bool again; /* it may be run again when its worker has died of it */
-    unsigned completions, runs;
+    unsigned completions, runs, kills; /* kills: workers that died of it, and not by a kill from outside */
     int rc;
     struct proc *ran_on;
 };

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 
 #include "api/api.h"
 #include "sim.h"
@@ -27,6 +28,7 @@ static int64_t shutdown_ms;
 static pit_pool_options options;
 static pit_heartbeat_options heart;
 static pit_crash_barrier_options barrier;
+static pit_poison_options poison;
 static int64_t backoff_ms;
 static const char *const command[] = {"worker", NULL};
 
@@ -38,6 +40,13 @@ int64_t ask_answer(unsigned tag)
 static unsigned restarts(void)
 {
     return barrier.max_restarts == PIT_NONE ? 0 : (unsigned)barrier.max_restarts;
+}
+
+/* Did its process die of the call? What a signal from outside does is none of the call's doing. */
+static bool has_killed(const struct proc *w)
+{
+    int sig = WIFSIGNALED(w->wait_status) ? WTERMSIG(w->wait_status) : 0;
+    return w->state != PROC_ALIVE && sig != SIGKILL && sig != SIGTERM;
 }
 
 static bool never_ran(int rc)
@@ -57,6 +66,9 @@ void ask_ran(unsigned tag, struct proc *w)
         sim_fail("call %u runs a second time", tag);
     if (a->runs > 1 + restarts())
         sim_fail("call %u runs for the %uth time, and may be run again %u times", tag, a->runs, restarts());
+    a->kills += before != NULL && has_killed(before);
+    if (poison.enabled == PIT_ON && sim.guard_kills == 0 && a->kills >= (unsigned)poison.crashes)
+        sim_fail("call %u runs, and has killed %u workers", tag, a->kills);
     if (a->completions != 0 && never_ran(a->rc))
         sim_fail("call %u runs, and its caller was told that it never did", tag);
 }
@@ -106,6 +118,8 @@ void ask_completed(struct ask *a, int rc, const pit_value *value, const pit_erro
         sim_fail("call %u was answered, and never ran", tag);
     if (rc == PIT_E_WORKER_CRASH && given_up_early(a, e))
         sim_fail("call %u ends with its worker, and could have been run again", tag);
+    if (rc == PIT_E_POISON_CALL && (poison.enabled == PIT_OFF || !a->again)) /* no other call is the same */
+        sim_fail("call %u is refused as poison after %u runs", tag, a->runs);
     if (rc == PIT_E_HEARTBEAT_TIMEOUT && a->ran_on != NULL && !a->ran_on->was_stopped)
         sim_fail("the worker of call %u was killed for silence, and has answered", tag);
     if (a->runs != 0 && never_ran(rc))
@@ -359,6 +373,10 @@ static void choose_options(pit_options *o)
     barrier.n_backoff_ms = 1;
     backoff_ms = sim_chance(300) ? 0 : 1 + (int64_t)sim_below(40);
     options.crash_barrier = &barrier;
+    poison = (pit_poison_options)PIT_POISON_OPTIONS_INIT;
+    poison.enabled = sim_chance(700) ? PIT_ON : PIT_OFF;
+    poison.crashes = 1 + (int)sim_below(3);
+    options.poison = &poison;
     options.restart_backoff = sim_chance(500) ? PIT_OFF : PIT_ON;
     options.spare_workers = sim_chance(200) ? 1 + (int)sim_below(2) : 0;
     o->guard_path = "guard";

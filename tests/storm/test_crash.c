@@ -80,8 +80,9 @@ static void count_code(struct storm *s, int rc)
 /* What may come of anything while workers and guards die. */
 static bool fits(enum deed d, int rc)
 {
-    static const int any[] = {PIT_E_WORKER_CRASH,      PIT_E_WORKER_KILLED, PIT_E_GUARD_LOST,           PIT_E_DEADLINE_EXCEEDED,
-                              PIT_E_HEARTBEAT_TIMEOUT, PIT_E_QUEUE_TIMEOUT, PIT_E_POOL_NOT_INITIALIZED, PIT_E_WORKER_RECYCLED};
+    static const int any[] = {PIT_E_WORKER_CRASH,         PIT_E_WORKER_KILLED,     PIT_E_GUARD_LOST,
+                              PIT_E_DEADLINE_EXCEEDED,    PIT_E_HEARTBEAT_TIMEOUT, PIT_E_QUEUE_TIMEOUT,
+                              PIT_E_POOL_NOT_INITIALIZED, PIT_E_WORKER_RECYCLED,   PIT_E_POISON_CALL};
     if (rc == 0)
         return d == DEED_GOOD || d == DEED_SLOW || d == DEED_STOPS /* it was told to go on */;
     if (rc == PIT_E_VALUE_ERROR || rc == PIT_E_OUT_OF_MEMORY)
@@ -230,7 +231,7 @@ static double ms_since(uint64_t began)
     return (double)(pit_now_ns() - began) / 1e6;
 }
 
-static pit *open_storm(int backoff)
+static pit *open_storm(int backoff, int retry)
 {
     const char *env[] = {kit_mark, NULL};
     pit_heartbeat_options heart = PIT_HEARTBEAT_OPTIONS_INIT;
@@ -247,6 +248,10 @@ static pit *open_storm(int backoff)
     pool.cancel_grace_ms = 20;
     pool.restart_backoff = backoff;
     pool.heartbeat = &heart;
+    pit_crash_barrier_options barrier = PIT_CRASH_BARRIER_OPTIONS_INIT;
+    barrier.retry = retry;
+    barrier.max_restarts = 2;
+    pool.crash_barrier = &barrier;
     const pit_pool_options *pools[] = {&pool};
     pit_options o = PIT_OPTIONS_INIT;
     o.guard_path = SNAKEPIT_GUARD_PATH;
@@ -298,7 +303,7 @@ static void end_callers(struct storm *s, pthread_t threads[CALLERS])
     wake_the_stopped(s->p);
 }
 
-static void storm(int backoff)
+static void storm(int backoff, int retry)
 {
     struct kit_before before = kit_before();
     struct storm *s = calloc(1, sizeof *s);
@@ -307,7 +312,7 @@ static void storm(int backoff)
     const char *seed = getenv("SNAKEPIT_STORM_SEED");
     uint64_t began = pit_now_ns();
     s->seed = seed != NULL ? strtoull(seed, NULL, 10) : (uint64_t)getpid();
-    s->p = open_storm(backoff);
+    s->p = open_storm(backoff, retry);
     double start_ms = ms_since(began);
     for (int i = 0; i < CALLERS; i++) {
         callers[i] = (struct caller){.s = s, .dice = s->seed * 977 + (uint64_t)i};
@@ -320,6 +325,7 @@ static void storm(int backoff)
     double whole_ms = ms_since(began), limit_ms = WHOLE_MS + STARTS * start_ms + (backoff == PIT_OFF ? 0 : BACK_OFF_MS);
     pit_stats stats = kit_stats(s->p);
     report(s, backoff == PIT_OFF ? "off" : "at their defaults", &stats, start_ms, whole_ms);
+    assert_true((stats.retries != 0) == (retry == PIT_RETRY_ALWAYS));
     assert_int_equal(rc, 0);
     check(s, &stats);
     if (whole_ms > limit_ms)
@@ -333,13 +339,20 @@ static void storm(int backoff)
 static void test_nets_off(void **state)
 {
     (void)state;
-    storm(PIT_OFF);
+    storm(PIT_OFF, PIT_RETRY_NEVER);
 }
 
 static void test_nets_on(void **state)
 {
     (void)state;
-    storm(PIT_ON);
+    storm(PIT_ON, PIT_RETRY_NEVER);
+}
+
+/* Every call is run again whose worker dies: outcomes and counters are as exact, and fewer calls fail. */
+static void test_barrier(void **state)
+{
+    (void)state;
+    storm(PIT_OFF, PIT_RETRY_ALWAYS);
 }
 
 int main(int argc, char **argv)
@@ -348,6 +361,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_nets_off),
         cmocka_unit_test(test_nets_on),
+        cmocka_unit_test(test_barrier),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -100,9 +100,11 @@ static void call(pit *p, const char *command, int64_t timeout_ms, const char *js
     pit_error_free(err);
 }
 
-static void answer_held(void)
+/* But for what it remembers of calls that killed, which it forgets. */
+static void answer_held(pit *p)
 {
     int n = 0;
+    pit_poison_clear(p, NULL, NULL);
     DIR *d = opendir("/proc/self/fd");
     for (; d != NULL && readdir(d) != NULL; n++)
         ;
@@ -123,7 +125,7 @@ int main(int argc, char **argv)
         return 2;
     while (fgets(line, sizeof line, stdin) != NULL) {
         if (line[0] == '!')
-            answer_held();
+            answer_held(p);
         else if (sscanf(line, "%63s %lld %n", command, &timeout_ms, &at) == 2)
             call(p, command, timeout_ms, line + at);
         fflush(stdout);

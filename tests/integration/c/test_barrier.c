@@ -175,8 +175,10 @@ static void test_used_up(void **state)
 {
     (void)state;
     struct kit_before before = kit_before();
+    static const pit_poison_options off = {.size = sizeof off, .enabled = PIT_OFF}; /* it would be refused after the second */
     struct shelter s = shelter(moment);
     s.barrier.max_restarts = 2;
+    s.kit.pool.poison = &off;
     pit *p = open_it(&s);
     for (unsigned form = 0; form < FORMS; form++) {
         int64_t n, attempts = 0;
@@ -194,6 +196,29 @@ static void test_used_up(void **state)
     assert_int_equal(st.errors, FORMS);
     assert_int_equal(st.retries, 4 * FORMS);
     settle(p, before, "used up");
+}
+
+/* The argument says it, where the pool listens to that: it is a keyword, and true. */
+static void test_argument(void **state)
+{
+    (void)state;
+    struct kit_before before = kit_before();
+    for (int on = 0; on < 2; on++) {
+        struct shelter s = shelter(at_once);
+        s.kit.pool.idempotent_arg = on ? PIT_ON : PIT_OFF;
+        pit *p = open_it(&s);
+        const int64_t n = FATAL(1 + on, 1, SIGSEGV), no = FATAL(3 + on, 1, SIGSEGV), third = FATAL(5 + on, 1, SIGSEGV);
+        assert_int_equal(pit_callf(p, "fatal", NULL, NULL, NULL, "{s:I,s:b}", "n", n, "idempotent", 1),
+                         on ? 0 : PIT_E_WORKER_CRASH);
+        assert_int_equal(pit_callf(p, "fatal", NULL, NULL, NULL, "{s:I,s:b}", "n", no, "idempotent", 0), PIT_E_WORKER_CRASH);
+        pit_value *keywords = pit_pack("{s:I,s:b}", "n", third, "idempotent", 1), *args = pit_args(NULL, keywords);
+        /* a worker in C cannot read these, and leaves: what counts is that it is tried again */
+        assert_int_equal(pit_call(p, "fatal", args, NULL, NULL, NULL), PIT_E_WORKER_CRASH);
+        assert_int_equal(kit_stats(p).retries, on ? 2 : 0);
+        pit_value_free(keywords);
+        pit_value_free(args);
+        settle(p, before, "argument");
+    }
 }
 
 /* ---- ends while a call waits to run again ---- */
@@ -371,6 +396,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_runs_again), cmocka_unit_test(test_runs_once), cmocka_unit_test(test_always),
         cmocka_unit_test(test_used_up),    cmocka_unit_test(test_cancelled), cmocka_unit_test(test_closed),
         cmocka_unit_test(test_many),       cmocka_unit_test(test_told),      cmocka_unit_test(test_options),
+        cmocka_unit_test(test_argument),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

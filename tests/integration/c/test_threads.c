@@ -417,6 +417,34 @@ static void test_death(void **state)
     close_threads(p, before, "death");
 }
 
+/* Whose doing a death was is known only of a call that was alone in its worker: who lives beside others that kill is not refused. */
+static void test_neighbours(void **state)
+{
+    (void)state;
+    struct kit_before before = kit_before();
+    char path[] = "/tmp/snakepit-threads-XXXXXX";
+    close(mkstemp(path));
+    pit *p = open_threads((struct thread_setting){.threads = LANES, .calm = true});
+    pit_future *held[2];
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(truncate(path, 0), 0);
+        hold(p, path, held, 2); /* the same call twice */
+        assert_int_equal(kit_call(p, "fall", 1, KIT_LIMIT_MS, NULL), PIT_E_WORKER_CRASH);
+        for (int k = 0; k < 2; k++)
+            assert_int_equal(kit_outcome(held[k], NULL), PIT_E_WORKER_CRASH);
+    }
+    assert_int_equal(truncate(path, 0), 0);
+    hold(p, path, held, 2);
+    unlink(path);
+    for (int k = 0; k < 2; k++)
+        assert_int_equal(kit_outcome(held[k], NULL), 0);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(kit_call(p, "fall", 1, KIT_LIMIT_MS, NULL), PIT_E_WORKER_CRASH);
+    assert_int_equal(kit_call(p, "fall", 1, KIT_LIMIT_MS, NULL), PIT_E_POISON_CALL);
+    assert_int_equal(kit_stats(p).crashes, 5);
+    close_threads(p, before, "neighbours");
+}
+
 enum { EACH = 150, FALL = 50 };
 
 struct storm {
@@ -431,7 +459,8 @@ static void *call_on(void *arg)
         int64_t n = 0;
         bool falls = i % FALL == FALL - 1;
         int rc = kit_call(s->p, falls ? "fall" : "inc", i, KIT_LIMIT_MS, &n);
-        if (rc != PIT_E_WORKER_CRASH && (rc != 0 || falls || n != i + 1))
+        bool refused = falls && rc == PIT_E_POISON_CALL; /* it has been alone in a worker twice */
+        if (rc != PIT_E_WORKER_CRASH && !refused && (rc != 0 || falls || n != i + 1))
             fail_msg("call %d: %s, %lld", i, pit_error_code_name(rc), (long long)n);
         atomic_fetch_add(rc == 0 ? &s->good : &s->crashed, 1);
     }
@@ -523,11 +552,14 @@ int main(int argc, char **argv)
 {
     kit_init(argc, argv);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_calls),    cmocka_unit_test(test_blocking),       cmocka_unit_test(test_contexts),
-        cmocka_unit_test(test_counts),   cmocka_unit_test(test_much),           cmocka_unit_test(test_fork),
-        cmocka_unit_test(test_refusals), cmocka_unit_test(test_fails_for_good), cmocka_unit_test(test_plain_class),
-        cmocka_unit_test(test_death),    cmocka_unit_test(test_recycle),        cmocka_unit_test(test_health),
-        cmocka_unit_test(test_gil),      cmocka_unit_test(test_stalled),        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_calls),       cmocka_unit_test(test_blocking),
+        cmocka_unit_test(test_contexts),    cmocka_unit_test(test_counts),
+        cmocka_unit_test(test_much),        cmocka_unit_test(test_fork),
+        cmocka_unit_test(test_refusals),    cmocka_unit_test(test_fails_for_good),
+        cmocka_unit_test(test_plain_class), cmocka_unit_test(test_death),
+        cmocka_unit_test(test_neighbours),  cmocka_unit_test(test_recycle),
+        cmocka_unit_test(test_health),      cmocka_unit_test(test_gil),
+        cmocka_unit_test(test_stalled),     cmocka_unit_test(test_limits),
         cmocka_unit_test(test_storm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -291,6 +291,8 @@ static int64_t number_of(const pit_value *args)
     int64_t n = 0;
     if (pit_value_kind(args) == PIT_KIND_LIST || pit_value_kind(args) == PIT_KIND_TUPLE)
         args = pit_value_at(args, 0);
+    if (pit_value_kind(args) == PIT_KIND_MAP)
+        args = pit_value_get(args, "n");
     if (pit_value_kind(args) == PIT_KIND_BYTES)
         return (int64_t)pit_value_len(args);
     pit_value_get_int(args, &n);
