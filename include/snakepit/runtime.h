@@ -64,11 +64,14 @@ typedef struct pit_options {
     int64_t cleanup_on_stop_timeout_ms; /* the time that pit_cleanup has (3000) */
     int cgroup; /* 0: what is started lives in a control group of its own where one may be made (guide-worker-life.md); PIT_OFF: it does not */
     const pit_recorder_options *recorder; /* what workers note of their lives (NULL: as its defaults say) */
+    int generate_repro; /* PIT_ON (default): the error of a call that ended with its worker, or passed a limit, has in its details, as `repro`, the
+                           command line that makes the same call again: with its arguments, up to 2 KiB of them, without what looks like a secret;
+                           PIT_OFF: errors never hold arguments */
 } pit_options;
 
 #define PIT_OPTIONS_INIT                                                                                                       \
     {                                                                                                                          \
-        sizeof(pit_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                         \
+        sizeof(pit_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                      \
     }
 
 /* Opens a host and its pools. *Blocks* until each pool has a ready worker (unless require_ready is PIT_OFF). When a pool's

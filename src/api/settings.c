@@ -106,6 +106,8 @@ static pit_error *check_host(const pit_options *o)
         return error_new(PIT_E_INVALID_PARAMETER, "drive: %d is neither PIT_DRIVE_THREAD nor PIT_DRIVE_HOST", o->drive);
     if (o->log_level < 0 || o->log_level > PIT_LOG_NONE)
         return error_new(PIT_E_INVALID_PARAMETER, "log_level: %d is no PIT_LOG_ level", o->log_level);
+    if (o->generate_repro < PIT_OFF || o->generate_repro > PIT_ON)
+        return error_new(PIT_E_INVALID_PARAMETER, "generate_repro is PIT_ON, PIT_OFF or 0");
     if (o->cgroup < PIT_OFF || o->cgroup > 0)
         return error_new(PIT_E_INVALID_PARAMETER, "cgroup is PIT_OFF or 0");
     if (o->max_workers < 0)
@@ -133,6 +135,7 @@ static pit_error *read_host_durations(const pit_options *o, struct host_settings
 pit_error *host_settings_read(const struct os_ops *os, const pit_options *o, struct host_settings *ret)
 {
     struct host_settings s = {.drive = o->drive != 0 ? o->drive : PIT_DRIVE_THREAD,
+                              .generate_repro = o->generate_repro != PIT_OFF,
                               .no_group = o->cgroup == PIT_OFF,
                               .max_workers = o->max_workers != 0 ? o->max_workers : MAX_WORKERS};
     pit_error *e = check_host(o);

@@ -536,7 +536,7 @@ void async_lane_gone(struct pool *p, struct lane *l, struct list *done)
         }
         c->lane = NULL;
         bool started = lane_started(l, f.sequence);
-        pit_error *e = started ? worker_end_error(l->worker, c->command) : sched_admit_call(p, c);
+        pit_error *e = started ? worker_end_error(l->worker, c) : sched_admit_call(p, c);
         if (started && barrier_takes(p, l, c, &e))
             continue;
         if (e != NULL) {

@@ -25,6 +25,7 @@ struct host_settings {                                        /* strings owned *
     int max_workers;
     char *data_dir, *instance, *instance_token; /* of registry and dossiers; data_dir NULL: there is no place for them */
     const char *data_from;                      /* what named data_dir; NULL: it is the usual place */
+    bool generate_repro;                        /* errors say how the call is made again */
     bool no_group;                              /* no control group is made */
     int64_t registry_sweep_interval_ms;         /* PIT_INFINITE: never */
     struct recorder_rules recorder;

@@ -71,7 +71,9 @@ static pit_error *passed(struct pool *p, struct lane *l, struct call *c, enum li
     error_detail_take(e, "limit", pit_str(name));
     error_detail_take(e, "allowed", pit_uint(allowed));
     error_detail_take(e, "used", pit_uint(c->limit_used));
-    return error_detail_take(e, "command", pit_str(c->command));
+    error_detail_take(e, "command", pit_str(c->command));
+    repro_put(&p->config.repro, c, e);
+    return e;
 }
 
 static void look_later(struct pool *p, struct lane *l, const struct call *c, const struct limit_use *u)

@@ -188,6 +188,7 @@ struct pool *pool_create(struct host *h, struct worker_env *env, struct pool_set
                                        .keeps_descendants = p->set.keeps_descendants,
                                        .heartbeat = p->set.heartbeat.enabled,
                                        .dossier = p->set.dossier,
+                                       .repro = {h->set.generate_repro, p->set.adapter, p->set.python},
                                        .lock = &p->lock};
     *set = (struct pool_settings){0};
     return p;

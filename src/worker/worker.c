@@ -324,7 +324,7 @@ void worker_describe_end(struct worker *w, pit_error *e)
     mem_free(tail);
 }
 
-pit_error *worker_end_error(struct worker *w, const char *command)
+pit_error *worker_end_error(struct worker *w, const struct call *c)
 {
     int code = w->end_code != 0 ? w->end_code : PIT_E_WORKER_CRASH;
     char text[EXIT_TEXT_SIZE];
@@ -332,9 +332,11 @@ pit_error *worker_end_error(struct worker *w, const char *command)
                                        : error_new(code, "worker %s %s", w->id, exit_text(w->exit_class, w->how, text));
     error_worker(e, w->id);
     error_pool(e, w->config->pool);
-    if (command != NULL)
-        error_detail_take(e, "command", pit_str(command));
+    if (c != NULL)
+        error_detail_take(e, "command", pit_str(c->command));
     worker_describe_end(w, e);
+    if (c != NULL)
+        repro_put(&w->config->repro, c, e);
     return e;
 }
 

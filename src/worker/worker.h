@@ -35,6 +35,7 @@
 #include "worker/oom.h"
 #include "worker/poollock.h"
 #include "worker/recorder.h"
+#include "worker/repro.h"
 
 /* What all workers of a host share. */
 struct worker_env {
@@ -66,6 +67,7 @@ struct worker_config {
     bool keeps_descendants;
     bool heartbeat; /* its workers are asked for signs of life */
     struct dossier_rules dossier;
+    struct repro_rules repro;
     struct poollock *lock; /* the pool's */
 };
 
@@ -203,9 +205,9 @@ struct worker *worker_ref(struct worker *w);
 /* Drops a reference; true: it was the last one, and the caller frees it with worker_free outside the lock. */
 bool worker_unref(struct worker *w);
 void worker_free(struct worker *w);
-/* The error for a call that ran when the worker ended: end_code, or worker_crash with class, status and stderr; command (may be NULL) is what
+/* The error for a call that ran when the worker ended: end_code, or worker_crash with class, status and stderr; c (may be NULL) is what
  * it ran. After `gone`. */
-pit_error *worker_end_error(struct worker *w, const char *command);
+pit_error *worker_end_error(struct worker *w, const struct call *c);
 void worker_describe_end(struct worker *w, pit_error *e); /* adds the exit and what it printed to e */
 const char *worker_start_mode(const struct worker *w);    /* "zygote" or "exec" */
 uint64_t worker_calls(const struct worker *w);            /* finished ones */

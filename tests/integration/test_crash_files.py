@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import re
+import shlex
 
 import pytest
 
@@ -181,6 +182,39 @@ def test_a_place_that_cannot_be_used(snakepit, tmp_path, env):
     assert event["metadata"]["dir"] == str(tmp_path / "data" / "crashes")
     assert event["metadata"]["reason"] == os.strerror(20)
     assert sum("could not be kept in" in line for line in done.stderr.splitlines()) == 1
+
+
+# ---- the line that makes it happen again ----
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"at": 4664, "note": "it's $HOME `id` \\ \"x\" ä"}, {"at": 4664}, [4664], {"at": 4664, "more": [1.5, None, True, {"a": []}]}],
+)
+def test_the_same_call_again(snakepit, tmp_path, env, arguments):
+    (tmp_path / "adapter.py").write_text(ADAPTER.replace("def boom(self, at)", "def boom(self, at, note='', more=None)"))
+    done = snakepit("call", "boom", json.dumps(arguments), "--adapter", "adapter.py", "-o", "json", env=env)
+    repro = json.loads(done.stderr)["details"]["repro"]
+    assert repro.startswith(f"snakepit call boom --adapter {tmp_path}/adapter.py ")
+    words = shlex.split(repro)
+    assert (json.loads(words[-1]), words[0]) == (arguments, "snakepit")
+    again = json.loads(snakepit(*words[1:], "-o", "json", env=env).stderr)
+    assert again["dossier"]["fault"]["address"] == "0x1238" and again["details"]["repro"] == repro
+
+
+def test_no_secrets_and_no_end(snakepit, tmp_path, env):
+    (tmp_path / "adapter.py").write_text(ADAPTER)
+    secret = {"at": 8, "password": "hunter2", "header": "Bearer abcdef"}
+    done = snakepit("call", "kill", json.dumps(secret), "--adapter", "adapter.py", "-o", "json", env=env)
+    assert json.loads(done.stderr)["code"] == "type_error"  # Python tells by itself, and repeats no call
+    (tmp_path / "adapter.py").write_text(ADAPTER.replace("def kill(self)", "def kill(self, **more)"))
+    done = snakepit("call", "kill", json.dumps(secret), "--adapter", "adapter.py", "-o", "json", env=env)
+    repro = json.loads(done.stderr)["details"]["repro"]
+    assert "hunter2" not in repro and "abcdef" not in repro and "<REDACTED>" in repro
+    for size in (1500, 3000, 300000):
+        done = snakepit("call", "kill", "-", "--adapter", "adapter.py", "-o", "json", env=env, input=json.dumps({"x": "y" * size}))
+        repro = json.loads(done.stderr)["details"]["repro"]
+        assert len(repro) < 4096 and repro.endswith(" - < arguments.json") == (size > 2048)
 
 
 # ---- names ----

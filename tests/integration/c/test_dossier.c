@@ -235,6 +235,34 @@ static void test_bad_options(void **state)
     assert_int_equal(pit_close(p), 0);
 }
 
+static void test_errors_hold_arguments_unless_told_not_to(void **state)
+{
+    (void)state;
+    for (int on = 0; on < 2; on++) {
+        pit_options o = PIT_OPTIONS_INIT;
+        pit *p = NULL;
+        pit_error *e = NULL;
+        const char *env[] = {kit_mark, NULL};
+        o.adapter = TEST_SOURCE_DIR "/tests/integration/c/dossier.py";
+        o.workers = 1;
+        o.guard_path = SNAKEPIT_GUARD_PATH;
+        o.python = TEST_PYTHON;
+        o.python_package_path = TEST_BUILD_DIR "/python";
+        o.env = env;
+        o.generate_repro = on ? 0 : PIT_OFF;
+        assert_int_equal(pit_open(&o, &p, &e), 0);
+        e = crash(p, 8);
+        const char *repro = pit_value_str(pit_value_get(pit_error_details(e), "repro"));
+        assert_true(on ? repro != NULL && strstr(repro, "'{\"at\":8}'") != NULL : repro == NULL);
+        pit_error_free(e);
+        assert_int_equal(pit_close(p), 0);
+    }
+    pit_options bad = PIT_OPTIONS_INIT;
+    pit *none = NULL;
+    bad.generate_repro = 2;
+    assert_int_equal(pit_open(&bad, &none, NULL), PIT_E_INVALID_PARAMETER);
+}
+
 /* ---- on disk ---- */
 
 static char place[64], folder[80];
@@ -409,6 +437,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_the_event_names_the_dossier),
         cmocka_unit_test(test_switched_off),
         cmocka_unit_test(test_bad_options),
+        cmocka_unit_test(test_errors_hold_arguments_unless_told_not_to),
         cmocka_unit_test_setup_teardown(test_kept_on_disk, set_up_folder, tear_down_folder),
         cmocka_unit_test_setup_teardown(test_nothing_is_kept, set_up_folder, tear_down_folder),
         cmocka_unit_test_setup_teardown(test_a_place_that_cannot_be_used, set_up_folder, tear_down_folder),
