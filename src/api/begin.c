@@ -272,7 +272,7 @@ pit_error *call_begin(pit *p, const struct call_plan *plan, struct call *c, cons
     c->more_fields = &plan->fields;
     c->priority = o->priority != 0 ? o->priority : PIT_PRIORITY_NORMAL;
     c->fail_fast = o->fail_fast == PIT_ON;
-    c->idempotent = o->idempotent == PIT_ON;
+    c->idempotent = o->idempotent;
     c->max_rung = o->cancel_max_rung;
     if (plan->limited) {
         c->limited = true;
@@ -284,8 +284,8 @@ pit_error *call_begin(pit *p, const struct call_plan *plan, struct call *c, cons
     if (plan->asked_ms != 0)
         c->timeout_ms = plan->asked_ms;
     pit_error *e = call_encode(c, args, pool->set.max_frame);
-    if (e == NULL && pool->set.idempotent_arg && !c->idempotent)
-        c->idempotent = call_says_idempotent(c, args);
+    if (e == NULL && pool->set.idempotent_arg && c->idempotent == 0 && call_says_idempotent(c, args))
+        c->idempotent = PIT_ON;
     if (c->observed)
         c->serialize_ns = pool_now(pool) - c->entered_ns;
     if (e == NULL && c->deadline_ns <= c->entered_ns) {

@@ -23,6 +23,11 @@ static uint64_t queue_deadline(const struct pool *p, const struct call *c)
     return due < c->deadline_ns ? due : c->deadline_ns;
 }
 
+static bool may_run_twice(struct pool *p, const struct call *c)
+{
+    return c->idempotent == PIT_ON || (c->idempotent == 0 && pit_value_get(p->repeatable, c->command) != NULL);
+}
+
 static void put_off(struct pool *p, struct call *c)
 {
     struct list *before = p->barrier.waiting.prev;
@@ -40,7 +45,7 @@ bool barrier_takes(struct pool *p, const struct lane *l, struct call *c, pit_err
     uint64_t now = pool_now(p), at;
     bool poison = is_crash(w) && poison_death(p, l, c, *e);
     if (!is_crash(w) || p->state > POOL_DEGRADED ||
-        !barrier_retries(&p->set.barrier, c->idempotent, c->restarts, now, c->deadline_ns, &at))
+        !barrier_retries(&p->set.barrier, may_run_twice(p, c), c->restarts, now, c->deadline_ns, &at))
         return false;
     if (poison) { /* it would run again, and must not */
         pit_error *refused = poison_refuse(p, c);

@@ -204,6 +204,7 @@ void pool_destroy(struct pool *p)
     mem_free_strv(p->config.env);
     pit_error_free(p->start_error);
     pit_value_free(p->timeouts);
+    pit_value_free(p->repeatable);
     pool_settings_free(&p->set);
     for (int i = 0; i < p->n_slots; i++)
         mem_free(p->slots[i].past);

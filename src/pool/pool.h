@@ -120,6 +120,7 @@ struct pool {
     uint64_t expiry_due_ns; /* when the loop looks next; UINT64_MAX: not at all */
     struct commands commands;
     pit_value *timeouts;         /* what the tools of the worker that was ready last declare; NULL: nothing */
+    pit_value *repeatable;       /* lock; the same: its keys are the commands that may be run again */
     bool has_timeouts;           /* atomic: there are some */
     struct list untold;          /* calls that the loop carries, with steps to tell of */
     struct list cancelled_notes; /* ladders that have ended, to be told of (cancel.h) */

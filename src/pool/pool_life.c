@@ -155,9 +155,10 @@ static void on_ready(struct worker *w)
     s->start_failed = false;
     for (uint32_t i = 0; i < p->config.lanes; i++)
         lane_init_hooks(&w->lanes[i]);
-    pit_value *before = p->timeouts;
+    pit_value *before = p->timeouts, *repeatable = p->repeatable;
     p->timeouts = w->timeouts;
-    w->timeouts = NULL;
+    p->repeatable = w->repeatable;
+    w->timeouts = w->repeatable = NULL;
     __atomic_store_n(&p->has_timeouts, p->timeouts != NULL, __ATOMIC_RELAXED);
     taint_ready(p, w);
     spares_add(p, w);
@@ -165,6 +166,7 @@ static void on_ready(struct worker *w)
     unsigned ready = pool_count_ready(p);
     pool_unlock(p);
     pit_value_free(before);
+    pit_value_free(repeatable);
     restart_slot_ready(&s->restart);
     bool successor = w->generation > 1 && !w->recycle.spare;
     recycle_ready(p, w);

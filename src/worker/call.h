@@ -82,7 +82,7 @@ struct call {
     bool timed;      /* the worker was asked how long its function took */
     bool limited;    /* `limits` says what it may use of its worker */
     bool of_batch;   /* it keeps its worker's id, who made it watches its deadline, and nobody waits for it alone */
-    bool idempotent; /* to run it twice does no harm */
+    int idempotent;  /* to run it twice does no harm: PIT_ON, PIT_OFF; 0: as its tool says */
     struct buf frame;
     size_t sent; /* bytes of the frame that are out */
     /* the pool's lock */

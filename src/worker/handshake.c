@@ -155,6 +155,30 @@ void handshake_announce(struct worker *w)
     }
 }
 
+/* Of the tools that READY names only those are kept that may be run again. */
+static int keep_repeatable(struct worker *w, const pit_value *tools)
+{
+    pit_value *map = NULL;
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < pit_value_len(tools); i++) {
+        const pit_value *tool = pit_value_at(tools, i), *given = pit_value_get(tool, "idempotent");
+        const char *name = pit_value_str(pit_value_get(tool, "name"));
+        bool yes = false;
+        if (given != NULL && (!pit_value_get_bool(given, &yes) || name == NULL))
+            rc = PIT_E_PROTOCOL_ERROR;
+        if (yes && map == NULL)
+            map = pit_map();
+        if (yes && rc == 0)
+            pit_map_set_take(map, name, pit_bool(true));
+    }
+    rc = rc != 0 ? rc : pit_value_error(map);
+    if (rc == 0)
+        w->repeatable = map;
+    else
+        pit_value_free(map);
+    return rc;
+}
+
 /* Of the tools that READY names only those with a time of their own are kept. */
 static int keep_timeouts(struct worker *w, const pit_value *tools)
 {
@@ -185,6 +209,8 @@ static int on_ready(struct worker *w, const pit_value *ready)
 {
     bool gil;
     int rc = keep_timeouts(w, pit_value_get(ready, "tools"));
+    if (rc == 0)
+        rc = keep_repeatable(w, pit_value_get(ready, "tools"));
     if (rc == 0)
         rc = make_lanes(w);
     w->capabilities = worker_capabilities(ready);

@@ -94,6 +94,7 @@ void worker_free(struct worker *w)
     mem_free(w->past);
     pit_value_free(w->health.report);
     pit_value_free(w->timeouts);
+    pit_value_free(w->repeatable);
     mem_free(w->lanes);
     mem_free(w);
 }

@@ -323,6 +323,24 @@ def test_a_tool_may_set_the_time_of_its_calls(snakepit, tmp_path):
     assert (done.returncode, done.stdout) == (0, "0.1\n"), done.stderr
 
 
+@pytest.mark.parametrize("repeatable", [True, False])
+def test_a_tool_may_say_that_it_may_be_repeated(snakepit, tmp_path, repeatable):
+    adapter, mark = tmp_path / "fragile.py", tmp_path / "mark"
+    adapter.write_text(
+        "import os\nfrom snakepit_bridge import BaseAdapter, tool\n"
+        "class Fragile(BaseAdapter):\n"
+        f"    @tool(idempotent={repeatable})\n"
+        "    def work(self, mark):\n"
+        "        if not os.path.exists(mark):\n            open(mark, 'w').close()\n            os.abort()\n"
+        "        return 'good'\n"
+    )
+    done = snakepit("call", "work", json.dumps(str(mark)), "--adapter", str(adapter), "-o", "json")
+    if repeatable:
+        assert (done.returncode, done.stdout) == (0, '"good"\n'), done.stderr
+    else:
+        assert json.loads(done.stderr)["code"] == "worker_crash"
+
+
 def test_a_timeout_is_named_as_it_was_given(snakepit, adapter):
     path = adapter("def slow(self):\n    import time\n    time.sleep(600)")  # allow-sleep: it shall hang
     done = snakepit("call", "slow", "--adapter", path, "--timeout", "700ms")

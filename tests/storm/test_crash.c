@@ -274,6 +274,15 @@ static int storm_seconds(void)
     return text != NULL ? atoi(text) : SECONDS;
 }
 
+static unsigned long heard(struct storm *s, int rc)
+{
+    for (int i = 0; i < CODES; i++)
+        if (atomic_load(&s->codes[i].rc) == rc)
+            return atomic_load(&s->codes[i].n);
+    return 0;
+}
+
+/* The pool has counted what its callers have heard. */
 static void check(struct storm *s, const pit_stats *stats)
 {
     unsigned long made = 0;
@@ -288,6 +297,8 @@ static void check(struct storm *s, const pit_stats *stats)
     assert_int_equal(stats->requests, made);
     assert_int_equal(stats->succeeded, atomic_load(&s->good));
     assert_int_equal(stats->errors, made - atomic_load(&s->good));
+    assert_int_equal(stats->poisoned, heard(s, PIT_E_POISON_CALL));
+    assert_int_equal(stats->queue_timeouts, heard(s, PIT_E_QUEUE_TIMEOUT));
     assert_true(atomic_load(&s->good) != 0);
     assert_true(atomic_load(&s->struck[0]) != 0);
 }

@@ -1,0 +1,93 @@
+/* Who says that a call may be run again: the call, else its tool. Python's `@tool(idempotent=True)` end to end. */
+#include "integration/c/kit.h"
+
+static pit *open_fragile(void)
+{
+    static const int64_t at_once[] = {PIT_NOW};
+    char adapter[256];
+    snprintf(adapter, sizeof adapter, "%s/tests/integration/c/repeat.py", TEST_SOURCE_DIR);
+    const pit_crash_barrier_options barrier = {.size = sizeof barrier, .backoff_ms = at_once, .n_backoff_ms = 1};
+    pit_pool_options pool = PIT_POOL_OPTIONS_INIT;
+    pool.name = "repeat";
+    pool.adapter = adapter;
+    pool.workers = 1;
+    pool.crash_barrier = &barrier;
+    pool.restart_backoff = PIT_OFF;
+    const char *env[] = {kit_mark, NULL};
+    pool.env = env;
+    const pit_pool_options *pools[] = {&pool};
+    pit_options host = PIT_OPTIONS_INIT;
+    host.guard_path = SNAKEPIT_GUARD_PATH;
+    host.python = TEST_PYTHON;
+    host.python_package_path = TEST_BUILD_DIR "/python";
+    host.pools = pools;
+    host.n_pools = 1;
+    pit *p = NULL;
+    pit_error *e = NULL;
+    if (pit_open(&host, &p, &e) != 0)
+        fail_msg("%s", pit_error_string(e));
+    return p;
+}
+
+enum { FORMS = 3 };
+
+static int call_as(int form, pit *p, const char *command, const pit_value *args, const pit_call_options *o)
+{
+    if (form == 0)
+        return pit_call(p, command, args, o, NULL, NULL);
+    if (form == 1) {
+        pit_future *f = NULL;
+        assert_int_equal(pit_submit(p, command, args, o, &f, NULL), 0);
+        assert_int_equal(pit_future_wait(f, KIT_LIMIT_MS), 0);
+        int rc = pit_future_result(f, NULL, NULL);
+        pit_future_free(f);
+        return rc;
+    }
+    const pit_call_item item = {.command = command, .args = args};
+    pit_call_result result;
+    assert_int_equal(pit_call_many(p, &item, 1, o, &result, NULL), 0);
+    int rc = result.rc;
+    pit_call_results_free(&result, 1);
+    return rc;
+}
+
+static void test_who_says_it(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *command;
+        int option;
+        bool again;
+    } rows[] = {
+        {"declared", 0, true},    {"declared", PIT_ON, true},   {"declared", PIT_OFF, false},
+        {"undeclared", 0, false}, {"undeclared", PIT_ON, true}, {"undeclared", PIT_OFF, false},
+    };
+    struct kit_before before = kit_before();
+    pit *p = open_fragile();
+    uint64_t retries = 0;
+    for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        for (int form = 0; form < FORMS; form++) {
+            char path[] = "/tmp/snakepit-repeat-XXXXXX";
+            struct stat st;
+            close(mkstemp(path));
+            pit_value *args = pit_pack("[s]", path);
+            pit_call_options o = PIT_CALL_OPTIONS_INIT;
+            o.idempotent = rows[i].option;
+            assert_int_equal(call_as(form, p, rows[i].command, args, &o), rows[i].again ? 0 : PIT_E_WORKER_CRASH);
+            assert_int_equal(stat(path, &st), 0);
+            assert_int_equal(st.st_size, rows[i].again ? 2 : 1);
+            retries += rows[i].again;
+            assert_int_equal(kit_stats(p).retries, retries);
+            pit_value_free(args);
+            unlink(path);
+        }
+    assert_int_equal(pit_close(p), 0);
+    kit_clean(before, "who says it");
+}
+
+int main(int argc, char **argv)
+{
+    kit_init(argc, argv);
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_who_says_it)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
