@@ -1,6 +1,6 @@
 /* crash.error: from kill -9 of the worker that runs a call to the error in the hand of the thread that made the call. And pidfd.worker, in the
  * same kills: to the wake-up of a thread that polls a pidfd of its own on that worker. barrier.retry: the same kill of a call that may be repeated, to its
- * good answer from the worker's successor.
+ * good answer from the worker's successor. crash.dossier: from a SIGSEGV in the same call to the error that has the stacks; .off: where none are wanted.
  *
  * Each crash meets a pool that has just been started: a worker that dies again and again is replaced more and more slowly, by design. The
  * function in the worker says through a shared page that it runs, so that the kill always meets a started call. */
@@ -17,7 +17,9 @@ enum { PATIENCE_MS = 10000, KILLS = 10, QUICK_KILLS = 3 };
 struct victim {
     pit *p;
     int pool;
+    int sig;
     bool again; /* it may be repeated, and is good then */
+    bool told;  /* the error has the stacks */
     char path[64];
     int rc;
     uint64_t answered;
@@ -33,6 +35,7 @@ static void *victim_main(void *arg)
     o.idempotent = v->again ? PIT_ON : 0;
     v->rc = pit_callf(v->p, v->again ? "hold_once" : "hold", &o, NULL, &err, "{s:s}", "path", v->path);
     v->answered = clock_now();
+    v->told = pit_value_get(pit_error_dossier(err), "python") != NULL;
     snprintf(v->text, sizeof v->text, "%s", pit_error_message(err) != NULL ? pit_error_message(err) : pit_strerror(v->rc));
     pit_error_free(err);
     return NULL;
@@ -77,12 +80,15 @@ static int crash_once(struct bench *b, struct victim *v, _Atomic uint8_t *starte
     bool calls = pthread_create(&thread, NULL, victim_main, v) == 0, ran = calls && await_started(started);
     nap_us(1000); /* the caller sleeps by now */
     uint64_t start = clock_now();
-    kill(pid, SIGKILL);
+    kill(pid, v->sig);
     if (calls)
         pthread_join(thread, NULL);
     watcher_finish(&w);
     if (!ran || v->rc != (v->again ? 0 : PIT_E_WORKER_CRASH))
         return result_fail(ret, "the killed call ended with %s: %s", pit_error_code_name(v->rc), v->text);
+    if (v->told != (v->pool == POOL_DOSSIER))
+        return result_fail(ret, "the error of a %s has %s stacks", v->sig == SIGKILL ? "kill" : "crash",
+                           v->told ? "the" : "no");
     samples_add(&b->samples, v->answered - start);
     samples_add(pidfds, w.woken - start);
     return BENCH_OK;
@@ -107,11 +113,11 @@ static int kill_them(struct bench *b, _Atomic uint8_t *started, struct victim *v
     return BENCH_OK;
 }
 
-static void kill_a_round(struct bench *b, struct deaths *d, int pool, bool again)
+static void kill_a_round(struct bench *b, struct deaths *d, int pool, int sig)
 {
     int fd = -1;
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    struct victim v = {.pool = pool, .again = again};
+    struct victim v = {.pool = pool, .sig = sig, .again = pool == POOL_RETRY};
     *d = (struct deaths){0};
     _Atomic uint8_t *started = memory_share(page, &fd);
     if (started == NULL) {
@@ -130,7 +136,7 @@ int run_crash(struct bench *b, int series, struct result *ret)
 {
     struct deaths *d = &b->deaths;
     if (d->taken[series] || !d->taken[1 - series])
-        kill_a_round(b, d, POOL_CRASH, false);
+        kill_a_round(b, d, POOL_CRASH, SIGKILL);
     d->taken[series] = true;
     if (d->taken[1 - series])
         d->taken[0] = d->taken[1] = false;
@@ -142,7 +148,15 @@ int run_retry(struct bench *b, int arg, struct result *ret)
 {
     struct deaths d;
     (void)arg;
-    kill_a_round(b, &d, POOL_RETRY, true);
+    kill_a_round(b, &d, POOL_RETRY, SIGKILL);
+    *ret = d.result[0];
+    return ret->status;
+}
+
+int run_dossier(struct bench *b, int wanted, struct result *ret)
+{
+    struct deaths d;
+    kill_a_round(b, &d, wanted ? POOL_DOSSIER : POOL_NO_DOSSIER, SIGSEGV);
     *ret = d.result[0];
     return ret->status;
 }

@@ -26,6 +26,8 @@ static const struct {
     [POOL_CRASH] = {"crash", 1, PIT_CHANNEL_AUTO, {NULL}},
     [POOL_CANCEL] = {"cancel", 1, PIT_CHANNEL_AUTO, {NULL}},
     [POOL_RETRY] = {"retry", 1, PIT_CHANNEL_AUTO, {NULL}},
+    [POOL_DOSSIER] = {"dossier", 1, PIT_CHANNEL_AUTO, {NULL}},
+    [POOL_NO_DOSSIER] = {"no-dossier", 1, PIT_CHANNEL_AUTO, {NULL}},
 };
 
 const char *host_pool_name(int pool)
@@ -62,6 +64,8 @@ static int pool_start(struct bench *b, struct hosts *h, int pool, struct result 
     o.python = b->o.python;
     static const int64_t at_once[] = {PIT_NOW};
     const pit_crash_barrier_options barrier = {.size = sizeof barrier, .backoff_ms = at_once, .n_backoff_ms = 1};
+    const pit_dossier_options none = {.size = sizeof none, .enabled = PIT_OFF};
+    o.dossier = pool == POOL_NO_DOSSIER ? &none : NULL;
     o.crash_barrier = pool == POOL_RETRY ? &barrier : NULL; /* the back-off is no work */
     o.cancel_grace_ms = pool == POOL_CANCEL ? PIT_NOW : 0;  /* the exception at once */
     int rc = pit_pool_start(h->p, &o, &err);

@@ -7,7 +7,18 @@
 
 #include "bench.h"
 
-enum { POOL_HOT, POOL_FALLBACK, POOL_PAIR, POOL_BYTES, POOL_CRASH, POOL_CANCEL, POOL_RETRY, POOL_COUNT };
+enum {
+    POOL_HOT,
+    POOL_FALLBACK,
+    POOL_PAIR,
+    POOL_BYTES,
+    POOL_CRASH,
+    POOL_CANCEL,
+    POOL_RETRY,
+    POOL_DOSSIER,
+    POOL_NO_DOSSIER,
+    POOL_COUNT
+};
 
 /* The host with the pool, running. NULL: it cannot be had, ret says why. */
 pit *host_pool(struct bench *b, int pool, struct result *ret);

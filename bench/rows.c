@@ -49,6 +49,8 @@
     X(PIDFD_PY, "pidfd.cpython", "ns", run_pidfd, 1, 1, MEASURE_EACH_ROUND)                                                    \
     X(CRASH, "crash.error", "ns", run_crash, 0, 1, MEASURE_EACH_ROUND)                                                         \
     X(PIDFD_WORKER, "pidfd.worker", "ns", run_crash, 1, 1, MEASURE_EACH_ROUND)                                                 \
+    X(CRASH_DOSSIER, "crash.dossier", "ns", run_dossier, 1, 1, MEASURE_EACH_ROUND)                                             \
+    X(CRASH_NO_DOSSIER, "crash.dossier.off", "ns", run_dossier, 0, 1, MEASURE_EACH_ROUND)                                      \
     X(FORK_NUMPY, "fork.numpy", "ns", run_peer, PEER_AT(PEER_FORK_NUMPY, PLACE_FREE), 1, MEASURE_EACH_ROUND)                   \
     X(FORK_TORCH, "fork.torch", "ns", run_peer, PEER_AT(PEER_FORK_TORCH, PLACE_FREE), 1, MEASURE_EACH_ROUND)                   \
     X(START_SMALL_FORK, "start", "ns", run_start, START_SMALL, 1, MEASURE_EACH_ROUND)                                          \
@@ -197,6 +199,10 @@ const struct row row_list[] = {
             "the same against a pidfd of the worker that was killed: above 1 the caller learns of the death when the kernel "
             "has taken the worker's memory down, not before"),
     AGAINST("crash.error.vs_cpython", S_CRASH, STAT_P50, S_PIDFD_PY, STAT_P50, 0, NULL),
+    {"crash.dossier", S_CRASH_DOSSIER, NO_SERIES, STAT_P50, NO_SERIES, STAT_P50, 50e6, false,
+     "ns from a SIGSEGV in a call to the error with the stacks: the dying worker writes them, unwinds, and looks names up"},
+    AGAINST("crash.dossier.off", S_CRASH_NO_DOSSIER, STAT_P50, S_CRASH, STAT_P50, 3.0,
+            "the same without a dossier, against a kill -9"),
     AGAINST("start.numpy", S_START_NUMPY_FORK, STAT_P50, S_FORK_NUMPY, STAT_P50, 3.0,
             "from the request for a worker with numpy to the answer of its first call, forked from a warm template, against a "
             "bare fork of "
