@@ -202,6 +202,11 @@ def test_the_same_call_again(snakepit, tmp_path, env, arguments):
     assert again["dossier"]["fault"]["address"] == "0x1238" and again["details"]["repro"] == repro
 
 
+def test_the_same_call_has_the_same_digest(die):
+    digests = [die("boom", {"at": at})["dossier"]["calls"][0]["digest"] for at in (8, 8, 16)]
+    assert digests[0] == digests[1] != digests[2] and re.fullmatch("[0-9a-f]{64}", digests[0])
+
+
 def test_no_secrets_and_no_end(snakepit, tmp_path, env):
     (tmp_path / "adapter.py").write_text(ADAPTER)
     secret = {"at": 8, "password": "hunter2", "header": "Bearer abcdef"}
