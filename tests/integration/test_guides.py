@@ -28,6 +28,7 @@ GUIDES = [
     "guide-worker-life.md",
     "guide-script.md",
     "guide-threads.md",
+    "guide-troubleshooting.md",
     "guide-zygote.md",
 ]
 
