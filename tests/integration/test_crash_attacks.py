@@ -64,7 +64,7 @@ class Host:
         return status
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def hosts(build, python, library, tmp_path_factory):
     """hosts("process", "exec") is that host."""
     running: dict[tuple[str, str], Host] = {}
