@@ -21,6 +21,7 @@ GUIDES = [
     "guide-calls.md",
     "guide-cancellation.md",
     "guide-crash-barrier.md",
+    "guide-fault-tolerance.md",
     "guide-crashes.md",
     "guide-errors.md",
     "guide-values.md",
