@@ -1,0 +1,3 @@
+#define PIT_CODE_LIST(X)                                      \
+    X(ONE, one, POOL, -1, 1, "something")                     \
+    X(TWO, two, POOL, -2, 0, "something else")
