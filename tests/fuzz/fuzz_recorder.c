@@ -22,7 +22,8 @@ static void fill(uint8_t *area, const uint8_t *data, size_t n)
 {
     static const struct {
         size_t at, n;
-    } parts[] = {{0, 64}, {RECORDER_LANES_AT, BYTES - RECORDER_LANES_AT}, {RECORDER_HOST_AT, 1024}, {RECORDER_PAST_AT, 512}, {64, 256}};
+    } parts[] = {
+        {0, 64}, {RECORDER_LANES_AT, BYTES - RECORDER_LANES_AT}, {RECORDER_HOST_AT, 1024}, {RECORDER_PAST_AT, 512}, {64, 256}};
     for (size_t i = 0; i < sizeof parts / sizeof parts[0] && n > 0; i++) {
         size_t take = parts[i].n < n ? parts[i].n : n;
         memcpy(area + parts[i].at, data, take);

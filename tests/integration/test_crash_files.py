@@ -189,7 +189,12 @@ def test_a_place_that_cannot_be_used(snakepit, tmp_path, env):
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"at": 4664, "note": "it's $HOME `id` \\ \"x\" ä"}, {"at": 4664}, [4664], {"at": 4664, "more": [1.5, None, True, {"a": []}]}],
+    [
+        {"at": 4664, "note": 'it\'s $HOME `id` \\ "x" ä'},
+        {"at": 4664},
+        [4664],
+        {"at": 4664, "more": [1.5, None, True, {"a": []}]},
+    ],
 )
 def test_the_same_call_again(snakepit, tmp_path, env, arguments):
     (tmp_path / "adapter.py").write_text(ADAPTER.replace("def boom(self, at)", "def boom(self, at, note='', more=None)"))
@@ -217,7 +222,9 @@ def test_no_secrets_and_no_end(snakepit, tmp_path, env):
     repro = json.loads(done.stderr)["details"]["repro"]
     assert "hunter2" not in repro and "abcdef" not in repro and "<REDACTED>" in repro
     for size in (1500, 3000, 300000):
-        done = snakepit("call", "kill", "-", "--adapter", "adapter.py", "-o", "json", env=env, input=json.dumps({"x": "y" * size}))
+        done = snakepit(
+            "call", "kill", "-", "--adapter", "adapter.py", "-o", "json", env=env, input=json.dumps({"x": "y" * size})
+        )
         repro = json.loads(done.stderr)["details"]["repro"]
         assert len(repro) < 4096 and repro.endswith(" - < arguments.json") == (size > 2048)
 

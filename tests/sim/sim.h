@@ -191,7 +191,7 @@ struct ask {
     int form;
     uint64_t deadline_ns, cancelled_ns;
     bool begun;
-    bool again; /* it may be run again when its worker has died of it */
+    bool again;                        /* it may be run again when its worker has died of it */
     unsigned completions, runs, kills; /* kills: workers that died of it, and not by a kill from outside */
     int rc;
     struct proc *ran_on;
