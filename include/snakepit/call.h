@@ -48,10 +48,9 @@ typedef struct pit_call_options {
     int fail_fast;              /* PIT_ON: no_workers_available instead of waiting */
     int64_t timeout_ms;         /* from entry to result, waiting included (the pool's); PIT_INFINITE; others: invalid_timeout */
     uint64_t deadline_ns;       /* absolute, pit_now_ns()'s clock; with a timeout the earlier counts */
-    int idempotent; /* PIT_ON: may be run again without harm; Python sees it as session_context.idempotent. PIT_OFF: never, whatever
-                                 * its tool declares (0: as @tool(idempotent=...) says) */
-    int on_unserializable;              /* PIT_UNSERIALIZABLE_*; (what the worker's adapter wants: a marker) */
-    pit_canceller *canceller;           /* ends the call when it is fired; borrowed, but may be freed while the call runs */
+    int idempotent;             /* PIT_ON: may be run again without harm, PIT_OFF: never; 0: as @tool(idempotent=...) says */
+    int on_unserializable;      /* PIT_UNSERIALIZABLE_*; (what the worker's adapter wants: a marker) */
+    pit_canceller *canceller;   /* ends the call when it is fired; borrowed, but may be freed while the call runs */
     const pit_value *binary_parameters; /* a map of names to bytes; Python sees it as session_context.binary_parameters */
     const pit_value *metadata;          /* a map of text to text, numbers or booleans, at most 32 entries and 4096 bytes (else
                                    invalid_metadata); Python sees it as session_context.metadata */
