@@ -4,23 +4,24 @@ _snakepit() {
     local global='--output --no-color --help --version'
     for ((i = 1; i < COMP_CWORD; i++)); do
         case ${COMP_WORDS[i]} in
-            call | crash | doctor | bench | help) command=${COMP_WORDS[i]} && break ;;
+            call | crash | blackbox | doctor | bench | help) command=${COMP_WORDS[i]} && break ;;
         esac
     done
     case $before in
         -o | --output) COMPREPLY=($(compgen -W 'json text' -- "$word")) && return ;;
         -a | --adapter) COMPREPLY=($(compgen -f -X '!*.py' -- "$word") $(compgen -d -- "$word")) && return ;;
-        -d | --dir) COMPREPLY=($(compgen -d -- "$word")) && return ;;
+        -d | --dir | --data-dir) COMPREPLY=($(compgen -d -- "$word")) && return ;;
         --python) COMPREPLY=($(compgen -f -- "$word")) && return ;;
-        -t | --timeout | -p | --pool | -n | --count | -s | --session | -w | --workers) return ;;
+        -t | --timeout | -p | --pool | --pid | -i | --instance | -n | --count | --last | -s | --session | -w | --workers) return ;;
     esac
     case $command in
         call) COMPREPLY=($(compgen -W "--adapter --timeout --pool --session --workers --python --verbose $global" -- "$word")) ;;
         crash) COMPREPLY=($(compgen -W "list show --dir --pool --count $global" -- "$word")) ;;
+        blackbox) COMPREPLY=($(compgen -W "dump --pid --instance --last --data-dir $global" -- "$word")) ;;
         doctor) COMPREPLY=($(compgen -W "--adapter --python $global" -- "$word")) ;;
-        help) COMPREPLY=($(compgen -W 'call crash doctor bench help' -- "$word")) ;;
+        help) COMPREPLY=($(compgen -W 'call crash blackbox doctor bench help' -- "$word")) ;;
         bench) ;;
-        *) COMPREPLY=($(compgen -W "call crash doctor bench help $global" -- "$word")) ;;
+        *) COMPREPLY=($(compgen -W "call crash blackbox doctor bench help $global" -- "$word")) ;;
     esac
 }
 complete -F _snakepit snakepit

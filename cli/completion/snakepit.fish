@@ -1,8 +1,9 @@
 # fish completion for snakepit: install it as ~/.config/fish/completions/snakepit.fish
-set -l commands call crash doctor bench help
+set -l commands call crash blackbox doctor bench help
 complete -c snakepit -f
 complete -c snakepit -n "not __fish_seen_subcommand_from $commands" -a call -d 'call a command of a Python worker'
 complete -c snakepit -n "not __fish_seen_subcommand_from $commands" -a crash -d 'why workers have died'
+complete -c snakepit -n "not __fish_seen_subcommand_from $commands" -a blackbox -d 'what workers did last'
 complete -c snakepit -n "not __fish_seen_subcommand_from $commands" -a doctor -d 'check whether workers can run here'
 complete -c snakepit -n "not __fish_seen_subcommand_from $commands" -a bench -d 'measure calls'
 complete -c snakepit -n "not __fish_seen_subcommand_from $commands" -a help -d 'what a command does'
@@ -21,3 +22,8 @@ complete -c snakepit -n "__fish_seen_subcommand_from call" -s v -l verbose -d 'w
 complete -c snakepit -n "__fish_seen_subcommand_from crash" -a 'list show'
 complete -c snakepit -n "__fish_seen_subcommand_from crash" -s d -l dir -r -F -d 'the folder of dossiers'
 complete -c snakepit -n "__fish_seen_subcommand_from crash" -s n -l count -x -d 'at most so many'
+complete -c snakepit -n "__fish_seen_subcommand_from blackbox" -a dump
+complete -c snakepit -n "__fish_seen_subcommand_from blackbox" -s p -l pid -x -a '(__fish_complete_pids)' -d 'of this host alone'
+complete -c snakepit -n "__fish_seen_subcommand_from blackbox" -s i -l instance -x -d 'of hosts of this instance alone'
+complete -c snakepit -n "__fish_seen_subcommand_from blackbox" -s n -l last -x -d 'events of each worker'
+complete -c snakepit -n "__fish_seen_subcommand_from blackbox" -s d -l data-dir -r -F -d 'the folder of the registry'

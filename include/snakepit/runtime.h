@@ -144,6 +144,27 @@ PIT_API int pit_run_as_script(int (*fn)(pit *p, void *user), void *user, const p
  * block (pit_free); NULL: no such place, or no memory. Reads the environment: not beside a setenv(). Any thread. Since 0.1. */
 PIT_API char *pit_data_dir(void);
 
+/* What pit_blackbox_read() looks at. Zero in a field means "not set"; the default stands in parentheses. */
+typedef struct pit_blackbox_options {
+    size_t size;
+    const char *data_dir;      /* of the hosts (pit_data_dir()) */
+    const char *instance_name; /* of hosts of this name alone (any) */
+    int pid;                   /* of the host with this process id alone (any) */
+    int last;                  /* events of each worker, the newest (100; at most 100 000) */
+} pit_blackbox_options;
+
+#define PIT_BLACKBOX_OPTIONS_INIT                                                                                              \
+    {                                                                                                                          \
+        sizeof(pit_blackbox_options), 0, 0, 0, 0                                                                               \
+    }
+
+/* The flight recorders of the workers of every living host of this user that keeps a registry, read from outside: neither host nor workers help, so
+ * they may hang, or be stopped. *ret (owned) is a map: `time`, `monotonic_ns`, `hosts`: a list of maps with `pid`, `run_id`, `instance`, `state`
+ * and `workers`: `worker_id`, `pid`, `state` (alive, stopped, ending, gone), `events` (docs/guide-crashes.md), `before` with the last events of the
+ * worker that had its slot before; or `missing`, why there are none. Beside it nothing is believed of what workers wrote but that they wrote it.
+ * No host lives: an empty list. system_error: the registry cannot be read. Blocks for some milliseconds. Any thread. Since 0.1. */
+PIT_API int pit_blackbox_read(const pit_blackbox_options *o, pit_value **ret, pit_error **reterr);
+
 /* The version of the library that runs: "0.1.0". */
 PIT_API const char *pit_version(void);
 /* CLOCK_MONOTONIC in nanoseconds: the clock of deadline_ns. */

@@ -17,17 +17,6 @@
 #define DEATH_NS UINT64_C(2000000000)
 enum { MOST_BYTES = 16 * 1024 * 1024, MOST_ROWS = 8192 /* at a time: twice what a guard can have as children */ };
 
-/* A file that was read. */
-struct left {
-    const struct registry *r;
-    const char *name;
-    struct registry_host host;
-    struct list rows;
-    uint64_t changed_ns;
-    unsigned n_rows;
-    bool has_host, damaged, no_memory;
-};
-
 struct sweeping {
     const struct registry *r;
     void (*found)(void *user, const struct registry_found *f);
@@ -60,6 +49,7 @@ static bool take_reserved(struct left *l, const struct record *e)
     row->id = e->row;
     row->state = RECORD_RESERVED;
     row->time_ns = e->time_ns;
+    memcpy(row->worker, e->worker, sizeof row->worker);
     list_push_back(&l->rows, &row->node);
     l->n_rows++;
     return true;
@@ -97,7 +87,7 @@ static bool take(struct left *l, const struct record *e)
     return strcmp(e->host.boot, l->host.boot) == 0 && strcmp(e->host.run, l->host.run) == 0;
 }
 
-static void forget(struct left *l)
+void registry_left_finish(struct left *l)
 {
     LIST_EACH_SAFE(node, next, &l->rows)
     mem_free(LIST_ENTRY(node, struct row, node));
@@ -124,7 +114,7 @@ static char *load(struct left *l, size_t *ret_n)
     return data;
 }
 
-static bool parse(struct left *l)
+bool registry_left_read(struct left *l)
 {
     struct record e;
     size_t n, at = 0;
@@ -141,7 +131,7 @@ static bool parse(struct left *l)
 
 /* ---- killing ---- */
 
-static bool host_lives(const struct left *l)
+bool registry_left_host_lives(const struct left *l)
 {
     const struct row as_row = {.pid = l->host.pid, .start = l->host.start};
     return registry_row_lives(l->r->os, &as_row);
@@ -284,7 +274,7 @@ static void judge(const struct sweeping *s, struct left *l)
         return;
     }
     if (h->pid_namespace != me->pid_namespace || strcmp(h->instance, me->instance) != 0 || strcmp(h->token, me->token) != 0 ||
-        host_lives(l))
+        registry_left_host_lives(l))
         return;
     struct registry_found f = {.run_id = h->run, .host = h->pid, .damaged = l->damaged, .rows = count(&l->rows)};
     uint64_t began = s->r->os->now_ns();
@@ -313,9 +303,9 @@ static bool look_at(void *user, const char *name)
         return true;
     struct left l = {.r = s->r, .name = name};
     list_init(&l.rows);
-    if (parse(&l))
+    if (registry_left_read(&l))
         judge(s, &l);
-    forget(&l);
+    registry_left_finish(&l);
     return true;
 }
 

@@ -7,6 +7,8 @@ struct how {
     const pit_recorder_options *recorder;
 };
 
+static const char *pilot_data_dir;
+
 static pit *open_pilot(struct how how)
 {
     pit_options o = PIT_OPTIONS_INIT;
@@ -27,6 +29,7 @@ static pit *open_pilot(struct how how)
     o.pools = pools;
     o.n_pools = 1;
     o.recorder = how.recorder;
+    o.data_dir = pilot_data_dir;
     o.guard_path = SNAKEPIT_GUARD_PATH;
     o.python = TEST_PYTHON;
     o.python_package_path = TEST_BUILD_DIR "/python";
@@ -227,6 +230,63 @@ static void test_socket_lane_tells_what_the_host_sees(void **state)
     assert_int_equal(pit_close(p), 0);
 }
 
+/* What the recorder of a worker's successor tells, read from outside. */
+static void test_the_worker_before(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/snakepit-test-XXXXXX";
+    assert_non_null(mkdtemp(folder));
+    pilot_data_dir = folder;
+    pit *p = open_pilot((struct how){0});
+    echo(p, 1);
+    pit_error_free(crash(p));
+    echo(p, 2);
+    pit_blackbox_options o = PIT_BLACKBOX_OPTIONS_INIT;
+    pit_value *v = NULL;
+    o.data_dir = folder;
+    o.pid = (int)getpid();
+    assert_int_equal(pit_blackbox_read(&o, &v, NULL), 0);
+    const pit_value *host = pit_value_at(pit_value_get(v, "hosts"), 0);
+    const pit_value *worker = pit_value_at(pit_value_get(host, "workers"), 0), *before = pit_value_get(worker, "before");
+    assert_string_equal(text_of(worker, "worker_id"), "pilot/0.2");
+    check_outcome(pit_value_get(worker, "events"), "echo", "ok");
+    assert_null(find(pit_value_get(worker, "events"), "call", "crash"));
+    assert_string_equal(text_of(before, "exit_class"), "segfault");
+    check_order(pit_value_get(before, "events"));
+    check_outcome(pit_value_get(before, "events"), "crash", "running");
+    check_outcome(pit_value_get(before, "events"), "echo", "ok");
+    assert_non_null(find(pit_value_get(before, "events"), "dead", NULL));
+    pit_value_free(v);
+    assert_int_equal(pit_close(p), 0);
+    assert_int_equal(pit_blackbox_read(&o, &v, NULL), 0); /* nobody is left */
+    assert_int_equal(pit_value_len(pit_value_get(v, "hosts")), 0);
+    pit_value_free(v);
+    pilot_data_dir = NULL;
+    char command[64];
+    snprintf(command, sizeof command, "rm -rf %s", folder);
+    assert_int_equal(system(command), 0);
+}
+
+static void test_bad_looks(void **state)
+{
+    (void)state;
+    pit_blackbox_options o = PIT_BLACKBOX_OPTIONS_INIT;
+    pit_value *v = NULL;
+    pit_error *e = NULL;
+    assert_int_equal(pit_blackbox_read(NULL, NULL, &e), PIT_E_INVALID_PARAMETER);
+    pit_error_free(e);
+    o.last = -1;
+    assert_int_equal(pit_blackbox_read(&o, &v, &e), PIT_E_INVALID_PARAMETER);
+    pit_error_free(e);
+    o.last = 0;
+    o.data_dir = "/proc/self/status";
+    assert_int_equal(pit_blackbox_read(&o, &v, &e), PIT_E_SYSTEM_ERROR);
+    pit_error_free(e);
+    o.data_dir = "/nowhere";
+    assert_int_equal(pit_blackbox_read(&o, &v, &e), 0);
+    pit_value_free(v);
+}
+
 static void test_off(void **state)
 {
     (void)state;
@@ -278,6 +338,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_cancellation),
         cmocka_unit_test(test_socket_lane_tells_what_the_host_sees),
         cmocka_unit_test(test_off),
+        cmocka_unit_test(test_the_worker_before),
+        cmocka_unit_test(test_bad_looks),
         cmocka_unit_test(test_settings),
     };
     kit_init(argc, argv);
