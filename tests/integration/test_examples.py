@@ -176,3 +176,14 @@ def test_structured_errors_has_every_part_of_each(example):
     assert re.search(r"python_at +/.*/failing.py, line 19, in write\n", crash)
     assert re.search(r"try +snakepit crash show \S+\n  dossier +SEGV_MAPERR at 0x1000\n    write, line 19 of failing.py", crash)
     assert all("  worker       default/0." in told[name] for name in told if "pool" not in name)
+
+
+def test_black_box_tells_what_the_worker_did_until_it_crashed(example):
+    done = example("black_box")
+    assert (done.returncode, done.stderr) == (0, "")
+    flown, events = done.stdout.splitlines()[:3], done.stdout.splitlines()[3:]
+    assert flown == ["leg 1 flown", "leg 2 flown", "leg 3 flown"]
+    assert all(re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z  \w+", event) for event in events)
+    calls = [event.split(maxsplit=1)[1] for event in events if "  call " in event]
+    assert calls == ["call fly ok"] * 3 + ["call fly running"]
+    assert {"spawned", "ready", "serving", "dead"} <= {event.split()[1] for event in events}

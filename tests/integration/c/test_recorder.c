@@ -245,7 +245,15 @@ static void test_the_worker_before(void **state)
     pit_value *v = NULL;
     o.data_dir = folder;
     o.pid = (int)getpid();
-    assert_int_equal(pit_blackbox_read(&o, &v, NULL), 0);
+    uint64_t until = pit_now_ns() + KIT_LIMIT_MS * UINT64_C(1000000);
+    for (;;) { /* the answer is out a moment before the record says so */
+        assert_int_equal(pit_blackbox_read(&o, &v, NULL), 0);
+        const pit_value *one = pit_value_at(pit_value_get(pit_value_at(pit_value_get(v, "hosts"), 0), "workers"), 0);
+        if (strcmp(text_of(find(pit_value_get(one, "events"), "call", "echo"), "outcome"), "ok") == 0)
+            break;
+        assert_true(pit_now_ns() < until);
+        pit_value_free(v);
+    }
     const pit_value *host = pit_value_at(pit_value_get(v, "hosts"), 0);
     const pit_value *worker = pit_value_at(pit_value_get(host, "workers"), 0), *before = pit_value_get(worker, "before");
     assert_string_equal(text_of(worker, "worker_id"), "pilot/0.2");
