@@ -37,6 +37,7 @@
 #define BORROWED_FD 1000               /* where faulthandler writes without the GIL; nothing is open there in between */
 #define STACK_BYTES (256 * 1024)       /* as the heart's */
 #define GIL_NS UINT64_C(12000000)
+#define STEP_NS UINT64_C(2000000)
 #define MOST_US 1000000u
 #define SERVED 64
 
@@ -61,6 +62,7 @@ static struct {
     uint32_t text_n;
     bool text_cut;
     struct look_native *threads; /* the second's */
+    uint64_t asks_since;         /* atomic: the first helper waits for the GIL since then; 0: it has not begun, or has it */
     uint32_t guarded;            /* atomic: the thread that reads what may not be there */
     sigjmp_buf escape;
 } look = {.python.work = read_with_gil, .native.work = read_threads};
@@ -205,7 +207,9 @@ static void read_with_gil(void)
     struct kept k = {.text = look.text, .room = sizeof look.text};
     int fd = open_file();
     if (fd >= 0) {
+        __atomic_store_n(&look.asks_since, lane_now_ns(), __ATOMIC_RELEASE);
         PyGILState_STATE state = PyGILState_Ensure();
+        __atomic_store_n(&look.asks_since, 0, __ATOMIC_RELEASE);
         PyObject *done = PyObject_CallFunction(look.dump_traceback, "i", fd);
         Py_XDECREF(done);
         PyErr_Clear();
@@ -303,6 +307,20 @@ static void take_threads(struct look_page *page)
 
 /* ---- answering ---- */
 
+/* The first helper has the stacks, or has been waiting for the GIL for too long: on a machine under load it may not even have begun. */
+static bool has_stacks(uint32_t number, uint64_t until_ns)
+{
+    for (;;) {
+        uint64_t now = lane_now_ns(), since = __atomic_load_n(&look.asks_since, __ATOMIC_ACQUIRE);
+        uint64_t due = since != 0 && since + GIL_NS < until_ns ? since + GIL_NS : until_ns;
+        uint64_t next = since != 0 || now + STEP_NS > due ? due : now + STEP_NS;
+        if (has_done(&look.python, number, next))
+            return true;
+        if (!look.python.started || lane_now_ns() >= due)
+            return false;
+    }
+}
+
 static void answer(struct look_page *page, uint32_t number)
 {
     uint32_t wait_us = __atomic_load_n(&page->wait_us, __ATOMIC_RELAXED);
@@ -313,7 +331,7 @@ static void answer(struct look_page *page, uint32_t number)
     page->threads_n = page->frames_n = page->modules_n = page->python_n = 0;
     ask(&look.python, number);
     ask(&look.native, number);
-    bool safe = has_done(&look.python, number, now + GIL_NS < until ? now + GIL_NS : until);
+    bool safe = has_stacks(number, until - (until - now) / 4);
     if (!safe && read_without_gil(page))
         page->python_how = LOOK_PYTHON_HELD;
     if (has_done(&look.native, number, until))

@@ -13,6 +13,9 @@
 
 #include "base/buf.h"
 #include "crash/crash.h"
+#include "wire/error.h"
+
+enum { STACK_MOST = 12 };
 
 /* ---- names of system calls ---- */
 
@@ -197,9 +200,26 @@ static bool is_ours(const struct os_thread *t)
     return strncmp(t->name, name, sizeof name - 1) == 0;
 }
 
+/* As the worker says. */
+static pit_value *read_told(const struct look_facts *f, const struct look_thread *told)
+{
+    pit_value *thread = pit_map();
+    pit_map_set_take(thread, "tid", pit_uint(told->tid));
+    pit_map_set_take(thread, "main", pit_bool(told->tid == (uint32_t)f->pid));
+    if (told->where != LOOK_UNSEEN)
+        pit_map_set_take(thread, "state", pit_str(told->where == LOOK_RUNS ? "running" : "sleeping"));
+    put_told(f->page, told, thread);
+    return thread;
+}
+
 static pit_value *read_threads(const struct look_facts *f)
 {
     pit_value *list = pit_list();
+    uint32_t n = f->page == NULL || f->threads_n > 0 ? 0
+                 : f->page->threads_n < LOOK_THREADS ? f->page->threads_n
+                                                     : LOOK_THREADS;
+    for (uint32_t i = 0; i < n; i++)
+        pit_list_append_take(list, read_told(f, &f->page->threads[i]));
     for (int i = 0; i < f->threads_n; i++)
         if (!is_ours(&f->threads[i]))
             pit_list_append_take(list, read_thread(f, &f->threads[i]));
@@ -250,14 +270,14 @@ static pit_value *read_python(const struct look_facts *f)
 
 /* ---- the summary ---- */
 
-/* Which thread a call runs on: the first that serves a lane, else the main one. */
-static const pit_value *find_subject(const pit_value *list)
+/* Which thread a call runs on: the one that serves the lane, or the first lane; else the main one. */
+static const pit_value *find_subject(const struct look_facts *f, const pit_value *list)
 {
     const pit_value *thread, *subject = NULL;
     int64_t lane, lowest = INT64_MAX;
     bool is_main = false;
     for (size_t i = 0; pit_value_next(list, &i, NULL, &thread);) {
-        if (pit_value_get_int(pit_value_get(thread, "lane"), &lane) && lane < lowest) {
+        if (pit_value_get_int(pit_value_get(thread, "lane"), &lane) && (f->of_lane ? lane == f->lane : lane < lowest)) {
             lowest = lane;
             subject = thread;
         }
@@ -278,15 +298,21 @@ static const pit_value *own_frame(const pit_value *frames)
     return pit_value_at(frames, 0);
 }
 
-static bool say_python(struct buf *b, const char *before, const pit_value *frames)
+static void say_frame(struct buf *b, const pit_value *frame)
+{
+    int64_t line = 0;
+    pit_value_get_int(pit_value_get(frame, "line"), &line);
+    buf_printf(b, "%s, line %" PRId64 ", in %s", base_name(pit_value_str_or(pit_value_get(frame, "file"), "?")), line,
+               pit_value_str_or(pit_value_get(frame, "function"), "?"));
+}
+
+static void say_python(struct buf *b, const char *before, const pit_value *frames)
 {
     const pit_value *frame = own_frame(frames);
-    int64_t line = 0;
-    if (!pit_value_get_int(pit_value_get(frame, "line"), &line))
-        return false;
-    buf_printf(b, "%s%s, line %" PRId64 ", in %s", before, base_name(pit_value_str_or(pit_value_get(frame, "file"), "?")), line,
-               pit_value_str_or(pit_value_get(frame, "function"), "?"));
-    return true;
+    if (frame == NULL)
+        return;
+    buf_puts(b, before);
+    say_frame(b, frame);
 }
 
 /* "waits in libgomp.so.1 (futex)"; false: it runs, or that is not known. */
@@ -303,21 +329,40 @@ static bool say_native(struct buf *b, const pit_value *thread)
     return true;
 }
 
+/* For people: "model.py, line 9, in predict" */
+static pit_value *read_stack(const pit_value *frames)
+{
+    pit_value *list = pit_list();
+    for (size_t i = 0; i < pit_value_len(frames) && i < STACK_MOST; i++) {
+        struct buf b = {0};
+        const char *file = pit_value_str_or(pit_value_get(pit_value_at(frames, i), "file"), "");
+        if (i > 0 && strstr(file, "/snakepit_bridge/") != NULL) /* who has called it is always the same */
+            break;
+        say_frame(&b, pit_value_at(frames, i));
+        pit_list_append_take(list, b.failed ? pit_nil() : pit_strn((const char *)b.data, b.len));
+        buf_finish(&b);
+    }
+    return list;
+}
+
 static void put_summary(const struct look_facts *f, pit_value *map)
 {
     struct buf b = {0};
-    const pit_value *python = find_subject(pit_value_get(map, "python")), *thread = find_subject(pit_value_get(map, "threads"));
-    bool held = f->page != NULL && f->page->python_how == LOOK_PYTHON_HELD, native = held;
+    const pit_value *python = find_subject(f, pit_value_get(map, "python"));
+    const pit_value *thread = find_subject(f, pit_value_get(map, "threads"));
+    bool held = f->page != NULL && f->page->python_how == LOOK_PYTHON_HELD, native = false;
     if (look_is_stopped(f))
         buf_puts(&b, "stopped by a signal or a debugger");
     else if (say_native(&b, thread))
         native = true;
     else
-        buf_puts(&b, held ? "runs C code that holds the GIL" : "runs");
-    say_python(&b, native ? ", called from " : " ", pit_value_get(python, "frames"));
+        buf_puts(&b, held ? "runs, and keeps the GIL" : "runs");
+    say_python(&b, native ? ", called from " : ", in ", pit_value_get(python, "frames"));
     if (!b.failed)
         pit_map_set_take(map, "summary", pit_strn((const char *)b.data, b.len));
     buf_finish(&b);
+    if (python != NULL)
+        pit_map_set_take(map, "stack", read_stack(pit_value_get(python, "frames")));
 }
 
 /* ---- all ---- */
@@ -334,12 +379,12 @@ bool look_is_stopped(const struct look_facts *f)
     for (int i = 0; i < f->threads_n; i++)
         if (f->threads[i].tid == f->pid)
             return f->threads[i].state == 'T' || f->threads[i].state == 't';
-    return false;
+    return f->stopped;
 }
 
 static void put_state(const struct look_facts *f, pit_value *map)
 {
-    const char *state = "unknown";
+    const char *state = f->stopped ? "stopped" : "unknown";
     for (int i = 0; i < f->threads_n; i++)
         if (f->threads[i].tid == f->pid)
             state = state_name(f->threads[i].state);
@@ -367,6 +412,16 @@ static void put_missing(const struct look_facts *f, bool has_python, pit_value *
         miss(missing, "threads: names could not be looked up to the end", "");
     pit_map_set_take(map, "partial", pit_bool(pit_value_len(missing) != 0));
     pit_map_set_take(map, "missing", missing);
+}
+
+void look_into_error(const pit_value *map, pit_error *e)
+{
+    static const char *const keys[][2] = {{"hung_at", "summary"}, {"stack", "stack"}};
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        const pit_value *v = pit_value_get(map, keys[i][1]);
+        if (v != NULL)
+            error_detail_take(e, keys[i][0], pit_value_ref(v));
+    }
 }
 
 void look_read(const struct look_facts *f, pit_value *map)

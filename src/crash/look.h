@@ -5,6 +5,7 @@
 #ifndef PIT_CRASH_LOOK_H
 #define PIT_CRASH_LOOK_H
 
+#include <snakepit/error.h>
 #include <snakepit/value.h>
 
 #include "os/os.h"
@@ -17,8 +18,11 @@ struct look_facts {
     const struct look_page *page;    /* NULL: no answer, because: */
     const char *no_answer;           /* static */
     const struct os_thread *threads; /* LOOK_TIDS at most */
-    int threads_n;                   /* or -errno */
+    int threads_n;                   /* or -errno; 0: the kernel was not asked, the worker's word counts */
     bool threads_all;
+    bool stopped; /* seen otherwise */
+    bool of_lane; /* what the summary is of: the thread that serves `lane`; else that of the first one */
+    int lane;
     uint64_t waited_ns;
 };
 
@@ -26,5 +30,7 @@ struct look_facts {
 bool look_is_stopped(const struct look_facts *f);
 /* Adds to a map `state`, `waited_us`, `gil`, `python`, `threads`, `summary`, `partial`, `missing`. */
 void look_read(const struct look_facts *f, pit_value *map);
+/* Adds to an error `hung_at`, the summary, and `stack`, the Python stack of the thread that it is of. NULL: nothing. */
+void look_into_error(const pit_value *map, pit_error *e);
 
 #endif

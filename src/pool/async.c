@@ -11,6 +11,7 @@
 #include "base/alloc.h"
 #include "pool/cancel.h"
 #include "pool/limits.h"
+#include "pool/look.h"
 #include "pool/pool_internal.h"
 
 enum { BATCH = 64, LAST_TURNS = 64, OFFER_RUN = 16 /* so many calls go to one lane before the next is chosen */ };
@@ -125,7 +126,7 @@ static void dispatch(struct pool *p, struct lane *l, struct call *c, bool more)
     if (c->limited)
         limits_begin(p, l, c);
     push_frame(p, l, c, more);
-    async_expire_at(p, c, c->deadline_ns);
+    async_expire_at(p, c, last_look_due(c));
     if (l->count > 1 && !l->written_ahead)
         lane_tell_ahead(l, true);
     if (l->count == 2 && l->stalled == 0)
@@ -291,8 +292,13 @@ static void on_expiry(struct loop_timer *t)
     struct list *node;
     while ((node = list_first(&due)) != NULL) {
         struct call *c = of_timer(LIST_ENTRY(node, struct wheel_timer, node));
-        bool queued = c->state == CALL_QUEUED;
-        cancel_end(p, c, expired_error(p, c, queued), "deadline_exceeded", &done);
+        if (c->state == CALL_SENT && pool_now(p) < c->deadline_ns) { /* nearly */
+            last_look_ask(p, c->lane->worker);
+            wheel_set(&p->expiry, &c->expiry, c->deadline_ns);
+            continue;
+        }
+        pit_error *e = expired_error(p, c, c->state == CALL_QUEUED);
+        cancel_end(p, c, last_look_put(p, c, e), "deadline_exceeded", &done);
     }
     p->expiry_due_ns = wheel_next(&p->expiry);
     if (p->expiry_due_ns != UINT64_MAX)

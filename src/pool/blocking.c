@@ -8,6 +8,7 @@
  * The worker may die, answer, pass the deadline and be given up all at once: the thread that holds the lane decides, under the
  * pool's lock, in a fixed order: the answers that were published, then the marks, then the rest. */
 #include "pool/cancel.h"
+#include "pool/look.h"
 #include "pool/pool_internal.h"
 
 enum step { STEP_DONE, STEP_AGAIN /* in the queue */, STEP_FRAME, STEP_ROOM /* or a frame */, STEP_LANE, STEP_EXIT };
@@ -175,6 +176,23 @@ static enum step step_on_lane(struct pool *p, struct call *c, struct channel_fra
     return STEP_DONE;
 }
 
+/* Its time is over: true; or nearly: its worker is asked where it is. */
+static bool out_of_time(struct pool *p, struct call *c, uint64_t *until_ns)
+{
+    bool over = pool_now(p) >= c->deadline_ns;
+    pit_error *e = over ? expired_error(p, c, false) : NULL;
+    *until_ns = c->deadline_ns;
+    pool_lock(p);
+    if (over)
+        last_look_put(p, c, e);
+    else
+        last_look_ask(p, c->lane->worker);
+    pool_unlock(p);
+    if (over)
+        leave_behind(p, c, e, "deadline_exceeded");
+    return over;
+}
+
 static void wait_for(struct pool *p, struct call *c, enum step what, uint64_t deadline_ns)
 {
     struct channel *ch = what == STEP_FRAME || what == STEP_ROOM ? c->lane->channel : NULL;
@@ -191,6 +209,7 @@ static bool ride(struct pool *p, struct call *c, struct call_way *way)
 {
     struct channel_frame in;
     enum step what;
+    uint64_t until = last_look_due(c);
     channel_frame_init(&in);
     for (bool waited = false, woken = false;; waited = true) {
         if (__atomic_load_n(&c->wake, __ATOMIC_SEQ_CST) != 0)
@@ -202,8 +221,7 @@ static bool ride(struct pool *p, struct call *c, struct call_way *way)
             break;
         if (!waited && c->coarse) /* the worker works meanwhile: now the clock costs nothing */
             __atomic_store_n(&c->sent_ns, pool_now(p), __ATOMIC_RELAXED);
-        if (waited && c->deadline_ns != UINT64_MAX && pool_now(p) >= c->deadline_ns) {
-            leave_behind(p, c, expired_error(p, c, false), "deadline_exceeded");
+        if (waited && until != UINT64_MAX && pool_now(p) >= until && out_of_time(p, c, &until)) {
             what = STEP_DONE;
             break;
         }
@@ -212,7 +230,7 @@ static bool ride(struct pool *p, struct call *c, struct call_way *way)
             what = STEP_DONE;
             break;
         }
-        wait_for(p, c, what, c->deadline_ns);
+        wait_for(p, c, what, until);
         woken = what == STEP_FRAME || what == STEP_ROOM;
     }
     channel_frame_finish(&in);

@@ -13,7 +13,10 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "pool/look.h"
 #include "pool/pool_internal.h"
+
+#define LOOK_AGAIN_NS (2 * MS)
 
 int cancel_max_rung(const struct pool *p, const struct call *c)
 {
@@ -285,8 +288,19 @@ static void take_rung(struct pool *p, struct lane *l)
         lane_flag_raise(l, l->ladder.sequence);
         worker_signal(w, CANCEL_SIGNAL);
     } else if (l->ladder.rung == RUNG_KILL) {
-        sched_condemn(p, w, PIT_E_WORKER_KILLED, "it was killed: a call on it did not end in time after its cancellation");
+        last_look_ask(p, w);
     }
+}
+
+/* Once it has said where it is; some milliseconds later at most. */
+static void kill_when_seen(struct pool *p, struct lane *l, uint64_t *ret_due_ns)
+{
+    if (last_look_pending(p, l->worker)) {
+        *ret_due_ns = pool_now(p) + LOOK_AGAIN_NS;
+        return;
+    }
+    last_look_keep(p, l);
+    sched_condemn(p, l->worker, PIT_E_WORKER_KILLED, "it was killed: a call on it did not end in time after its cancellation");
 }
 
 static bool takes_signal(const struct lane *l)
@@ -301,6 +315,8 @@ static void climb(struct pool *p, struct lane *l)
     uint64_t due;
     while (ladder_climb(&l->ladder, &rules, pool_now(p), &due))
         take_rung(p, l);
+    if (l->ladder.rung == RUNG_KILL && l->worker->condemned == 0)
+        kill_when_seen(p, l, &due);
     if (due != UINT64_MAX)
         loop_timer_set(p->env->loop, &l->grace, due);
     else

@@ -5,9 +5,9 @@
 #include <errno.h>
 #include <string.h>
 
+#include "pool/look.h"
 #include "pool/pool_internal.h"
 #include "pool/pool_list.h"
-#include "worker/look.h"
 
 #define LIMIT_NS (500 * MS) /* a machine under load; mostly it is some milliseconds */
 
@@ -62,7 +62,7 @@ static pit_error *ended(const struct worker *w)
 }
 
 /* What may be asked, and whom: lock. */
-static struct look_target target_of(const struct worker *w)
+struct look_target look_target_of(const struct worker *w)
 {
     struct look_target t = {.pid = w->pid, .no_page = "the worker is starting: what answers begins when it is ready"};
     if (w->ready_ns != 0 && !look_find_page(w->segment, w->segment_bytes, &t))
@@ -84,11 +84,11 @@ static pit_error *look_into(struct pool *p, struct worker *w, pit_value **ret)
 {
     int rc = 0;
     pool_lock(p);
-    struct look_target t = target_of(w);
+    struct look_target t = look_target_of(w);
     pool_unlock(p);
     if (t.pid == 0)
         return error_worker(error_new(PIT_E_NOT_READY, "worker %s has no process yet", w->id), w->id);
-    pit_value *map = look_at(p->env->os, &t, LIMIT_NS, &rc);
+    pit_value *map = look_take(p->env->os, &t, LIMIT_NS, &rc);
     pool_lock(p);
     bool gone = rc == -ESRCH || w->dead || w->state == PIT_WORKER_GONE;
     if (map != NULL && !gone)

@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "base/shell.h"
 #include "crash/crash.h"
+#include "crash/look.h"
 #include "ring/segment.h"
 #include "wire/time.h"
 #include "wire/value.h"
@@ -180,6 +181,8 @@ void dossier_complete(struct worker *w)
 /* It told why it did not start, we ended it, or its end is as little known as it matters. */
 static bool is_explained(const struct worker *w)
 {
+    if (w->last_look != NULL)
+        return false;
     return w->exit_class == EXIT_NORMAL || (w->exit_class == EXIT_UNKNOWN && w->expected) || w->failure != NULL || w->pid == 0;
 }
 
@@ -196,6 +199,8 @@ void dossier_make(struct worker *w)
     pit_value *calls = dossier_running_calls(w);
     poollock_release(w->config->lock);
     pit_map_set_take(dossier, "calls", calls);
+    if (w->last_look != NULL)
+        pit_map_set_take(dossier, "look", pit_value_ref(w->last_look));
     char *tail = mem_alloc(STDERR_BYTES);
     struct crash_printed printed = {tail, tail != NULL ? capture_tail(&w->err, tail, STDERR_BYTES) : 0};
     put_page(w, printed, dossier, missing);
@@ -251,5 +256,6 @@ bool dossier_put(const struct worker *w, pit_error *e)
         if (text != NULL)
             error_detail_take(e, places[i], pit_value_ref(text));
     }
+    look_into_error(w->last_look, e);
     return pit_value_get(w->dossier, "python") != NULL;
 }

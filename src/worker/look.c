@@ -73,9 +73,14 @@ bool look_begin(const struct os_ops *os, const struct look_target *t, uint64_t l
     return true;
 }
 
+bool look_has_answer(const struct look *l)
+{
+    return __atomic_load_n(&l->page->answered, __ATOMIC_ACQUIRE) == l->number;
+}
+
 bool look_answered(const struct look *l, struct look_page *copy)
 {
-    if (__atomic_load_n(&l->page->answered, __ATOMIC_ACQUIRE) != l->number)
+    if (!look_has_answer(l))
         return false;
     memcpy(copy, l->page, sizeof *copy);
     return true;
@@ -183,7 +188,7 @@ pit_value *look_from(const struct os_ops *os, const struct look_target *t, const
     return finish(w);
 }
 
-pit_value *look_at(const struct os_ops *os, const struct look_target *t, uint64_t limit_ns, int *ret_rc)
+pit_value *look_take(const struct os_ops *os, const struct look_target *t, uint64_t limit_ns, int *ret_rc)
 {
     uint64_t began = os->now_ns();
     struct work *w = begin(os, t);

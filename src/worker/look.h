@@ -37,14 +37,15 @@ struct look {
 bool look_begin(const struct os_ops *os, const struct look_target *t, uint64_t limit_ns, struct look *ret);
 /* Has it answered? Then *copy has what it said. */
 bool look_answered(const struct look *l, struct look_page *copy);
+bool look_has_answer(const struct look *l);
 /* Rings once more: a heart that was about to sleep may not have heard. */
 void look_remind(const struct os_ops *os, const struct look *l);
 void look_end(const struct look *l);
 
 /* All of it: asks, waits, reads; the map has what look_read (crash/look.h) puts there. NULL: no memory, or *ret_rc is -ESRCH: no such process.
  * Blocks for limit_ns at most. */
-pit_value *look_at(const struct os_ops *os, const struct look_target *t, uint64_t limit_ns, int *ret_rc);
-/* What the kernel says, and what the page said (NULL: nothing); as look_at. */
+pit_value *look_take(const struct os_ops *os, const struct look_target *t, uint64_t limit_ns, int *ret_rc);
+/* What the kernel says, and what the page said (NULL: nothing); as look_take. */
 pit_value *look_from(const struct os_ops *os, const struct look_target *t, const struct look_page *page, const char *no_answer,
                      uint64_t waited_ns);
 

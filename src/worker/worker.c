@@ -92,6 +92,7 @@ void worker_free(struct worker *w)
     pit_error_free(w->failure);
     pit_value_free(w->dossier);
     mem_free(w->past);
+    pit_value_free(w->last_look);
     pit_value_free(w->health.report);
     pit_value_free(w->timeouts);
     pit_value_free(w->repeatable);

@@ -32,6 +32,7 @@
 #include "worker/health.h"
 #include "worker/heartbeat.h"
 #include "worker/lane.h"
+#include "worker/look.h"
 #include "worker/oom.h"
 #include "worker/poollock.h"
 #include "worker/recorder.h"
@@ -164,9 +165,12 @@ struct worker {
     enum exit_class exit_class;
     unsigned at_work; /* once it is GONE: lanes that had begun a call */
     struct oom_counts oom_before;
-    pit_error *failure; /* why it did not become ready */
-    pit_value *dossier; /* of its death; fixed once it is GONE; NULL: nothing to explain */
-    bool replace;       /* the pool's: a successor is still to be started */
+    pit_error *failure;   /* why it did not become ready */
+    bool looking;         /* lock: `look` was asked */
+    struct look look;     /* lock: the last one at a call that runs out of time (pool/look.h) */
+    pit_value *last_look; /* where that was when it was killed for it; fixed then; NULL: not known */
+    pit_value *dossier;   /* of its death; fixed once it is GONE; NULL: nothing to explain */
+    bool replace;         /* the pool's: a successor is still to be started */
     struct worker_recycle recycle;
     struct zygote *zygote; /* of the pool: forks it; NULL: exec */
     bool must_fork;        /* an exec is no way out */

@@ -1,6 +1,7 @@
 """Calls that keep a worker busy in the ways that a look tells apart. Each says through a file that it has begun, and ends when a byte is in a pipe."""
 
 import ctypes
+import itertools
 import os
 import threading
 import time
@@ -68,6 +69,11 @@ class Look:
         begun = time.monotonic()
         time.sleep(0.2)  # allow-sleep: that nothing interrupts it is what is looked at
         return time.monotonic() - begun >= 0.2
+
+    def numb(self, path):
+        """C code that keeps the GIL, and that no signal ends."""
+        begin(path)
+        return sum(itertools.repeat(1, 10**15))
 
     def leave(self, path):
         begin(path)

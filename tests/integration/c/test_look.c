@@ -406,6 +406,87 @@ static void test_race(void **state)
     }
 }
 
+/* ---- the last look ---- */
+
+static const char *detail_of(const pit_error *e, const char *key)
+{
+    return pit_value_str_or(pit_value_get(pit_error_details(e), key), "");
+}
+
+/* On a machine under load the answer may come too late for the error: that is tried again. */
+static void test_deadline(void **state)
+{
+    (void)state;
+    struct view v;
+    view_open(&v, NULL);
+    for (int blocking = 0; blocking < 2; blocking++) {
+        bool seen = false;
+        for (uint64_t until = kit_limit(); !seen;) {
+            pit_call_options o = PIT_CALL_OPTIONS_INIT;
+            pit_error *e = NULL;
+            pit_future *f = NULL;
+            pit_value *args = pit_pack("[s]", v.path);
+            o.timeout_ms = 200;
+            if (blocking) {
+                assert_int_equal(pit_call(v.p, "spin", args, &o, NULL, &e), PIT_E_DEADLINE_EXCEEDED);
+            } else {
+                assert_int_equal(pit_submit(v.p, "spin", args, &o, &f, NULL), 0);
+                assert_int_equal(pit_future_wait(f, KIT_LIMIT_MS), 0);
+                assert_int_equal(pit_future_result(f, NULL, &e), PIT_E_DEADLINE_EXCEEDED);
+                pit_future_free(f);
+            }
+            const pit_value *stack = pit_value_get(pit_error_details(e), "stack");
+            seen = strstr(detail_of(e, "hung_at"), ", in spin") != NULL;
+            if (seen) {
+                const char *line = pit_value_str_or(pit_value_at(stack, pit_value_len(stack) - 1), "");
+                assert_true(strstr(line, "look.py, line ") == line && strstr(line, ", in spin") != NULL);
+            }
+            pit_value_free(args);
+            pit_error_free(e);
+            assert_int_equal(pit_await_all_ready(v.p, NULL, KIT_LIMIT_MS, NULL), 0);
+            assert_true(pit_now_ns() < until);
+        }
+    }
+    view_close(&v, "deadline");
+}
+
+/* What runs beside it hears where it hung. */
+static void test_kill(void **state)
+{
+    (void)state;
+    pit_pool_options pool = PIT_POOL_OPTIONS_INIT;
+    pool.profile = "thread";
+    pool.threads_per_worker = 2;
+    pool.cancel_grace_ms = PIT_NOW;
+    struct view v;
+    view_open(&v, &pool);
+    bool seen = false;
+    for (uint64_t until = kit_limit(); !seen;) {
+        unlink(v.begun);
+        pit_future *f = begin(&v, "let_go");
+        pit_call_options o = PIT_CALL_OPTIONS_INIT;
+        pit_error *e = NULL;
+        pit_value *args = pit_pack("[s]", v.path);
+        o.timeout_ms = 200;
+        assert_int_equal(pit_call(v.p, "numb", args, &o, NULL, NULL), PIT_E_DEADLINE_EXCEEDED);
+        assert_int_equal(pit_future_wait(f, KIT_LIMIT_MS), 0);
+        assert_int_equal(pit_future_result(f, NULL, &e), PIT_E_WORKER_KILLED);
+        const pit_value *look_map = pit_value_get(pit_error_dossier(e), "look");
+        seen =
+            strstr(detail_of(e, "hung_at"), "look.py, line ") != NULL && strstr(detail_of(e, "hung_at"), ", in numb") != NULL;
+        if (seen) {
+            assert_string_equal(text_of(look_map, "gil"), "held");
+            assert_string_equal(text_of(look_map, "summary"), detail_of(e, "hung_at"));
+        }
+        pit_error_free(e);
+        pit_future_free(f);
+        pit_value_free(args);
+        assert_int_equal(pit_await_all_ready(v.p, NULL, KIT_LIMIT_MS, NULL), 0);
+        assert_true(pit_now_ns() < until);
+    }
+    view_close(&v, "kill");
+}
+
 /* ---- who cannot answer ---- */
 
 static void test_refused(void **state)
@@ -543,6 +624,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_strange_names),
         cmocka_unit_test(test_undisturbed),
         cmocka_unit_test(test_race),
+        cmocka_unit_test(test_deadline),
+        cmocka_unit_test(test_kill),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_without_answers),
         cmocka_unit_test(test_lies),
