@@ -292,6 +292,72 @@ static void print_builds(const pit_value *frames)
     }
 }
 
+/* ---- what it did last ---- */
+
+/* Of "2026-11-22T04:15:00.148015Z" what stands behind the T; the whole where that is none. */
+static void put_time_of_day(const char *time)
+{
+    const char *day = time != NULL ? strchr(time, 'T') : NULL;
+    char clock[32];
+    size_t n = day != NULL ? strcspn(day + 1, "Z") : 0;
+
+    if (n == 0 || n >= sizeof clock) {
+        put(time);
+        return;
+    }
+    memcpy(clock, day + 1, n);
+    clock[n] = '\0';
+    put(clock);
+}
+
+static void put_event(const pit_value *event)
+{
+    static const char *const told[] = {"time", "monotonic_ns", "event", "command", "outcome", "took_us", NULL};
+    const pit_value *key, *v;
+    double took = 0;
+
+    fputs("  ", stdout);
+    put_time_of_day(text_of(event, "time"));
+    fputs("  ", stdout);
+    put(text_of(event, "event"));
+    if (text_of(event, "command") != NULL) {
+        putchar(' ');
+        put(text_of(event, "command"));
+        fputs(": ", stdout);
+        put(text_of(event, "outcome"));
+    }
+    if (pit_value_get_number(pit_value_get(event, "took_us"), &took))
+        printf(" after %.1f us", took);
+    for (size_t i = 0; pit_value_next(event, &i, &key, &v);) {
+        const char *name = pit_value_str(key);
+        bool seen = name == NULL;
+        for (size_t k = 0; told[k] != NULL && !seen; k++)
+            seen = strcmp(told[k], name) == 0;
+        if (seen)
+            continue;
+        fputs(", ", stdout);
+        put(name);
+        putchar(' ');
+        put_value(v);
+    }
+    putchar('\n');
+}
+
+static void print_events(const pit_value *events)
+{
+    enum { MOST = 24 };
+    const pit_value *event;
+    size_t n = pit_value_len(events), skipped = n > MOST ? n - MOST : 0;
+
+    if (n != 0)
+        fputs("\nWhat it did last\n", stdout);
+    if (skipped != 0)
+        printf("  (%zu events before; -o json has them)\n", skipped);
+    for (size_t i = 0; pit_value_next(events, &i, NULL, &event);)
+        if (i > skipped)
+            put_event(event);
+}
+
 /* ---- the rest ---- */
 
 static void print_missing(const pit_value *missing)
@@ -309,11 +375,11 @@ static void print_missing(const pit_value *missing)
 
 static bool is_known(const char *key)
 {
-    static const char *const known[] = {"id",         "time",        "worker_id",      "pool",          "pid",
-                                        "start_mode", "lifetime_ms", "calls_finished", "exit_class",    "exit_code",
-                                        "signal",     "reason",      "calls",          "fault",         "python",
-                                        "native",     "usage",       "stderr",         "partial",       "missing",
-                                        "python_at",  "library_at",  "native_at",      "out_of_memory", NULL};
+    static const char *const known[] = {
+        "id",         "time",      "worker_id", "pool",    "pid",       "start_mode", "lifetime_ms", "calls_finished",
+        "exit_class", "exit_code", "signal",    "reason",  "calls",     "fault",      "python",      "native",
+        "usage",      "stderr",    "partial",   "missing", "python_at", "library_at", "native_at",   "out_of_memory",
+        "events",     NULL};
 
     for (size_t i = 0; known[i] != NULL; i++)
         if (strcmp(known[i], key) == 0)
@@ -354,6 +420,7 @@ void crash_print(const pit_value *d)
     print_facts(d);
     print_python(pit_value_get(d, "python"), true);
     print_native(pit_value_get(d, "native"));
+    print_events(pit_value_get(d, "events"));
     if (said != NULL) {
         fputs("\nIt wrote last\n", stdout);
         put_lines(said);

@@ -230,7 +230,7 @@ bool dossier_suggest(const struct worker *w, pit_error *e)
 {
     struct crash_place place = dossier_place(w);
     const char *id = pit_value_str(pit_value_get(w->dossier, "id"));
-    if (id == NULL || !crash_store_works(w->env->crashes, place))
+    if (id == NULL || place.dir == NULL || !crash_store_works(w->env->crashes, place))
         return false;
     struct buf b = {0};
     if (w->config->dossier.dir != NULL || !w->env->crashes_found) {

@@ -134,6 +134,19 @@ def test_the_other_threads_come_last(die, crash):
     assert crashed < text.index("\nC (the") < text.index("Python, another thread") < other
 
 
+def test_what_it_did_last(die, crash, forge):
+    dossier = die("boom", {"at": 8})["dossier"]
+    text = crash("show", dossier["id"]).stdout
+    section = text[text.index("\nWhat it did last\n") : text.index("\nIt wrote last\n")]
+    call = next(event for event in dossier["events"] if event["event"] == "call")
+    assert re.search(rf"^  {call['time'][11:-1]}  call boom: running, lane 0, call {call['call']}$", section, re.M)
+    assert len(section.strip().splitlines()) == 1 + len(dossier["events"]) and "events\n" not in text
+    events = [{"time": f"T{i}", "event": "call", "command": "f", "outcome": "ok", "took_us": 1.5} for i in range(64)]
+    forge("0abc9zz-default-0.1.json", {"id": "0abc9zz-default-0.1", "events": [*events, {"time": 7, "event": None}, 1]})
+    text = crash("show", "0abc9zz").stdout
+    assert "(42 events before" in text and "  63  call f: ok after 1.5 us\n" in text and "  41  " not in text
+
+
 def test_a_death_without_stacks(die, crash):
     dossier = die("kill")["dossier"]
     text = crash("show", dossier["id"]).stdout
