@@ -176,7 +176,13 @@ static void test_values(void **state)
     (void)state;
     const struct recorder_event list[] = {
         {.ns = 1000, .id = 4711, .kind = RECORDER_SPAWNED, .lane = -1},
-        {.ns = 2000, .ended_ns = 5500, .id = 0x1000000000002, .kind = RECORDER_CALL, .outcome = RECORDER_ERROR, .lane = 1, .name = "a\xff"},
+        {.ns = 2000,
+         .ended_ns = 5500,
+         .id = 0x1000000000002,
+         .kind = RECORDER_CALL,
+         .outcome = RECORDER_ERROR,
+         .lane = 1,
+         .name = "a\xff"},
         {.ns = 3000, .id = 9, .kind = RECORDER_SIGNALLED, .lane = -1},
         {.ns = 4000, .id = 2, .kind = RECORDER_RUNG, .extra = 3, .lane = -1},
     };
@@ -199,7 +205,8 @@ static void test_past(void **state)
     struct recorder_event list[RECORDER_PAST + 5], again[RECORDER_PAST];
     struct recorder_past past = {0};
     for (size_t i = 0; i < RECORDER_PAST + 5; i++)
-        list[i] = (struct recorder_event){.ns = i, .id = i, .kind = RECORDER_CALL, .outcome = RECORDER_OK, .lane = 2, .name = "f"};
+        list[i] =
+            (struct recorder_event){.ns = i, .id = i, .kind = RECORDER_CALL, .outcome = RECORDER_OK, .lane = 2, .name = "f"};
     recorder_past_put(&past, list, RECORDER_PAST + 5);
     assert_int_equal(recorder_past_read(&past, again), RECORDER_PAST);
     assert_int_equal(again[0].id, 5);
@@ -355,10 +362,10 @@ static void test_read_while_written(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_empty),   cmocka_unit_test(test_every_length),     cmocka_unit_test(test_numbers_go_round),
-        cmocka_unit_test(test_ticks),   cmocka_unit_test(test_rings_are_merged), cmocka_unit_test(test_values),
-        cmocka_unit_test(test_past),    cmocka_unit_test(test_headers_that_lie), cmocka_unit_test(test_rubbish),
-        cmocka_unit_test(test_holes),   cmocka_unit_test(test_read_while_written),
+        cmocka_unit_test(test_empty), cmocka_unit_test(test_every_length),       cmocka_unit_test(test_numbers_go_round),
+        cmocka_unit_test(test_ticks), cmocka_unit_test(test_rings_are_merged),   cmocka_unit_test(test_values),
+        cmocka_unit_test(test_past),  cmocka_unit_test(test_headers_that_lie),   cmocka_unit_test(test_rubbish),
+        cmocka_unit_test(test_holes), cmocka_unit_test(test_read_while_written),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
