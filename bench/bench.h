@@ -297,4 +297,8 @@ void verdict_compute(const struct run *run, const struct row *row, struct verdic
 void report_table(const struct run *run, const struct verdict *o, int n);
 int report_json(const struct run *run, const struct verdict *o, int n, const char *path, bool raw); /* 0 or -errno */
 
+/* ---- budget_recorder.c: clock 1: its floor ---- */
+
+int run_recorder(struct bench *b, int clock, struct result *ret);
+
 #endif

@@ -45,6 +45,8 @@
     X(SPARSE, "call.sparse", "ns", run_call_sparse, 2000, 1, MEASURE_EACH_ROUND)                                               \
     X(PY_SOCKET_CONTENDED, "cpython_socketpair.contended", "ns", run_py_socketpair_contended, 0, 2, MEASURE_EACH_ROUND)        \
     X(CONTENDED, "call.contended", "ns", run_call_contended, 0, 2, MEASURE_EACH_ROUND)                                         \
+    X(CLOCK, "clock.read", "ns", run_recorder, 1, 1, MEASURE_EACH_ROUND)                                                       \
+    X(RECORDER, "recorder", "ns", run_recorder, 0, 1, MEASURE_EACH_ROUND)                                                      \
     X(PIDFD, "pidfd.c", "ns", run_pidfd, 0, 1, MEASURE_EACH_ROUND)                                                             \
     X(PIDFD_PY, "pidfd.cpython", "ns", run_pidfd, 1, 1, MEASURE_EACH_ROUND)                                                    \
     X(CRASH, "crash.error", "ns", run_crash, 0, 1, MEASURE_EACH_ROUND)                                                         \
@@ -190,6 +192,8 @@ const struct row row_list[] = {
     {"embed.overhead", S_HOT_2, S_C_RING_2, STAT_P50, S_EMBED, STAT_P50, 3.0, false,
      "what the call costs beyond the way to another process, against the same call into an interpreter in this one"},
     AGAINST("embed.isolation", S_HOT_2, STAT_P50, S_EMBED, STAT_P50, 0, NULL),
+    AGAINST("recorder", S_RECORDER, STAT_P50, S_CLOCK, STAT_P50, 3.0,
+            "an event of the flight recorder, the beginning of a call or its end, against one reading of the clock"),
     AGAINST(
         "crash.error", S_CRASH, STAT_P50, S_PIDFD, STAT_P50, 3.0,
         "kill -9 to the error in the caller's hand against the wake-up of a pidfd of a small C program. Above it: the kernel "
