@@ -83,6 +83,20 @@ struct reach {
     size_t page; /* the last one that was found there */
 };
 
+/* Word by word: the worker, and another thread of the host, may write there. n: a multiple of 4; of more than that, of 8. */
+static void copy_words(void *to, const uint8_t *from, size_t n)
+{
+    uint8_t *p = to;
+    for (; n >= sizeof(uint64_t); n -= sizeof(uint64_t), from += sizeof(uint64_t), p += sizeof(uint64_t)) {
+        uint64_t word = __atomic_load_n((const uint64_t *)(const void *)from, __ATOMIC_ACQUIRE);
+        memcpy(p, &word, sizeof word);
+    }
+    if (n >= sizeof(uint32_t)) {
+        uint32_t half = __atomic_load_n((const uint32_t *)(const void *)from, __ATOMIC_ACQUIRE);
+        memcpy(p, &half, sizeof half);
+    }
+}
+
 static bool read_segment(void *user, size_t at, void *to, size_t n)
 {
     struct reach *r = user;
@@ -95,7 +109,7 @@ static bool read_segment(void *user, size_t at, void *to, size_t n)
             return false;
         r->page = at / RECORDER_PAGE;
     }
-    memcpy(to, from, n);
+    copy_words(to, from, n);
     return true;
 }
 
