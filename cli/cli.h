@@ -18,7 +18,7 @@
 #include <sys/resource.h>
 
 /* The commands, in the order in which help lists them. */
-#define CLI_COMMAND_LIST(X) X(call) X(crash) X(blackbox) X(doctor) X(bench) X(help)
+#define CLI_COMMAND_LIST(X) X(call) X(crash) X(blackbox) X(worker) X(doctor) X(bench) X(help)
 
 enum exit_code {
     EXIT_OK = 0,

@@ -1,9 +1,10 @@
 # fish completion for snakepit: install it as ~/.config/fish/completions/snakepit.fish
-set -l commands call crash blackbox doctor bench help
+set -l commands call crash blackbox worker doctor bench help
 complete -c snakepit -f
 complete -c snakepit -n "not __fish_seen_subcommand_from $commands" -a call -d 'call a command of a Python worker'
 complete -c snakepit -n "not __fish_seen_subcommand_from $commands" -a crash -d 'why workers have died'
 complete -c snakepit -n "not __fish_seen_subcommand_from $commands" -a blackbox -d 'what workers did last'
+complete -c snakepit -n "not __fish_seen_subcommand_from $commands" -a worker -d 'what a worker is doing'
 complete -c snakepit -n "not __fish_seen_subcommand_from $commands" -a doctor -d 'check whether workers can run here'
 complete -c snakepit -n "not __fish_seen_subcommand_from $commands" -a bench -d 'measure calls'
 complete -c snakepit -n "not __fish_seen_subcommand_from $commands" -a help -d 'what a command does'
@@ -27,3 +28,6 @@ complete -c snakepit -n "__fish_seen_subcommand_from blackbox" -s p -l pid -x -a
 complete -c snakepit -n "__fish_seen_subcommand_from blackbox" -s i -l instance -x -d 'of hosts of this instance alone'
 complete -c snakepit -n "__fish_seen_subcommand_from blackbox" -s n -l last -x -d 'events of each worker'
 complete -c snakepit -n "__fish_seen_subcommand_from blackbox" -s d -l data-dir -r -F -d 'the folder of the registry'
+complete -c snakepit -n "__fish_seen_subcommand_from worker" -a stack
+complete -c snakepit -n "__fish_seen_subcommand_from worker" -s p -l pid -x -a '(__fish_complete_pids)' -d 'of the host with this process id'
+complete -c snakepit -n "__fish_seen_subcommand_from worker" -s d -l data-dir -r -F -d 'the folder of the registry'

@@ -165,6 +165,25 @@ typedef struct pit_blackbox_options {
  * No host lives: an empty list. system_error: the registry cannot be read. Blocks for some milliseconds. Any thread. Since 0.1. */
 PIT_API int pit_blackbox_read(const pit_blackbox_options *o, pit_value **ret, pit_error **reterr);
 
+/* Where pit_look() looks for a worker. Zero in a field means "not set"; the default stands in parentheses. */
+typedef struct pit_look_options {
+    size_t size;
+    const char *data_dir; /* of its host (pit_data_dir()) */
+    int pid;              /* of its host: needed where workers of several hosts have this id (any) */
+} pit_look_options;
+
+#define PIT_LOOK_OPTIONS_INIT                                                                                                  \
+    {                                                                                                                          \
+        sizeof(pit_look_options), 0, 0                                                                                         \
+    }
+
+/* What a worker ("default/0.1") of any living host of this user is doing: as pit_worker_stack(), from outside. Its host does not help, and may hang, or be
+ * stopped; what only that knows (`calls`, `stalled`) is not in the map, but `host`: a map with `pid`, `run_id`, `instance`. o may be NULL.
+ * not_found: no host lives that keeps a registry; worker_not_found, whose details name the workers that there are; invalid_parameter: several hosts
+ * have such a worker; stale_worker when it ends meanwhile; system_error: the registry cannot be read. Blocks for half a second at most. Any thread.
+ * Since 0.1. */
+PIT_API int pit_look(const pit_look_options *o, const char *worker_id, pit_value **ret, pit_error **reterr);
+
 /* The version of the library that runs: "0.1.0". */
 PIT_API const char *pit_version(void);
 /* CLOCK_MONOTONIC in nanoseconds: the clock of deadline_ns. */

@@ -37,6 +37,7 @@ enum { STACK_MOST = 12 };
     X(fcntl)                                                                                                                   \
     X(ioctl)                                                                                                                   \
     X(futex)                                                                                                                   \
+    X(restart_syscall)                                                                                                         \
     X(nanosleep)                                                                                                               \
     X(clock_nanosleep)                                                                                                         \
     X(ppoll)                                                                                                                   \

@@ -32,6 +32,7 @@ void linux_fork_canary_free(const volatile unsigned char *page);
 /* linux_memory.c */
 int linux_segment_create(const char *name, size_t n, size_t ready, void **ret_map, int *ret_fd);
 bool linux_segment_has(const void *at, size_t n);
+int linux_segment_join(pid_t pid, const char *name, void **ret_map, size_t *ret_n);
 int linux_segment_of(pid_t pid, const char *name, uint64_t *ret_n);
 ssize_t linux_read_at(int fd, void *data, size_t n, uint64_t at);
 

@@ -71,6 +71,8 @@ struct os_ops {
     /* A descriptor to read the segment of that name from which this process, of this user, has open; *ret_n: its bytes. It is sealed: what is
      * read is not cut off meanwhile. -ENOENT: it has none, -EACCES, -ESRCH, ... */
     int (*segment_of)(pid_t pid, const char *name, uint64_t *ret_n);
+    /* The same, mapped to read and write; segment_unmap lets it go. 0 or -errno */
+    int (*segment_join)(pid_t pid, const char *name, void **ret_map, size_t *ret_n);
     /* n bytes at this place, or fewer at the end; a hole reads as zeros and stays one; or -errno */
     ssize_t (*read_at)(int fd, void *data, size_t n, uint64_t at);
     bool (*has_ticks)(void); /* cpu_ticks() counts alike on all CPUs and in all sleep states: the kernel tells the time by it */

@@ -83,6 +83,7 @@ const struct os_ops os_linux = {
     .segment_unmap = linux_segment_unmap,
     .segment_has = linux_segment_has,
     .segment_of = linux_segment_of,
+    .segment_join = linux_segment_join,
     .read_at = linux_read_at,
     .has_ticks = linux_has_ticks,
     .memfd_sealed = linux_memfd_sealed,
