@@ -47,16 +47,17 @@ struct look_thread {
 };
 
 struct look_page {
-    uint32_t bytes;              /* LOOK_PAGE_BYTES; by the host, before the worker is started */
-    uint32_t ready;              /* 1: there is a heart, and it answers looks */
-    uint64_t claim;              /* atomic; 0: free */
-    uint32_t asked;              /* atomic; by who holds the claim */
-    uint32_t answered;           /* atomic, a futex; by the worker, when all below stands */
+    uint32_t bytes;    /* LOOK_PAGE_BYTES; by the host, before the worker is started */
+    uint32_t ready;    /* 1: there is a heart, and it answers looks */
+    uint64_t claim;    /* atomic; 0: free */
+    uint32_t asked;    /* atomic; by who holds the claim */
+    uint32_t answered; /* atomic, a futex; by the worker, when all below stands */
+    uint32_t wait_us;  /* for how long the worker may look; by who asks */
+    uint32_t reserved;
+    /* the answer */
     uint64_t began_ns, ended_ns; /* CLOCK_MONOTONIC */
     uint32_t python_how, failed;
     uint32_t threads_n, frames_n, modules_n, python_n;
-    uint32_t wait_us; /* for how long the worker may look; by who asks */
-    uint32_t reserved;
     struct look_thread threads[LOOK_THREADS]; /* those that serve lanes first */
     struct crash_frame frames[CRASH_FRAMES];
     struct crash_module modules[CRASH_MODULES];

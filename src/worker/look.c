@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -82,7 +83,9 @@ bool look_answered(const struct look *l, struct look_page *copy)
 {
     if (!look_has_answer(l))
         return false;
-    memcpy(copy, l->page, sizeof *copy);
+    enum { FROM = offsetof(struct look_page, began_ns) }; /* what stands before that, who asks next may write already */
+    memset(copy, 0, FROM);
+    memcpy((uint8_t *)copy + FROM, (const uint8_t *)l->page + FROM, sizeof *copy - FROM);
     return true;
 }
 
