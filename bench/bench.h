@@ -219,6 +219,10 @@ int run_many_map(struct bench *b, int arg, struct result *ret);
 int run_crash(struct bench *b, int series, struct result *ret);
 int run_retry(struct bench *b, int arg, struct result *ret);
 int run_dossier(struct bench *b, int wanted, struct result *ret);
+
+/* ---- look.c ---- */
+enum { LOOK_BUSY, LOOK_FREE, LOOK_STOPPED };
+int run_look(struct bench *b, int way, struct result *ret);
 int run_idle(struct bench *b, int fresh, struct result *ret);
 
 /* ---- cancel.c ---- */

@@ -53,6 +53,9 @@
     X(PIDFD_WORKER, "pidfd.worker", "ns", run_crash, 1, 1, MEASURE_EACH_ROUND)                                                 \
     X(CRASH_DOSSIER, "crash.dossier", "ns", run_dossier, 1, 1, MEASURE_EACH_ROUND)                                             \
     X(CRASH_NO_DOSSIER, "crash.dossier.off", "ns", run_dossier, 0, 1, MEASURE_EACH_ROUND)                                      \
+    X(LOOK_BUSY_LOOP, "stack.live.busy", "ns", run_look, LOOK_BUSY, 1, MEASURE_EACH_ROUND)                                     \
+    X(LOOK_FREE_C, "stack.live.c", "ns", run_look, LOOK_FREE, 1, MEASURE_EACH_ROUND)                                           \
+    X(LOOK_AT_STOPPED, "stack.live.stopped", "ns", run_look, LOOK_STOPPED, 1, MEASURE_EACH_ROUND)                              \
     X(FORK_NUMPY, "fork.numpy", "ns", run_peer, PEER_AT(PEER_FORK_NUMPY, PLACE_FREE), 1, MEASURE_EACH_ROUND)                   \
     X(FORK_TORCH, "fork.torch", "ns", run_peer, PEER_AT(PEER_FORK_TORCH, PLACE_FREE), 1, MEASURE_EACH_ROUND)                   \
     X(START_SMALL_FORK, "start", "ns", run_start, START_SMALL, 1, MEASURE_EACH_ROUND)                                          \
@@ -207,6 +210,12 @@ const struct row row_list[] = {
      "ns from a SIGSEGV in a call to the error with the stacks: the dying worker writes them, unwinds, and looks names up"},
     AGAINST("crash.dossier.off", S_CRASH_NO_DOSSIER, STAT_P50, S_CRASH, STAT_P50, 3.0,
             "the same without a dossier, against a kill -9"),
+    {"stack.live.busy", S_LOOK_BUSY_LOOP, NO_SERIES, STAT_P50, NO_SERIES, STAT_P50, 20e6, false,
+     "ns for a look at a worker in a loop of Python: it gives the interpreter within its switch interval of 5 ms"},
+    {"stack.live.c", S_LOOK_FREE_C, NO_SERIES, STAT_P50, NO_SERIES, STAT_P50, 20e6, false,
+     "the same in C, without the interpreter"},
+    {"stack.live.stopped", S_LOOK_AT_STOPPED, NO_SERIES, STAT_P50, NO_SERIES, STAT_P50, 20e6, false,
+     "the same of one that is stopped: what the kernel says"},
     AGAINST("start.numpy", S_START_NUMPY_FORK, STAT_P50, S_FORK_NUMPY, STAT_P50, 3.0,
             "from the request for a worker with numpy to the answer of its first call, forked from a warm template, against a "
             "bare fork of "
