@@ -20,6 +20,9 @@ struct crash_printed { /* the end of its standard error; borrowed */
 enum { CRASH_SIGNAL_LOST = -1 /* how it died is not known: then the page's word counts */ };
 void crash_read_page(const struct crash_page *page, int signal, struct crash_printed printed, pit_value *dossier,
                      pit_value *missing);
+/* Was this signal (not CRASH_SIGNAL_LOST), of which the page tells, sent by another process? Only of kill() and tgkill() is the sender's number the
+ * kernel's word: whatever else a process can send does not prove that the worker has done it itself. *ret_sender: 0, none that is known. */
+bool crash_sent_by_another(const struct crash_page *page, int signal, uint32_t *ret_sender);
 /* Python's stacks, as faulthandler writes them: a list of maps of threads. */
 pit_value *crash_read_stacks(const char *text, size_t n);
 /* A frame as a map: what the frames of a page refer to is taken of `places`. */

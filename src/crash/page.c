@@ -247,6 +247,17 @@ pit_value *crash_read_stacks(const char *text, size_t n)
 
 /* ---- all ---- */
 
+bool crash_sent_by_another(const struct crash_page *p, int sig, uint32_t *ret_sender)
+{
+    bool told = (p->state == CRASH_BEGUN || p->state == CRASH_TOLD) && (p->watched >> (sig & 31) & 1) != 0;
+    bool known = p->code == SI_USER || p->code == SI_TKILL;
+    *ret_sender = 0;
+    if (!crash_is_told(sig) || !told || p->signal != sig || p->code > 0 || (known && p->sender == p->pid))
+        return false;
+    *ret_sender = known ? p->sender : 0;
+    return true;
+}
+
 /* Py_FatalError() has printed the stacks, and has taken away what would tell them, before it aborts. */
 static pit_value *read_printed(struct crash_printed printed)
 {

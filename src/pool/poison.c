@@ -42,12 +42,13 @@ static void put_hex(char to[HEX], const uint8_t digest[SHA256_BYTES])
 
 /* ---- deaths ---- */
 
-/* Has this call ended its worker? Not when that came from outside, nobody knows, or it was at other calls too. */
+/* Has this call ended its worker? Not when that came from outside, nobody knows, or it was at other calls too. A worker without a report of
+ * the signal (its handler did not run, or there is no page) has died of a fault of its own, as its class says. */
 static bool has_killed(const struct lane *l, const struct call *c)
 {
     const struct worker *w = l->worker;
-    return w->at_work == 1 && l->died_at == c->sequence && w->exit_class != EXIT_KILLED && w->exit_class != EXIT_SIGNAL &&
-           w->exit_class != EXIT_UNKNOWN && w->exit_class != EXIT_NORMAL;
+    return w->at_work == 1 && l->died_at == c->sequence && !w->sent && w->exit_class != EXIT_KILLED &&
+           w->exit_class != EXIT_SIGNAL && w->exit_class != EXIT_UNKNOWN && w->exit_class != EXIT_NORMAL;
 }
 
 /* What a refusal tells of a death: the error's details, and its dossier. */

@@ -129,8 +129,7 @@ void report_end(struct pool *p, struct worker *w, bool crash, const char *runnin
         telemetry_emit(p->env->telemetry, EVENT_WORKER_CRASH, &common, numbers, texts);
     }
     log_line(p->env->log, crash ? PIT_LOG_WARNING : PIT_LOG_INFO, "worker %s (pid %d)%s %s%s", w->id, (int)w->pid,
-             w->end_text != NULL ? ":" : "", w->end_text != NULL ? w->end_text : exit_text(w->exit_class, w->how, text),
-             running);
+             w->end_text != NULL ? ":" : "", w->end_text != NULL ? w->end_text : worker_exit_text(w, text), running);
     log_words(p, w, pit_value_str(words));
     pit_value_free(words);
 }

@@ -34,22 +34,33 @@ void dossier_offer_page(const struct dossier_rules *r, void *segment, size_t pag
     ((struct segment_header *)segment)->crash_offset = (uint32_t)page_at;
 }
 
-static void put_page(const struct worker *w, struct crash_printed printed, pit_value *dossier, pit_value *missing)
+static int told_signal(const struct worker *w)
 {
-    int sig = w->how.code != 0 ? exit_signal(w->how) : CRASH_SIGNAL_LOST;
-    if (sig != CRASH_SIGNAL_LOST && !crash_is_told(sig)) { /* a caller waits: nothing is copied in vain */
-        crash_read_page(NULL, sig, printed, dossier, missing);
-        return;
-    }
-    struct crash_page *copy = w->segment != NULL ? mem_alloc(sizeof *copy) : NULL;
-    if (copy == NULL) {
-        pit_list_append_take(missing, pit_str("fault, python, native: no memory"));
-        return;
-    }
+    return w->how.code != 0 ? exit_signal(w->how) : CRASH_SIGNAL_LOST;
+}
+
+/* Owned; NULL: no memory, or there is nothing in it: a caller waits, and nothing is copied in vain. */
+static struct crash_page *copy_page(struct worker *w)
+{
+    int sig = told_signal(w);
+    bool wanted = w->segment != NULL && (sig == CRASH_SIGNAL_LOST || crash_is_told(sig));
+    struct crash_page *copy = wanted ? mem_alloc(sizeof *copy) : NULL;
+    if (copy == NULL)
+        return NULL;
     memcpy(copy, (const uint8_t *)w->segment + segment_bytes(w->config->lanes, w->config->ring_bytes), sizeof *copy);
     copy->wanted = CRASH_PYTHON | (w->config->dossier.native_stack ? CRASH_NATIVE | CRASH_SYMBOLS : 0);
-    crash_read_page(copy, sig, printed, dossier, missing);
-    mem_free(copy);
+    w->sent = sig != CRASH_SIGNAL_LOST && crash_sent_by_another(copy, sig, &w->sender);
+    return copy;
+}
+
+static void put_page(const struct worker *w, const struct crash_page *copy, struct crash_printed printed, pit_value *dossier,
+                     pit_value *missing)
+{
+    int sig = told_signal(w);
+    if (copy != NULL || (sig != CRASH_SIGNAL_LOST && !crash_is_told(sig)))
+        crash_read_page(copy, sig, printed, dossier, missing);
+    else
+        pit_list_append_take(missing, pit_str("fault, python, native: no memory"));
 }
 
 /* ---- the rest ---- */
@@ -75,7 +86,7 @@ static void put_exit(const struct worker *w, pit_value *dossier)
     int sig = exit_signal(w->how);
     const char *name = crash_signal_name(sig);
     pit_map_set_take(dossier, "exit_class", pit_str(exit_class_name(w->exit_class)));
-    pit_map_set_take(dossier, "reason", pit_str(w->end_text != NULL ? w->end_text : exit_text(w->exit_class, w->how, text)));
+    pit_map_set_take(dossier, "reason", pit_str(w->end_text != NULL ? w->end_text : worker_exit_text(w, text)));
     if (w->how.code != 0)
         pit_map_set_take(dossier, "exit_code", pit_int(exit_shell_code(w->how)));
     if (sig != 0)
@@ -193,6 +204,7 @@ void dossier_make(struct worker *w)
     if (!wanted)
         return;
     pit_value *dossier = pit_map(), *missing = pit_list();
+    struct crash_page *page = copy_page(w);
     put_worker(w, dossier);
     put_exit(w, dossier);
     poollock_acquire(w->config->lock);
@@ -203,7 +215,8 @@ void dossier_make(struct worker *w)
         pit_map_set_take(dossier, "look", pit_value_ref(w->last_look));
     char *tail = mem_alloc(STDERR_BYTES);
     struct crash_printed printed = {tail, tail != NULL ? capture_tail(&w->err, tail, STDERR_BYTES) : 0};
-    put_page(w, printed, dossier, missing);
+    put_page(w, page, printed, dossier, missing);
+    mem_free(page);
     put_usage(w, dossier, missing);
     dossier_say_place(dossier);
     pit_value *words = exit_words(printed.text, printed.n);

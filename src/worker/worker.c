@@ -326,12 +326,23 @@ void worker_describe_end(struct worker *w, pit_error *e)
     mem_free(tail);
 }
 
+const char *worker_exit_text(const struct worker *w, char text[EXIT_TEXT_SIZE])
+{
+    if (!w->sent) /* by far the most */
+        return exit_text(w->exit_class, w->how, text);
+    if (w->sender != 0)
+        snprintf(text, EXIT_TEXT_SIZE, "%.48s, sent by process %u", exit_class_text(w->exit_class), (unsigned)w->sender);
+    else
+        snprintf(text, EXIT_TEXT_SIZE, "%.48s, sent by another process", exit_class_text(w->exit_class));
+    return text;
+}
+
 pit_error *worker_end_error(struct worker *w, const struct call *c)
 {
     int code = w->end_code != 0 ? w->end_code : PIT_E_WORKER_CRASH;
     char text[EXIT_TEXT_SIZE];
     pit_error *e = w->end_text != NULL ? error_new(code, "worker %s: %s", w->id, w->end_text)
-                                       : error_new(code, "worker %s %s", w->id, exit_text(w->exit_class, w->how, text));
+                                       : error_new(code, "worker %s %s", w->id, worker_exit_text(w, text));
     error_worker(e, w->id);
     error_pool(e, w->config->pool);
     if (c != NULL)

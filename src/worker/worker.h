@@ -129,6 +129,8 @@ struct worker {
     const char *condemned_text;
     int end_code;         /* what its calls get: PIT_E_WORKER_CRASH, or why we ended it */
     const char *end_text; /* static: what happened, when it is not just the exit */
+    bool sent;            /* its fatal signal was another process's doing; the crash page's word */
+    uint32_t sender;      /* that one, as the worker sees it; 0: not known */
     unsigned guard_waits; /* how often the guard's word on the exit was waited for */
     struct list node;     /* in the pool's list of all workers */
     struct lane *lanes;   /* config->lanes of them once it is READY */
@@ -213,6 +215,8 @@ void worker_free(struct worker *w);
 /* The error for a call that ran when the worker ended: end_code, or worker_crash with class, status and stderr; c (may be NULL) is what
  * it ran. After `gone`. */
 pit_error *worker_end_error(struct worker *w, const struct call *c);
+/* How it ended, as exit_text() says it, and who has sent the signal when that was another process. After `gone`. */
+const char *worker_exit_text(const struct worker *w, char text[EXIT_TEXT_SIZE]);
 void worker_describe_end(struct worker *w, pit_error *e); /* adds the exit and what it printed to e */
 const char *worker_start_mode(const struct worker *w);    /* "zygote" or "exec" */
 uint64_t worker_calls(const struct worker *w);            /* finished ones */

@@ -174,6 +174,17 @@ class Attacks:
         os.system("kill -SEGV $PPID")
         time.sleep(60)  # allow-sleep: until it comes
 
+    def aborted_by_another(self, n):
+        os.system("kill -ABRT $PPID")
+        time.sleep(60)  # allow-sleep: until it comes
+
+    def aborts(self, n):
+        os.abort()
+
+    def kills_itself(self, n):
+        os.kill(os.getpid(), signal.SIGSEGV)
+        time.sleep(60)  # allow-sleep: until it comes
+
     def library(self, n, folder, how):
         """A library whose file is not what it was any more when it is looked at."""
         path = os.path.join(folder, f"lib{how}{os.getpid()}.so")

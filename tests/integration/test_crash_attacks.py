@@ -196,6 +196,28 @@ def test_a_signal_of_another_process(host):
         assert crashed(dossier)[0] == "killed_by_another"
 
 
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [("killed_by_another", "died of a segmentation fault"), ("aborted_by_another", "aborted")],
+)
+def test_what_another_process_sends_is_no_poison(host, command, reason):
+    """Nor is it the call's doing, however often: it says whose it was."""
+    n = host.call("echo")["n"]
+    for _ in range(3):
+        dossier = host.death(command, n=n)
+        assert dossier["reason"] == f"{reason}, sent by process {dossier['fault']['sender_pid']}"
+        assert f"{dossier['reason']}\n" in dossier["text"]
+
+
+@pytest.mark.parametrize(("command", "reason"), [("kills_itself", "died of a segmentation fault"), ("aborts", "aborted")])
+def test_what_it_sends_itself_is_poison(host, command, reason):
+    n = host.call("echo")["n"]
+    for _ in range(2):
+        assert host.death(command, n=n)["reason"] == reason
+    answer = host.call(command, n=n)
+    assert answer["error"]["code"] == "poison_call", answer
+
+
 @pytest.mark.parametrize("how", ["deleted", "short", "rubbish", "sections"])
 def test_a_library_that_is_damaged(host, tmp_path, how):
     """Its names are missing, or wrong, and nothing else is."""

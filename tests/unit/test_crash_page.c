@@ -141,6 +141,38 @@ static void test_a_signal_that_was_sent_has_a_sender(void **state)
     free(p);
 }
 
+/* Not what it has sent itself, nor a fault; and what nobody can prove to be its own is not. */
+static void test_who_has_sent_it(void **state)
+{
+    (void)state;
+    static const struct {
+        int code;
+        uint32_t sender;
+        bool another;
+        uint32_t told;
+    } of[] = {{SI_USER, 99, true, 99},   {SI_USER, 4711, false, 0}, {SI_TKILL, 4711, false, 0},  {SI_USER, 0, true, 0},
+              {SI_QUEUE, 4711, true, 0}, {-60, 4711, true, 0},      {SEGV_MAPERR, 99, false, 0}, {SI_KERNEL, 0, false, 0}};
+    struct crash_page *p = good_page();
+    for (size_t i = 0; i < sizeof of / sizeof of[0]; i++) {
+        uint32_t sender = 1;
+        p->code = of[i].code;
+        p->sender = of[i].sender;
+        assert_int_equal(crash_sent_by_another(p, SIGSEGV, &sender), of[i].another);
+        assert_int_equal(sender, of[i].told);
+    }
+    uint32_t sender;
+    p->code = SI_USER;
+    assert_true(crash_sent_by_another(p, SIGSEGV, &sender));
+    assert_false(crash_sent_by_another(p, SIGABRT, &sender)); /* it tells of another signal */
+    assert_false(crash_sent_by_another(p, SIGKILL, &sender));
+    p->watched = 1u << SIGABRT;
+    assert_false(crash_sent_by_another(p, SIGSEGV, &sender));
+    p->watched = 1u << SIGSEGV;
+    p->state = CRASH_WATCHED;
+    assert_false(crash_sent_by_another(p, SIGSEGV, &sender));
+    free(p);
+}
+
 static void test_what_is_missing_is_named(void **state)
 {
     (void)state;
@@ -297,6 +329,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_all_that_it_tells),
         cmocka_unit_test(test_a_signal_that_was_sent_has_a_sender),
+        cmocka_unit_test(test_who_has_sent_it),
         cmocka_unit_test(test_what_is_missing_is_named),
         cmocka_unit_test(test_without_native_stacks_none_is_missed),
         cmocka_unit_test(test_stacks_that_were_printed_count_where_there_are_no_others),
