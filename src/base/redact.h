@@ -1,5 +1,7 @@
-/* Secrets out of text that is kept or shown: what follows Bearer; tokens sk-... of at least ten letters and digits in a row; the values of
- * fields whose name ends in api_key, api-key, apikey, token, secret or password, in JSON, in a repr() or as name=value.
+/* Secrets out of text that is kept or shown: what follows Bearer, or Basic, Digest, Token behind Authorization; tokens sk-... of at least ten letters
+ * and digits in a row, and those of other makers by how they begin (ghp_, hf_, AKIA, ...), of sixteen; the values of fields whose name holds a word
+ * for a secret (redact.c: key_names, names) at its end or before _ or -, in JSON, in a repr() or as name=value, and of options --name value; passwords
+ * in addresses (scheme://user:password@host); private keys in PEM.
  *
  * The rules are those of python/snakepit_bridge/_redact.py, and so are the tests. Invariant: the time is linear in the length of the text. Pure.
  * Failure: of the buffer. */
@@ -10,5 +12,7 @@
 
 /* Appends the text without its secrets. */
 void redact(struct buf *out, const char *text, size_t n);
+/* Of a text whose beginning is lost: how many bytes at its front may be the rest of a secret whose name is lost too. All of it, where it is one line. */
+size_t redact_rest(const char *text, size_t n);
 
 #endif
