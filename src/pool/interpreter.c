@@ -120,7 +120,8 @@ static void fail(struct interpreter *i, int code, const char *what)
     i->error = error_new(code, "the interpreter %s %s", i->asked, what);
     bool ended_well = i->how.code == 0 || (i->how.code == CLD_EXITED && i->how.status == 0);
     if (!ended_well || n != 0)
-        exit_describe(i->error, exit_classify(i->how, false), i->how, tail, n);
+        exit_describe(i->error, exit_classify(i->how, false), i->how,
+                      (struct exit_printed){tail, n, capture_is_cut(&i->err, n)});
     error_suggest(i->error, "check the option `python`, or SNAKEPIT_PYTHON: it must be a CPython of version 3.9 or later");
     finish(i);
 }

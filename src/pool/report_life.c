@@ -77,19 +77,15 @@ void report_running(const struct pool *p, struct worker *w, char *text, size_t n
     }
 }
 
-/* The end of its stderr, whole lines of it where that is possible; NULL: it wrote nothing. */
+/* The end of its stderr, whole lines of it; NULL: it wrote nothing. */
 static pit_value *last_words(const struct worker *w)
 {
     char tail[LAST_WORDS];
     size_t n = capture_tail(&w->err, tail, sizeof tail);
-    const char *text = tail, *line = n == sizeof tail ? memchr(tail, '\n', n - 1) : NULL;
-    if (line != NULL) {
-        n -= (size_t)(line + 1 - text);
-        text = line + 1;
-    }
-    while (n > 0 && text[n - 1] == '\n')
+    bool is_cut = capture_is_cut(&w->err, n);
+    while (n > 0 && tail[n - 1] == '\n')
         n--;
-    return exit_words(text, n);
+    return exit_words((struct exit_printed){tail, n, is_cut});
 }
 
 static void log_words(struct pool *p, const struct worker *w, const char *words)

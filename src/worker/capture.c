@@ -115,3 +115,8 @@ size_t capture_tail(const struct capture *c, char *to, size_t n)
         to[i] = c->ring[(c->total - n + i) % CAPTURE_TAIL];
     return n;
 }
+
+bool capture_is_cut(const struct capture *c, size_t n)
+{
+    return c->total > n;
+}

@@ -31,5 +31,6 @@ void capture_close(struct capture *c); /* keeps the tail */
 void capture_finish(struct capture *c);
 /* Copies the last at most n bytes in order; returns how many. */
 size_t capture_tail(const struct capture *c, char *to, size_t n);
+bool capture_is_cut(const struct capture *c, size_t n); /* was more printed than so many bytes? */
 
 #endif

@@ -219,7 +219,7 @@ void dossier_make(struct worker *w)
     mem_free(page);
     put_usage(w, dossier, missing);
     dossier_say_place(dossier);
-    pit_value *words = exit_words(printed.text, printed.n);
+    pit_value *words = exit_words((struct exit_printed){printed.text, printed.n, capture_is_cut(&w->err, printed.n)});
     if (words != NULL)
         pit_map_set_take(dossier, "stderr", words);
     mem_free(tail);

@@ -90,16 +90,19 @@ const char *exit_text(enum exit_class c, struct guard_exit how, char text[EXIT_T
     return text;
 }
 
-pit_value *exit_words(const char *text, size_t n)
+pit_value *exit_words(struct exit_printed p)
 {
     struct buf clean = {0};
-    redact(&clean, text, n);
+    size_t rest = p.is_cut ? redact_rest(p.text, p.n) : 0;
+    if (rest != 0 && rest == p.n)
+        return pit_str("<REDACTED>"); /* a single line, of which nobody knows what it is the end of */
+    redact(&clean, p.text + rest, p.n - rest);
     pit_value *words = clean.failed || clean.len == 0 ? NULL : crash_words((const char *)clean.data, clean.len);
     buf_finish(&clean);
     return words;
 }
 
-pit_error *exit_describe(pit_error *e, enum exit_class c, struct guard_exit how, const char *tail, size_t n)
+pit_error *exit_describe(pit_error *e, enum exit_class c, struct guard_exit how, struct exit_printed printed)
 {
     bool ours = c == EXIT_NORMAL; /* then the error says why we ended it; the signal we chose is no news of the worker */
     if (!ours)
@@ -111,7 +114,7 @@ pit_error *exit_describe(pit_error *e, enum exit_class c, struct guard_exit how,
         const char *name = crash_signal_name(sig);
         error_detail_take(e, "signal", name != NULL ? pit_str(name) : pit_int(sig));
     }
-    pit_value *words = exit_words(tail, n);
+    pit_value *words = exit_words(printed);
     return words != NULL ? error_detail_take(e, "stderr", words) : e;
 }
 

@@ -41,10 +41,16 @@ const char *exit_text(enum exit_class c, struct guard_exit how, char text[EXIT_T
 /* As a shell would say it: the exit status, or 128 + the signal; -1 when it was lost. */
 int exit_shell_code(struct guard_exit how);
 int exit_signal(struct guard_exit how); /* 0: none */
-/* What it printed, as text and without its secrets (owned); NULL: nothing, or no memory. */
-pit_value *exit_words(const char *text, size_t n);
-/* Adds stderr (n bytes, by exit_words) and, unless the end was our doing, exit_class, exit_code and signal to e's details. Returns e. */
-pit_error *exit_describe(pit_error *e, enum exit_class c, struct guard_exit how, const char *tail, size_t n);
+/* What it printed: the last n bytes; is_cut: there was more before them. */
+struct exit_printed {
+    const char *text;
+    size_t n;
+    bool is_cut;
+};
+/* As text and without its secrets, nor what may be the rest of one whose beginning is cut off (owned); NULL: nothing, or no memory. */
+pit_value *exit_words(struct exit_printed p);
+/* Adds stderr (by exit_words) and, unless the end was our doing, exit_class, exit_code and signal to e's details. Returns e. */
+pit_error *exit_describe(pit_error *e, enum exit_class c, struct guard_exit how, struct exit_printed printed);
 /* Adds where to look, for ends of a worker that its last words rarely explain. Returns e. */
 pit_error *exit_suggest(pit_error *e, enum exit_class c);
 

@@ -317,7 +317,7 @@ void worker_describe_end(struct worker *w, pit_error *e)
 {
     char *tail = mem_alloc(STDERR_TAIL);
     size_t n = tail != NULL ? capture_tail(&w->err, tail, STDERR_TAIL) : 0;
-    exit_describe(e, w->exit_class, w->how, tail, n);
+    exit_describe(e, w->exit_class, w->how, (struct exit_printed){tail, n, capture_is_cut(&w->err, n)});
     bool stacks = dossier_put(w, e);
     if (!stacks)
         exit_suggest(e, w->exit_class);

@@ -69,6 +69,10 @@ class Adapter:
         print("these are my last words, and my password=hunter2", file=sys.stderr, flush=True)
         os.abort()
 
+    def much(self, kept):
+        print("password=" + 30 * "H" + "hunter2", (kept - 10) * "x", sep=chr(10), file=sys.stderr, flush=True)
+        os.abort()
+
     def fatal_error(self):
         ctypes.pythonapi.Py_FatalError(b"nothing goes any more")
 
@@ -216,6 +220,12 @@ def test_last_words(die):
     said = die("abort")["dossier"]["stderr"]
     assert "these are my last words, and my password=<REDACTED>" in said and "hunter2" not in said
     assert "nothing goes any more" in die("fatal_error")["dossier"]["stderr"]
+
+
+@pytest.mark.parametrize(("kept", "whose"), [(8192, "dossier"), (65536, "details")])
+def test_a_secret_that_is_cut_off(die, kept, whose):
+    said = die("much", {"kept": kept})[whose]["stderr"]
+    assert "hunter2" not in said and "HHH" not in said and 0 <= said.find("xxx") < 10
 
 
 def test_a_thread_of_python(die):

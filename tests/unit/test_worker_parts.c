@@ -69,7 +69,8 @@ static void test_an_end_is_described_with_clean_text(void **state)
     (void)state;
     static const char printed[] = "caf\xc3\xa9 \xff\xed\xa0\x80 end";
     pit_error *e = error_new(PIT_E_WORKER_CRASH, "gone");
-    exit_describe(e, EXIT_SEGFAULT, (struct guard_exit){CLD_DUMPED, SIGSEGV}, printed, sizeof printed - 1);
+    exit_describe(e, EXIT_SEGFAULT, (struct guard_exit){CLD_DUMPED, SIGSEGV},
+                  (struct exit_printed){printed, sizeof printed - 1, false});
     const pit_value *d = pit_error_details(e);
     assert_string_equal(pit_value_str(pit_value_get(d, "exit_class")), "segfault");
     assert_string_equal(pit_value_str(pit_value_get(d, "signal")), "SIGSEGV");
@@ -77,11 +78,29 @@ static void test_an_end_is_described_with_clean_text(void **state)
                         "caf\xc3\xa9 \xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd end");
     pit_error_free(e);
     e = error_new(PIT_E_WORKER_KILLED, "we did that");
-    exit_describe(e, EXIT_NORMAL, (struct guard_exit){CLD_KILLED, SIGKILL}, printed, 3);
+    exit_describe(e, EXIT_NORMAL, (struct guard_exit){CLD_KILLED, SIGKILL}, (struct exit_printed){printed, 3, false});
     d = pit_error_details(e);
     assert_int_equal(pit_value_len(d), 1);
     assert_string_equal(pit_value_str(pit_value_get(d, "stderr")), "caf");
     pit_error_free(e);
+}
+
+static void test_what_is_cut_off_is_no_secret_without_its_name(void **state)
+{
+    (void)state;
+    static const char printed[] = "hunter2\npassword=x\nend\n", line[] = "of a single line";
+    struct exit_printed p = {printed, sizeof printed - 1, true};
+    pit_value *words = exit_words(p);
+    assert_string_equal(pit_value_str(words), "password=<REDACTED>\nend\n");
+    pit_value_free(words);
+    p.is_cut = false;
+    words = exit_words(p);
+    assert_string_equal(pit_value_str(words), "hunter2\npassword=<REDACTED>\nend\n");
+    pit_value_free(words);
+    words = exit_words((struct exit_printed){line, sizeof line - 1, true});
+    assert_string_equal(pit_value_str(words), "<REDACTED>");
+    pit_value_free(words);
+    assert_null(exit_words((struct exit_printed){line, 0, true}));
 }
 
 static void test_environment(void **state)
@@ -243,6 +262,7 @@ int main(void)
         cmocka_unit_test(test_every_exit_has_its_class),
         cmocka_unit_test(test_the_text_of_an_exit_has_its_number),
         cmocka_unit_test(test_an_end_is_described_with_clean_text),
+        cmocka_unit_test(test_what_is_cut_off_is_no_secret_without_its_name),
         cmocka_unit_test(test_environment),
         cmocka_unit_test(test_what_is_noted_is_told_after_the_lock),
         cmocka_unit_test(test_queue_serves_the_highest_priority_first),
