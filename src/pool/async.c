@@ -541,7 +541,7 @@ void async_lane_gone(struct pool *p, struct lane *l, struct list *done)
             continue;
         }
         c->lane = NULL;
-        bool started = lane_started(l, f.sequence);
+        bool started = lane_had_begun(l, c, f.sequence, l->count == 0);
         pit_error *e = started ? worker_end_error(l->worker, c) : sched_admit_call(p, c);
         if (started && barrier_takes(p, l, c, &e))
             continue;

@@ -55,7 +55,7 @@ static bool judge_death(struct pool *p, struct call *c)
 {
     struct lane *l = c->lane;
     struct worker *w = l->worker;
-    pit_error *e = lane_started(l, c->sequence) ? worker_end_error(w, c) : NULL;
+    pit_error *e = lane_had_begun(l, c, c->sequence, true) ? worker_end_error(w, c) : NULL;
     bool again = false;
     pool_lock(p);
     lane_pop(l);

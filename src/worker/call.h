@@ -102,6 +102,7 @@ struct call {
     size_t bytes_out;
     uint64_t serialize_ns, python_ns, deserialize_ns; /* of observed calls */
     uint64_t ended_ns;                                /* the same: when its answer had been decoded; 0: not known */
+    bool spared; /* a worker that was to run it next has ended itself, and had not begun, by its own word */
     /* after its worker has died, where it may run again (pool/barrier.h) */
     unsigned restarts;
     uint64_t retry_ns, backoff_ns; /* not before then; so long after the death */

@@ -1,7 +1,10 @@
 /* See lane.h. */
 #include "worker/lane.h"
 
+#include <signal.h>
+
 #include "base/sm.h"
+#include "worker/worker.h"
 
 static const struct sm_state owners[] = {{NULL, 0},
 #define LANE_OWNER_ROW(constant, name, edges) {#name, edges},
@@ -68,6 +71,15 @@ uint64_t lane_last_begun(const struct lane *l)
             return sequence;
     }
     return 0;
+}
+
+bool lane_had_begun(const struct lane *l, struct call *c, uint64_t sequence, bool next)
+{
+    bool doubtful = next && c->sent == c->frame.len && exit_signal(l->worker->how) != SIGKILL;
+    if (lane_started(l, sequence) || (doubtful && c->spared))
+        return true;
+    c->spared |= doubtful;
+    return false;
 }
 
 bool lane_revoke(struct lane *l, uint64_t sequence)

@@ -95,6 +95,9 @@ void lane_pop(struct lane *l);
 void lane_drop(struct lane *l, unsigned i); /* takes out the i-th, which is not the first and was revoked */
 /* Has the worker begun to run this call? Without marks: true (a call runs at most once). */
 bool lane_started(const struct lane *l, uint64_t sequence);
+/* The same of a call of a worker that has died; next: it was the first of its lane. Of a worker that was not killed, that the next call had not begun is
+ * believed once: one that has overwritten the marks would have it run again and again, each time in another process. */
+bool lane_had_begun(const struct lane *l, struct call *c, uint64_t sequence, bool next);
 /* The sequence of the call that the worker has begun last, of those that stand here; 0: none. Given up ones count. */
 uint64_t lane_last_begun(const struct lane *l);
 /* Takes a call back that has not been started: true when it will never run. */

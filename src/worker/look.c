@@ -143,7 +143,8 @@ static const char *claim(const struct os_ops *os, const struct look_target *t, u
 static const char *ask(const struct os_ops *os, const struct look_target *t, uint64_t until_ns, struct look_page *copy)
 {
     struct look l;
-    uint64_t step = RING_NS, reserve = (until_ns - os->now_ns()) / 8; /* the worker is to end before we do */
+    uint64_t step = RING_NS, now = os->now_ns();
+    uint64_t reserve = now < until_ns ? (until_ns - now) / 8 : 0; /* the worker is to end before we do */
     const char *why = claim(os, t, until_ns - reserve, &l);
     if (why != NULL)
         return why;

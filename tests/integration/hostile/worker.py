@@ -614,6 +614,12 @@ class Evil:
         self.segment.put(self.segment.lane + 64, 1 << 60)
         return "claimed"
 
+    def forget(self):
+        """It dies, and has never begun anything."""
+        for slot in range(SLOTS):
+            self.segment.put(self.segment.lane + CLAIMS + 8 * slot, 0)
+        os._exit(9)
+
     def rewrite(self):
         """Another thread scribbles over the answers while the host reads them."""
         place = self.segment.reply + 256
