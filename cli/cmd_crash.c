@@ -196,10 +196,12 @@ static int unknown(const struct cli *cli, const struct crash_files *files, const
     const char *near = NULL;
     char hint[200] = "snakepit crash list";
 
+    size_t n = 0;
     for (size_t i = 0; names != NULL && i < files->n; i++)
-        names[i] = files->items[i].id;
-    if (names != NULL)
-        near = nearest_name(id, names, files->n);
+        if (crash_id_is_usual(files->items[i].id))
+            names[n++] = files->items[i].id;
+    if (n != 0)
+        near = nearest_name(id, names, n);
     if (near != NULL)
         (void)snprintf(hint, sizeof hint, "snakepit crash show %s", near);
     free(names);
@@ -222,9 +224,11 @@ static const char *find_id(const struct cli *cli, const struct crash_files *file
     }
     if (n == 1)
         return found;
+    bool told = n != 0 && crash_id_is_usual(found);
     *ret_code = n == 0 ? unknown(cli, files, id, dir)
                        : report(cli, EXIT_ERROR, PIT_E_NOT_FOUND, "more of it; snakepit crash list has them",
-                                "%zu dossiers begin with '%.128s'; the newest is '%.128s'", n, id, found);
+                                "%zu dossiers begin with '%.128s'%s%.128s%s", n, id, told ? "; the newest is '" : "",
+                                told ? found : "", told ? "'" : "");
     return NULL;
 }
 

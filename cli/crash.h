@@ -23,6 +23,8 @@ struct crash_files {
 /* All that are named *.json, the newest first. 0, or errno: of the folder, or ENOMEM. */
 int crash_files_open(const char *dir, struct crash_files *ret);
 void crash_files_close(struct crash_files *files);
+/* Is the id made as a host makes them (RUN-POOL-SLOT.GENERATION)? Another one is no advice. */
+bool crash_id_is_usual(const char *id);
 /* The map that it holds (owned), or NULL and why not. */
 pit_value *crash_file_read(const struct crash_files *files, const char *id, char wrong[256]);
 

@@ -13,6 +13,23 @@ enum { LARGEST = 4 << 20 /* ten times what a host writes */ };
 
 static const char suffix[] = ".json";
 
+bool crash_id_is_usual(const char *id)
+{
+    static const char digits[] = "0123456789", small[] = "0123456789abcdefghijklmnopqrstuvwxyz";
+    static const char letters[] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ._-";
+    enum { RUN = 7 };
+
+    if (strspn(id, small) != RUN || id[RUN] != '-' || id[strspn(id, letters)] != '\0')
+        return false;
+    const char *slot = strrchr(id + RUN + 1, '-'); /* none in it: the pool has at least one character */
+    if (slot == NULL || slot == id + RUN + 1)
+        return false;
+    size_t n = strspn(slot + 1, digits);
+    const char *dot = slot + 1 + n;
+    size_t m = *dot == '.' ? strspn(dot + 1, digits) : 0;
+    return n != 0 && m != 0 && dot[1 + m] == '\0';
+}
+
 static int newest_first(const void *a, const void *b)
 {
     const struct crash_file *x = a, *y = b;

@@ -93,9 +93,46 @@ void print_text(FILE *stream, const char *text)
     }
 }
 
+/* The length of the character of valid UTF-8 at s; 0: it is none. */
+static size_t character_of(const unsigned char *s)
+{
+    unsigned c = s[0];
+    size_t n = c < 0x80 ? 1 : c >= 0xc2 && c < 0xe0 ? 2 : c >= 0xe0 && c < 0xf0 ? 3 : c >= 0xf0 && c < 0xf5 ? 4 : 0;
+
+    for (size_t i = 1; i < n; i++)
+        if ((s[i] & 0xc0) != 0x80)
+            return 0;
+    if ((c == 0xe0 && s[1] < 0xa0) || (c == 0xed && s[1] > 0x9f) || (c == 0xf0 && s[1] < 0x90) || (c == 0xf4 && s[1] > 0x8f))
+        return 0; /* longer than it need be, half of a pair, beyond the last one */
+    return n;
+}
+
+/* A value for what may hold any bytes, an argument or a file's name: what is no UTF-8 becomes U+FFFD. */
+static pit_value *text_value(const char *text)
+{
+    size_t n = 0;
+    char *valid = malloc(strlen(text) * 3 + 1);
+
+    if (valid == NULL)
+        return pit_str("");
+    for (const char *s = text; *s != '\0';) {
+        size_t bytes = character_of((const unsigned char *)s);
+        memcpy(valid + n, bytes != 0 ? s : "\xef\xbf\xbd", bytes != 0 ? bytes : 3);
+        n += bytes != 0 ? bytes : 3;
+        s += bytes != 0 ? bytes : 1;
+    }
+    pit_value *v = pit_strn(valid, n);
+    free(valid);
+    return v;
+}
+
 static pit_value *one_hint(const char *hint)
 {
-    return hint == NULL ? pit_list() : pit_pack("[s]", hint);
+    pit_value *hints = pit_list();
+
+    if (hint != NULL)
+        (void)pit_list_append_take(hints, text_value(hint));
+    return hints;
 }
 
 #define CATEGORY_NAME(constant, name) static const char category_##constant[] = #name;
@@ -118,14 +155,16 @@ static const char *category_of(int rc)
 /* The same shape as pit_error_json(). */
 static void report_json(int rc, const char *hint, const char *message)
 {
-    pit_value *hints = one_hint(hint);
-    pit_value *v = pit_pack("{s:s,s:s,s:s,s:b,s:v}", "category", category_of(rc), "code", pit_error_code_name(rc), "message",
-                            message, "retriable", 0, "suggestions", hints);
+    pit_value *hints = one_hint(hint), *said = text_value(message);
+    pit_value *v = pit_pack("{s:s,s:s,s:v,s:b,s:v}", "category", category_of(rc), "code", pit_error_code_name(rc), "message",
+                            said, "retriable", 0, "suggestions", hints);
     char *text = pit_value_to_json(v, 0);
 
-    fprintf(stderr, "%s\n", text != NULL ? text : "{\"category\":\"resource\",\"code\":\"allocation_failed\"}");
+    print_text(stderr, text != NULL ? text : "{\"category\":\"resource\",\"code\":\"allocation_failed\"}");
+    fputc('\n', stderr);
     pit_free(text);
     pit_value_free(v);
+    pit_value_free(said);
     pit_value_free(hints);
 }
 
@@ -137,8 +176,11 @@ static void report_text(const struct cli *cli, const char *hint, const char *mes
             cli->command != NULL ? cli->command->name : "", color ? "\033[0m" : "");
     print_text(stderr, message);
     fputc('\n', stderr);
-    if (hint != NULL)
-        fprintf(stderr, "  try: %s\n", hint);
+    if (hint != NULL) {
+        fputs("  try: ", stderr);
+        print_text(stderr, hint);
+        fputc('\n', stderr);
+    }
 }
 
 static void report_v(const struct cli *cli, int rc, const char *hint, const char *format, va_list ap)

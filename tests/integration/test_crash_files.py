@@ -10,6 +10,10 @@ import shlex
 
 import pytest
 
+from programs import on_terminal
+
+ESCAPE = "\x1b]0;PWN\x07"
+
 ADAPTER = """
 import ctypes, os, sys, threading, time
 
@@ -255,6 +259,36 @@ def test_an_unknown_id(crash, forge):
     assert "0abc9zz-default-0.1" in crash("show", "0abc9zz-default-0.1").stdout
     error = json.loads(crash("show", "nothing", "-o", "json", code=1).stderr)
     assert error["code"] == "not_found"
+
+
+@pytest.mark.parametrize(
+    "name", ["0abc9zz-default-0.1" + ESCAPE, f"0abc9zz-def{ESCAPE}ault-0.1", "0abc9zz-default-0.1\n  try: rm"]
+)
+def test_no_advice_to_obey_a_name(build, env, crash, forge, tmp_path, name):
+    """The name of a file is anybody's work, too: it is neither suggested nor sent to a terminal as it is."""
+    forge(name + ".json", {"id": "x"})
+    done = crash("show", "0abc9zz-default-0.2", code=1)
+    assert "there is no dossier" in done.stderr and "\x1b" not in done.stderr and "rm" not in done.stderr
+    forge(name + "2.json", {"id": "x"})
+    done = crash("show", "0abc", code=1)
+    assert "2 dossiers begin with" in done.stderr and "\x1b" not in done.stderr and "rm" not in done.stderr
+    command = [str(build / "snakepit"), "--no-color", "crash", "show", "0abc9zz-default-0.2" + ESCAPE]
+    said, code = on_terminal(command, {**env, "SNAKEPIT_DATA_DIR": str(tmp_path / "data")}, tmp_path)
+    assert code == 1 and not set(said) & set("\x1b\x07") and "\\u001b" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (b"\xff", "\ufffd"),
+        (b"a\xed\xa0\x80\xc3\xa4\xf0\x9f", "a\ufffd\ufffd\ufffd\u00e4\ufffd\ufffd"),
+        (b"\xf4\x90\x80\x80\xc0\xaf\xf0\x9f\x90\x8d", "\ufffd" * 6 + "\U0001f40d"),
+    ],
+)
+def test_an_error_in_json_of_any_bytes(crash, forge, name, said):
+    forge("x.json", {"id": "x"})
+    error = json.loads(crash("-o", "json", "show", os.fsdecode(name), code=1).stderr)
+    assert error["code"] == "not_found" and f"there is no dossier '{said}' in" in error["message"]
 
 
 @pytest.mark.parametrize("words", [[], ["show"], ["what"], ["list", "x"], ["show", "a", "b"], ["show", "../x"], ["show", ""]])
