@@ -175,6 +175,7 @@ struct own_pool_options {
     int workers;            /* 0: one */
     int start_mode;         /* PIT_START_*; 0: by exec, for a template would come too late */
     bool verbose;           /* the library's log and events on stderr */
+    bool tell_losses;       /* without them: a dossier that could not be kept */
     pit_log_fn log;         /* instead: who hears the log, from information on; NULL: nobody */
     void *log_user;
 };

@@ -64,7 +64,8 @@ static int run_call(struct cli *cli, const struct call_options *o, const char *c
                     struct interrupt *in, uint64_t deadline_ns)
 {
     struct python_choice python = {"", NULL};
-    struct own_pool_options po = {.name = o->pool, .adapter = o->adapter, .workers = o->workers, .verbose = o->verbose};
+    struct own_pool_options po = {
+        .name = o->pool, .adapter = o->adapter, .workers = o->workers, .verbose = o->verbose, .tell_losses = !cli->json};
     pit_call_options co = PIT_CALL_OPTIONS_INIT;
     struct own_pool pool;
     pit_value *result = NULL;

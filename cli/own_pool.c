@@ -36,6 +36,18 @@ static void warning_of_opening(int level, const char *text, void *user)
         log_line(level, text, NULL);
 }
 
+/* The error of a crash then has no line on how to look at it: why not. */
+static int loss_line(const pit_event *ev, void *user)
+{
+    const char *dir = pit_event_text(ev, "dir"), *reason = pit_event_text(ev, "reason");
+    char text[4400];
+
+    (void)snprintf(text, sizeof text, "what is known of the crash could not be kept in %s: %s", dir != NULL ? dir : "?",
+                   reason != NULL ? reason : "?");
+    log_line(PIT_LOG_WARNING, text, user);
+    return 0;
+}
+
 /* Every event with its time since the opening: what happened when, for who looks for the milliseconds or for what went wrong. */
 static int event_line(const pit_event *ev, void *user)
 {
@@ -87,7 +99,11 @@ int own_pool_open(struct own_pool *pool, const struct own_pool_options *o, struc
     pool->in = in;
     pool->opened_ns = pit_now_ns();
     int rc = pit_open(&options, &pool->p, reterr);
-    return rc == 0 && o->verbose ? pit_telemetry_attach(pool->p, "*", event_line, pool, NULL, reterr) : rc;
+    if (rc == 0 && o->verbose)
+        rc = pit_telemetry_attach(pool->p, "*", event_line, pool, NULL, reterr);
+    else if (rc == 0 && o->tell_losses)
+        rc = pit_telemetry_attach(pool->p, "snakepit.worker.dossier_lost", loss_line, NULL, NULL, reterr);
+    return rc;
 }
 
 /* Lets the library work until it has something new to say or a signal came. */

@@ -83,14 +83,15 @@ static void tell(struct crash_store *s, struct store_folder *f, const char *id)
 
 static void settle(struct crash_store *s, struct store_folder *f, const char *id, int rc)
 {
-    bool failing = f->failing;
+    bool told = f->told;
     if (rc != 0) {
         f->lost++;
         f->error = rc;
         snprintf(f->last, sizeof f->last, "%s", id);
     }
     __atomic_store_n(&f->failing, rc != 0, __ATOMIC_RELAXED);
-    if ((rc != 0 && !failing) || (rc == 0 && f->lost != 0))
+    f->told = rc != 0;
+    if ((rc != 0 && !told) || (rc == 0 && f->lost != 0))
         tell(s, f, f->last);
 }
 
@@ -138,6 +139,20 @@ static void *write_all(void *arg)
         pit_value_free(e.dossier);
     }
     return NULL;
+}
+
+/* ---- the host ---- */
+
+void crash_store_try(struct crash_store *s, struct crash_place place, const char *run_id)
+{
+    if (s == NULL || place.dir == NULL)
+        return;
+    pthread_mutex_lock(&s->lock);
+    bool known = find(s, place.dir) != NULL;
+    pthread_mutex_unlock(&s->lock);
+    struct store_folder *f = !known ? folder_of(s, place.dir) : NULL;
+    if (f != NULL)
+        __atomic_store_n(&f->failing, store_try(s->os, f->dir, run_id) != 0, __ATOMIC_RELAXED);
 }
 
 /* ---- the loop ---- */

@@ -39,13 +39,16 @@ struct crash_store_events {
 
 /* NULL: out of memory. */
 struct crash_store *crash_store_create(const struct os_ops *os, const struct crash_store_events *events, void *user);
+/* Once for each folder, before anything is put there: makes the folder and sees whether a file can be written, so that crash_store_works is a fact. What fails is told with
+ * the first dossier that is lost. run_id: whose try it is. Any thread; blocks. s may be NULL. */
+void crash_store_try(struct crash_store *s, struct crash_place place, const char *run_id);
 /* Takes a reference to a frozen dossier, whose `id` names the file; lost where STORE_QUEUE others wait. s may be NULL. */
 void crash_store_put(struct crash_store *s, struct crash_place place, const pit_value *dossier);
 /* Another word on the same death (the same `id`): in the place of the one that waits, else in the place of its file. s may be NULL. */
 void crash_store_amend(struct crash_store *s, struct crash_place place, const pit_value *dossier);
 /* Has what waits written, by another thread. */
 void crash_store_write(struct crash_store *s);
-/* Is what is put there kept, as far as is known? s may be NULL. Any thread. */
+/* Is what is put there kept, as the last file or crash_store_try has shown? s may be NULL. Any thread. */
 bool crash_store_works(const struct crash_store *s, struct crash_place place);
 /* Writes what waits, until the deadline; frees. Blocks. s may be NULL. */
 void crash_store_close(struct crash_store *s, uint64_t deadline_ns);

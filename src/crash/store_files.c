@@ -152,13 +152,9 @@ static int put_text(const struct os_ops *os, int fd, const char *text, size_t n)
     return 0;
 }
 
-static int write_file(const struct os_ops *os, int dir, const char *id, const char *text, size_t n)
+/* name NULL: it is not to stay. */
+static int write_file(const struct os_ops *os, int dir, const char *temporary, const char *name, const char *text, size_t n)
 {
-    char name[STORE_NAME], temporary[STORE_NAME];
-    snprintf(name, sizeof name, "%s.json", id);
-    snprintf(temporary, sizeof temporary, "%s.tmp", id);
-    if (!store_name_is(name, ".json"))
-        return -EINVAL;
     int fd = os->file_create(dir, temporary);
     if (fd == -EEXIST) { /* from a time when this failed half-way */
         os->file_unlink(dir, temporary);
@@ -168,10 +164,30 @@ static int write_file(const struct os_ops *os, int dir, const char *id, const ch
         return fd;
     int rc = put_text(os, fd, text, n);
     os->close(fd);
-    if (rc == 0)
+    if (rc == 0 && name != NULL)
         rc = os->file_rename(dir, temporary, name);
-    if (rc != 0)
+    if (rc != 0 || name == NULL)
         os->file_unlink(dir, temporary);
+    return rc;
+}
+
+static int write_dossier(const struct os_ops *os, int dir, const char *id, const char *text, size_t n)
+{
+    char name[STORE_NAME], temporary[STORE_NAME];
+    snprintf(name, sizeof name, "%s.json", id);
+    snprintf(temporary, sizeof temporary, "%s.tmp", id);
+    return store_name_is(name, ".json") ? write_file(os, dir, temporary, name, text, n) : -EINVAL;
+}
+
+int store_try(const struct os_ops *os, const char *dir, const char *run_id)
+{
+    char temporary[STORE_NAME];
+    snprintf(temporary, sizeof temporary, "%s-try-0.0.tmp", run_id); /* should it stay: what is stale is removed */
+    int fd = os->dir_open(dir), rc = fd;
+    if (fd >= 0) {
+        rc = write_file(os, fd, temporary, NULL, "\n", 1);
+        os->close(fd);
+    }
     return rc;
 }
 
@@ -185,7 +201,7 @@ int store_write(const struct os_ops *os, struct store_folder *f, uint64_t max_by
     int rc = n > max_bytes ? -EFBIG : 0, dir = rc == 0 ? os->dir_open(f->dir) : rc;
     rc = dir < 0 ? dir : make_room(os, f, dir, max_bytes, n);
     if (rc == 0)
-        rc = write_file(os, dir, id, text, n);
+        rc = write_dossier(os, dir, id, text, n);
     if (rc == 0)
         f->written += n;
     if (dir >= 0)

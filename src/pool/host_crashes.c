@@ -53,6 +53,14 @@ pit_error *host_crashes_open(struct host *h)
     return NULL;
 }
 
+void host_try_crashes(struct host *h, const struct pool *p)
+{
+    const struct dossier_rules *r = &p->set.dossier;
+    const char *dir = r->dir != NULL ? r->dir : h->crashes_dir;
+    if (r->enabled && r->max_bytes != 0)
+        crash_store_try(h->crashes, (struct crash_place){dir, r->max_bytes}, h->run_id);
+}
+
 void host_crashes_close(struct host *h)
 {
     crash_store_close(h->crashes, host_deadline(h, CLOSE_MS));

@@ -155,6 +155,8 @@ pit_error *host_add_pool(struct host *h, struct pool_settings *set, struct pool 
 {
     struct add a = {.set = set};
     host_run(h, add_pool, &a);
+    if (a.pool != NULL)
+        host_try_crashes(h, a.pool);
     *ret = a.pool;
     return a.error;
 }

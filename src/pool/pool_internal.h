@@ -65,6 +65,8 @@ void host_group_close(struct host *h);
 /* ---- host_crashes.c: dossiers on disk ---- */
 
 pit_error *host_crashes_open(struct host *h);
+/* Can the dossiers of the pool be kept? On the thread that adds it: the answer is in the errors of its calls. */
+void host_try_crashes(struct host *h, const struct pool *p);
 void host_crashes_close(struct host *h); /* after the loop's end, before that of the pools */
 /* Has a worker's dossier, if it has one, written. Loop; when its callers have their errors. */
 void host_keep_dossier(struct pool *p, const struct worker *w);

@@ -9,7 +9,6 @@ import re
 import shlex
 
 import pytest
-
 from programs import on_terminal
 
 ESCAPE = "\x1b]0;PWN\x07"
@@ -199,6 +198,30 @@ def test_a_place_that_cannot_be_used(snakepit, tmp_path, env):
     assert event["metadata"]["dir"] == str(tmp_path / "data" / "crashes")
     assert event["metadata"]["reason"] == os.strerror(20)
     assert sum("could not be kept in" in line for line in done.stderr.splitlines()) == 1
+    assert "crash show" not in done.stderr
+
+
+@pytest.mark.parametrize("wrong", ["a file", "for all", "above"])
+def test_the_first_error_names_no_dossier_that_is_not_there(snakepit, tmp_path, env, wrong):
+    """A host knows before anything has crashed whether it can keep a dossier."""
+    (tmp_path / "adapter.py").write_text(ADAPTER)
+    folder = tmp_path / "data" / "crashes"
+    folder.parent.mkdir(mode=0o700)
+    if wrong == "a file":
+        folder.write_text("in the way")
+    elif wrong == "for all":
+        folder.mkdir()
+        folder.chmod(0o777)
+    state = {"XDG_STATE_HOME": str(tmp_path / "adapter.py")} if wrong == "above" else {"SNAKEPIT_DATA_DIR": str(folder.parent)}
+    words = ["call", "boom", '{"at": 8}', "--adapter", "adapter.py"]
+    done = snakepit(*words, env={**env, **state})
+    assert done.returncode == 1 and "died of a segmentation fault" in done.stderr and "crash show" not in done.stderr
+    (told,) = [line for line in done.stderr.splitlines() if "could not be kept in" in line]
+    assert told.startswith("warning: ") and told.endswith(
+        "does not belong to this user alone" if wrong == "for all" else os.strerror(20)
+    )
+    error = json.loads(snakepit(*words, "-o", "json", env={**env, **state}).stderr.splitlines()[-1])
+    assert not any("crash show" in step for step in error["suggestions"]) and error["dossier"]["id"]
 
 
 # ---- the line that makes it happen again ----

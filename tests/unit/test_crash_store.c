@@ -461,6 +461,60 @@ static void test_a_folder_that_vanishes(void **state)
     assert_int_equal(count().files, 1);
 }
 
+/* What a try says is true before anything was lost, and the first loss is told all the same. */
+static void test_a_try(void **state)
+{
+    (void)state;
+    const struct crash_place here = {folder, 1 << 20};
+    struct crash_store *s = create();
+    crash_store_try(s, here, "0abc9zz");
+    crash_store_try(s, (struct crash_place){NULL, 1 << 20}, "0abc9zz");
+    crash_store_try(NULL, here, "0abc9zz");
+    assert_true(crash_store_works(s, here));
+    struct counted c = count();
+    assert_int_equal(c.files + c.others, 0);
+    crash_store_close(s, UINT64_MAX);
+
+    char command[300];
+    snprintf(command, sizeof command, "rm -rf %s && touch %s", folder, folder);
+    assert_int_equal(system(command), 0);
+    s = create();
+    crash_store_try(s, here, "0abc9zz");
+    assert_false(crash_store_works(s, here));
+    assert_int_equal(told.calls, 0);
+    put(s, "0abc9zz-default-0.1", 10, 1 << 20);
+    put(s, "0abc9zz-default-0.2", 10, 1 << 20);
+    crash_store_close(s, UINT64_MAX);
+    assert_int_equal(told.lost, 2);
+    assert_string_equal(told.reason, strerror(ENOTDIR));
+    unlink(folder);
+}
+
+static ssize_t no_room(int fd, const void *data, size_t n)
+{
+    (void)fd;
+    (void)data;
+    (void)n;
+    return -ENOSPC;
+}
+
+static void test_a_try_on_a_full_device(void **state)
+{
+    (void)state;
+    const struct crash_place here = {folder, 1 << 20};
+    os.write = no_room;
+    struct crash_store *s = create();
+    crash_store_try(s, here, "0abc9zz");
+    assert_false(crash_store_works(s, here));
+    struct counted c = count();
+    assert_int_equal(c.files + c.others, 0);
+    os.write = os_linux.write; /* somebody has made room */
+    put(s, "0abc9zz-default-0.1", 10, 1 << 20);
+    assert_true(works_again(s, true));
+    crash_store_close(s, UINT64_MAX);
+    assert_int_equal(told.calls, 0);
+}
+
 /* Then the end writes what waits, as far as there was room to wait. */
 static void test_no_thread(void **state)
 {
@@ -508,6 +562,8 @@ int main(void)
         WITH_A_STAGE(test_a_device_that_has_room_again),
         WITH_A_STAGE(test_folders_that_are_no_place),
         WITH_A_STAGE(test_a_folder_that_vanishes),
+        WITH_A_STAGE(test_a_try),
+        WITH_A_STAGE(test_a_try_on_a_full_device),
         WITH_A_STAGE(test_no_thread),
         WITH_A_STAGE(test_no_time_left),
     };
