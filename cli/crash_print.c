@@ -7,6 +7,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+enum { MOST_FRAMES = 256 /* of one stack: a host writes fewer */ };
+
 static const char *text_of(const pit_value *map, const char *key)
 {
     return pit_value_str(pit_value_get(map, key));
@@ -101,6 +103,18 @@ static void put_lines(const char *text)
         putchar('\n');
         text += part + (text[part] == '\n');
     }
+}
+
+/* The next one of a list as long as there are few; what is left out is counted. */
+static bool next_of(const pit_value *list, size_t *i, const pit_value **ret)
+{
+    size_t n = pit_value_len(list);
+
+    if (*i < MOST_FRAMES)
+        return pit_value_next(list, i, NULL, ret);
+    if (n > MOST_FRAMES)
+        printf("  ... and %zu more\n", n - MOST_FRAMES);
+    return false;
 }
 
 /* ---- what, when, which call ---- */
@@ -220,7 +234,7 @@ static void print_thread(const pit_value *thread)
 {
     const pit_value *frame, *frames = pit_value_get(thread, "frames");
 
-    for (size_t i = 0; pit_value_next(frames, &i, NULL, &frame);) {
+    for (size_t i = 0; next_of(frames, &i, &frame);) {
         uint64_t line = 0;
         fputs("  ", stdout);
         put(text_of(frame, "file"));
@@ -254,7 +268,7 @@ static void print_native(const pit_value *frames)
 
     if (pit_value_len(frames) != 0)
         fputs("\nC (the innermost first)\n", stdout);
-    for (size_t i = 0; pit_value_next(frames, &i, NULL, &frame);) {
+    for (size_t i = 0; next_of(frames, &i, &frame);) {
         fputs("  ", stdout);
         put(text_of(frame, "symbol") != NULL ? text_of(frame, "symbol") : text_of(frame, "pc"));
         if (text_of(frame, "module") != NULL) {
@@ -267,13 +281,13 @@ static void print_native(const pit_value *frames)
     }
 }
 
-/* Which builds those were, each once: for addr2line. */
+/* Which builds those were, of the frames that are shown, each once: for addr2line. */
 static void print_builds(const pit_value *frames)
 {
     const pit_value *frame;
     bool any = false;
 
-    for (size_t i = 0; pit_value_next(frames, &i, NULL, &frame);) {
+    for (size_t i = 0; i < MOST_FRAMES && pit_value_next(frames, &i, NULL, &frame);) {
         const char *module = text_of(frame, "module"), *build = text_of(frame, "build_id");
         bool seen = module == NULL || build == NULL;
         for (size_t k = 0; k + 1 < i && !seen; k++) {

@@ -363,6 +363,19 @@ def test_a_hostile_dossier(crash, forge):
     assert len(crash("list").stdout.splitlines()) == 2
 
 
+def test_a_stack_without_end(crash, forge):
+    """A file as large as one may be takes no longer to show than it takes to read."""
+    frames = [{"module": f"m{i}", "build_id": "b"} for i in range(110_000)]
+    python = {"crashed": True, "thread": "1", "frames": [{"file": f"f{i}", "function": "g"} for i in range(300)]}
+    path = forge(
+        "0abc9zz-default-0.1.json", json.dumps({"id": "x", "native": frames, "python": [python]}, separators=(",", ":"))
+    )
+    assert 3 << 20 < path.stat().st_size < 4 << 20
+    text = crash("show", "0abc").stdout
+    assert text.count("  ... and 109744 more\n") == 1 and text.count("  ... and 44 more\n") == 1
+    assert "f255, in g\n" in text and "f256" not in text and "  b  m255\n" in text and "m256" not in text
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
