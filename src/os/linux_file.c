@@ -22,15 +22,18 @@ enum { OTHERS_WRITE = S_IWGRP | S_IWOTH };
 
 static int make_folders(char *path)
 {
+    int first = 0;
     for (char *slash = strchr(path + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
         int error = mkdir(path, S_IRWXU) == 0 || errno == EEXIST ? 0 : -errno;
         *slash = '/';
-        /* a folder that is there and cannot be written (EROFS, EACCES above it) is no obstacle: the last one tells */
+        /* one that is there and cannot be made (EROFS, EACCES above it) is no obstacle, but what is wrong where a later one has nothing to be in */
         if (error == -ENOTDIR || error == -ENAMETOOLONG || error == -ENOSPC)
             return error;
+        first = first != 0 ? first : error;
     }
-    return mkdir(path, S_IRWXU) == 0 || errno == EEXIST ? 0 : -errno;
+    int last = mkdir(path, S_IRWXU) == 0 || errno == EEXIST ? 0 : -errno;
+    return last == -ENOENT && first != 0 ? first : last;
 }
 
 int linux_dir_open(const char *path)

@@ -449,6 +449,21 @@ static void test_folders_that_are_no_place(void **state)
     assert_non_null(strstr(store_reason(-EPERM), "this user alone"));
 }
 
+/* It is told why the first folder could not be made, not that the last one is in none. */
+static void test_a_place_that_is_read_only(void **state)
+{
+    (void)state;
+    uid_t me = geteuid();
+    assert_int_equal(chmod(place, 0555), 0);
+    if (me == 0 && seteuid(65534) != 0)
+        skip(); /* a namespace with one user */
+    int rc = os_linux.dir_open(folder);
+    if (me == 0)
+        assert_int_equal(seteuid(me), 0);
+    assert_int_equal(chmod(place, 0755), 0);
+    assert_int_equal(rc, -EACCES);
+}
+
 static void test_a_folder_that_vanishes(void **state)
 {
     (void)state;
@@ -562,6 +577,7 @@ int main(void)
         WITH_A_STAGE(test_a_device_that_has_room_again),
         WITH_A_STAGE(test_folders_that_are_no_place),
         WITH_A_STAGE(test_a_folder_that_vanishes),
+        WITH_A_STAGE(test_a_place_that_is_read_only),
         WITH_A_STAGE(test_a_try),
         WITH_A_STAGE(test_a_try_on_a_full_device),
         WITH_A_STAGE(test_no_thread),
