@@ -9,6 +9,8 @@
 #include "wire/error_object.h"
 #include "wire/json.h"
 
+enum { WORDS_LINES = 20, WORDS_BYTES = 4096, JSON_BYTES = 300 };
+
 /* Adds text with `indent` spaces before each line and a newline at the end. */
 static void put_lines(struct buf *b, const char *text, unsigned indent)
 {
@@ -22,20 +24,101 @@ static void put_lines(struct buf *b, const char *text, unsigned indent)
     }
 }
 
+/* The last of what a process has printed: whole lines of it, where that is possible. */
+static const char *end_of(const char *text)
+{
+    const char *end = text + strlen(text);
+    unsigned lines = 0;
+    end -= end > text && end[-1] == '\n';
+    const char *from = end;
+    while (from > text && end - from < WORDS_BYTES && !(from[-1] == '\n' && ++lines == WORDS_LINES))
+        from--;
+    if (from == text || from[-1] == '\n')
+        return from;
+    const char *newline = memchr(from, '\n', (size_t)(end - from));
+    if (newline != NULL)
+        return newline + 1;
+    while (((unsigned char)*from & 0xc0) == 0x80)
+        from++;
+    return from;
+}
+
+static void put_words(struct buf *b, const char *text)
+{
+    const char *from = end_of(text);
+    if (from != text)
+        buf_printf(b, "    ... %zu bytes before\n", (size_t)(from - text));
+    put_lines(b, from, 4);
+}
+
+/* What a map, or the dossier in it, says; NULL: nothing. Of more lines the first. */
+static const char *fact_of(const pit_value *death, const char *key, int *ret_n)
+{
+    const char *text = pit_value_str(pit_value_get(death, key));
+    if (text == NULL)
+        text = pit_value_str(pit_value_get(pit_value_get(death, "dossier"), key));
+    *ret_n = text != NULL ? (int)strcspn(text, "\n") : 0;
+    return text;
+}
+
+/* The deaths that a poison_call is about: a line each. */
+static void put_deaths(struct buf *b, const pit_value *deaths)
+{
+    static const struct {
+        const char *key, *before;
+    } facts[] = {{"exit_class", ": "}, {"id", ", dossier "}, {"python_at", ", at "}};
+    const pit_value *death;
+    int n;
+    buf_putc(b, '\n');
+    for (size_t i = 0; pit_value_next(deaths, &i, NULL, &death);) {
+        const char *text = fact_of(death, "worker", &n);
+        buf_printf(b, "    worker %.*s", text != NULL ? n : 1, text != NULL ? text : "?");
+        for (size_t k = 0; k < sizeof facts / sizeof facts[0]; k++)
+            if ((text = fact_of(death, facts[k].key, &n)) != NULL)
+                buf_printf(b, "%s%.*s", facts[k].before, n, text);
+        buf_putc(b, '\n');
+    }
+}
+
+/* As JSON, which is cut where it is long. */
+static void put_json_of(struct buf *b, const pit_value *v)
+{
+    struct buf json = {0};
+    if (json_write(&json, v, 0, NULL) != 0 || json.failed) {
+        buf_puts(b, "...");
+    } else if (json.len <= JSON_BYTES) {
+        buf_append(b, json.data, json.len);
+    } else {
+        size_t n = JSON_BYTES;
+        while (n > 0 && (json.data[n] & 0xc0) == 0x80)
+            n--; /* no character is cut */
+        buf_append(b, json.data, n);
+        buf_puts(b, "... (in the JSON form)");
+    }
+    buf_finish(&json);
+}
+
 static void put_detail(struct buf *b, const char *key, const pit_value *v)
 {
     const char *text = pit_value_str(v);
     buf_printf(b, "  %s:", key);
-    if (text != NULL && strchr(text, '\n') != NULL) {
+    if (pit_value_kind(v) == PIT_KIND_LIST && strcmp(key, "crashes") == 0) {
+        put_deaths(b, v);
+        return;
+    }
+    if (text != NULL && (strchr(text, '\n') != NULL || strlen(text) > WORDS_BYTES)) {
         buf_putc(b, '\n');
-        put_lines(b, text, 4);
+        if (strcmp(key, "stderr") == 0)
+            put_words(b, text);
+        else
+            put_lines(b, text, 4);
         return;
     }
     buf_putc(b, ' ');
     if (text != NULL)
         buf_puts(b, text);
-    else if (json_write(b, v, 0, NULL) != 0)
-        buf_puts(b, "...");
+    else
+        put_json_of(b, v);
     buf_putc(b, '\n');
 }
 

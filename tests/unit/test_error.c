@@ -128,6 +128,57 @@ static void text_is_printable(void **state)
     pit_error_free(e);
 }
 
+/* A person reads it: what is long is cut, and is whole in the JSON form. */
+static void text_is_short(void **state)
+{
+    (void)state;
+    char line[64], *words = malloc(8192);
+    assert_non_null(words);
+    words[0] = '\0';
+    for (int i = 1; i <= 200; i++) {
+        snprintf(line, sizeof line, "line %d\n", i);
+        strcat(words, line);
+    }
+    pit_error *e = error_new(PIT_E_WORKER_CRASH, "gone");
+    pit_value *list = pit_list();
+    for (int i = 0; i < 100; i++)
+        pit_list_append_take(list, pit_str("caf\xc3\xa9s"));
+    error_detail_take(e, "list", list);
+    error_detail_take(e, "stderr", pit_str(words));
+    const char *text = pit_error_string(e);
+    assert_non_null(strstr(text, "... (in the JSON form)\n"));
+    assert_non_null(strstr(text, "  stderr:\n    ... 1512 bytes before\n    line 181\n"));
+    assert_non_null(strstr(text, "line 200"));
+    assert_null(strstr(text, "line 180"));
+    assert_true(strlen(text) < 800);
+    char *json = pit_error_json(e);
+    assert_non_null(strstr(json, "line 1\\nline 2\\n"));
+    assert_true(strlen(strstr(json, "\"list\":[")) > 700);
+    pit_free(json);
+    pit_error_free(e);
+    memset(words, 'x', 8191);
+    words[8191] = '\0';
+    e = error_new(PIT_E_WORKER_CRASH, "gone");
+    error_detail_take(e, "stderr", pit_str(words));
+    assert_non_null(strstr(pit_error_string(e), "\n    ... 4095 bytes before\n    xxx"));
+    pit_error_free(e);
+    free(words);
+}
+
+/* What a refusal tells of each death it is about. */
+static void deaths_are_a_line_each(void **state)
+{
+    (void)state;
+    pit_error *e = error_new(PIT_E_POISON_CALL, "no");
+    error_detail_take(e, "crashes",
+                      pit_pack("[{s:s,s:s,s:s,s:{s:s,s:s}},{s:s}]", "worker", "p/0.1", "exit_class", "segfault", "stderr",
+                               "long\nand long", "dossier", "id", "x-p-0.1", "python_at", "a.py, line 3, in f\nmore", "worker",
+                               "p/0.2"));
+    assert_string_equal(pit_error_string(e) + strcspn(pit_error_string(e), "\n"),
+                        "\n  crashes:\n    worker p/0.1: segfault, dossier x-p-0.1, at a.py, line 3, in f\n    worker p/0.2");
+    pit_error_free(e);
+}
+
 /* The path stands once in the text, and always in the details. */
 static void the_path_is_told_once(void **state)
 {
@@ -419,6 +470,8 @@ int main(void)
         WIRE_TEST(the_whole_object),
         WIRE_TEST(the_path_is_told_once),
         WIRE_TEST(text_is_printable),
+        WIRE_TEST(text_is_short),
+        WIRE_TEST(deaths_are_a_line_each),
         WIRE_TEST(json_form),
         WIRE_TEST(texts_become_utf8),
         WIRE_TEST(a_long_chain_of_causes),
