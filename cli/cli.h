@@ -123,7 +123,9 @@ void streams_secure(void);
 int streams_finish(const struct cli *cli, int code);
 void streams_flush(void); /* what is printed so far goes out now; a failure is reported at the end */
 bool stream_is_terminal(FILE *stream);
-/* Prints a text that a worker may have made; for a terminal control characters are escaped. */
+/* Controls, and what turns the direction of writing round, or is not seen. */
+bool is_obeyed(unsigned character);
+/* Prints a text that a worker may have made; for a terminal what it would obey is escaped, but newlines and tabs. */
 void print_text(FILE *stream, const char *text);
 bool stream_has_color(const struct cli *cli, FILE *stream);
 /* Prints an error that the program found itself, as the PIT_E_* rc; hint (may be NULL) is what to do about it. Returns exit_code. */

@@ -41,13 +41,6 @@ static size_t character_at(const char *s, unsigned *ret)
     return n;
 }
 
-/* Controls, and what turns the direction of writing round, or is not seen. */
-static bool is_obeyed(unsigned c)
-{
-    return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x61c || (c >= 0x200b && c <= 0x200f) || (c >= 0x2028 && c <= 0x202e) ||
-           (c >= 0x2060 && c <= 0x206f) || c == 0xfeff || (c >= 0xe0000 && c < 0xe1000);
-}
-
 size_t crash_put(FILE *to, const char *text, size_t columns)
 {
     size_t taken = 0, bytes;

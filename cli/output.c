@@ -60,19 +60,26 @@ bool stream_has_color(const struct cli *cli, FILE *stream)
     return !cli->no_color && stream_is_terminal(stream) && (term == NULL || strcmp(term, "dumb") != 0);
 }
 
-/* The length of the control character at s, and which it is: C0 but newline and tab, DEL, C1. 0: it is none. */
+/* The rule of pit_error_string(). */
+bool is_obeyed(unsigned c)
+{
+    return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x61c || (c >= 0x200b && c <= 0x200f) || (c >= 0x2028 && c <= 0x202e) ||
+           (c >= 0x2060 && c <= 0x206f) || c == 0xfeff || (c >= 0xe0000 && c < 0xe1000);
+}
+
+/* The length of the character at s if a terminal would obey it, and which it is. 0: it is none of them. */
 static size_t control_at(const char *s, unsigned *ret)
 {
-    unsigned char c = (unsigned char)*s;
+    const unsigned char *u = (const unsigned char *)s;
+    size_t n = u[0] < 0x80 ? 1 : u[0] < 0xc2 || u[0] > 0xf4 ? 0 : u[0] < 0xe0 ? 2 : u[0] < 0xf0 ? 3 : 4;
 
-    if ((c < 0x20 && c != '\n' && c != '\t') || c == 0x7f) {
-        *ret = c;
-        return 1;
+    *ret = n < 2 ? u[0] : u[0] & (0x7fu >> n);
+    for (size_t i = 1; i < n; i++) {
+        if ((u[i] & 0xc0) != 0x80)
+            return 0;
+        *ret = *ret << 6 | (u[i] & 0x3fu);
     }
-    if (c != 0xc2 || (s[1] & 0xe0) != 0x80)
-        return 0;
-    *ret = (unsigned char)s[1];
-    return 2;
+    return n != 0 && is_obeyed(*ret) && *s != '\n' && *s != '\t' ? n : 0;
 }
 
 /* What a worker says may hold what a terminal would obey: there it is written as JSON writes it. */
@@ -86,8 +93,10 @@ void print_text(FILE *stream, const char *text)
     }
     for (size_t n; *text != '\0'; text += n) {
         n = control_at(text, &c);
-        if (n != 0)
+        if (n != 0 && c < 0x10000)
             fprintf(stream, "\\u%04x", c);
+        else if (n != 0)
+            fprintf(stream, "\\u%04x\\u%04x", 0xd7c0 + (c >> 10), 0xdc00 + (c & 0x3ff));
         else
             fputc(text[n++], stream);
     }

@@ -144,16 +144,25 @@ static void put_error(struct buf *b, const pit_error *e)
         put_lines(b, e->traceback, 0);
 }
 
-/* The length of the control character at s, and which it is: C0 but newline and tab, DEL, C1. 0: it is none. */
+/* Controls but newline and tab, and what turns the direction of writing round, or is not seen. The rule of cli/output.c. */
+static bool is_obeyed(unsigned c)
+{
+    return (c < 0x20 && c != '\n' && c != '\t') || (c >= 0x7f && c < 0xa0) || c == 0x61c || (c >= 0x200b && c <= 0x200f) ||
+           (c >= 0x2028 && c <= 0x202e) || (c >= 0x2060 && c <= 0x206f) || c == 0xfeff || (c >= 0xe0000 && c < 0xe1000);
+}
+
+/* The length of the character at s if a terminal would obey it, and which it is. 0: it is none of them. */
 static size_t control_at(const char *s, unsigned *ret)
 {
-    unsigned char c = (unsigned char)*s;
-    if ((c < 0x20 && c != '\n' && c != '\t') || c == 0x7f) {
-        *ret = c;
-        return 1;
+    const unsigned char *u = (const unsigned char *)s;
+    size_t n = u[0] < 0x80 ? 1 : u[0] < 0xc2 || u[0] > 0xf4 ? 0 : u[0] < 0xe0 ? 2 : u[0] < 0xf0 ? 3 : 4;
+    *ret = n < 2 ? u[0] : u[0] & (0x7fu >> n);
+    for (size_t i = 1; i < n; i++) {
+        if ((u[i] & 0xc0) != 0x80)
+            return 0;
+        *ret = *ret << 6 | (u[i] & 0x3fu);
     }
-    *ret = (unsigned char)s[1];
-    return c == 0xc2 && (*ret & 0xe0) == 0x80 ? 2 : 0;
+    return n != 0 && is_obeyed(*ret) ? n : 0;
 }
 
 /* What a worker says may hold what a terminal would obey: it is written as JSON writes it. */
@@ -167,7 +176,10 @@ static void make_printable(struct buf *b, const char *text)
         buf_append(b, from, (size_t)(text - from));
         if (*text == '\0')
             return;
-        buf_printf(b, "\\u%04x", c);
+        if (c < 0x10000)
+            buf_printf(b, "\\u%04x", c);
+        else
+            buf_printf(b, "\\u%04x\\u%04x", 0xd7c0 + (c >> 10), 0xdc00 + (c & 0x3ff));
         from = text += n;
     }
 }

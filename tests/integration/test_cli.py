@@ -566,15 +566,18 @@ def test_a_terminal_gets_an_indented_result(build, env, adapter, tmp_path):
 
 def test_a_terminal_obeys_no_worker(build, env, adapter, tmp_path):
     path = adapter(
-        "def f(self, fails):\n    text = '\\33[31m\\x7f\\x9bm\\u00fc'\n    if fails:\n        raise ValueError(text)\n    return text"
+        "def f(self, fails):\n    text = '\\33[31m\\x7f\\x9bm\\u00fc\\u202e\\u200f\\u2066\\U000e0001'\n    if fails:\n        raise ValueError(text)\n    return text"
     )
     command = [str(build / "snakepit"), "--no-color", "call", "f", "--adapter", path]
     said, code = on_terminal([*command, "[false]"], env, tmp_path)
-    assert (code, json.loads(said)) == (0, "\33[31m\x7f\x9bm\u00fc")
-    assert not set(said) & set("\33\x7f\x9b") and "\u00fc" in said
+    assert (code, json.loads(said)) == (0, "\33[31m\x7f\x9bm\u00fc\u202e\u200f\u2066\U000e0001")
+    assert not set(said) & set("\33\x7f\x9b\u202e\u200f\u2066\U000e0001") and "\u00fc" in said
     said, code = on_terminal([*command, "[true]"], env, tmp_path)
     assert code == 1 and "ValueError" in said
-    assert not set(said) & set("\33\x7f\x9b") and "\\u001b[31m\\u007f\\u009bm\u00fc" in said
+    assert (
+        not set(said) & set("\33\x7f\x9b\u202e\u200f\u2066\U000e0001")
+        and "\\u001b[31m\\u007f\\u009bm\u00fc\\u202e\\u200f\\u2066\\udb40\\udc01" in said
+    )
 
 
 @pytest.mark.parametrize("words, extra, colored", [([], {}, True), (["--no-color"], {}, False), ([], {"NO_COLOR": "1"}, False)])

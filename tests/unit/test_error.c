@@ -126,6 +126,13 @@ static void text_is_printable(void **state)
                         "[python_error/value_error] a\\u001b[31mb\\u007f\tc\\u009bd\xc2\xa0\xc3\x9b\\u000d\n"
                         "  file:\n    x\\u0007\n    y");
     pit_error_free(e);
+    e = error_new(
+        PIT_E_VALUE_ERROR,
+        "\xe2\x80\xaegnp.exe\xe2\x81\xa6 \xe2\x80\x8f\xe2\x80\xa8\xef\xbb\xbf\xf3\xa0\x80\x81 \xe2\x80\xa6\xf0\x9f\x90\x8d");
+    assert_string_equal(
+        pit_error_string(e),
+        "[python_error/value_error] \\u202egnp.exe\\u2066 \\u200f\\u2028\\ufeff\\udb40\\udc01 \xe2\x80\xa6\xf0\x9f\x90\x8d");
+    pit_error_free(e);
 }
 
 /* A person reads it: what is long is cut, and is whole in the JSON form. */
