@@ -250,13 +250,17 @@ void host_make_run_id(struct host *h)
         h->run_id[i] = digits[n % 36];
 }
 
-static int make_ids(struct host *h)
+static int make_ids(struct host *h, struct siphash_key *ret_key)
 {
-    uint32_t noise[2];
-    int rc = h->os->random(noise, sizeof noise);
+    struct {
+        uint32_t ids[2];
+        struct siphash_key key; /* kept apart from what is told in ids */
+    } noise = {0};
+    int rc = h->os->random(&noise, sizeof noise);
     host_make_run_id(h);
-    h->call_prefix = h->prefix = noise[0];
-    h->call_counter = noise[1];
+    h->call_prefix = h->prefix = noise.ids[0];
+    h->call_counter = noise.ids[1];
+    *ret_key = noise.key;
     return rc;
 }
 
@@ -314,9 +318,10 @@ static struct host *alloc_host(const struct os_ops *os, struct host_settings *se
 
 static pit_error *start_loop(struct host *h)
 {
+    struct siphash_key digest_key = {0};
     int rc = loop_create(h->os, &h->loop);
     if (rc == 0)
-        rc = make_ids(h);
+        rc = make_ids(h, &digest_key);
     h->telemetry = rc == 0 ? telemetry_create(h->os->now_ns) : NULL;
     if (rc == -ENOMEM || (rc == 0 && h->telemetry == NULL))
         return error_new(PIT_E_ALLOCATION_FAILED, "out of memory while the host was opened");
@@ -328,6 +333,7 @@ static pit_error *start_loop(struct host *h)
     h->env = (struct worker_env){
         .os = h->os, .loop = h->loop, .telemetry = h->telemetry, .log = &h->log, .run_id = h->run_id, .oom = &h->oom};
     h->env.recorder = h->set.recorder;
+    h->env.digest_key = digest_key;
     char above[PATH_MAX] = "";
     bool grouped = host_group_find(h, above);
     pit_error *e = host_registry_open(h, grouped ? above : "");

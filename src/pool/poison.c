@@ -123,7 +123,7 @@ bool poison_death(struct pool *p, const struct lane *l, const struct call *c, co
     if (s == NULL)
         return false;
     prune(p);
-    call_digest(c, digest);
+    call_digest(c, &p->env->digest_key, digest);
     const uint8_t *content = call_content(c, &n);
     const uint64_t before = s->table.bad;
     unsigned place = poison_note(&s->table, &p->set.poison, pool_now(p), content, n, digest, &is_new);
@@ -179,7 +179,7 @@ pit_error *poison_refuse(struct pool *p, struct call *c)
     const uint8_t *content = call_content(c, &n);
     for (int i = -1; content != NULL && (i = poison_candidate(t, (unsigned)(i + 1), content, n)) >= 0;) {
         if (!digested)
-            call_digest(c, digest);
+            call_digest(c, &p->env->digest_key, digest);
         digested = true;
         if (memcmp(digest, t->entries[i].digest, sizeof digest) != 0)
             continue;

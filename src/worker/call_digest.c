@@ -1,8 +1,6 @@
 /* See call_digest.h. */
 #include "worker/call_digest.h"
 
-#include <string.h>
-
 enum { PAGE = 4096 };
 
 static bool read_frame(const struct call *c, struct frame *ret)
@@ -18,31 +16,19 @@ const uint8_t *call_content(const struct call *c, size_t *ret_n)
     return good ? f.payload : NULL;
 }
 
-/* Each step is one to one in the word and in the sum: two pages that differ in one word never have the same sum. */
-static uint64_t sum_of(const uint8_t *p, size_t n)
-{
-    uint64_t sum = n;
-    for (size_t at = 0; at < n; at += sizeof sum) {
-        uint64_t word = 0;
-        memcpy(&word, p + at, n - at < sizeof word ? n - at : sizeof word);
-        sum = ((sum << 23 | sum >> 41) ^ word) * UINT64_C(0x9e3779b97f4a7c15);
-    }
-    return sum;
-}
-
-static void add(struct sha256 *s, const uint8_t *p, size_t n)
+static void add(struct sha256 *s, const struct siphash_key *key, const uint8_t *p, size_t n)
 {
     if (n <= DIGEST_EXACT) {
         sha256_add(s, p, n);
         return;
     }
     for (size_t at = 0; at < n; at += PAGE) {
-        uint64_t sum = sum_of(p + at, n - at < PAGE ? n - at : PAGE);
+        uint64_t sum = siphash(key, p + at, n - at < PAGE ? n - at : PAGE);
         sha256_add(s, &sum, sizeof sum);
     }
 }
 
-void call_digest(const struct call *c, uint8_t out[SHA256_BYTES])
+void call_digest(const struct call *c, const struct siphash_key *key, uint8_t out[SHA256_BYTES])
 {
     struct sha256 s;
     struct frame f;
@@ -50,9 +36,9 @@ void call_digest(const struct call *c, uint8_t out[SHA256_BYTES])
     size_t n;
     sha256_init(&s);
     if (read_frame(c, &f)) {
-        add(&s, f.payload, f.payload_n);
+        add(&s, key, f.payload, f.payload_n);
         if (frame_field(&f, FIELD_BINARY, &binary, &n))
-            add(&s, binary, n);
+            add(&s, key, binary, n);
     }
     sha256_end(&s, out);
 }

@@ -105,11 +105,11 @@ static uint64_t running_ms(const struct worker *w, const struct call *c)
     return now > sent ? (now - sent) / MS : 0;
 }
 
-static pit_value *digest_of(const struct call *c)
+static pit_value *digest_of(const struct worker *w, const struct call *c)
 {
     uint8_t digest[SHA256_BYTES];
     char hex[2 * SHA256_BYTES + 1];
-    call_digest(c, digest);
+    call_digest(c, &w->env->digest_key, digest);
     for (size_t i = 0; i < SHA256_BYTES; i++)
         snprintf(hex + 2 * i, 3, "%02x", digest[i]);
     return pit_str(hex);
@@ -122,7 +122,7 @@ static pit_value *describe_call(const struct worker *w, uint32_t lane, const str
     call_put_id(id, w->prefix, f->sequence);
     pit_map_set_take(call, "id", pit_str(id));
     pit_map_set_take(call, "command", pit_str(f->call->command));
-    pit_map_set_take(call, "digest", digest_of(f->call));
+    pit_map_set_take(call, "digest", digest_of(w, f->call));
     pit_map_set_take(call, "lane", pit_uint(lane));
     pit_map_set_take(call, "running_ms", pit_uint(running_ms(w, f->call)));
     if (f->call->correlation_id != NULL)

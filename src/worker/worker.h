@@ -19,6 +19,7 @@
 #include <snakepit/pool.h>
 
 #include "base/log.h"
+#include "base/siphash.h"
 #include "fault/recycle.h"
 #include "guard/guard_client.h"
 #include "os/loop.h"
@@ -53,6 +54,7 @@ struct worker_env {
     const char *crashes_dir;     /* of pools that name none; NULL: nowhere */
     bool crashes_found;          /* the command line looks there by itself */
     struct recorder_rules recorder;
+    struct siphash_key digest_key; /* of call_digest.h; random, and no worker's to know */
 };
 
 /* What all workers of a pool share. */
