@@ -13,9 +13,10 @@
 enum {
     HEX = 24,
     CODE = 32,
-    SYMBOL_MAX = 256,    /* bytes of a name; all frames of a page may claim the longest one that has room in it */
-    THREADS_MAX = 128,   /* that are read of Python's text: faulthandler writes 100 */
-    FUNCTIONS_MAX = 256, /* and frames, of all threads */
+    SYMBOL_MAX = 256,                /* bytes of a name */
+    SYMBOLS_MAX = 96 * CRASH_FRAMES, /* of all frames': each may claim the longest that has room in the page */
+    THREADS_MAX = 128,               /* that are read of Python's text: faulthandler writes 100 */
+    FUNCTIONS_MAX = 256,             /* and frames, of all threads */
 };
 static const int told_of[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
 
@@ -133,26 +134,45 @@ static void put_module(pit_value *frame, const struct crash_places *p, const str
         pit_map_set_take(frame, "build_id", pit_str(id));
 }
 
+static size_t symbol_bytes(const struct crash_places *p, const struct crash_frame *f)
+{
+    if (f->symbol == 0 || f->symbol > p->names_room)
+        return 0;
+    size_t room = p->names_room - (f->symbol - 1u);
+    return strnlen(p->names + (f->symbol - 1u), room < SYMBOL_MAX ? room : SYMBOL_MAX);
+}
+
 pit_value *crash_read_frame(const struct crash_places *p, const struct crash_frame *f)
 {
     pit_value *frame = pit_map();
     pit_map_set_take(frame, "pc", hex(f->pc));
     put_module(frame, p, f);
     if (f->symbol != 0 && f->symbol <= p->names_room) {
-        size_t room = p->names_room - (f->symbol - 1);
-        put_text(frame, "symbol", p->names + (f->symbol - 1), room < SYMBOL_MAX ? room : SYMBOL_MAX);
+        put_text(frame, "symbol", p->names + (f->symbol - 1), symbol_bytes(p, f));
         pit_map_set_take(frame, "symbol_offset", pit_uint(f->symbol_offset));
     }
     return frame;
 }
 
-static pit_value *read_native(const struct crash_page *p)
+static pit_value *read_native(const struct crash_page *p, pit_value *missing)
 {
     const struct crash_places places = {p->modules, p->modules_n, p->names, sizeof p->names};
     pit_value *list = pit_list();
+    size_t left = SYMBOLS_MAX;
+    bool cut = false;
     uint32_t n = p->frames_n < CRASH_FRAMES ? p->frames_n : CRASH_FRAMES;
-    for (uint32_t i = 0; i < n; i++)
-        pit_list_append_take(list, crash_read_frame(&places, &p->frames[i]));
+    for (uint32_t i = 0; i < n; i++) {
+        struct crash_frame f = p->frames[i];
+        size_t used = symbol_bytes(&places, &f);
+        cut = cut || used > left;
+        if (used > left)
+            f.symbol = 0;
+        else
+            left -= used;
+        pit_list_append_take(list, crash_read_frame(&places, &f));
+    }
+    if (cut)
+        miss(missing, "native: not all names had room");
     return list;
 }
 
@@ -288,7 +308,7 @@ static void read_parts(const struct crash_page *p, struct crash_printed printed,
     if ((p->wanted & CRASH_NATIVE) == 0)
         return;
     if (p->frames_n != 0)
-        pit_map_set_take(dossier, "native", read_native(p));
+        pit_map_set_take(dossier, "native", read_native(p, missing));
     if ((p->failed & CRASH_NATIVE) != 0)
         miss(missing, "native: the stack could not be unwound to its end");
     if ((p->failed & CRASH_SYMBOLS) != 0)

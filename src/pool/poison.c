@@ -8,6 +8,7 @@
 
 #include "base/alloc.h"
 #include "fault/poison.h"
+#include "pool/poison_facts.h"
 #include "pool/pool_internal.h"
 #include "worker/call_digest.h"
 
@@ -49,22 +50,6 @@ static bool has_killed(const struct lane *l, const struct call *c)
     const struct worker *w = l->worker;
     return w->at_work == 1 && l->died_at == c->sequence && !w->sent && w->exit_class != EXIT_KILLED &&
            w->exit_class != EXIT_SIGNAL && w->exit_class != EXIT_UNKNOWN && w->exit_class != EXIT_NORMAL;
-}
-
-/* What a refusal tells of a death: the error's details, and its dossier. */
-static pit_value *facts_of(const struct worker *w, const pit_error *e)
-{
-    static const char *const keys[] = {"exit_class", "exit_code", "signal", "stderr"};
-    pit_value *map = pit_map();
-    pit_map_set_take(map, "worker", pit_str(w->id));
-    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
-        const pit_value *v = pit_value_get(pit_error_details(e), keys[i]);
-        if (v != NULL)
-            pit_map_set_take(map, keys[i], pit_value_ref(v));
-    }
-    if (pit_error_dossier(e) != NULL)
-        pit_map_set_take(map, "dossier", pit_value_ref(pit_error_dossier(e)));
-    return map;
 }
 
 /* Of so many deaths, which are as many as it takes. */
@@ -130,7 +115,7 @@ bool poison_death(struct pool *p, const struct lane *l, const struct call *c, co
     if (is_new)
         forget(&s->of[place]);
     snprintf(s->of[place].command, COMMAND_TEXT, "%s", c->command);
-    remember(&s->of[place], p->set.poison.crashes, facts_of(l->worker, e));
+    remember(&s->of[place], p->set.poison.crashes, poison_facts(l->worker->id, e));
     p->poison.bad = s->table.bad != 0;
     bool bad = (s->table.bad >> place & 1) != 0, known = !is_new && (before >> place & 1) != 0;
     if (!bad || known)

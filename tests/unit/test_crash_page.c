@@ -320,6 +320,15 @@ static void test_the_longest_page(void **state)
     assert_non_null(json);
     assert_in_range(strlen(json), 1, 64 * 1024);
     pit_free(json);
+    size_t named = 0;
+    const pit_value *frame;
+    for (size_t i = 0; pit_value_next(pit_value_get(r.dossier, "native"), &i, NULL, &frame);) {
+        const char *symbol = pit_value_str_or(pit_value_get(frame, "symbol"), "");
+        assert_in_range(strlen(symbol), 0, 256);
+        named += strlen(symbol);
+    }
+    assert_in_range(named, 4096, 96 * CRASH_FRAMES);
+    assert_true(misses(r, "not all names had room"));
     done(r);
     free(p);
 }
