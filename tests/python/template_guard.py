@@ -20,7 +20,7 @@ from bridge_host import FAILED, HELLO, READY, TIMEOUT, WELCOME, frame, payload_o
 from package_kit import _snakepit
 from snakepit_bridge import _codec
 
-MESSAGE = struct.Struct("@IiQiiiIQ192s")
+MESSAGE = struct.Struct("@IiQiiiIQ24x192s")  # src/guard/guard_msg.h; what was used is no template's business
 REQUEST = struct.Struct("=IIIIQ")
 MAGIC = 0x51524753
 FORK, FORKED = 7, 8
