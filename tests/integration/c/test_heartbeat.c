@@ -175,16 +175,19 @@ static void check_stalled(const char *command)
     ward_open(&w, &o, NULL);
     pid_t pid = kit_worker(w.p, 0);
     pit_future *f = begin(&w, command);
-    KIT_AWAIT(heard(&w, STALLED) == 1);
+    KIT_AWAIT(heard(&w, STALLED) >= 1);
     assert_string_equal(w.heard.command, command);
     assert_true(w.heard.stalled_ms >= 50);
-    int pongs = heard(&w, PONG);
-    KIT_AWAIT(heard(&w, PONG) >= pongs + 5); /* it is asked on, and answers on */
+    int told;
+    do { /* a machine that starves it on its way into the stall adds another one before */
+        told = heard(&w, STALLED);
+        int pongs = heard(&w, PONG);
+        KIT_AWAIT(heard(&w, PONG) >= pongs + 5); /* it is asked on, and answers on */
+    } while (heard(&w, STALLED) != told);
     assert_int_equal(flags_of(&w), PIT_WORKER_FLAG_STALLED);
     assert_int_equal(kit_stats(w.p).stalled, 1);
     assert_int_equal(kit_stats(w.p).missed_heartbeats, 0);
     assert_int_equal(kit_worker(w.p, 0), pid);
-    assert_int_equal(heard(&w, STALLED), 1);
     pit_future_cancel(f, "enough");
     pit_future_free(f);
     KIT_AWAIT(flags_of(&w) == 0);
