@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import pathlib
 import shlex
@@ -11,7 +12,7 @@ import sys
 import textwrap
 
 import pytest
-from programs import LIMIT_S
+from programs import LIMIT_S, wait_for
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -84,3 +85,27 @@ def library(tmp_path_factory) -> str:
     flags = ["-O1", "-g", "-fPIC", "-shared", "-pthread", "-w", "-Wl,--build-id=0x00112233445566778899aabbccddeeff00112233"]
     subprocess.run([*compiler, *flags, "-o", str(path), source], check=True)
     return str(path)
+
+
+@pytest.fixture
+def waiting_host(build, env, adapter, tmp_path):
+    """Of an adapter's source: what starts a program whose call of `wait` waits in its worker; it gives the process, and what the worker has written into
+    the file TEST_HERE, its number, once the call has begun."""
+    running = []
+
+    def start(work, argument="{}"):
+        here = tmp_path / f"here{len(running)}"
+        path = adapter(work, before="import mmap, os, random, signal, threading\n")
+        command = [str(build / "snakepit"), "call", "wait", argument, "--adapter", path, "--timeout", "10m"]
+        process = subprocess.Popen(
+            command, env={**env, "TEST_HERE": str(here)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path
+        )
+        running.append(process)
+        wait_for(lambda: here.exists() and here.read_text() != "", "the call", LIMIT_S)
+        return process, int(here.read_text())
+
+    yield lambda work: functools.partial(start, work)
+    for process in running:
+        process.send_signal(signal.SIGCONT)
+        process.terminate()
+        process.communicate(timeout=LIMIT_S)

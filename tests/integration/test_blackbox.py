@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 from datetime import datetime
 
 import pytest
@@ -46,26 +45,8 @@ def env(env, tmp_path):
 
 
 @pytest.fixture
-def host(build, env, adapter, tmp_path):
-    """Starts a program whose call waits in its worker: the process, once the call has begun, and the worker's id."""
-    running = []
-
-    def start(argument="{}"):
-        here = tmp_path / f"here{len(running)}"
-        path = adapter(WORK, before="import mmap, os, random, signal\n")
-        command = [str(build / "snakepit"), "call", "wait", argument, "--adapter", path, "--timeout", "10m"]
-        process = subprocess.Popen(
-            command, env={**env, "TEST_HERE": str(here)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path
-        )
-        running.append(process)
-        wait_for(lambda: here.exists() and here.read_text() != "", "the call", LIMIT_S)
-        return process, int(here.read_text())
-
-    yield start
-    for process in running:
-        process.send_signal(signal.SIGCONT)
-        process.terminate()
-        process.communicate(timeout=LIMIT_S)
+def host(waiting_host):
+    return waiting_host(WORK)
 
 
 @pytest.fixture
