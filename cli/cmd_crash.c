@@ -254,6 +254,16 @@ static int show(const struct cli *cli, const struct crash_options *o, const char
     return code;
 }
 
+static int unknown_action(const struct cli *cli, const char *name)
+{
+    static const char *const actions[] = {"list", "show"};
+    const char *near = nearest_name(name, actions, sizeof actions / sizeof actions[0]);
+
+    if (near != NULL)
+        return report_usage(cli, "'%s' is neither list nor show; did you mean '%s'?", name, near);
+    return report_usage(cli, "'%s' is neither list nor show", name);
+}
+
 static int crash(struct cli *cli, int argc, char **argv)
 {
     struct crash_options o = {NULL, NULL, 0};
@@ -267,7 +277,7 @@ static int crash(struct cli *cli, int argc, char **argv)
     if (strcmp(args.items[0], "list") == 0)
         return args.n == 1 ? list(cli, &o) : report_usage(cli, "list takes no argument: '%s'", args.items[1]);
     if (strcmp(args.items[0], "show") != 0)
-        return report_usage(cli, "'%s' is neither list nor show", args.items[0]);
+        return unknown_action(cli, args.items[0]);
     if (args.n != 2)
         return report_usage(cli, args.n < 2 ? "the id of a dossier is missing" : "one dossier at a time");
     if (args.items[1][0] == '\0' || strchr(args.items[1], '/') != NULL)

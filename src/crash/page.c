@@ -109,7 +109,8 @@ static pit_value *read_fault(const struct crash_page *p)
 static pit_value *read_usage(const struct crash_page *p)
 {
     pit_value *usage = pit_map();
-    pit_map_set_take(usage, "peak_memory_bytes", pit_uint(p->peak_bytes));
+    if (p->peak_bytes != 0) /* the kernel did not tell */
+        pit_map_set_take(usage, "peak_memory_bytes", pit_uint(p->peak_bytes));
     pit_map_set_take(usage, "cpu_user_ms", pit_uint(p->user_us / 1000));
     pit_map_set_take(usage, "cpu_system_ms", pit_uint(p->system_us / 1000));
     pit_map_set_take(usage, "major_faults", pit_uint(p->faults));

@@ -126,6 +126,19 @@ static void test_all_that_it_tells(void **state)
     free(p);
 }
 
+/* A kernel that does not tell, not a process without memory. */
+static void test_no_peak(void **state)
+{
+    (void)state;
+    struct crash_page *p = good_page();
+    p->peak_bytes = 0;
+    struct read r = read_page(p, SIGSEGV);
+    assert_null(pit_value_get(pit_value_get(r.dossier, "usage"), "peak_memory_bytes"));
+    assert_non_null(pit_value_get(pit_value_get(r.dossier, "usage"), "cpu_user_ms"));
+    done(r);
+    free(p);
+}
+
 static void test_a_signal_that_was_sent_has_a_sender(void **state)
 {
     (void)state;
@@ -337,6 +350,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_all_that_it_tells),
+        cmocka_unit_test(test_no_peak),
         cmocka_unit_test(test_a_signal_that_was_sent_has_a_sender),
         cmocka_unit_test(test_who_has_sent_it),
         cmocka_unit_test(test_what_is_missing_is_named),
