@@ -194,7 +194,8 @@ static void print_usage(const pit_value *usage)
     uint64_t peak = 0, user = 0, kernel = 0;
     bool cpu = number_of(usage, "cpu_user_ms", &user) && number_of(usage, "cpu_system_ms", &kernel);
 
-    if (!number_of(usage, "peak_memory_bytes", &peak) && !cpu)
+    (void)number_of(usage, "peak_memory_bytes", &peak);
+    if (peak == 0 && !cpu)
         return;
     begin("used");
     if (peak != 0)
@@ -365,14 +366,43 @@ static void print_events(const pit_value *events)
             put_event(event);
 }
 
-/* ---- the rest ---- */
+/* ---- what it was seen doing before it was killed ---- */
 
-static void print_missing(const pit_value *missing)
+static void put_named(const char *before, const char *text)
+{
+    if (text == NULL)
+        return;
+    fputs(before, stdout);
+    put(text);
+}
+
+/* Which thread, and what it does: as told in Python, or by the kernel. */
+static void put_look_thread(const pit_value *thread)
+{
+    uint64_t tid = 0, lane = 0;
+
+    fputs("  thread", stdout);
+    if (number_of(thread, "tid", &tid))
+        printf(" %" PRIu64, tid);
+    put_named(" ", text_of(thread, "name"));
+    if (is_true(thread, "main"))
+        fputs(", the main one", stdout);
+    if (number_of(thread, "lane", &lane))
+        printf(", lane %" PRIu64, lane);
+    put_named(", ", text_of(thread, "state"));
+    put_named(", in the system call ", text_of(thread, "syscall"));
+    put_named(", in ", text_of(thread, "in"));
+    put_named(": ", text_of(thread, "function"));
+    put_named(", the kernel's ", text_of(thread, "kernel"));
+    putchar('\n');
+}
+
+static void print_missing(const char *head, const pit_value *missing)
 {
     const pit_value *item;
 
     if (pit_value_len(missing) != 0)
-        fputs("\nMissing\n", stdout);
+        fputs(head, stdout);
     for (size_t i = 0; pit_value_next(missing, &i, NULL, &item);) {
         fputs("  ", stdout);
         put_value(item);
@@ -380,13 +410,35 @@ static void print_missing(const pit_value *missing)
     }
 }
 
+static void print_look(const pit_value *look)
+{
+    const pit_value *thread, *threads = pit_value_get(look, "threads"), *python = pit_value_get(look, "python");
+
+    if (pit_value_kind(look) != PIT_KIND_MAP)
+        return;
+    fputs("\nWhat it was doing before it was killed\n", stdout);
+    if (text_of(look, "summary") != NULL)
+        put_lines(text_of(look, "summary"));
+    for (size_t i = 0; next_of(threads, &i, &thread);)
+        put_look_thread(thread);
+    for (size_t i = 0; next_of(python, &i, &thread);) {
+        fputs("\nPython of thread ", stdout);
+        put_value(pit_value_get(thread, pit_value_get(thread, "tid") != NULL ? "tid" : "thread"));
+        fputs(" then (the innermost first)\n", stdout);
+        print_thread(thread);
+    }
+    print_missing("\nMissing of what it was doing\n", pit_value_get(look, "missing"));
+}
+
+/* ---- the rest ---- */
+
 static bool is_known(const char *key)
 {
     static const char *const known[] = {
         "id",         "time",      "worker_id", "pool",    "pid",       "start_mode", "lifetime_ms", "calls_finished",
         "exit_class", "exit_code", "signal",    "reason",  "calls",     "fault",      "python",      "native",
         "usage",      "stderr",    "partial",   "missing", "python_at", "library_at", "native_at",   "out_of_memory",
-        "events",     NULL};
+        "events",     "look",      NULL};
 
     for (size_t i = 0; known[i] != NULL; i++)
         if (strcmp(known[i], key) == 0)
@@ -427,12 +479,13 @@ void crash_print(const pit_value *d)
     print_facts(d);
     print_python(pit_value_get(d, "python"), true);
     print_native(pit_value_get(d, "native"));
+    print_look(pit_value_get(d, "look"));
     print_events(pit_value_get(d, "events"));
     if (said != NULL) {
         fputs("\nIt wrote last\n", stdout);
         put_lines(said);
     }
-    print_missing(pit_value_get(d, "missing"));
+    print_missing("\nMissing\n", pit_value_get(d, "missing"));
     print_others(d);
     print_python(pit_value_get(d, "python"), false);
     print_builds(pit_value_get(d, "native"));

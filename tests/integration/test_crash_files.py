@@ -319,6 +319,11 @@ def test_usage(crash, words):
     assert "snakepit help crash" in crash(*words, code=2).stderr
 
 
+def test_the_nearest_word(crash):
+    assert "did you mean 'list'?" in crash("lst", code=2).stderr and "did you mean 'show'?" in crash("shwo", code=2).stderr
+    assert "did you mean" not in crash("what", code=2).stderr
+
+
 def test_folders(crash, tmp_path):
     done = crash("list")
     assert (done.stdout, "no dossiers" in done.stderr) == ("", True)
@@ -361,6 +366,28 @@ def test_a_hostile_dossier(crash, forge):
         assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", text)
         assert len(re.findall(r"^ *FORGED", text, re.M)) == (words[0] == "show")  # what it printed has lines
     assert len(crash("list").stdout.splitlines()) == 2
+
+
+def test_what_it_was_doing_before_it_was_killed(crash, forge):
+    thread = {"tid": 7, "name": "python", "main": True, "state": "sleeping", "lane": 0, "syscall": "futex"}
+    look = {
+        "summary": "sleeps in futex, f.py, line 3, in g" + ESCAPE,
+        "threads": [thread | {"in": "libgomp.so.1", "function": "gomp_barrier"}, {"tid": "x", "name": EVIL}, 1],
+        "python": [{"tid": 7, "frames": [{"file": "f.py", "line": 3, "function": "g"}]}, {"thread": EVIL, "frames": [None]}],
+        "missing": ["threads: " + EVIL],
+    }
+    forge("0abc9zz-default-0.1.json", {"id": "x", "look": look, "usage": {"peak_memory_bytes": 0}})
+    text = crash("show", "0abc").stdout
+    section = text[text.index("\nWhat it was doing before it was killed\n") :]
+    summary, first = section.splitlines()[2:4]
+    assert summary == "  sleeps in futex, f.py, line 3, in g\\u001b]0;PWN\\u0007"
+    assert first == "  thread 7 python, the main one, lane 0, sleeping, in the system call futex, in libgomp.so.1: gomp_barrier"
+    assert "\nPython of thread 7 then (the innermost first)\n  f.py, line 3, in g\n" in section
+    assert "{" not in text and "  used" not in text
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", text)
+    for other in (7, [], {"threads": {}, "python": 1, "missing": "x"}):
+        forge("0abc9zz-default-0.1.json", {"id": "x", "look": other})
+        crash("show", "0abc")
 
 
 def test_a_stack_without_end(crash, forge):
