@@ -10,6 +10,7 @@
 
 #include "base/alloc.h"
 #include "pool/cancel.h"
+#include "pool/inner.h"
 #include "pool/limits.h"
 #include "pool/look.h"
 #include "pool/pool_internal.h"
@@ -345,7 +346,7 @@ static int receive(struct lane *l, struct answers *b)
         if (rc == 0)
             rc = frame_parse(in.data, in.n, &f);
         if (rc == 0 && f.kind != FRAME_RESULT && f.kind != FRAME_ERROR)
-            rc = worker_side_frame(l->worker, &f);
+            rc = inner_loop_frame(l->worker->pool, l, &f, &in);
         else if (rc == 0) {
             b->got[b->n].id = f.id;
             b->got[b->n].stamp = f.stamp;

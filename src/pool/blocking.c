@@ -8,6 +8,7 @@
  * The worker may die, answer, pass the deadline and be given up all at once: the thread that holds the lane decides, under the
  * pool's lock, in a fixed order: the answers that were published, then the marks, then the rest. */
 #include "pool/cancel.h"
+#include "pool/inner.h"
 #include "pool/look.h"
 #include "pool/pool_internal.h"
 
@@ -125,11 +126,13 @@ static enum step take_frame(struct pool *p, struct call *c, struct channel_frame
         return STEP_DONE;
     }
     if (rc == 0 && !answer)
-        rc = worker_side_frame(c->lane->worker, &f);
+        rc = inner_frame(p, c, &f, in);
     else
         rc = PIT_E_PROTOCOL_ERROR;
     if (rc == 0)
         return sent ? STEP_FRAME : STEP_ROOM;
+    if (rc == INNER_LEFT)
+        return STEP_DONE;
     accuse(p, c, PIT_E_PROTOCOL_ERROR,
            answer && !sent ? "it answered a call before it had read all of it, and was killed"
                            : "it sent something that is no answer to its call, and was killed");
