@@ -35,16 +35,16 @@
     X(RESULT, result, 17, w, "the value")                                                                                      \
     X(ERROR, error, 18, w, "map: code, message, python {type, message, traceback, notes}, details")                            \
     X(CANCEL, cancel, 19, h, "reserved: cancellation in data-on-socket mode")                                                  \
-    X(STREAM_CALL, stream_call, 24, h, "reserved: str command, arguments, credits")                                            \
-    X(CHUNK, chunk, 25, w, "reserved: the value, metadata")                                                                    \
-    X(CREDIT, credit, 26, b, "reserved: chunks and bytes granted")                                                             \
-    X(SEND, send, 27, h, "reserved: a value for the producer's inbox")                                                         \
-    X(SEND_END, send_end, 28, h, "reserved: nothing more for the inbox")                                                       \
+    X(STREAM_CALL, stream_call, 24, h, "as CALL, with the field stream")                                                       \
+    X(CHUNK, chunk, 25, w, "the value, then perhaps a map: metadata")                                                          \
+    X(CREDIT, credit, 26, b, "uint chunks, uint bytes: granted beyond what was before")                                        \
+    X(SEND, send, 27, h, "a value for the producer's inbox")                                                                   \
+    X(SEND_END, send_end, 28, h, "nothing: the inbox ends here")                                                               \
     X(STREAM_END, stream_end, 29, b, "reserved: the stream is over")                                                           \
-    X(TOOL_CALL, tool_call, 32, w, "reserved: a call of a host tool")                                                          \
-    X(TOOL_RESULT, tool_result, 33, h, "reserved")                                                                             \
-    X(TOOL_ERROR, tool_error, 34, h, "reserved")                                                                               \
-    X(TOOL_LIST, tool_list, 35, b, "reserved: names of the host's tools")                                                      \
+    X(TOOL_CALL, tool_call, 32, w, "str name, then the arguments; the id is the worker's own")                                 \
+    X(TOOL_RESULT, tool_result, 33, h, "the value; the id is that of the TOOL_CALL")                                           \
+    X(TOOL_ERROR, tool_error, 34, h, "map: as ERROR; the id is that of the TOOL_CALL")                                         \
+    X(TOOL_LIST, tool_list, 35, b, "from the worker: nothing; the answer, with its id: list of maps, the host's tools")        \
     X(SLOT_GRANT, slot_grant, 40, h, "reserved: shared memory for a tensor")                                                   \
     X(SLOT_RELEASE, slot_release, 41, b, "reserved")                                                                           \
     X(SLOT_REQUEST, slot_request, 42, w, "reserved")                                                                           \
@@ -69,20 +69,27 @@ enum {
 enum {
     FRAME_FIELDS = 1, /* fields follow the header */
     FRAME_TIMED = 2,  /* CALL: tell in the answer's stamp how long the function took */
-    FRAME_KNOWN_FLAGS = 3
+    FRAME_FINAL = 4,  /* CHUNK: the producer says that it is the last one */
+    FRAME_NESTED = 8, /* CALL, STREAM_CALL: made while the call that runs waits for a tool of the host; it is served at once */
+    FRAME_KNOWN_FLAGS = 15
 };
 
 /* X(CONSTANT, name, number) */
 #define FRAME_FIELD_LIST(X)                                                                                                    \
     X(SESSION, session_id, 1)                                                                                                  \
     X(CORRELATION, correlation_id, 2)                                                                                          \
-    X(TRACEPARENT, traceparent, 3) X(METADATA, metadata, 4) X(BINARY, binary_parameters, 5) X(OPTIONS, options, 6)
+    X(TRACEPARENT, traceparent, 3)                                                                                             \
+    X(METADATA, metadata, 4)                                                                                                   \
+    X(BINARY, binary_parameters, 5) X(OPTIONS, options, 6) X(STREAM, stream, 7)
 
 enum {
 #define FRAME_FIELD_ENUM(constant, name, number) FIELD_##constant = number,
     FRAME_FIELD_LIST(FRAME_FIELD_ENUM)
 #undef FRAME_FIELD_ENUM
 };
+
+/* The field stream of a STREAM_CALL: u32 chunks, u32 flags, u64 bytes: the window, both ways. */
+enum { FIELD_STREAM_SIZE = 16, FIELD_STREAM_INBOX = 1 /* a flag: the host may send to the inbox */ };
 
 /* The fields: four bytes of length; each: tag, and three bytes of length. */
 enum { FRAME_FIELDS_HEAD = 4, FRAME_FIELD_HEAD = 4, FRAME_FIELD_MAX = (1 << 24) - 1 };

@@ -37,7 +37,7 @@ def test_malformed_fields(fields):
     "change",
     [
         lambda d: b"\x02" + d[1:],
-        lambda d: d[:2] + b"\x04" + d[3:],
+        lambda d: d[:2] + b"\x10" + d[3:],
         lambda d: d[:3] + b"\x01" + d[4:],
         lambda d: d + b"x",
         lambda d: d[:2] + b"\x01" + d[3:],
