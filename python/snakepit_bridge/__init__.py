@@ -10,7 +10,7 @@ Example::
             return f"Hello, {name}"
 """
 
-from ._errors import Cancelled, CodecError, RemoteException, SnakepitError
+from ._errors import Cancelled, CodecError, HostToolError, RemoteException, SnakepitError
 from ._registry import register_codec
 from .adapter import BaseAdapter, tool
 from .context import SessionContext, current_context
@@ -21,6 +21,7 @@ __all__ = [
     "BaseAdapter",
     "Cancelled",
     "CodecError",
+    "HostToolError",
     "RemoteException",
     "SessionContext",
     "SnakepitError",

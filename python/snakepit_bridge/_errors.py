@@ -83,6 +83,15 @@ class Cancelled(BaseException):
         self.code = code
 
 
+class HostToolError(RuntimeError):
+    """A tool of the host has failed. ``code`` and ``details`` are those of its error."""
+
+    def __init__(self, message: str, code: str = "tool_execution_failed", details: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.details = details if details is not None else {}
+
+
 class RemoteException(Exception):
     """An exception that came as a value. It keeps what was sent, and leaves again as it came."""
 

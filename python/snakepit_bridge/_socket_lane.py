@@ -22,7 +22,7 @@ from ._refusals import bad_bytes, too_large
 from ._registry import POLICY_DEFAULT, policy_of_options
 from ._segment import Marks
 from ._wire import CALL, ERROR, FIELD_OPTIONS, FLAG_TIMED, HEADER, HEADER_SIZE, RESULT, VERSION, field
-from .context import SessionContext
+from .context import SessionContext, handed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ class SocketLane:
         self._call_id = 0  # of the synchronous call that runs; 0: none
         self._stamp = 0
         self._fields = b""
+        self._asked = False  # its context was made, and left for copies of the thread's
         self._cut = False  # an argument of it lost its nanoseconds
         self._raised = 0  # the last call into which Cancelled was raised
         self._begun = 0  # when its function was entered, if the host wants to know how long it takes
@@ -59,7 +60,10 @@ class SocketLane:
 
     def make_context(self) -> SessionContext | None:
         """The context of the synchronous call that runs."""
-        return self._context() if self._call_id else None
+        if not self._call_id:
+            return None
+        self._asked = True
+        return self._context()
 
     def raising(self, call: int) -> bool:
         """Shall the call with this id end by an exception?"""
@@ -110,6 +114,9 @@ class SocketLane:
                 result = self._run(data, start, call, flags & FLAG_TIMED)
             finally:
                 self._call_id = 0  # from here on no signal raises
+                if self._asked:
+                    self._asked = False
+                    handed.set(None)
             took = _now_ns() - self._begun if self._begun else 0
             self._marks.finished(call)
             encode_into(out, result)

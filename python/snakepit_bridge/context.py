@@ -1,12 +1,13 @@
 """The context of the call that runs: session, correlation id, deadline, cancellation.
 
-A synchronous call costs nothing for it: the lane keeps the raw fields of its frame, and the object is made when it is asked for. An
-asynchronous call gets its context before it starts, as a context variable, so that the tasks that it makes, and that may outlive it,
-keep their own.
+A synchronous call costs nothing for it: the lane keeps the raw fields of its frame, and the object is made when it is asked for. It is then
+also left in a context variable, for threads that run in a copy of this call's ``contextvars`` context. An asynchronous call gets its context
+before it starts, as a context variable, so that the tasks that it makes, and that may outlive it, keep their own.
 
 Invariants
- 1. Within a call ``current_context()`` is that call's, in its thread and in every task and ``asyncio.to_thread`` that it started.
- 2. Outside a call it raises ``RuntimeError``.
+ 1. Within a call ``current_context()`` is that call's, in its thread and in every task and ``asyncio.to_thread`` that it started; a thread that
+    runs in a copy of a synchronous call's context sees that call's if the call had asked for it before the copy was made.
+ 2. Outside a call it raises ``RuntimeError``. No thread or task ever sees the context of a call that is not its own.
 
 Thread: any; each thread sees its own.
 """
@@ -135,13 +136,21 @@ class _Thread(local):
 
 _thread = _Thread()
 _current: ContextVar[SessionContext | None] = ContextVar("snakepit_context", default=None)
+# That of the synchronous call that runs, once it has been asked for: for copies in other threads. The lane takes it away with the call.
+handed: ContextVar[SessionContext | None] = ContextVar("snakepit_handed", default=None)
 
 
 def current_context() -> SessionContext:
     """The context of the call that runs. Outside a call: ``RuntimeError``."""
     context = _current.get()
-    if context is None and _thread.make is not None:
+    if context is not None:
+        return context
+    if _thread.make is not None:
         context = _thread.make()
+        if context is not None:
+            handed.set(context)
+            return context
+    context = handed.get()
     if context is None:
         raise RuntimeError("there is no call: the context exists only while a call runs")
     return context

@@ -48,6 +48,7 @@
     X(ProtocolError, "snakepit_bridge._wire")                                                                                  \
     X(failure_payload, "snakepit_bridge._commands")                                                                            \
     X(SessionContext, "snakepit_bridge.context")                                                                               \
+    X(handed, "snakepit_bridge.context")                                                                                       \
     X(absorb, "snakepit_bridge._cancel")
 
 /* Short texts that come again and again (keys, names of arguments) are made once. Owned by one thread, or by who holds the GIL. */

@@ -384,6 +384,17 @@ static PyObject *cancelled_before(struct lane *l)
     return NULL;
 }
 
+/* The context of the call that has ended is handed to no thread that the next one starts. */
+static void take_back_context(struct lane *l)
+{
+    PyObject *type, *error, *traceback;
+    l->running.asked = false;
+    PyErr_Fetch(&type, &error, &traceback);
+    Py_XDECREF(PyContextVar_Set(l->st->handed, Py_None));
+    PyErr_Clear();
+    PyErr_Restore(type, error, traceback);
+}
+
 static PyObject *run(struct lane *l, PyObject *fn, struct arguments *a)
 {
     PyObject *result;
@@ -401,6 +412,8 @@ static PyObject *run(struct lane *l, PyObject *fn, struct arguments *a)
     l->running.active = false;
     if (__builtin_expect(l->threaded, 0))
         lane_end_throws(l);
+    if (__builtin_expect(l->running.asked, 0))
+        take_back_context(l);
     return result;
 }
 

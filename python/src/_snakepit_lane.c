@@ -179,10 +179,11 @@ static PyObject *lane_raising(PyObject *self, PyObject *arg)
 static PyObject *lane_make_context(PyObject *self, PyObject *unused)
 {
     struct lane *l = (struct lane *)(void *)self;
-    const struct running *c = &l->running;
+    struct running *c = &l->running;
     (void)unused;
     if (!c->active)
         Py_RETURN_NONE;
+    c->asked = true;
     PyObject *cancelled = PyObject_GetAttrString(self, "cancelled");
     if (cancelled == NULL)
         return NULL;

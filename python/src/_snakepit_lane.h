@@ -25,6 +25,7 @@ struct running {
     uint8_t *fields; /* PyMem_RawMalloc */
     size_t fields_n, fields_cap;
     bool active;    /* a synchronous call runs on the lane's thread */
+    bool asked;     /* its context was made, and left for copies of the thread's */
     bool times_cut; /* a time among its arguments lost its nanoseconds */
     int policy;     /* for what of its result nothing converts */
 };

@@ -5,9 +5,11 @@ import time
 
 import pytest
 import snakepit_bridge
-from bridge_host import RESULT, TIMEOUT
+from bridge_host import RESULT, TIMEOUT, frame, payload_of
 from snakepit_bridge import Cancelled, SessionContext, _codec, current_context
 from snakepit_bridge._wire import FIELD_CORRELATION, FIELD_METADATA
+
+HEALTH, HEALTH_REPLY = 50, 51
 
 ADAPTER = """
 import asyncio, time
@@ -127,6 +129,51 @@ class C(BaseAdapter):
         t = threading.Thread(target=body); t.start(); t.join()
         return out[0]
 
+    @tool
+    def in_a_copy(self, ask=True, go=None):
+        # Runs in a thread of its own, in a copy of this call's context, and waits there for the file `go`.
+        import contextvars, os, threading
+        out = []
+        def body():
+            while go is not None and not os.path.exists(go):
+                time.sleep(0.001)  # allow-sleep: between two looks
+            try:
+                out.append(ids())
+            except RuntimeError:
+                out.append("none")
+        if ask:
+            current_context()
+        t = threading.Thread(target=contextvars.copy_context().run, args=(body,)); t.start()
+        self.left_behind = t, out
+        if go is None:
+            t.join()
+            return out[0]
+
+    @tool
+    def left_behind_says(self, go):
+        open(go, "w").close()
+        self.left_behind[0].join()
+        return self.left_behind[1][0]
+
+    @tool
+    def in_a_loop_of_its_own(self):
+        self.session_context
+        async def both():
+            return await asyncio.gather(self._inner(), asyncio.to_thread(ids))
+        return asyncio.run(both())
+
+    @tool
+    async def async_in_a_copy(self):
+        import contextvars
+        run = contextvars.copy_context().run
+        return await asyncio.get_running_loop().run_in_executor(None, run, ids)
+
+    def health(self):
+        try:
+            return {"status": "ok", "seen": current_context().correlation_id}
+        except RuntimeError:
+            return {"status": "ok", "seen": None}
+
     def execute_tool(self, name, args, ctx):
         return [name, args, ctx.session_id]
 """
@@ -169,6 +216,34 @@ def test_a_task_of_initialize_sees_no_call(worker):
 
 def test_a_thread_of_a_sync_call_sees_no_call(worker):
     assert worker(ADAPTER).call("in_a_thread") == "none"
+
+
+def test_a_thread_in_a_copy_of_the_context(worker):
+    w = worker(ADAPTER)
+    for command in ("in_a_copy", "async_in_a_copy"):
+        for i in range(3):
+            assert w.call(command, fields=[(1, b"s%d" % i), (2, b"c")]) == [f"s{i}", "c"]
+    assert w.call("in_a_copy", False, fields=[(1, b"x"), (2, b"c")]) == "none"
+    mine = ["s", "c"]
+    assert w.call("in_a_loop_of_its_own", fields=[(1, b"s"), (2, b"c")]) == [mine, mine]
+
+
+def test_a_copy_never_shows_another_call(worker, tmp_path):
+    w = worker(ADAPTER)
+    for ask, told in ((True, ["first", "c1"]), (False, "none")):
+        go = str(tmp_path / f"go{ask}")
+        w.call("in_a_copy", ask, go, fields=[(1, b"first"), (2, b"c1")])
+        assert w.call("left_behind_says", go, fields=[(1, b"second"), (2, b"c2")]) == told
+
+
+def test_no_context_is_left_when_the_call_has_ended(worker):
+    w = worker(ADAPTER)
+    w.call("in_a_copy")
+    w.send(frame(HEALTH, id=1))
+    if w.lane is not None:
+        w.lane.ring_bell()
+    kind, _, _, reply = payload_of(w.recv_frame())
+    assert (kind, reply["report"]["seen"]) == (HEALTH_REPLY, None)
 
 
 def test_a_context_that_was_kept(worker):
