@@ -14,6 +14,7 @@
 #include <snakepit/pool.h>
 #include <snakepit/runtime.h>
 #include <snakepit/tensor.h>
+#include <snakepit/tool.h>
 #include <snakepit/value.h>
 
 #endif

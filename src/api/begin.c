@@ -4,15 +4,16 @@
 #include <string.h>
 
 #include "api/canceller.h"
+#include "api/metadata.h"
 #include "base/alloc.h"
 #include "pool/pool_internal.h"
 #include "wire/mp.h"
 
-enum { COMMAND_MAX = 256, ID_MAX = 256, METADATA_ENTRIES = 32, METADATA_BYTES = 4096, EXACT_BELOW_MS = 10000 };
+enum { COMMAND_MAX = 256, EXACT_BELOW_MS = 10000 };
 
 /* ---- checking ---- */
 
-static bool text_is_good(const char *text, size_t max)
+bool call_text_is_good(const char *text, size_t max)
 {
     size_t n = strnlen(text, max + 1);
     return n >= 1 && n <= max && mp_utf8_valid((const uint8_t *)text, n, NULL);
@@ -22,17 +23,17 @@ pit_error *call_check_command(const char *command)
 {
     if (command == NULL || *command == '\0')
         return error_new(PIT_E_INVALID_REQUEST, "the command is empty");
-    if (!text_is_good(command, COMMAND_MAX))
+    if (!call_text_is_good(command, COMMAND_MAX))
         return error_new(PIT_E_INVALID_REQUEST, "the command is longer than %d bytes, or no UTF-8", COMMAND_MAX);
     return NULL;
 }
 
 static pit_error *check_options(const pit_call_options *o)
 {
-    if (o->session_id != NULL && !text_is_good(o->session_id, ID_MAX))
+    if (o->session_id != NULL && !call_text_is_good(o->session_id, CALL_ID_MAX))
         return error_new(PIT_E_INVALID_SESSION_ID, "%s", pit_strerror(PIT_E_INVALID_SESSION_ID));
-    if (o->correlation_id != NULL && !text_is_good(o->correlation_id, ID_MAX))
-        return error_new(PIT_E_INVALID_PARAMETER, "correlation_id is 1 to %d bytes of UTF-8", ID_MAX);
+    if (o->correlation_id != NULL && !call_text_is_good(o->correlation_id, CALL_ID_MAX))
+        return error_new(PIT_E_INVALID_PARAMETER, "correlation_id is 1 to %d bytes of UTF-8", CALL_ID_MAX);
     if (o->priority < 0 || o->priority > PIT_PRIORITY_URGENT)
         return error_new(PIT_E_INVALID_PARAMETER, "priority: %d is none of PIT_PRIORITY_* (%d to %d)", o->priority,
                          PIT_PRIORITY_BACKGROUND, PIT_PRIORITY_URGENT);
@@ -55,30 +56,6 @@ static pit_error *check_options(const pit_call_options *o)
 
 /* ---- fields ---- */
 
-static pit_error *bad_metadata(const char *reason, const char *text)
-{
-    pit_error *e = error_new(PIT_E_INVALID_METADATA, "the metadata of a call %s", text);
-    return error_detail_take(e, "reason", pit_str(reason));
-}
-
-static pit_error *check_metadata(const pit_value *m)
-{
-    const pit_value *key, *item;
-    size_t i = 0;
-    if (pit_value_kind(m) != PIT_KIND_MAP)
-        return bad_metadata("unsupported_type", "is a map");
-    if (pit_value_len(m) > METADATA_ENTRIES)
-        return bad_metadata("too_many_entries", "has at most 32 entries");
-    while (pit_value_next(m, &i, &key, &item)) {
-        int kind = pit_value_kind(item);
-        bool scalar = kind == PIT_KIND_NIL || kind == PIT_KIND_BOOL || kind == PIT_KIND_INT || kind == PIT_KIND_FLOAT ||
-                      kind == PIT_KIND_STR;
-        if (pit_value_kind(key) != PIT_KIND_STR || !scalar)
-            return bad_metadata("unsupported_type", "has text as keys, and text, numbers, booleans or nil as values");
-    }
-    return NULL;
-}
-
 static pit_error *not_binary(const char *name)
 {
     pit_error *e = error_new(PIT_E_INVALID_PARAMETER, "binary_parameters is a map of names to bytes");
@@ -87,7 +64,7 @@ static pit_error *not_binary(const char *name)
     return error_detail_take(e, "reason", pit_str("not_binary"));
 }
 
-static pit_error *check_binary(const pit_value *m)
+pit_error *call_check_binary(const pit_value *m)
 {
     const pit_value *key, *item;
     size_t i = 0;
@@ -124,7 +101,7 @@ static pit_error *put_value(struct buf *b, int tag, const char *name, const pit_
     if (rc != 0)
         return error_new(rc, "%s cannot be sent: %s", name, why.text);
     if (most != 0 && n - FRAME_FIELD_HEAD > most)
-        return bad_metadata("too_large", "takes at most 4096 bytes");
+        return metadata_bad("call", "too_large", "takes at most 4096 bytes");
     if (!field_end(b, at, tag))
         return error_suggest(error_new(PIT_E_LIMIT_EXCEEDED, "%s takes %zu bytes, at most %d", name, n, FRAME_FIELD_MAX),
                              "send the data as an argument");
@@ -149,9 +126,9 @@ static pit_error *make_fields(struct call_plan *plan)
     const pit_call_options *o = &plan->options;
     struct buf *b = &plan->fields;
     pit_error *e = NULL;
-    if (o->metadata != NULL && (e = check_metadata(o->metadata)) == NULL)
+    if (o->metadata != NULL && (e = metadata_check("call", o->metadata)) == NULL)
         e = put_value(b, FIELD_METADATA, "the metadata", o->metadata, METADATA_BYTES);
-    if (e == NULL && o->binary_parameters != NULL && (e = check_binary(o->binary_parameters)) == NULL)
+    if (e == NULL && o->binary_parameters != NULL && (e = call_check_binary(o->binary_parameters)) == NULL)
         e = put_value(b, FIELD_BINARY, "binary_parameters", o->binary_parameters, 0);
     if (e == NULL && (o->on_unserializable != 0 || o->idempotent == PIT_ON))
         e = put_options(b, o);

@@ -9,6 +9,7 @@
 #include "api/faults.h"
 #endif
 #include "base/alloc.h"
+#include "pool/tool_run.h"
 
 const char *pit_version(void)
 {
@@ -209,6 +210,10 @@ int pit_shutdown(pit *p)
     if (p == NULL)
         return 0;
     int rc = api_enter_blocking(p);
+    if (rc == 0 && tool_innermost(p->host) != NULL) { /* it would wait for the call that this tool serves */
+        api_leave(p);
+        rc = PIT_E_WRONG_THREAD;
+    }
     if (rc != 0)
         return rc;
     host_shutdown(p->host);

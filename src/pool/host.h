@@ -14,6 +14,7 @@
 
 #include "pool/interpreter.h"
 #include "pool/pool.h"
+#include "pool/tools.h"
 
 struct host_settings {                                        /* strings owned */
     char *guard_path, *package_path, *instance_name, *python; /* python: NULL = look it up */
@@ -77,6 +78,8 @@ struct host {
     bool sweeping, sweep_over, sweep_stop; /* loop; atomic; atomic */
     bool registry_told;                    /* that it cannot be written */
     unsigned recycling;                    /* loop: workers that are being recycled */
+    struct tools tools;                    /* what Python code may call here */
+    uint32_t tools_running;                /* atomic: of them; 0: no thread is inside one */
 };
 
 void host_settings_free(struct host_settings *s);

@@ -1,6 +1,8 @@
 /* See inner.h. On a socket, where lane and control channel are one, a worker's log lines and signs of life come between everything else. */
 #include "pool/inner.h"
 
+#include "pool/pool_internal.h"
+
 int inner_frame(struct pool *p, struct call *c, const struct frame *f, struct channel_frame *in)
 {
     (void)p, (void)in;
@@ -11,4 +13,14 @@ int inner_loop_frame(struct pool *p, struct lane *l, const struct frame *f, stru
 {
     (void)p, (void)in;
     return worker_side_frame(l->worker, f);
+}
+
+bool inner_given_up(struct pool *p, struct lane *l, uint64_t sequence)
+{
+    bool waits = false;
+    pool_lock(p);
+    for (unsigned i = 0; i < l->count && !l->dead; i++)
+        waits = waits || (lane_at(l, i)->sequence == sequence && lane_at(l, i)->call != NULL);
+    pool_unlock(p);
+    return !waits;
 }

@@ -16,4 +16,7 @@ int inner_frame(struct pool *p, struct call *c, const struct frame *f, struct ch
 /* A frame of a lane of the loop: 0, INNER_STOP, or why the worker must go. No lock. */
 int inner_loop_frame(struct pool *p, struct lane *l, const struct frame *f, struct channel_frame *in);
 
+/* Has the call of this sequence, which has called a tool, been given up, or has its worker ended? Whoever keeps the worker alive. No lock. */
+bool inner_given_up(struct pool *p, struct lane *l, uint64_t sequence);
+
 #endif

@@ -205,6 +205,7 @@ void pool_destroy(struct pool *p)
     pit_error_free(p->start_error);
     pit_value_free(p->timeouts);
     pit_value_free(p->repeatable);
+    pit_value_free(p->tools);
     pool_settings_free(&p->set);
     for (int i = 0; i < p->n_slots; i++)
         mem_free(p->slots[i].past);

@@ -121,6 +121,7 @@ struct pool {
     struct commands commands;
     pit_value *timeouts;         /* what the tools of the worker that was ready last declare; NULL: nothing */
     pit_value *repeatable;       /* lock; the same: its keys are the commands that may be run again */
+    pit_value *tools;            /* lock; the same: what it says of each of its commands */
     bool has_timeouts;           /* atomic: there are some */
     struct list untold;          /* calls that the loop carries, with steps to tell of */
     struct list cancelled_notes; /* ladders that have ended, to be told of (cancel.h) */

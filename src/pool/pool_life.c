@@ -155,10 +155,11 @@ static void on_ready(struct worker *w)
     s->start_failed = false;
     for (uint32_t i = 0; i < p->config.lanes; i++)
         lane_init_hooks(&w->lanes[i]);
-    pit_value *before = p->timeouts, *repeatable = p->repeatable;
+    pit_value *before = p->timeouts, *repeatable = p->repeatable, *tools = p->tools;
     p->timeouts = w->timeouts;
     p->repeatable = w->repeatable;
-    w->timeouts = w->repeatable = NULL;
+    p->tools = w->tools;
+    w->timeouts = w->repeatable = w->tools = NULL;
     __atomic_store_n(&p->has_timeouts, p->timeouts != NULL, __ATOMIC_RELAXED);
     taint_ready(p, w);
     spares_add(p, w);
@@ -167,6 +168,7 @@ static void on_ready(struct worker *w)
     pool_unlock(p);
     pit_value_free(before);
     pit_value_free(repeatable);
+    pit_value_free(tools);
     restart_slot_ready(&s->restart);
     bool successor = w->generation > 1 && !w->recycle.spare;
     recycle_ready(p, w);

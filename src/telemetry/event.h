@@ -75,6 +75,11 @@
     X(SCRIPT_SHUTDOWN_STOP, "script.shutdown.stop", "duration_ms", "exit_mode stop_mode owned status cleanup_result")          \
     X(SCRIPT_SHUTDOWN_CLEANUP, "script.shutdown.cleanup", "duration_ms", "exit_mode stop_mode owned status cleanup_result")    \
     X(SCRIPT_SHUTDOWN_EXIT, "script.shutdown.exit", "duration_ms", "exit_mode stop_mode owned status cleanup_result")          \
+    X(TOOL_REGISTERED, "tool.registered", "count", "tool_name side")                                                           \
+    X(TOOL_UNREGISTERED, "tool.unregistered", "count", "tool_name side")                                                       \
+    X(TOOL_EXECUTION_START, "tool.execution.start", "parameters_bytes", "tool_name side")                                      \
+    X(TOOL_EXECUTION_STOP, "tool.execution.stop", "duration_ms parameters_bytes result_bytes", "tool_name side success")       \
+    X(TOOL_EXECUTION_EXCEPTION, "tool.execution.exception", "duration_ms parameters_bytes", "tool_name side code")             \
     X(TELEMETRY_REJECTED, "telemetry.rejected", "count", "reason")
 
 enum event_id {

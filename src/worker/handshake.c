@@ -205,12 +205,52 @@ static int keep_timeouts(struct worker *w, const pit_value *tools)
     return rc;
 }
 
+/* Only what a description should have, and of the kinds that it should have. */
+static pit_value *clean_tool(const pit_value *tool)
+{
+    static const struct {
+        const char *key;
+        int kind;
+    } parts[] = {{"description", PIT_KIND_STR},
+                 {"parameters", PIT_KIND_LIST},
+                 {"streaming", PIT_KIND_BOOL},
+                 {"idempotent", PIT_KIND_BOOL},
+                 {"timeout_ms", PIT_KIND_INT}};
+    pit_value *map = pit_map();
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        const pit_value *item = pit_value_get(tool, parts[i].key);
+        if (pit_value_kind(item) == parts[i].kind)
+            pit_map_set_take(map, parts[i].key, pit_value_ref(item));
+    }
+    return map;
+}
+
+/* What READY says of the tools is kept for whoever asks what there is. */
+static int keep_tools(struct worker *w, const pit_value *tools)
+{
+    pit_value *map = pit_map();
+    for (size_t i = 0; i < pit_value_len(tools); i++) {
+        const pit_value *tool = pit_value_at(tools, i);
+        const char *name = pit_value_str(pit_value_get(tool, "name"));
+        if (name != NULL)
+            pit_map_set_take(map, name, clean_tool(tool));
+    }
+    int rc = pit_value_error(map);
+    if (rc == 0)
+        w->tools = map;
+    else
+        pit_value_free(map);
+    return rc;
+}
+
 static int on_ready(struct worker *w, const pit_value *ready)
 {
     bool gil;
     int rc = keep_timeouts(w, pit_value_get(ready, "tools"));
     if (rc == 0)
         rc = keep_repeatable(w, pit_value_get(ready, "tools"));
+    if (rc == 0)
+        rc = keep_tools(w, pit_value_get(ready, "tools"));
     if (rc == 0)
         rc = make_lanes(w);
     w->capabilities = worker_capabilities(ready);

@@ -95,6 +95,7 @@ void worker_free(struct worker *w)
     pit_value_free(w->last_look);
     pit_value_free(w->health.report);
     pit_value_free(w->timeouts);
+    pit_value_free(w->tools);
     pit_value_free(w->repeatable);
     mem_free(w->lanes);
     mem_free(w);

@@ -162,7 +162,8 @@ struct worker {
     int gil;               /* PIT_ON or PIT_OFF, as READY says; 0: it does not. Written once, before it is READY */
     struct pit_value
         *timeouts,   /* what its tools declare: a map of commands to milliseconds; NULL: nothing. The pool takes it */
-        *repeatable; /* the same: a map whose keys are the commands that may be run again */
+        *repeatable, /* the same: a map whose keys are the commands that may be run again */
+        *tools;      /* the same: a map of the commands to what it says of them */
     uint64_t started_ns, ready_ns;
     struct guard_exit how;
     struct guard_used used; /* once the guard has told */

@@ -1,0 +1,13 @@
+"""What test_tools.c lists and calls."""
+
+from snakepit_bridge import BaseAdapter, tool
+
+
+class Tools(BaseAdapter):
+    @tool(description="Adds.", timeout_ms=9000)
+    def add(self, a: int, b: int = 2) -> int:
+        return a + b
+
+    @tool
+    def ping(self) -> str:
+        return "pong"
