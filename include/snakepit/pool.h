@@ -176,6 +176,11 @@ typedef struct pit_pool_options {
     const pit_health_options *health;               /* (NULL: as its defaults say) */
     const pit_poison_options *poison;               /* (NULL: as its defaults say) */
     int idempotent_arg; /* PIT_ON: a call with an argument `idempotent` that is true is as one with that option (PIT_OFF) */
+
+    /* How long an instance of the adapter lives: "worker" (one for each worker, shared by its lanes), "lane" (one for each lane) or "request" (one
+     * for each call, with initialize() before and cleanup() after it). NULL: what the adapter's class says (adapter_scope), which is "worker" where
+     * it says nothing. Workers of another language are told and do as they can. Any other text: invalid_parameter. */
+    const char *adapter_scope;
 } pit_pool_options;
 
 enum { PIT_DESCENDANTS_KILL = 1, PIT_DESCENDANTS_KEEP = 2 };
@@ -184,7 +189,7 @@ enum { PIT_CHANNEL_AUTO = 0, PIT_CHANNEL_RING = 1, PIT_CHANNEL_SOCKET = 2 };
 #define PIT_POOL_OPTIONS_INIT                                                                                                  \
     {                                                                                                                          \
         sizeof(pit_pool_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0,  \
-            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                                      \
+            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                                   \
     }
 
 /* Adds a pool. *Blocks* until it has a ready worker. When every start failed: no_workers_started with its cause, as for pit_open, and

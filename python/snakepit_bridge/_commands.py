@@ -153,35 +153,42 @@ def describe_tools(instance: Any) -> list[dict[str, Any]]:
 
 
 class Commands:
-    """The commands of one adapter instance, as one lane sees them."""
+    """The commands of one adapter, as one lane sees them.
 
-    def __init__(self, instance: Any) -> None:
-        self._instance = instance
-        self._table = commands_of(type(instance))
+    around: what stands around each call (_scope.py); it gets the command's name and what to call, and gives what to call instead.
+    """
+
+    def __init__(self, cls: type, instance: Any = None) -> None:
+        self.instance = instance  # whose methods are called; whoever makes it later than this sets it before the first call
+        self.around: Callable[[str, Callable[..., Any]], Callable[..., Any]] | None = None
+        self._table = commands_of(cls)
         self._names = list(self._table)
-        self._catch_all = getattr(instance, "execute_tool", None) if isinstance(instance, BaseAdapter) else None
         self._loop: Any = None
         self._task: Any = None  # of the async method that runs
         self._context: SessionContext | None = None  # of its call
 
     def resolve(self, name: str) -> tuple[Callable[..., Any], bool]:
         """What to call, and whether that may be remembered."""
+        fn = self.bound(self.instance, name)
+        if fn is None:
+            raise self._unknown(name)
+        return fn if self.around is None else self.around(name, fn), name in self._table
+
+    def bound(self, instance: Any, name: str) -> Callable[..., Any] | None:
+        """The command of this instance, with its arguments checked; None when it has none of this name."""
         entry = self._table.get(name)
         if entry is not None:
-            fn = getattr(self._instance, entry[0])
+            fn = getattr(instance, entry[0])
             if callable(fn):
                 if entry[1].parameters:
                     from ._parameters import checked
 
-                    fn = checked(fn, entry[1])
-                return fn, True
-        if self._catch_all is not None:
-            return self._bind_catch_all(name), False
-        raise self._unknown(name)
+                    return checked(fn, entry[1])
+                return fn  # type: ignore[no-any-return]
+        execute = getattr(instance, "execute_tool", None) if isinstance(instance, BaseAdapter) else None
+        return None if execute is None else self._bind_catch_all(name, execute)
 
-    def _bind_catch_all(self, name: str) -> Callable[..., Any]:
-        execute: Any = self._catch_all
-
+    def _bind_catch_all(self, name: str, execute: Any) -> Callable[..., Any]:
         def run(*args: Any, **kwargs: Any) -> Any:
             if args and kwargs:
                 raise TypeError(f"{name}() takes positional or keyword arguments, not both")
@@ -208,6 +215,8 @@ class Commands:
         if kind is AsyncGeneratorType or (kind is GeneratorType and not result.gi_code.co_flags & _CO_ITERABLE_COROUTINE):
             if kind is GeneratorType:
                 result.close()
+            else:
+                self.run(result.aclose())
             raise SnakepitError(
                 "streaming_required",
                 "the result of the tool is a generator: it streams, and this was no call for a stream",

@@ -11,7 +11,7 @@ from __future__ import annotations
 from . import _coder
 from ._errors import cut, message_of, type_name
 from ._registry import POLICY_MARKER
-from .adapter import BaseAdapter, spec_of
+from .adapter import has_hook
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,9 +22,9 @@ REPORT_LIMIT = 60 * 1024  # bytes: the host takes no HEALTH_REPLY above 64 KiB
 _WELL = (None, True, "ok", "healthy")
 
 
-def start(extension: Any, segment_fd: int, welcome: dict[str, Any], instance: Any, wake_fd: int = -1) -> list[str]:
-    """Starts the thread, once, if the host wants heartbeats and this worker can have it; what to name in READY. ``wake_fd``: the main thread waits
-    for calls nowhere, and is woken by this."""
+def start(extension: Any, segment_fd: int, welcome: dict[str, Any], instances: list[Any], wake_fd: int = -1) -> list[str]:
+    """Starts the thread, once, if the host wants heartbeats and this worker can have it; what to name in READY. ``instances``: of the adapter, all
+    that can be asked for their health. ``wake_fd``: the main thread waits for calls nowhere, and is woken by this."""
     found = ["ping"]
     if extension is not None and segment_fd >= 0 and welcome.get("heartbeat") is True:
         try:
@@ -32,15 +32,9 @@ def start(extension: Any, segment_fd: int, welcome: dict[str, Any], instance: An
             found.append("heart")
         except (OSError, ValueError, MemoryError):
             pass
-    if has_health(instance):
+    if instances and has_hook(type(instances[0]), "health"):
         found.append("health")
     return found
-
-
-def has_health(instance: Any) -> bool:
-    """Has the adapter a health() of its own, which is no tool?"""
-    raw = getattr(type(instance), "health", None) if isinstance(instance, BaseAdapter) else None
-    return raw is not None and raw is not BaseAdapter.health and spec_of(raw) is None
 
 
 def _verdict(report: Any) -> tuple[bool, str | None]:
@@ -55,14 +49,19 @@ def _verdict(report: Any) -> tuple[bool, str | None]:
     return well, None if well else f"its status is {cut(str(status), REASON_LIMIT)}"
 
 
-def examine(instance: Any, settle: Callable[[Any], Any]) -> bytes:
-    """The payload of HEALTH_REPLY."""
+def _ask(instance: Any, settle: Callable[[Any], Any]) -> tuple[bool, str | None, Any]:
     report: Any = None
     try:
         report = settle(instance.health())
-        ok, reason = _verdict(report)
+        return (*_verdict(report), report)
     except BaseException as exc:
-        ok, reason = False, cut(f"{type_name(type(exc))}: {message_of(exc)}", REASON_LIMIT)
+        return False, cut(f"{type_name(type(exc))}: {message_of(exc)}", REASON_LIMIT), report
+
+
+def examine(instances: list[Any], settle: Callable[[Any], Any]) -> bytes:
+    """The payload of HEALTH_REPLY: of the first instance that is not well, else of the first one."""
+    answers = [_ask(instance, settle) for instance in instances]
+    ok, reason, report = next((answer for answer in answers if not answer[0]), answers[0])
     answer = {"ok": ok, "reason": reason, "report": report if isinstance(report, dict) else None}
     try:
         payload = _coder.encode(answer, POLICY_MARKER)

@@ -277,4 +277,5 @@ def checked(fn: Callable[..., Any], spec: ToolSpec) -> Callable[..., Any]:
                 raise ParameterError(name, "is missing")
         return fn(*args, **kwargs)
 
+    run.__wrapped__ = fn  # type: ignore[attr-defined]
     return run

@@ -1,4 +1,4 @@
-"""A worker of the ``thread`` profile: each lane is served by a thread of its own, all on one instance of the adapter.
+"""A worker of the ``thread`` profile: each lane is served by a thread of its own, all on one instance of the adapter, or each on its own.
 
 The main thread runs no calls. It reads the control socket, asks ``health()``, takes the cancel signal, and is woken by the heart, so that
 whether Python code can run is seen although nothing of it does here.
@@ -52,22 +52,47 @@ def check_adapter(cls: type) -> None:
     )
 
 
+class _Begun:
+    """The first thing that a lane's thread does, for which the main thread waits."""
+
+    def __init__(self, begin: Callable[[Commands], None] | None) -> None:
+        self._begin = begin
+        self._over = threading.Event()
+        self._failure: BaseException | None = None
+
+    def run(self, commands: Commands) -> bool:
+        """False: it has failed, and so does the worker."""
+        try:
+            if self._begin is not None:
+                self._begin(commands)
+        except BaseException as exc:
+            self._failure = exc
+        self._over.set()
+        return self._failure is None
+
+    def wait(self) -> None:
+        if self._begin is None:
+            return
+        self._over.wait()
+        if self._failure is not None:
+            raise self._failure
+
+
 class ThreadLanes:
     """What ``Worker`` has in the place of a lane: all of them."""
 
     def __init__(
         self,
         make: Callable[[int, Commands], Any],
-        n: int,
+        commands: list[Commands],
         control: Control,
-        instance: Any,
         on_frame: Callable[[bytes], bool],
         cancel_signal: Any,
     ) -> None:
         self._control = control
         self._on_frame = on_frame
         self._cancel_signal = cancel_signal if type(cancel_signal) is int else 0
-        self._commands = [Commands(instance) for _ in range(n)]
+        self._commands = commands
         self._lanes = [make(i, commands) for i, commands in enumerate(self._commands)]
         self._threads: list[threading.Thread] = []
         self._woken, self.wake_fd = os.pipe()
@@ -75,19 +100,25 @@ class ThreadLanes:
         os.set_blocking(self.wake_fd, False)
         control.send = self._lanes[0].send_control  # type: ignore[method-assign]
 
-    def start(self) -> None:
-        """The threads wait for calls from now on."""
+    def start(self, begin: Callable[[Commands], None] | None, end: Callable[[Commands], None]) -> None:
+        """The threads wait for calls from now on. ``begin``: what each does first, one after the other; what it raises is raised here."""
         for i, (lane, commands) in enumerate(zip(self._lanes, self._commands)):
-            thread = threading.Thread(target=self._run, args=(lane, commands), name=f"snakepit-lane-{i}", daemon=True)
+            begun = _Begun(begin)
+            thread = threading.Thread(
+                target=self._run, args=(lane, commands, begun, end), name=f"snakepit-lane-{i}", daemon=True
+            )
             thread.start()
             self._threads.append(thread)
+            begun.wait()
 
-    def _run(self, lane: Any, commands: Commands) -> None:
+    def _run(self, lane: Any, commands: Commands, begun: _Begun, end: Callable[[Commands], None]) -> None:
         try:
+            if not begun.run(commands):
+                return
             context.bind_thread(lane.make_context)
             lane.serve()
             context.bind_thread(None)
-            commands.close()
+            end(commands)
         except ConnectionError:
             pass
         except ProtocolError as exc:

@@ -143,16 +143,27 @@ def find_tools(cls: type) -> dict[str, tuple[str, ToolSpec]]:
     return found
 
 
+def has_hook(cls: type, name: str) -> bool:
+    """Has the adapter this hook, which is optional, and not as a tool?"""
+    raw = getattr(cls, name, None) if issubclass(cls, BaseAdapter) else None
+    return raw is not None and raw is not getattr(BaseAdapter, name) and spec_of(raw) is None
+
+
 class BaseAdapter:
     """Base of an adapter: its ``@tool`` methods are the commands of the worker.
 
     ``initialize`` runs once before the worker is ready, ``cleanup`` when it ends; either may be ``async``. A method
     ``execute_tool(self, name, args, ctx)`` gets the commands that are no tool.
 
+    ``adapter_scope`` says how long an instance lives: "worker" (one for each worker, shared by its lanes), "lane" (one for each lane; all that
+    is done with it is done on the lane's thread) or "request" (one for each call, with ``initialize`` before and ``cleanup`` after it; one more
+    is made at the start, to describe the tools, and used for nothing else). A pool may ask for another one.
+
     ``survives_cancel = True`` says that nothing is broken when ``Cancelled`` was raised in the middle of a method: the worker goes on with
     the next call. Without it the worker is replaced.
     """
 
+    adapter_scope = "worker"
     survives_cancel = False
 
     def __init__(self) -> None:
@@ -178,6 +189,17 @@ class BaseAdapter:
         replaced. May be ``async``; calls wait for it, so it should be quick.
         """
 
+    def reset(self, session_id: str) -> Any:
+        """Called, if a subclass has it, when a session leaves a lane: before the next call there that belongs to another session or to none.
+
+        It is the place to forget what a session has left behind. That call waits for it, and fails with what it raises; then it is called again
+        before the next one. May be ``async``. Not in the scope "request", where nothing is left behind.
+        """
+
+    def on_session_end(self, session_id: str) -> Any:
+        """For the end of a session, wherever it has been: its state may go. May be ``async``. Hosts of this version end no sessions, so that
+        nothing calls it yet."""
+
     @property
     def session_context(self) -> SessionContext:
         """The context of the call that runs; outside a call ``RuntimeError``."""
@@ -200,3 +222,7 @@ class BaseAdapter:
 
             fn = checked(fn, entry[1])
         return fn(*args, **kwargs)
+
+    def register_with_session(self, session_id: str) -> list[str]:
+        """The names of the tools. Nothing has to be registered: the host knows them from the worker's start on, in every session."""
+        return list(find_tools(type(self)))

@@ -23,7 +23,7 @@ from ._channel import Control
 from ._commands import Commands, describe_tools
 from ._errors import CodecError, SnakepitError, cut, describe, message_of, traceback_of, type_name
 from ._loader import load
-from .adapter import BaseAdapter
+from .adapter import BaseAdapter, has_hook
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -87,7 +87,8 @@ class Worker:
         if self._extension is not None:
             self._extension.prepare_crash_watch()
         self._welcome: dict[str, Any] = {}
-        self._instance: Any = None
+        self._scope = "worker"
+        self._instances: list[Any] = []  # those that live as long as their lane, or the worker
         self._commands: Any = None
         self._lane: Any = None
 
@@ -106,8 +107,8 @@ class Worker:
         hello = _wire.build(_wire.HELLO, _coder.encode(self._hello(bytes(_segment.SECRET_SIZE))))
         _coder.decode(hello[_wire.parse(hello).start :])
         instance = _Rehearsal()
-        Commands(instance)
-        _coder.encode(self._ready(instance, _heart.start(None, -1, {}, instance)))
+        Commands(_Rehearsal, instance)
+        _coder.encode(self._ready(instance, _heart.start(None, -1, {}, [instance])))
 
     def run(self) -> int:
         """The exit status."""
@@ -195,31 +196,75 @@ class Worker:
             from ._threads import check_adapter
 
             check_adapter(cls)
-        self._instance = cls()
-        self._commands = Commands(self._instance)
-        if isinstance(self._instance, BaseAdapter):
-            self._settle(self._instance.initialize())
-        self._lane = self._make_lanes() if threaded else self._make_lane()
+        self._scope = self._find_scope(cls, threaded)
+        self._commands = self._make_commands(cls)
+        instance = None if self._scope == "lane" else cls()
+        self._commands.instance = instance
+        if self._scope == "worker":
+            self._begin(self._commands)
+        lanes = self._make_lanes(cls) if threaded else None
+        self._lane = lanes or self._make_lane()
         _register_at_fork(after_in_child=self._after_fork)
-        wake_fd = self._lane.wake_fd if threaded else -1
-        capabilities = _heart.start(self._extension, self._segment_fd, self._welcome, self._instance, wake_fd)
-        if threaded:
-            self._lane.start()
-        return self._ready(self._instance, [*capabilities, *self._cancel_capabilities()])
+        if lanes is not None:
+
+            def begin(commands: Commands) -> None:
+                commands.instance = cls()
+                self._begin(commands)
+
+            lanes.start(begin if self._scope == "lane" else None, self._end)
+        wake_fd = lanes.wake_fd if lanes is not None else -1
+        capabilities = _heart.start(self._extension, self._segment_fd, self._welcome, self._instances, wake_fd)
+        described = self._instances[0] if instance is None else instance
+        return self._ready(described, [*capabilities, *self._cancel_capabilities(described)])
+
+    def _find_scope(self, cls: type, threaded: bool) -> str:
+        asked = self._welcome.get("adapter_scope")
+        if asked is None and getattr(cls, "adapter_scope", "worker") == "worker":
+            return "worker"
+        from ._scope import scope_of
+
+        scope = scope_of(cls, asked)
+        return "worker" if scope == "lane" and not threaded else scope  # the same where there is one lane
+
+    def _make_commands(self, cls: type) -> Commands:
+        commands = Commands(cls)
+        if self._scope == "request":
+            from ._scope import Requests
+
+            commands.around = Requests(cls, commands)
+        elif has_hook(cls, "reset"):
+            from ._scope import Resets
+
+            commands.around = Resets(commands)
+        return commands
+
+    def _begin(self, commands: Commands) -> None:
+        """Starts the life of an instance that lives as long as its lane, or the worker."""
+        if isinstance(commands.instance, BaseAdapter):
+            _settle(commands, commands.instance.initialize())
+        self._instances.append(commands.instance)
+
+    def _end(self, commands: Commands) -> None:
+        """Of a lane that has served its last call."""
+        try:
+            if self._scope == "lane" and isinstance(commands.instance, BaseAdapter):
+                _settle(commands, commands.instance.cleanup())
+            commands.close()
+        except BaseException as exc:
+            _tell_cleanup(exc)
 
     def _ready(self, instance: Any, capabilities: list[str]) -> dict[str, Any]:
         return {"tools": describe_tools(instance), "capabilities": capabilities, "gil_enabled": _gil_enabled()}
 
     def _settle(self, result: Any) -> Any:
-        """Waits for what initialize(), cleanup() or health() returned."""
-        return self._commands.run(result) if hasattr(type(result), "__await__") else result
+        return _settle(self._commands, result)
 
-    def _cancel_capabilities(self) -> list[str]:
+    def _cancel_capabilities(self, instance: Any) -> list[str]:
         found = []
         number = self._welcome.get("cancel_signal")
         if type(number) is int and _cancel.install(number, self._lane, self._commands):
             found.append("cancel_signal")
-        if getattr(self._instance, "survives_cancel", False) is True:
+        if getattr(instance, "survives_cancel", False) is True:
             found.append("survives_cancel")
         return found
 
@@ -242,7 +287,7 @@ class Worker:
             **how,
         )
 
-    def _make_lanes(self) -> Any:
+    def _make_lanes(self, cls: type) -> Any:
         from ._threads import ThreadLanes
 
         if self._welcome.get("channel") != "ring":
@@ -253,8 +298,10 @@ class Worker:
         def make(index: int, commands: Commands) -> Any:
             return self._make_ring_lane(index, commands, threaded=True)
 
-        lanes, number = int(self._welcome.get("lanes", 1)), self._welcome.get("cancel_signal")
-        return ThreadLanes(make, lanes, self._control, self._instance, self._on_frame, number)
+        commands = [self._make_commands(cls) for _ in range(int(self._welcome.get("lanes", 1)))]
+        for each in commands:
+            each.instance = self._commands.instance
+        return ThreadLanes(make, commands, self._control, self._on_frame, self._welcome.get("cancel_signal"))
 
     def _on_control(self, data: bytes) -> bool:
         """Ring mode: what came by the control socket. True: STOP."""
@@ -272,7 +319,7 @@ class Worker:
         if frame.kind == _wire.PING:
             self._control.send(_wire.build(_wire.PONG, b"", frame.id))
         elif frame.kind == _wire.HEALTH:
-            self._control.send(_wire.build(_wire.HEALTH_REPLY, _heart.examine(self._instance, self._settle), frame.id))
+            self._control.send(_wire.build(_wire.HEALTH_REPLY, _heart.examine(self._instances, self._settle), frame.id))
         elif frame.kind != _wire.STOP:
             raise _wire.ProtocolError(f"a frame of kind {frame.kind}, which has no place here")
         return frame.kind == _wire.STOP
@@ -292,11 +339,20 @@ class Worker:
     def _clean_up(self) -> None:
         context.bind_thread(None)
         try:
-            if isinstance(self._instance, BaseAdapter):
-                self._settle(self._instance.cleanup())
+            if self._scope == "worker" and isinstance(self._commands.instance, BaseAdapter):
+                self._settle(self._commands.instance.cleanup())
             self._commands.close()
         except BaseException as exc:
-            print(f"snakepit_bridge: cleanup failed\n{traceback_of(exc)}", file=sys.stderr)
+            _tell_cleanup(exc)
+
+
+def _settle(commands: Commands, result: Any) -> Any:
+    """Waits for what initialize(), cleanup() or health() returned."""
+    return commands.run(result) if hasattr(type(result), "__await__") else result
+
+
+def _tell_cleanup(exc: BaseException) -> None:
+    print(f"snakepit_bridge: cleanup failed\n{traceback_of(exc)}", file=sys.stderr)
 
 
 def _parse(argv: list[str]) -> tuple[str, list[str]] | None:

@@ -1,4 +1,4 @@
-/* Public options of the worker profile: checks and defaults. */
+/* Public options of the worker profile, and of the instances of its adapter: checks and defaults. */
 #include <string.h>
 
 #include "api/api.h"
@@ -14,6 +14,18 @@ static pit_error *bad_profile(const char *of, const char *profile)
     }
     pit_error *e = error_new(PIT_E_INVALID_PROFILE, "pool %s: profile is '%.64s'", of, profile);
     return error_suggest(e, "the profiles are process and thread");
+}
+
+static pit_error *read_scope(const pit_pool_options *o, struct pool_settings *s)
+{
+    static const char *const scopes[] = {"worker", "lane", "request"};
+    for (size_t i = 0; o->adapter_scope != NULL && i < sizeof scopes / sizeof scopes[0]; i++)
+        if (strcmp(o->adapter_scope, scopes[i]) == 0)
+            s->adapter_scope = scopes[i];
+    if (o->adapter_scope == NULL || s->adapter_scope != NULL)
+        return NULL;
+    return error_suggest(error_new(PIT_E_INVALID_PARAMETER, "pool %s: adapter_scope is '%.64s'", o->name, o->adapter_scope),
+                         "the scopes are worker, lane and request");
 }
 
 pit_error *profile_settings_read(const pit_pool_options *o, struct pool_settings *s)
@@ -37,7 +49,7 @@ pit_error *profile_settings_read(const pit_pool_options *o, struct pool_settings
                              "leave channel unset: threads are called through rings");
     if (s->threaded)
         s->lanes = o->threads_per_worker != 0 ? (uint32_t)o->threads_per_worker : THREADS;
-    return NULL;
+    return read_scope(o, s);
 }
 
 /* The kernel counts CPU time, memory and files for a process: beside others a call cannot be blamed for them. */

@@ -180,6 +180,7 @@ struct pool *pool_create(struct host *h, struct worker_env *env, struct pool_set
                                        .cwd = p->set.cwd,
                                        .lanes = p->set.lanes,
                                        .threaded = p->set.threaded,
+                                       .adapter_scope = p->set.adapter_scope,
                                        .ring_bytes = p->set.ring_bytes,
                                        .max_frame = p->set.max_frame,
                                        .channel = p->set.channel,

@@ -63,6 +63,7 @@ struct pool_settings {
     uint64_t spin_ns;
     uint32_t ring_bytes, lanes;
     bool threaded;               /* profile thread: each lane has a thread of the worker */
+    const char *adapter_scope;   /* static; NULL: what the adapter says */
     struct limits limits;        /* of each call */
     bool limited;                /* there are some */
     pit_value *command_timeouts; /* a map of commands to milliseconds; NULL: none */

@@ -27,7 +27,7 @@
     X(HELLO, hello, 1, w, "map: protocol_min, protocol_max, pid, secret, channels, runtime")                                   \
     X(WELCOME, welcome, 2, h,                                                                                                  \
       "map: protocol, worker_id, pool, run_id, channel, lanes, max_frame_bytes, max_depth, call_prefix, now_ns, heartbeat, "   \
-      "cancel_signal, profile")                                                                                                \
+      "cancel_signal, profile, adapter_scope")                                                                                 \
     X(READY, ready, 3, w, "map: tools, capabilities, gil_enabled")                                                             \
     X(FAILED, failed, 4, w, "map: the error (code, message, python) for which the worker will not become ready")               \
     X(STOP, stop, 5, h, "nothing: finish, run cleanup, exit with status 0")                                                    \

@@ -50,12 +50,12 @@ static int send_welcome(struct worker *w)
     struct buf b = {0};
     buf_reserve(&b, 512);
     b.len = FRAME_HEADER;
-    pit_value *v =
-        pit_pack("{s:i,s:s,s:s,s:s,s:s,s:u,s:U,s:i,s:u,s:U,s:b,s:i,s:s}", "protocol", PROTOCOL_MAX, "worker_id", w->id, "pool",
-                 w->config->pool, "run_id", w->env->run_id, "channel", w->is_ring ? "ring" : "socket", "lanes",
-                 (unsigned)w->config->lanes, "max_frame_bytes", (uint64_t)w->config->max_frame, "max_depth", CODEC_MAX_DEPTH,
-                 "call_prefix", (unsigned)w->prefix, "now_ns", w->env->os->now_ns(), "heartbeat", (int)w->config->heartbeat,
-                 "cancel_signal", CANCEL_SIGNAL, "profile", w->config->threaded ? "thread" : "process");
+    pit_value *v = pit_pack("{s:i,s:s,s:s,s:s,s:s,s:u,s:U,s:i,s:u,s:U,s:b,s:i,s:s,s:s}", "protocol", PROTOCOL_MAX, "worker_id",
+                            w->id, "pool", w->config->pool, "run_id", w->env->run_id, "channel", w->is_ring ? "ring" : "socket",
+                            "lanes", (unsigned)w->config->lanes, "max_frame_bytes", (uint64_t)w->config->max_frame, "max_depth",
+                            CODEC_MAX_DEPTH, "call_prefix", (unsigned)w->prefix, "now_ns", w->env->os->now_ns(), "heartbeat",
+                            (int)w->config->heartbeat, "cancel_signal", CANCEL_SIGNAL, "profile",
+                            w->config->threaded ? "thread" : "process", "adapter_scope", w->config->adapter_scope);
     int rc = codec_encode(&b, v, NULL);
     pit_value_free(v);
     size_t done = 0;

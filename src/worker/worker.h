@@ -63,7 +63,8 @@ struct worker_config {
     char **argv, **env; /* env without SNAKEPIT_WORKER_ID */
     const char *cwd;
     uint32_t lanes, ring_bytes;
-    bool threaded; /* profile thread */
+    bool threaded;             /* profile thread */
+    const char *adapter_scope; /* static; NULL: what the adapter says */
     size_t max_frame;
     int channel; /* PIT_CHANNEL_* */
     int64_t ready_timeout_ms, graceful_ms;

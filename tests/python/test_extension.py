@@ -60,7 +60,13 @@ class Server:
         self.control = Control(self.theirs.fileno())
         self.lanes = [
             _snakepit.Lane(
-                self.segment.fd, i, self.theirs.fileno(), Commands(Adapter()), self.on_control, prefix=0xAB + i, **options
+                self.segment.fd,
+                i,
+                self.theirs.fileno(),
+                Commands(Adapter, Adapter()),
+                self.on_control,
+                prefix=0xAB + i,
+                **options,
             )
             for i in range(lanes)
         ]
@@ -276,7 +282,7 @@ def test_a_lane_goes_with_what_it_knows(serve):
     class Canary(Commands):
         pass
 
-    canary = Canary(Adapter())
+    canary = Canary(Adapter, Adapter())
     weakref.finalize(canary, gone.append, 1)
     cycle = []
     cycle.append(_snakepit.Lane(s.segment.fd, 0, -1, canary, cycle.append))
