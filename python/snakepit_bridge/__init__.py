@@ -11,9 +11,11 @@ Example::
 """
 
 from ._errors import Cancelled, CodecError, HostToolError, RemoteException, SnakepitError
+from ._logging import configure_logging, get_logger
 from ._registry import register_codec
 from .adapter import BaseAdapter, tool
 from .context import SessionContext, current_context
+from .thread_safe import ThreadSafeAdapter, thread_safe_method
 
 __version__ = "0.1.0"
 
@@ -25,7 +27,11 @@ __all__ = [
     "RemoteException",
     "SessionContext",
     "SnakepitError",
+    "ThreadSafeAdapter",
+    "configure_logging",
     "current_context",
+    "get_logger",
     "register_codec",
+    "thread_safe_method",
     "tool",
 ]
