@@ -305,7 +305,7 @@ class Template:
         try:
             _write(fd, data)
             whole = extension.HAS_SEGMENT | extension.HAS_STDOUT | extension.HAS_STDERR
-            self._birth(0, 0, whole, worker_id, [fd] * 5)
+            self._birth(0, 0, whole, worker_id, [fd] * 5).take_name()
         finally:
             _close(fd)
 

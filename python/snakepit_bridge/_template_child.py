@@ -98,9 +98,12 @@ class Birth:
         self.fds = fds  # where a descriptor belongs: which it is
         self.guard = guard
         self.highest = 0  # of all descriptors
-        own = {"SNAKEPIT_WORKER_ID": worker_id, "SNAKEPIT_GUARD_SERIAL": f"{guard}.{token}"}
-        self.entries = "".join(f"{name}={value}\0" for name, value in own.items()).encode()
-        for name, value in own.items():
+        self._own = {"SNAKEPIT_WORKER_ID": worker_id, "SNAKEPIT_GUARD_SERIAL": f"{guard}.{token}"}
+        self.entries = "".join(f"{name}={value}\0" for name, value in self._own.items()).encode()
+
+    def take_name(self) -> None:
+        """In the child alone: the C library keeps whatever an entry of its environment has ever been, and the template has many workers."""
+        for name, value in self._own.items():
             os.environ[name] = value
 
 
@@ -159,6 +162,7 @@ def become_worker(birth: Birth, room: memoryview | None, files: list[int], widen
         _place(birth.fds, files, birth.highest)
     else:
         settle(birth.extension, birth.guard, birth.fds, files, birth.highest)
+    birth.take_name()
     _write_room(room, birth)
     if birth.request.cwd is not None:
         _chdir(birth.request.cwd)
