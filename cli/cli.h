@@ -121,6 +121,7 @@ const char *nearest_name(const char *text, const char *const *candidates, size_t
 void streams_secure(void);
 /* Flushes and closes stdout; code, or EXIT_ERROR when something that was printed did not arrive. */
 int streams_finish(const struct cli *cli, int code);
+bool streams_failed(void); /* has something not arrived? */
 void streams_flush(void); /* what is printed so far goes out now; a failure is reported at the end */
 bool stream_is_terminal(FILE *stream);
 /* Controls, and what turns the direction of writing round, or is not seen. */
@@ -137,6 +138,7 @@ int report_usage(const struct cli *cli, const char *format, ...) __attribute__((
 int report_error(const struct cli *cli, int rc, pit_error *err);
 /* One JSON document and a newline on stdout; v is borrowed. */
 int print_value(const struct cli *cli, const pit_value *v);
+int print_line(const struct cli *cli, const pit_value *v); /* the same, never in several lines */
 
 /* ---- interrupt.c ---- */
 
@@ -166,6 +168,16 @@ struct python_choice {
 
 /* Which interpreter a pool of the program runs; false when there is none. option (may be NULL) is --python. */
 bool python_find(const char *option, struct python_choice *ret);
+
+/* ---- stream_print.c ---- */
+
+/* A pit_stream_fn that prints; user is a struct stream_print. */
+struct stream_print {
+    const struct cli *cli;
+    int code;        /* EXIT_OK, or of what could not be printed, which has been reported */
+    pit_value *last; /* the last line, until the end has come */
+};
+int stream_print(pit_stream_event *ev, void *user);
 
 /* ---- own_pool.c ---- */
 
@@ -197,6 +209,9 @@ int own_pool_await(struct own_pool *pool, uint64_t deadline_ns, pit_error **rete
 int own_pool_call(struct own_pool *pool, const char *command, const pit_value *args, const pit_call_options *o, pit_value **ret,
                   pit_error **reterr);
 /* Ends the workers. 0 or PIT_E_CLEANUP_TIMEOUT. Safe on a pool that was never opened (all zero). */
+/* The same of a stream: what it gives goes to fn. */
+int own_pool_stream(struct own_pool *pool, const char *command, const pit_value *args, const pit_call_options *o,
+                    pit_stream_fn fn, void *user, pit_error **reterr);
 int own_pool_close(struct own_pool *pool);
 
 #endif

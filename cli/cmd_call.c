@@ -1,4 +1,4 @@
-/* snakepit call: one call, its result as one JSON document on stdout.
+/* snakepit call: one call, its result as one JSON document on stdout; or, with --stream, what it gives as one a line.
  *
  * Without a daemon a call needs a pool of its own, started for this one call and ended after it (--adapter). */
 #include "cli.h"
@@ -11,7 +11,7 @@ struct call_options {
     const char *pool, *session, *adapter, *python;
     int64_t timeout_ms;
     int workers;
-    bool verbose;
+    bool verbose, stream;
 };
 
 static const struct option_def call_option_defs[] = {
@@ -19,6 +19,8 @@ static const struct option_def call_option_defs[] = {
      offsetof(struct call_options, adapter)},
     {"timeout", 't', OPTION_DURATION, "TIME", "for everything, the start of the pool included: 500ms, 2s, 1.5m",
      offsetof(struct call_options, timeout_ms)},
+    {"stream", 0, OPTION_FLAG, NULL, "the command streams: a line of JSON for each chunk, as it comes",
+     offsetof(struct call_options, stream)},
     {"pool", 'p', OPTION_TEXT, "NAME", "the pool (default)", offsetof(struct call_options, pool)},
     {"session", 's', OPTION_TEXT, "ID", "the session that the call belongs to", offsetof(struct call_options, session)},
     {"workers", 'w', OPTION_COUNT, "N", "workers of the pool (1)", offsetof(struct call_options, workers)},
@@ -68,6 +70,7 @@ static int run_call(struct cli *cli, const struct call_options *o, const char *c
         .name = o->pool, .adapter = o->adapter, .workers = o->workers, .verbose = o->verbose, .tell_losses = !cli->json};
     pit_call_options co = PIT_CALL_OPTIONS_INIT;
     struct own_pool pool;
+    struct stream_print printed = {cli, EXIT_OK, NULL};
     pit_value *result = NULL;
     pit_error *err = NULL;
 
@@ -76,7 +79,9 @@ static int run_call(struct cli *cli, const struct call_options *o, const char *c
     co.session_id = o->session;
     co.deadline_ns = deadline_ns;
     int rc = own_pool_open(&pool, &po, in, &err);
-    if (rc == 0)
+    if (rc == 0 && o->stream)
+        rc = own_pool_stream(&pool, command, args, &co, stream_print, &printed, &err);
+    else if (rc == 0)
         rc = own_pool_call(&pool, command, args, &co, &result, &err);
     int code;
     if (in->signal != 0) {
@@ -85,11 +90,12 @@ static int run_call(struct cli *cli, const struct call_options *o, const char *c
             fprintf(stderr, "snakepit call: ended by %s\n", interrupt_name(in->signal));
         pit_error_free(err);
     } else {
-        code = rc == 0 ? print_value(cli, result) : report_error(cli, rc, err);
+        code = rc != 0 ? report_error(cli, rc, err) : o->stream ? printed.code : print_value(cli, result);
         if (rc == PIT_E_DEADLINE_EXCEEDED && o->timeout_ms != 0 && !cli->json)
             fprintf(stderr, "  --timeout: %lld ms, the start of the pool included\n", (long long)o->timeout_ms);
     }
     pit_value_free(result);
+    pit_value_free(printed.last);
     if (code == 0)
         streams_flush(); /* the result is there before the workers have ended */
     rc = own_pool_close(&pool);
@@ -100,7 +106,7 @@ static int run_call(struct cli *cli, const struct call_options *o, const char *c
 
 static int call(struct cli *cli, int argc, char **argv)
 {
-    struct call_options o = {NULL, NULL, NULL, NULL, 0, 0, false};
+    struct call_options o = {NULL, NULL, NULL, NULL, 0, 0, false, false};
     struct arguments args = {argv, 0, 0};
     struct interrupt in;
     pit_value *value = NULL;
@@ -139,11 +145,14 @@ const struct command cmd_call = {
     "COMMAND [JSON|-] --adapter X",
     "call a command of a Python worker",
     "JSON: an object gives keyword arguments, an array positional ones, anything else (null too) one positional argument;\n"
-    "without it there are none. - reads it from standard input. The result is one JSON document on standard output.\n"
+    "without it there are none. - reads it from standard input. The result is one JSON document on standard output; with "
+    "--stream\n"
+    "each chunk is one on a line of its own, is_final in the last one, and Ctrl-C closes the producer.\n"
     "\n"
     "exit status: 0 done, 1 the call failed, 2 bad usage, 3 nothing to call, 124 the time was over, 128 + n ended by signal n\n"
     "\n"
     "  snakepit call greet '{\"name\": \"World\"}' --adapter hello.py\n"
+    "  snakepit call count '{\"n\": 3}' --adapter counter.py --stream\n"
     "  echo '[1, 2]' | snakepit call add - --adapter mymodule:Adder --timeout 2s\n",
     call_option_defs,
     sizeof call_option_defs / sizeof call_option_defs[0],

@@ -30,10 +30,15 @@ void streams_flush(void)
         first_error = errno;
 }
 
+bool streams_failed(void)
+{
+    return ferror(stdout) != 0 || first_error != 0;
+}
+
 int streams_finish(const struct cli *cli, int code)
 {
     streams_flush();
-    bool failed = ferror(stdout) != 0 || first_error != 0;
+    bool failed = streams_failed();
     int error = first_error;
 
     if (fclose(stdout) != 0 && !failed) {
@@ -259,9 +264,8 @@ int report_error(const struct cli *cli, int rc, pit_error *err)
     return exit_code_of(rc);
 }
 
-int print_value(const struct cli *cli, const pit_value *v)
+static int print_json(const struct cli *cli, const pit_value *v, bool pretty)
 {
-    bool pretty = !cli->json && stream_is_terminal(stdout);
     char *text;
     pit_error *err = NULL;
     int rc = pit_value_write_json(v, pretty ? PIT_JSON_PRETTY : 0, &text, NULL, &err);
@@ -272,4 +276,14 @@ int print_value(const struct cli *cli, const pit_value *v)
     fputc('\n', stdout);
     pit_free(text);
     return EXIT_OK; /* whether it arrived shows streams_finish() */
+}
+
+int print_value(const struct cli *cli, const pit_value *v)
+{
+    return print_json(cli, v, !cli->json && stream_is_terminal(stdout));
+}
+
+int print_line(const struct cli *cli, const pit_value *v)
+{
+    return print_json(cli, v, false);
 }

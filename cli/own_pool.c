@@ -152,15 +152,16 @@ int own_pool_await(struct own_pool *pool, uint64_t deadline_ns, pit_error **rete
     return rc;
 }
 
-int own_pool_call(struct own_pool *pool, const char *command, const pit_value *args, const pit_call_options *o, pit_value **ret,
-                  pit_error **reterr)
+/* Without a deadline of its own a call has the one that its tool declares, and a pool knows that once a worker is ready. */
+static int await_if_asked(struct own_pool *pool, const pit_call_options *o, pit_error **reterr)
 {
-    pit_future *future = NULL;
+    return o->deadline_ns == 0 && o->timeout_ms == 0 ? own_pool_await(pool, 0, reterr) : 0;
+}
+
+/* Works until the future (taken; NULL if rc is not 0) has its outcome. */
+static int carry(struct own_pool *pool, pit_future *future, int rc, pit_value **ret, pit_error **reterr)
+{
     bool ready = false;
-    /* Without a deadline of its own a call has the one that its tool declares, and a pool knows that once a worker is ready. */
-    int rc = o->deadline_ns == 0 && o->timeout_ms == 0 ? own_pool_await(pool, 0, reterr) : 0;
-    if (rc == 0)
-        rc = pit_submit(pool->p, command, args, o, &future, reterr);
 
     while (rc == 0 && (rc = pit_future_result(future, ret, reterr)) == PIT_E_PENDING) {
         if (reterr != NULL) {
@@ -176,6 +177,28 @@ int own_pool_call(struct own_pool *pool, const char *command, const pit_value *a
     }
     pit_future_free(future);
     return rc;
+}
+
+int own_pool_call(struct own_pool *pool, const char *command, const pit_value *args, const pit_call_options *o, pit_value **ret,
+                  pit_error **reterr)
+{
+    pit_future *future = NULL;
+    int rc = await_if_asked(pool, o, reterr);
+
+    if (rc == 0)
+        rc = pit_submit(pool->p, command, args, o, &future, reterr);
+    return carry(pool, future, rc, ret, reterr);
+}
+
+int own_pool_stream(struct own_pool *pool, const char *command, const pit_value *args, const pit_call_options *o,
+                    pit_stream_fn fn, void *user, pit_error **reterr)
+{
+    pit_future *future = NULL;
+    int rc = await_if_asked(pool, o, reterr);
+
+    if (rc == 0)
+        rc = pit_submit_stream(pool->p, command, args, o, fn, user, &future, reterr);
+    return carry(pool, future, rc, NULL, reterr);
 }
 
 int own_pool_close(struct own_pool *pool)

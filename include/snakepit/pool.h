@@ -181,6 +181,14 @@ typedef struct pit_pool_options {
      * for each call, with initialize() before and cleanup() after it). NULL: what the adapter's class says (adapter_scope), which is "worker" where
      * it says nothing. Workers of another language are told and do as they can. Any other text: invalid_parameter. */
     const char *adapter_scope;
+
+    /* Streams. How far a producer may be ahead of its reader, and a sender of the inbox's reader: in bytes of frames (8 MiB; a single chunk may be
+     * longer), and in chunks (100). */
+    int64_t stream_window_bytes;
+    int64_t stream_timeout_ms; /* a whole stream, waiting included (timeout_profile's); PIT_INFINITE */
+    int64_t
+        stream_idle_timeout_ms; /* while its reader is ready for more, it may be silent for so long: deadline_exceeded (PIT_INFINITE) */
+    int stream_window;
 } pit_pool_options;
 
 enum { PIT_DESCENDANTS_KILL = 1, PIT_DESCENDANTS_KEEP = 2 };
@@ -189,7 +197,7 @@ enum { PIT_CHANNEL_AUTO = 0, PIT_CHANNEL_RING = 1, PIT_CHANNEL_SOCKET = 2 };
 #define PIT_POOL_OPTIONS_INIT                                                                                                  \
     {                                                                                                                          \
         sizeof(pit_pool_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0,  \
-            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                                   \
+            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                       \
     }
 
 /* Adds a pool. *Blocks* until it has a ready worker. When every start failed: no_workers_started with its cause, as for pit_open, and

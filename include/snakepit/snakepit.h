@@ -13,6 +13,7 @@
 #include <snakepit/event.h>
 #include <snakepit/pool.h>
 #include <snakepit/runtime.h>
+#include <snakepit/stream.h>
 #include <snakepit/tensor.h>
 #include <snakepit/tool.h>
 #include <snakepit/value.h>

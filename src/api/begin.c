@@ -7,6 +7,7 @@
 #include "api/metadata.h"
 #include "base/alloc.h"
 #include "pool/pool_internal.h"
+#include "pool/stream.h"
 #include "wire/mp.h"
 
 enum { COMMAND_MAX = 256, EXACT_BELOW_MS = 10000 };
@@ -174,7 +175,9 @@ static uint64_t enter(struct call *c, const struct pool *p, const pit_call_optio
 
 static void set_deadlines(struct call *c, struct pool *p, const pit_call_options *o, uint64_t now_ns)
 {
-    c->timeout_ms = o->timeout_ms != 0 ? o->timeout_ms : o->deadline_ns != 0 ? PIT_INFINITE : pool_timeout_of(p, c->command);
+    c->timeout_ms = o->timeout_ms != 0    ? o->timeout_ms
+                    : o->deadline_ns != 0 ? PIT_INFINITE
+                                          : pool_timeout_of(p, c->command, c->stream != NULL);
     if (now_ns != 0)
         c->entered_ns = now_ns;
     else
@@ -201,6 +204,33 @@ static void observe(struct call *c, struct host *h)
 }
 
 /* ---- beginning ---- */
+
+static char *put_text(char **to, const char *text)
+{
+    if (text == NULL)
+        return NULL;
+    size_t n = strlen(text) + 1;
+    char *at = *to;
+    memcpy(at, text, n);
+    *to += n;
+    return at;
+}
+
+char *call_keep_texts(struct call *c)
+{
+    const char *texts[] = {c->command, c->session_id, c->correlation_id == c->id ? NULL : c->correlation_id};
+    size_t n = 0;
+    for (int i = 0; i < 3; i++)
+        n += texts[i] != NULL ? strlen(texts[i]) + 1 : 0;
+    char *block = mem_alloc(n), *to = block;
+    if (block == NULL)
+        return NULL;
+    c->command = put_text(&to, texts[0]);
+    c->session_id = put_text(&to, texts[1]);
+    if (texts[2] != NULL)
+        c->correlation_id = put_text(&to, texts[2]);
+    return block;
+}
 
 pit_error *call_plan_make(pit *p, const pit_call_options *given, struct call_plan *ret)
 {
@@ -237,6 +267,12 @@ pit_error *call_plan_refuse(const struct call_plan *plan, size_t n, pit_error *e
 void call_plan_finish(struct call_plan *plan)
 {
     buf_finish(&plan->fields);
+}
+
+void call_stream_plan(struct call_plan *plan, struct call *c, struct stream *s, bool inbox)
+{
+    stream_init(s, plan->pool, c, inbox);
+    stream_put_field(s, &plan->fields);
 }
 
 pit_error *call_begin(pit *p, const struct call_plan *plan, struct call *c, const char *command, const struct call_args *args)

@@ -31,6 +31,11 @@ bool call_text_is_good(const char *text, size_t max); /* 1 to max bytes of UTF-8
 pit_error *call_check_binary(const pit_value *m);     /* is it a map of names to bytes? NULL, or an error (owned) */
 /* Fills and encodes a cleared call, which borrows command (checked) and the options' texts. NULL, or an error (owned). */
 pit_error *call_begin(pit *p, const struct call_plan *plan, struct call *c, const char *command, const struct call_args *args);
+struct stream;
+/* Between the two: the call is that of a stream. */
+void call_stream_plan(struct call_plan *plan, struct call *c, struct stream *s, bool inbox);
+/* The texts that a call borrows are copied into one block (owned by the caller), for one that outlives who made it. NULL: no memory. */
+char *call_keep_texts(struct call *c);
 /* Does an argument of it say that it may be repeated? After it was encoded. */
 bool call_says_idempotent(const struct call *c, const struct call_args *args);
 

@@ -1,14 +1,21 @@
-/* snakepit/call.h, futures. */
-#include <snakepit/call.h>
+/* snakepit/call.h and stream.h, futures. */
+#include <snakepit/stream.h>
 #include <string.h>
 
 #include "api/api.h"
 #include "api/begin.h"
 #include "api/canceller.h"
+#include "api/stream_tell.h"
 #include "base/alloc.h"
 #include "pool/pool_internal.h"
 
 /* References: the caller's, and the call's until its end has been told. A future outlives its host: what it needs then is in it. */
+struct told_stream {
+    struct stream stream;
+    struct teller teller;
+    pit_future *future;
+};
+
 struct pit_future {
     struct call call;
     pit *pit;
@@ -21,12 +28,16 @@ struct pit_future {
     bool told;   /* under guard: fn has run, or there was none when it was time */
     char *texts; /* command, session id, correlation id: the call borrows them */
     struct canceller_entry entry;
+    struct told_stream *streamed; /* NULL: it has one answer */
 };
 
 static void future_unref(pit_future *f)
 {
     if (__atomic_sub_fetch(&f->refs, 1, __ATOMIC_ACQ_REL) != 0)
         return;
+    if (f->streamed != NULL)
+        stream_finish(&f->streamed->stream);
+    mem_free(f->streamed);
     call_clear(&f->call);
     mem_free(f->texts);
     mem_free(f);
@@ -48,11 +59,42 @@ static bool future_finished(const pit_future *f)
     return __atomic_load_n(&f->call.wake, __ATOMIC_ACQUIRE) != 0;
 }
 
+/* ---- of a stream: what it gives is told on the loop thread ---- */
+
+static void tell_came(struct stream *s)
+{
+    struct told_stream *t = LIST_ENTRY(s, struct told_stream, stream);
+    struct pool *p = t->future->pool;
+    struct stream_chunk *k;
+    struct outcome end;
+    while (!t->teller.over && (k = stream_take(p, s)) != NULL)
+        if (!tell_chunk(&t->teller, k, &end))
+            pool_end_with(p, s->call, end, end.rc == 0 ? "halted" : "callback_failed");
+}
+
+/* What is left of it, and its outcome; then it has finished. */
+static void tell_rest(struct told_stream *t)
+{
+    struct call *c = &t->future->call;
+    struct stream_chunk *k;
+    struct outcome end;
+    while (!t->teller.over && (k = stream_take_rest(&t->stream)) != NULL) {
+        if (!tell_chunk(&t->teller, k, &end)) {
+            outcome_free(&c->outcome);
+            c->outcome = end;
+        }
+    }
+    tell_outcome(&t->teller, &c->outcome);
+    sched_wake(t->future->pool, c);
+}
+
 /* The loop thread: the call has its outcome. */
 static void future_done(struct call *c)
 {
     pit_future *f = LIST_ENTRY(c, pit_future, call);
     canceller_leave(&f->entry);
+    if (f->streamed != NULL)
+        tell_rest(f->streamed);
     if (c->observed)
         report_call(f->pool, c);
     future_lock(f);
@@ -64,35 +106,6 @@ static void future_done(struct call *c)
     if (fn != NULL)
         fn(f, user);
     future_unref(f);
-}
-
-static char *put_text(char **to, const char *text)
-{
-    if (text == NULL)
-        return NULL;
-    size_t n = strlen(text) + 1;
-    char *at = *to;
-    memcpy(at, text, n);
-    *to += n;
-    return at;
-}
-
-/* The texts must outlive this call of pit_submit. */
-static bool keep_texts(pit_future *f)
-{
-    struct call *c = &f->call;
-    const char *texts[] = {c->command, c->session_id, c->correlation_id == c->id ? NULL : c->correlation_id};
-    size_t n = 0;
-    for (int i = 0; i < 3; i++)
-        n += texts[i] != NULL ? strlen(texts[i]) + 1 : 0;
-    char *to = f->texts = mem_alloc(n);
-    if (to == NULL)
-        return false;
-    c->command = put_text(&to, texts[0]);
-    c->session_id = put_text(&to, texts[1]);
-    if (texts[2] != NULL)
-        c->correlation_id = put_text(&to, texts[2]);
-    return true;
 }
 
 /* Its end has not been told, for that waits until this has returned: so the handle is there. One that is being closed ends its calls by itself. */
@@ -131,23 +144,23 @@ static pit_error *submit(pit *p, pit_future *f, const char *command, const pit_v
     if (e != NULL)
         return e;
     e = call_plan_make(p, o, &plan);
+    if (e == NULL && f->streamed != NULL)
+        call_stream_plan(&plan, &f->call, &f->streamed->stream, false);
     if (e == NULL)
         e = call_begin(p, &plan, &f->call, command, &a);
     else
         call_plan_refuse(&plan, 1, e);
     call_plan_finish(&plan);
     f->pool = plan.pool;
-    if (e == NULL && !keep_texts(f))
+    if (e == NULL && (f->texts = call_keep_texts(&f->call)) == NULL)
         e = error_new(PIT_E_ALLOCATION_FAILED, "out of memory");
     return e != NULL ? e : hand_over(f, plan.options.canceller);
 }
 
-int pit_submit(pit *p, const char *command, const pit_value *args, const pit_call_options *o, pit_future **ret,
-               pit_error **reterr)
+/* streamed (taken): NULL, or what is told of. */
+static int make_future(pit *p, const char *command, const pit_value *args, const pit_call_options *o,
+                       struct told_stream *streamed, pit_future **ret, pit_error **reterr)
 {
-    int rc = api_enter(p);
-    if (rc != 0)
-        return api_refused(reterr, rc);
     pit_future *f = mem_alloc(sizeof *f);
     pit_error *e;
     if (f != NULL) {
@@ -156,8 +169,12 @@ int pit_submit(pit *p, const char *command, const pit_value *args, const pit_cal
         f->refs = 2;
         f->pit = p;
         f->os = p->os;
+        f->streamed = streamed;
+        if (streamed != NULL)
+            streamed->future = f;
         e = submit(p, f, command, args, o);
     } else {
+        mem_free(streamed);
         e = error_new(PIT_E_ALLOCATION_FAILED, "out of memory");
     }
     if (e == NULL && ret != NULL) {
@@ -167,7 +184,36 @@ int pit_submit(pit *p, const char *command, const pit_value *args, const pit_cal
             f->refs = 1;
         future_unref(f);
     }
-    rc = error_give(reterr, e);
+    return error_give(reterr, e);
+}
+
+int pit_submit(pit *p, const char *command, const pit_value *args, const pit_call_options *o, pit_future **ret,
+               pit_error **reterr)
+{
+    int rc = api_enter(p);
+    if (rc != 0)
+        return api_refused(reterr, rc);
+    rc = make_future(p, command, args, o, NULL, ret, reterr);
+    api_leave(p);
+    return rc;
+}
+
+int pit_submit_stream(pit *p, const char *command, const pit_value *args, const pit_call_options *o, pit_stream_fn fn,
+                      void *user, pit_future **ret, pit_error **reterr)
+{
+    int rc = api_enter(p);
+    if (rc != 0)
+        return api_refused(reterr, rc);
+    struct told_stream *t = fn != NULL ? mem_zalloc(sizeof *t) : NULL;
+    if (t == NULL) {
+        rc = fn == NULL ? error_set(reterr, PIT_E_INVALID_PARAMETER, "the callback of a stream is NULL")
+                        : error_set(reterr, PIT_E_ALLOCATION_FAILED, "out of memory");
+    } else {
+        list_init(&t->stream.chunks);
+        t->stream.on_chunk = tell_came;
+        t->teller = (struct teller){.fn = fn, .user = user};
+        rc = make_future(p, command, args, o, t, ret, reterr);
+    }
     api_leave(p);
     return rc;
 }

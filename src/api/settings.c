@@ -8,20 +8,23 @@
 #include "api/api.h"
 #include "base/alloc.h"
 #include "base/env.h"
+#include "base/units.h"
 
 enum { MAX_WORKERS = 150, RING_BYTES = 64 * 1024, RING_MIN = 4096, RING_MAX = 64 * 1024 * 1024, MAX_POOL_WORKERS = 4096 };
 
-/* X(name, timeout_ms, queue_timeout_ms) */
+/* X(name, timeout_ms, stream_timeout_ms, queue_timeout_ms) */
 #define TIMEOUT_PROFILE_LIST(X)                                                                                                \
-    X(balanced, 300000, 10000)                                                                                                 \
-    X(production, 300000, 10000)                                                                                               \
-    X(production_strict, 60000, 5000) X(development, 900000, 60000) X(ml_inference, 900000, 60000) X(batch, 3600000, 300000)
+    X(balanced, 300000, 900000, 10000)                                                                                         \
+    X(production, 300000, 900000, 10000)                                                                                       \
+    X(production_strict, 60000, 300000, 5000)                                                                                  \
+    X(development, 900000, 3600000, 60000)                                                                                     \
+    X(ml_inference, 900000, 3600000, 60000) X(batch, 3600000, PIT_INFINITE, 300000)
 
 static const struct profile {
     const char *name;
-    int64_t timeout_ms, queue_timeout_ms;
+    int64_t timeout_ms, stream_timeout_ms, queue_timeout_ms;
 } profiles[] = {
-#define TIMEOUT_PROFILE_ROW(name, timeout, queue) {#name, timeout, queue},
+#define TIMEOUT_PROFILE_ROW(name, timeout, stream, queue) {#name, timeout, stream, queue},
     TIMEOUT_PROFILE_LIST(TIMEOUT_PROFILE_ROW)
 #undef TIMEOUT_PROFILE_ROW
 };
@@ -237,12 +240,15 @@ static pit_error *unknown_profile(const char *name)
 static pit_error *read_durations(const pit_pool_options *o, struct pool_settings *s)
 {
     const struct profile *profile = find_profile(o->timeout_profile);
-    int64_t spin_us, window_ms;
+    int64_t spin_us, window_ms, idle_ms;
     if (profile == NULL)
         return unknown_profile(o->timeout_profile);
     enum { ANY = DURATION_ZERO | DURATION_ENDLESS };
     const struct duration_option rows[] = {
         {"timeout_ms", o->timeout_ms, profile->timeout_ms, &s->timeout_ms, DURATION_ENDLESS, false, 0},
+        {"stream_timeout_ms", o->stream_timeout_ms, profile->stream_timeout_ms, &s->stream.timeout_ms, DURATION_ENDLESS, false,
+         0},
+        {"stream_idle_timeout_ms", o->stream_idle_timeout_ms, PIT_INFINITE, &idle_ms, DURATION_ENDLESS, false, INT64_MAX / MS},
         {"queue_timeout_ms", o->queue_timeout_ms, profile->queue_timeout_ms, &s->queue_timeout_ms, ANY, false, 0},
         {"cancel_grace_ms", o->cancel_grace_ms, 200, &s->cancel_grace_ms, DURATION_ZERO, false, 0},
         {"startup_batch_delay_ms", o->startup_batch_delay_ms, -1, &s->startup_batch_delay_ms, DURATION_ZERO, false, 0},
@@ -258,6 +264,7 @@ static pit_error *read_durations(const pit_pool_options *o, struct pool_settings
     if (e != NULL)
         return e;
     s->spin_ns = (uint64_t)spin_us * 1000;
+    s->stream.idle_ns = idle_ms < 0 ? UINT64_MAX : (uint64_t)idle_ms * MS;
     s->restart.window_ns = (uint64_t)window_ms * 1000000;
     return NULL;
 }
@@ -331,6 +338,21 @@ static pit_error *read_recycling(const pit_pool_options *o, struct pool_settings
     r->max_requests = (uint64_t)o->worker_max_requests;
     r->jitter = o->recycle_jitter == PIT_NONE ? 0 : o->recycle_jitter > 0 ? o->recycle_jitter : 0.1;
     s->recycle_max_parallel = o->recycle_max_parallel != 0 ? o->recycle_max_parallel : 1;
+    return NULL;
+}
+
+static pit_error *read_streams(const pit_pool_options *o, struct pool_settings *s)
+{
+    enum { CHUNKS = 100, CHUNKS_MOST = 1 << 20 };
+    const int64_t bytes = INT64_C(8) << 20, bytes_most = INT64_C(1) << 40;
+    if (o->stream_window < 0 || o->stream_window > CHUNKS_MOST)
+        return error_new(PIT_E_INVALID_PARAMETER, "pool %s: stream_window is %d; it is 1 to %d chunks", o->name,
+                         o->stream_window, CHUNKS_MOST);
+    if (o->stream_window_bytes < 0 || o->stream_window_bytes > bytes_most)
+        return error_new(PIT_E_INVALID_PARAMETER, "pool %s: stream_window_bytes is %lld; it is 1 to %lld", o->name,
+                         (long long)o->stream_window_bytes, (long long)bytes_most);
+    s->stream.window = o->stream_window != 0 ? (uint64_t)o->stream_window : CHUNKS;
+    s->stream.window_bytes = (uint64_t)(o->stream_window_bytes != 0 ? o->stream_window_bytes : bytes);
     return NULL;
 }
 
@@ -410,6 +432,8 @@ pit_error *pool_settings_read(const struct os_ops *os, const pit_pool_options *g
         e = dossier_settings_read(os, o.dossier, o.name, &s.dossier);
     if (e == NULL)
         e = fault_settings_read(&o, &s);
+    if (e == NULL)
+        e = read_streams(&o, &s);
     if (e == NULL)
         e = read_command_timeouts(&o, &s);
     if (e == NULL)

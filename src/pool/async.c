@@ -14,6 +14,7 @@
 #include "pool/limits.h"
 #include "pool/look.h"
 #include "pool/pool_internal.h"
+#include "pool/stream.h"
 
 enum { BATCH = 64, LAST_TURNS = 64, OFFER_RUN = 16 /* so many calls go to one lane before the next is chosen */ };
 #define STALL_NS (4 * MS) /* so long may the first call of a lane keep others waiting that stand behind it */
@@ -112,9 +113,9 @@ static void learn(struct pool *p, struct call *c)
 {
     bool measure;
     c->window = commands_window(&p->commands, c->command, &measure);
-    if (c->taken_back || c->limited)
+    if (c->taken_back || c->limited || c->stream != NULL)
         c->window = 1;
-    if (measure)
+    if (measure && c->stream == NULL)
         call_measure(c);
 }
 
@@ -127,7 +128,9 @@ static void dispatch(struct pool *p, struct lane *l, struct call *c, bool more)
     if (c->limited)
         limits_begin(p, l, c);
     push_frame(p, l, c, more);
-    async_expire_at(p, c, last_look_due(c));
+    async_expire_at(p, c, stream_due(p, c, last_look_due(c)));
+    if (c->stream != NULL)
+        stream_attend(p, l);
     if (l->count > 1 && !l->written_ahead)
         lane_tell_ahead(l, true);
     if (l->count == 2 && l->stalled == 0)
@@ -266,7 +269,8 @@ void async_deliver(struct pool *p, struct list *done)
             first = NULL;
         }
         if (!c->of_batch) {
-            sched_wake(p, c);
+            if (c->stream == NULL)
+                sched_wake(p, c);
             c->done(c);
             continue;
         }
@@ -282,6 +286,17 @@ void async_deliver(struct pool *p, struct list *done)
         host_changed(p->host);
 }
 
+/* Its time is not over: it will be soon, or its stream gives too little. */
+static void look_again(struct pool *p, struct call *c)
+{
+    uint64_t due = last_look_due(c);
+    if (pool_now(p) >= due) {
+        last_look_ask(p, c->lane->worker);
+        due = c->deadline_ns;
+    }
+    wheel_set(&p->expiry, &c->expiry, stream_due(p, c, due));
+}
+
 static void on_expiry(struct loop_timer *t)
 {
     struct pool *p = LIST_ENTRY(t, struct pool, expiry_timer);
@@ -293,12 +308,13 @@ static void on_expiry(struct loop_timer *t)
     struct list *node;
     while ((node = list_first(&due)) != NULL) {
         struct call *c = of_timer(LIST_ENTRY(node, struct wheel_timer, node));
-        if (c->state == CALL_SENT && pool_now(p) < c->deadline_ns) { /* nearly */
-            last_look_ask(p, c->lane->worker);
-            wheel_set(&p->expiry, &c->expiry, c->deadline_ns);
+        pit_error *e = NULL;
+        if (c->state == CALL_SENT && pool_now(p) < c->deadline_ns && (e = stream_idle_error(p, c)) == NULL) { /* nearly */
+            look_again(p, c);
             continue;
         }
-        pit_error *e = expired_error(p, c, c->state == CALL_QUEUED);
+        if (e == NULL)
+            e = expired_error(p, c, c->state == CALL_QUEUED);
         cancel_end(p, c, last_look_put(p, c, e), "deadline_exceeded", &done);
     }
     p->expiry_due_ns = wheel_next(&p->expiry);
@@ -365,7 +381,7 @@ static int receive(struct lane *l, struct answers *b)
 /* Is part of the call's frame still to be sent? Whatever comes then is no answer to it. */
 static bool still_sending(const struct lane *l, const struct flight *f)
 {
-    return f->call != NULL ? f->call->sent < f->call->frame.len : l->unsent.len != 0 && l->count == 1;
+    return f->call != NULL ? f->call->sent < f->call->frame.len : l->unsent.len != 0 && !l->unsent_inner && l->count == 1;
 }
 
 /* Gives the answers to their calls: lock. false: an answer to no call. */
@@ -410,13 +426,40 @@ static void send_rest(struct pool *p, struct lane *l)
 {
     if (l->unsent.len != 0) {
         int rc = l->channel->ops->send(l->channel, l->unsent.data, l->unsent.len, &l->unsent_done);
-        if (rc != CHANNEL_AGAIN)
+        if (rc != CHANNEL_AGAIN) {
             buf_finish(&l->unsent);
+            l->unsent_inner = false;
+        }
         if (rc == PIT_E_WORKER_LOST)
             sched_lost(p, l->worker);
     } else if (l->sending != NULL) {
         push_frame(p, l, l->sending, false);
     }
+}
+
+bool async_can_send(const struct lane *l)
+{
+    return l->owner == LANE_LOOP && l->sending == NULL && l->unsent.len == 0 && !l->dead && !l->broken &&
+           l->worker->condemned == 0;
+}
+
+void async_send_inner(struct pool *p, struct lane *l, const uint8_t *frame, size_t n)
+{
+    size_t done = 0;
+    int rc = l->channel->ops->send(l->channel, frame, n, &done);
+    if (rc == PIT_E_PROTOCOL_ERROR)
+        sched_condemn(p, l->worker, rc, worker_fault(rc));
+    else if (rc == PIT_E_WORKER_LOST)
+        sched_lost(p, l->worker);
+    if (rc != CHANNEL_AGAIN)
+        return;
+    buf_append(&l->unsent, frame, n);
+    l->unsent_done = done;
+    l->unsent_inner = true;
+    if (l->unsent.failed)
+        sched_condemn(p, l->worker, PIT_E_WORKER_KILLED, "it was killed: memory ran out in the middle of a message to it");
+    if (!loop_is_current(p->env->loop))
+        loop_wake(p->env->loop);
 }
 
 /* A worker on the socket cannot ring for room: the loop watches for it while there is something to send. */
@@ -456,6 +499,7 @@ static bool turn_lane(struct pool *p, struct lane *l, struct list *done)
     cancel_watch(p, l);
     if (l->owner == LANE_LOOP && !dead && !l->broken && l->worker->condemned == 0) {
         send_rest(p, l);
+        stream_attend(p, l);
         refill(p, l);
         watch_room(l);
         if (l->count == 0 && l->unsent.len == 0)

@@ -174,6 +174,8 @@ static bool give_up(struct pool *p, struct lane *l, struct flight *f, const char
         list_push_back(&l->notes, &note->node);
     if (f == lane_head(l) && cancel_max_rung(p, c) >= RUNG_FLAG) /* others when they come to the front: there is one flag */
         lane_flag_cancel(l, f->sequence);
+    if (c->stream != NULL) /* it may be waiting for credit, or for the inbox */
+        l->channel->ops->nudge(l->channel);
     if (l->owner == LANE_CALLER) {
         sched_hold_socket(l, false);
         lane_move(l, LANE_LOOP);
@@ -210,25 +212,27 @@ static bool withdraw(struct pool *p, struct call *c, const char *reason, struct 
     return dropped;
 }
 
-static bool end_call(struct pool *p, struct call *c, pit_error *e, const char *reason, struct list *done,
+static bool end_call(struct pool *p, struct call *c, struct outcome o, const char *reason, struct list *done,
                      struct lane **ret_left)
 {
     bool dropped = true;
     if (call_waits(c)) {
         sched_forget(p, c);
     } else if (c->state == CALL_SENT) {
-        error_worker(e, c->lane->worker->id);
+        if (o.error != NULL)
+            error_worker(o.error, c->lane->worker->id);
         dropped = withdraw(p, c, reason, ret_left);
     }
-    error_detail_take(e, "rung", pit_int(dropped ? RUNG_DROP : cancel_first_rung(p, c)));
-    async_complete(p, c, outcome_failed(e), done);
+    if (o.error != NULL)
+        error_detail_take(o.error, "rung", pit_int(dropped ? RUNG_DROP : cancel_first_rung(p, c)));
+    async_complete(p, c, o, done);
     return dropped;
 }
 
 bool cancel_end(struct pool *p, struct call *c, pit_error *e, const char *reason, struct list *done)
 {
     struct lane *left = NULL;
-    bool dropped = end_call(p, c, e, reason, done, &left);
+    bool dropped = end_call(p, c, outcome_failed(e), reason, done, &left);
     if (left != NULL)
         async_attend(p, left);
     return dropped;
@@ -245,23 +249,45 @@ void pool_expire(struct pool *p, struct call *c)
     host_deliver(p->host, p, &done);
 }
 
-void pool_cancel_begin(struct pool *p, struct call *c, const char *reason, struct pool_ending *ret)
+/* lock */
+static struct outcome cancelled(struct pool *p, const struct call *c, const char *reason)
+{
+    pit_error *e = error_new(PIT_E_CANCELLED, "the call of %s was cancelled%s%s", c->command, reason != NULL ? ": " : "",
+                             reason != NULL ? reason : "");
+    return outcome_failed(error_pool(e, p->set.name));
+}
+
+/* o: NULL, or what it ends with (taken), in place of an error. */
+static void begin_end(struct pool *p, struct call *c, struct outcome *o, const char *reason, struct pool_ending *ret)
 {
     bool dropped = false;
     *ret = (struct pool_ending){.pool = p};
     list_init(&ret->done);
     pool_lock(p);
     if (call_waits(c) || c->state == CALL_SENT) {
-        pit_error *e = error_new(PIT_E_CANCELLED, "the call of %s was cancelled%s%s", c->command, reason != NULL ? ": " : "",
-                                 reason != NULL ? reason : "");
-        error_pool(e, p->set.name);
-        dropped = end_call(p, c, e, reason != NULL ? reason : "", &ret->done, &ret->left);
+        struct outcome end = o != NULL ? *o : cancelled(p, c, reason);
+        dropped = end_call(p, c, end, reason != NULL ? reason : "", &ret->done, &ret->left);
+        o = NULL;
         if (ret->left != NULL && !async_claim(ret->left))
             ret->left = NULL;
     }
     pool_unlock(p);
+    if (o != NULL)
+        outcome_free(o);
     if (dropped)
         report_cancelled(p, c, reason);
+}
+
+void pool_cancel_begin(struct pool *p, struct call *c, const char *reason, struct pool_ending *ret)
+{
+    begin_end(p, c, NULL, reason, ret);
+}
+
+void pool_end_with(struct pool *p, struct call *c, struct outcome o, const char *reason)
+{
+    struct pool_ending e;
+    begin_end(p, c, &o, reason, &e);
+    pool_cancel_finish(&e);
 }
 
 void pool_cancel_finish(struct pool_ending *e)

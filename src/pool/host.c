@@ -200,7 +200,7 @@ void host_deliver(struct host *h, struct pool *p, struct list *done)
     pthread_mutex_lock(&h->lock);
     while ((node = list_pop_front(done)) != NULL) {
         struct call *c = LIST_ENTRY(node, struct call, done_node);
-        if (!c->anywhere)
+        if (!c->anywhere && c->stream == NULL)
             sched_wake(p, c);
         list_push_back(c->anywhere ? &here : &h->done, node);
         any = any || !c->anywhere;

@@ -2,6 +2,7 @@
 #include "pool/inner.h"
 
 #include "pool/pool_internal.h"
+#include "pool/stream.h"
 
 int inner_frame(struct pool *p, struct call *c, const struct frame *f, struct channel_frame *in)
 {
@@ -11,7 +12,8 @@ int inner_frame(struct pool *p, struct call *c, const struct frame *f, struct ch
 
 int inner_loop_frame(struct pool *p, struct lane *l, const struct frame *f, struct channel_frame *in)
 {
-    (void)p, (void)in;
+    if (f->kind == FRAME_CHUNK || f->kind == FRAME_CREDIT)
+        return stream_loop_frame(p, l, f, in->n);
     return worker_side_frame(l->worker, f);
 }
 

@@ -214,9 +214,9 @@ void pool_destroy(struct pool *p)
     mem_free(p);
 }
 
-int64_t pool_timeout_of(struct pool *p, const char *command)
+int64_t pool_timeout_of(struct pool *p, const char *command, bool streams)
 {
-    int64_t ms = p->set.timeout_ms;
+    int64_t ms = streams ? p->set.stream.timeout_ms : p->set.timeout_ms;
     if (pit_value_get_int(pit_value_get(p->set.command_timeouts, command), &ms) ||
         !__atomic_load_n(&p->has_timeouts, __ATOMIC_RELAXED))
         return ms;

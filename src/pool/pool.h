@@ -50,6 +50,12 @@ enum pool_state {
         POOL_STATE_COUNT
 };
 
+/* Of streams: what may be under way each way, and for how long one may be silent (UINT64_MAX: for ever). */
+struct stream_rules {
+    uint64_t window, window_bytes, idle_ns;
+    int64_t timeout_ms;
+};
+
 /* Options with every default filled in; strings owned. */
 struct pool_settings {
     char *name, *adapter, *python, *cwd;
@@ -77,6 +83,7 @@ struct pool_settings {
     char **taint_error_types; /* NULL: none */
     struct crash_rules crash_rules;
     struct poison_rules poison;
+    struct stream_rules stream;
     bool idempotent_arg; /* an argument of that name says it */
     int recycle_max_parallel;
     int64_t lifecycle_check_interval_ms, drain_timeout_ms;
@@ -189,6 +196,8 @@ struct pool_ending {
 };
 void pool_cancel_begin(struct pool *p, struct call *c, const char *reason, struct pool_ending *ret);
 void pool_cancel_finish(struct pool_ending *e);
+/* Ends a call that the loop carries with this outcome (taken), if it has none: who reads its stream has had enough. */
+void pool_end_with(struct pool *p, struct call *c, struct outcome o, const char *reason);
 void pool_expire(struct pool *p, struct call *c); /* its deadline has passed, if it has not ended; for calls of a batch */
 
 /* Hands over as many of the n new calls as there are idle lanes, or room in lanes whose commands are known to be short: the loop carries
@@ -203,7 +212,7 @@ bool pool_turn(struct pool *p);
 bool pool_arm(struct pool *p);
 void pool_disarm(struct pool *p);
 
-int64_t pool_timeout_of(struct pool *p, const char *command); /* of a call that asks for none, in milliseconds */
+int64_t pool_timeout_of(struct pool *p, const char *command, bool streams); /* of a call that asks for none, in milliseconds */
 void pool_count_refusals(struct pool *p, size_t n, int rc);   /* calls that failed before they came here */
 void pool_get_stats(struct pool *p, pit_stats *add);
 bool pool_is_idle(struct pool *p); /* no call inside */

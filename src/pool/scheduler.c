@@ -297,7 +297,9 @@ void sched_finish(struct pool *p, struct call *c, struct outcome o)
         p->queue_timeouts++;
     if (rc == PIT_E_CANCELLED)
         p->cancelled++;
-    if (!c->waited_for && !c->of_batch) /* who sleeps on it is woken when a whole batch is settled, outside the lock */
+    if (!c->waited_for && !c->of_batch &&
+        c->stream ==
+            NULL) /* of a stream what it gave is told first; who sleeps on it is woken when a whole batch is settled, outside the lock */
         __atomic_store_n(&c->wake, 1, __ATOMIC_SEQ_CST);
 }
 

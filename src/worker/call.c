@@ -87,7 +87,7 @@ pit_error *call_encode(struct call *c, const struct call_args *args, size_t max_
     }
     unsigned flags = (fields ? FRAME_FIELDS : 0u) | (c->observed ? FRAME_TIMED : 0u);
     c->timed = c->observed;
-    frame_put_header(b->data, FRAME_CALL, flags, 0, 0, b->len);
+    frame_put_header(b->data, c->stream != NULL ? FRAME_STREAM_CALL : FRAME_CALL, flags, 0, 0, b->len);
     return NULL;
 }
 

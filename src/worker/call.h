@@ -25,6 +25,7 @@
 #include "wire/frame.h"
 
 struct lane;
+struct stream;
 
 /* X(CONSTANT, name, edges) */
 #define CALL_STATE_LIST(X)                                                                                                     \
@@ -82,6 +83,7 @@ struct call {
     bool timed;      /* the worker was asked how long its function took */
     bool limited;    /* `limits` says what it may use of its worker */
     bool of_batch;   /* it keeps its worker's id, who made it watches its deadline, and nobody waits for it alone */
+    struct stream *stream; /* NULL: it has one answer; then the window is 1 and the loop carries it */
     int idempotent;  /* to run it twice does no harm: PIT_ON, PIT_OFF; 0: as its tool says */
     struct buf frame;
     size_t sent; /* bytes of the frame that are out */

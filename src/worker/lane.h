@@ -76,7 +76,8 @@ struct lane {
     struct limit_watch limit;
     struct loop_timer stall; /* runs out: what waits behind the first call is taken back */
     struct loop_work attend; /* asks the loop to look at the lane */
-    struct buf unsent;       /* the rest of a frame whose caller has gone */
+    struct buf unsent;       /* the rest of a frame whose caller has gone; or of one in the middle of a call: */
+    bool unsent_inner;       /* it may be answered before it is out */
     size_t unsent_done;
     struct call *sending; /* a LOOP lane: the call whose frame is partly out */
     uint64_t finished;    /* calls, for statistics */

@@ -136,6 +136,7 @@ struct kit {
     const char *channel; /* "ring" */
     const char *marks;   /* NULL, or "--no-marks" */
     int drive, require_ready;
+    int64_t drain_ms;      /* of the host's end; 0: the usual time */
     pit_log_fn log;        /* NULL; KIT_LOG in the environment: to stderr */
     pit_pool_options pool; /* what else is wanted of it */
 };
@@ -179,6 +180,7 @@ static inline int kit_open_os(const struct os_ops *os, const struct kit *k, pit 
     o.require_ready = k->require_ready;
     o.log = k->log != NULL ? k->log : getenv("KIT_LOG") != NULL ? kit_log : NULL;
     o.log_level = PIT_LOG_DEBUG;
+    o.drain_timeout_ms = k->drain_ms;
     return api_open_os(os, &o, ret, reterr);
 }
 

@@ -327,6 +327,8 @@ static void serve(const struct frame *f)
     pit_value_free(args);
 }
 
+#include "integration/c/worker_stream.h"
+
 /* One frame from c; false: none is there. */
 static bool take(struct channel *c, struct channel_frame *in)
 {
@@ -340,6 +342,8 @@ static bool take(struct channel *c, struct channel_frame *in)
         exit(0);
     if (f.kind == FRAME_CALL)
         serve(&f);
+    if (f.kind == FRAME_STREAM_CALL)
+        serve_stream(&f);
     return true;
 }
 

@@ -1,0 +1,391 @@
+/* snakepit/stream.h: streams that a thread reads, through a callback or at its own pace. The loop carries the call; the thread takes what has come. */
+#include <snakepit/stream.h>
+#include <string.h>
+
+#include "api/api.h"
+#include "api/begin.h"
+#include "api/canceller.h"
+#include "api/stream_tell.h"
+#include "base/alloc.h"
+#include "pool/pool_internal.h"
+
+/* References: the caller's, and the call's until its end has been told. A stream outlives its host: once it has ended nothing here touches the pool. */
+struct pit_stream {
+    struct call call;
+    struct stream stream;
+    pit *pit; /* under guard; NULL: it has ended */
+    struct pool *pool;
+    const struct os_ops *os;
+    uint32_t refs;  /* atomic */
+    uint32_t guard; /* a small lock: 0 free, 1 held */
+    bool ended;     /* atomic: the call has its outcome, and nothing more comes */
+    char *texts;    /* command, session id, correlation id: the call borrows them */
+    struct canceller_entry entry;
+};
+
+static void stream_unref(pit_stream *s)
+{
+    if (__atomic_sub_fetch(&s->refs, 1, __ATOMIC_ACQ_REL) != 0)
+        return;
+    stream_finish(&s->stream);
+    call_clear(&s->call);
+    mem_free(s->texts);
+    mem_free(s);
+}
+
+static void stream_lock(pit_stream *s)
+{
+    while (__atomic_exchange_n(&s->guard, 1, __ATOMIC_ACQUIRE) != 0)
+        s->os->futex_wait(&s->guard, 1, s->os->now_ns() + MS);
+}
+
+static void stream_unlock(pit_stream *s)
+{
+    __atomic_store_n(&s->guard, 0, __ATOMIC_RELEASE);
+}
+
+static bool has_ended(const pit_stream *s)
+{
+    return __atomic_load_n(&s->ended, __ATOMIC_ACQUIRE);
+}
+
+/* The loop thread: the call has its outcome. */
+static void stream_done(struct call *c)
+{
+    pit_stream *s = LIST_ENTRY(c, pit_stream, call);
+    canceller_leave(&s->entry);
+    if (c->observed)
+        report_call(s->pool, c);
+    stream_lock(s);
+    s->pit = NULL;
+    __atomic_store_n(&s->ended, true, __ATOMIC_RELEASE);
+    stream_unlock(s);
+    stream_changed(s->pool, &s->stream);
+    stream_unref(s);
+}
+
+/* As a future's (api/future.c). */
+static void stream_fire(struct canceller_entry *e, const char *reason, struct canceller_rest *rest)
+{
+    pit_stream *s = LIST_ENTRY(e, pit_stream, entry);
+    if (api_enter(s->pit) != 0)
+        return;
+    rest->pit = s->pit;
+    pool_cancel_begin(s->pool, &s->call, reason, &rest->ending);
+}
+
+/* ---- opening ---- */
+
+static pit_error *hand_over(pit_stream *s, pit_canceller *canceller)
+{
+    const char *reason;
+    s->call.done = stream_done;
+    canceller_join(canceller, &s->entry, stream_fire);
+    pit_error *e = pool_submit(s->pool, &s->call);
+    if (e != NULL) {
+        canceller_leave(&s->entry);
+        if (s->call.observed) {
+            s->call.outcome = outcome_failed(error_ref(e));
+            report_call(s->pool, &s->call);
+        }
+    } else if (canceller_fired(canceller, &reason)) {
+        pool_cancel(s->pool, &s->call, reason);
+    }
+    return e;
+}
+
+static pit_error *begin(pit *p, pit_stream *s, const char *command, const pit_value *args, const pit_call_options *o,
+                        bool inbox)
+{
+    struct call_plan plan;
+    const struct call_args a = {.value = args};
+    pit_error *e = call_check_command(command);
+    if (e != NULL)
+        return e;
+    e = call_plan_make(p, o, &plan);
+    if (e == NULL) {
+        call_stream_plan(&plan, &s->call, &s->stream, inbox);
+        e = call_begin(p, &plan, &s->call, command, &a);
+    } else {
+        call_plan_refuse(&plan, 1, e);
+    }
+    call_plan_finish(&plan);
+    s->pool = plan.pool;
+    if (e == NULL && (s->texts = call_keep_texts(&s->call)) == NULL)
+        e = error_new(PIT_E_ALLOCATION_FAILED, "out of memory");
+    return e != NULL ? e : hand_over(s, plan.options.canceller);
+}
+
+/* NULL and *ret, or an error (owned). */
+static pit_error *open_stream(pit *p, const char *command, const pit_value *args, const pit_call_options *o, bool inbox,
+                              pit_stream **ret)
+{
+    pit_stream *s = mem_alloc(sizeof *s);
+    if (s == NULL)
+        return error_new(PIT_E_ALLOCATION_FAILED, "out of memory");
+    memset(&s->call, 0, offsetof(struct call, small));
+    memset((char *)s + offsetof(pit_stream, stream), 0, sizeof *s - offsetof(pit_stream, stream));
+    list_init(&s->stream.chunks);
+    s->refs = 2;
+    s->pit = p;
+    s->os = p->os;
+    pit_error *e = begin(p, s, command, args, o, inbox);
+    if (e == NULL) {
+        *ret = s;
+        return NULL;
+    }
+    s->refs = 1;
+    stream_unref(s);
+    return e;
+}
+
+/* Waits until `change` is not `seen` any more. The caller is inside p. */
+static bool wait_change(pit *p, pit_stream *s, uint32_t seen, uint64_t deadline_ns)
+{
+    __atomic_add_fetch(&s->stream.waiters, 1, __ATOMIC_SEQ_CST);
+    bool changed = host_wait(p->host, &s->stream.change, seen, deadline_ns);
+    __atomic_sub_fetch(&s->stream.waiters, 1, __ATOMIC_SEQ_CST);
+    return changed;
+}
+
+static uint32_t change_of(const pit_stream *s)
+{
+    return __atomic_load_n(&s->stream.change, __ATOMIC_SEQ_CST);
+}
+
+/* ---- with a callback, on this thread ---- */
+
+/* Everything that the stream gives, until its end, or until the callback has had enough. */
+static void tell_all(pit *p, pit_stream *s, struct teller *t, struct outcome *ret)
+{
+    while (!t->over) {
+        uint32_t seen = change_of(s);
+        bool ended = has_ended(s); /* before looking for chunks: they come first */
+        struct stream_chunk *k = ended ? stream_take_rest(&s->stream) : stream_take(s->pool, &s->stream);
+        if (k != NULL) {
+            if (tell_chunk(t, k, ret))
+                continue;
+            const struct outcome none = {.value = pit_nil()};
+            pool_end_with(s->pool, &s->call, none, ret->rc == 0 ? "halted" : "callback_failed");
+        } else if (ended) {
+            *ret = s->call.outcome;
+            s->call.outcome = (struct outcome){0};
+            tell_outcome(t, ret);
+        } else {
+            wait_change(p, s, seen, UINT64_MAX);
+        }
+    }
+}
+
+static int give(struct outcome *o, pit_value **ret, pit_error **reterr)
+{
+    int rc = o->rc;
+    if (rc == 0 && ret != NULL) {
+        *ret = o->value;
+        o->value = NULL;
+    }
+    if (reterr != NULL) {
+        *reterr = o->error;
+        o->error = NULL;
+    }
+    outcome_free(o);
+    return rc;
+}
+
+int pit_call_stream(pit *p, const char *command, const pit_value *args, const pit_call_options *o, pit_stream_fn fn, void *user,
+                    pit_value **ret_final, pit_error **reterr)
+{
+    int rc = api_enter_blocking(p);
+    if (rc != 0)
+        return api_refused(reterr, rc);
+    pit_stream *s = NULL;
+    pit_error *e = fn != NULL ? open_stream(p, command, args, o, false, &s)
+                              : error_new(PIT_E_INVALID_PARAMETER, "the callback of a stream is NULL");
+    if (e != NULL) {
+        rc = error_give(reterr, e);
+    } else {
+        struct teller t = {.fn = fn, .user = user};
+        struct outcome end = {0};
+        tell_all(p, s, &t, &end);
+        rc = give(&end, ret_final, reterr);
+        stream_unref(s);
+    }
+    api_leave(p);
+    return rc;
+}
+
+/* ---- at the reader's own pace ---- */
+
+int pit_stream_open(pit *p, const char *command, const pit_value *args, const pit_call_options *o, int flags, pit_stream **ret,
+                    pit_error **reterr)
+{
+    int rc = api_enter(p);
+    if (rc != 0)
+        return api_refused(reterr, rc);
+    pit_error *e;
+    if (ret == NULL || (flags != PIT_STREAM_READ && flags != PIT_STREAM_BIDI))
+        e = error_new(PIT_E_INVALID_PARAMETER, ret == NULL ? "there is no place for the stream: ret is NULL"
+                                                           : "flags is PIT_STREAM_READ or PIT_STREAM_BIDI");
+    else
+        e = open_stream(p, command, args, o, flags == PIT_STREAM_BIDI, ret);
+    rc = error_give(reterr, e);
+    api_leave(p);
+    return rc;
+}
+
+/* Enters what the stream belongs to. 0 and *ret; *ret NULL: it has ended. */
+static int enter_stream(pit_stream *s, bool blocks, pit **ret)
+{
+    stream_lock(s);
+    pit *p = s->pit;
+    int rc = p == NULL ? 0 : blocks ? api_enter_blocking(p) : api_enter(p);
+    stream_unlock(s);
+    *ret = rc == 0 ? p : NULL;
+    return rc == PIT_E_SHUTTING_DOWN && has_ended(s) ? 0 : rc;
+}
+
+/* How the stream has ended, for who looks for a chunk. */
+static int ended_with(const pit_stream *s, pit_error **reterr)
+{
+    const struct outcome *o = &s->call.outcome;
+    if (reterr != NULL)
+        *reterr = o->error != NULL ? error_ref(o->error) : NULL;
+    return o->rc != 0 ? o->rc : PIT_E_END;
+}
+
+/* 0 and *ret; PIT_E_END: it has ended, and there is no other; PIT_E_PENDING. p NULL: it has ended. */
+static int next_chunk(pit *p, pit_stream *s, uint64_t deadline_ns, struct stream_chunk **ret)
+{
+    for (;;) {
+        uint32_t seen = change_of(s);
+        bool ended = p == NULL || has_ended(s);
+        *ret = ended ? stream_take_rest(&s->stream) : stream_take(s->pool, &s->stream);
+        if (*ret != NULL)
+            return 0;
+        if (ended)
+            return PIT_E_END;
+        if (!wait_change(p, s, seen, deadline_ns))
+            return PIT_E_PENDING;
+    }
+}
+
+int pit_stream_next(pit_stream *s, int64_t timeout_ms, pit_value **ret_chunk, pit_error **reterr)
+{
+    if (s == NULL || timeout_ms < PIT_NOW)
+        return error_set(reterr, PIT_E_INVALID_PARAMETER, s == NULL ? "the stream is NULL" : "timeout_ms is negative");
+    bool now = timeout_ms == 0 || timeout_ms == PIT_NOW;
+    pit *p;
+    int rc = enter_stream(s, !now, &p);
+    if (rc != 0)
+        return api_refused(reterr, rc);
+    struct stream_chunk *k;
+    rc = next_chunk(p, s, p == NULL || now ? 0 : host_deadline(p->host, timeout_ms), &k);
+    if (p != NULL)
+        api_leave(p);
+    if (rc == PIT_E_END)
+        return ended_with(s, reterr);
+    if (reterr != NULL)
+        *reterr = NULL;
+    if (rc != 0)
+        return rc;
+    if (ret_chunk != NULL) {
+        *ret_chunk = k->value;
+        k->value = NULL;
+    }
+    stream_chunk_free(k);
+    return 0;
+}
+
+const pit_value *pit_stream_result(const pit_stream *s)
+{
+    return s != NULL && has_ended(s) && list_empty(&s->stream.chunks) ? s->call.outcome.value : NULL;
+}
+
+/* ---- sending ---- */
+
+static int try_send(pit_stream *s, struct buf *frame)
+{
+    pool_lock(s->pool);
+    int rc = s->stream.inbox_closed ? PIT_E_INVALID_REQUEST : stream_send(s->pool, &s->stream, frame);
+    pool_unlock(s->pool);
+    return rc;
+}
+
+static int send_frame(pit *p, pit_stream *s, struct buf *frame, uint64_t deadline_ns)
+{
+    for (;;) {
+        uint32_t seen = change_of(s);
+        int rc = has_ended(s) ? PIT_E_END : try_send(s, frame);
+        if (rc != CHANNEL_AGAIN)
+            return rc;
+        if (!wait_change(p, s, seen, deadline_ns))
+            return PIT_E_PENDING;
+    }
+}
+
+static int no_sending(const pit_stream *s, pit_error **reterr)
+{
+    if (!s->stream.inbox)
+        return error_set(reterr, PIT_E_INVALID_REQUEST, "the stream of %s was not opened with PIT_STREAM_BIDI",
+                         s->call.command);
+    return error_set(reterr, PIT_E_INVALID_REQUEST, "pit_stream_send_end() was called on the stream of %s", s->call.command);
+}
+
+int pit_stream_send(pit_stream *s, const pit_value *v, int64_t timeout_ms, pit_error **reterr)
+{
+    if (s == NULL || timeout_ms < PIT_NOW)
+        return error_set(reterr, PIT_E_INVALID_PARAMETER, s == NULL ? "the stream is NULL" : "timeout_ms is negative");
+    if (!s->stream.inbox)
+        return no_sending(s, reterr);
+    bool now = timeout_ms == 0 || timeout_ms == PIT_NOW;
+    pit *p;
+    int rc = enter_stream(s, !now, &p);
+    if (rc != 0)
+        return api_refused(reterr, rc);
+    if (p == NULL)
+        return ended_with(s, reterr);
+    struct buf frame = {0};
+    pit_error *e = stream_encode(s->pool, v, &frame);
+    if (e == NULL)
+        rc = send_frame(p, s, &frame, now ? 0 : host_deadline(p->host, timeout_ms));
+    buf_finish(&frame);
+    api_leave(p);
+    if (e != NULL)
+        return error_give(reterr, e);
+    if (rc == PIT_E_INVALID_REQUEST)
+        return no_sending(s, reterr);
+    if (rc == PIT_E_END && has_ended(s))
+        return ended_with(s, reterr);
+    if (reterr != NULL)
+        *reterr = NULL;
+    return rc;
+}
+
+int pit_stream_send_end(pit_stream *s)
+{
+    pit *p;
+    if (s == NULL)
+        return PIT_E_INVALID_PARAMETER;
+    if (!s->stream.inbox)
+        return PIT_E_INVALID_REQUEST;
+    int rc = enter_stream(s, false, &p);
+    if (rc != 0 || p == NULL)
+        return rc;
+    pool_lock(s->pool);
+    stream_send_end(s->pool, &s->stream);
+    pool_unlock(s->pool);
+    api_leave(p);
+    return 0;
+}
+
+void pit_stream_close(pit_stream *s)
+{
+    pit *p;
+    if (s == NULL)
+        return;
+    if (enter_stream(s, false, &p) == 0 && p != NULL) {
+        pool_cancel(s->pool, &s->call, "the stream was closed");
+        api_leave(p);
+    }
+    stream_unref(s);
+}
