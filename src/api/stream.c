@@ -2,46 +2,22 @@
 #include <snakepit/stream.h>
 #include <string.h>
 
-#include "api/api.h"
-#include "api/begin.h"
-#include "api/canceller.h"
+#include "api/carried.h"
 #include "api/stream_tell.h"
 #include "base/alloc.h"
-#include "pool/pool_internal.h"
 
-/* References: the caller's, and the call's until its end has been told. A stream outlives its host: once it has ended nothing here touches the pool. */
 struct pit_stream {
-    struct call call;
+    struct carried c;
     struct stream stream;
-    pit *pit; /* under guard; NULL: it has ended */
-    struct pool *pool;
-    const struct os_ops *os;
-    uint32_t refs;  /* atomic */
-    uint32_t guard; /* a small lock: 0 free, 1 held */
-    bool ended;     /* atomic: the call has its outcome, and nothing more comes */
-    char *texts;    /* command, session id, correlation id: the call borrows them */
-    struct canceller_entry entry;
+    bool ended; /* atomic: the call has its outcome, and nothing more comes */
 };
 
 static void stream_unref(pit_stream *s)
 {
-    if (__atomic_sub_fetch(&s->refs, 1, __ATOMIC_ACQ_REL) != 0)
+    if (!carried_unref(&s->c))
         return;
     stream_finish(&s->stream);
-    call_clear(&s->call);
-    mem_free(s->texts);
     mem_free(s);
-}
-
-static void stream_lock(pit_stream *s)
-{
-    while (__atomic_exchange_n(&s->guard, 1, __ATOMIC_ACQUIRE) != 0)
-        s->os->futex_wait(&s->guard, 1, s->os->now_ns() + MS);
-}
-
-static void stream_unlock(pit_stream *s)
-{
-    __atomic_store_n(&s->guard, 0, __ATOMIC_RELEASE);
 }
 
 static bool has_ended(const pit_stream *s)
@@ -52,69 +28,16 @@ static bool has_ended(const pit_stream *s)
 /* The loop thread: the call has its outcome. */
 static void stream_done(struct call *c)
 {
-    pit_stream *s = LIST_ENTRY(c, pit_stream, call);
-    canceller_leave(&s->entry);
-    if (c->observed)
-        report_call(s->pool, c);
-    stream_lock(s);
-    s->pit = NULL;
+    pit_stream *s = LIST_ENTRY(c, pit_stream, c.call);
+    struct pool *p = s->c.pool;
+    carried_end(&s->c);
     __atomic_store_n(&s->ended, true, __ATOMIC_RELEASE);
-    stream_unlock(s);
-    stream_changed(s->pool, &s->stream);
+    stream_changed(p, &s->stream);
+    carried_let_go(&s->c);
     stream_unref(s);
 }
 
-/* As a future's (api/future.c). */
-static void stream_fire(struct canceller_entry *e, const char *reason, struct canceller_rest *rest)
-{
-    pit_stream *s = LIST_ENTRY(e, pit_stream, entry);
-    if (api_enter(s->pit) != 0)
-        return;
-    rest->pit = s->pit;
-    pool_cancel_begin(s->pool, &s->call, reason, &rest->ending);
-}
-
 /* ---- opening ---- */
-
-static pit_error *hand_over(pit_stream *s, pit_canceller *canceller)
-{
-    const char *reason;
-    s->call.done = stream_done;
-    canceller_join(canceller, &s->entry, stream_fire);
-    pit_error *e = pool_submit(s->pool, &s->call);
-    if (e != NULL) {
-        canceller_leave(&s->entry);
-        if (s->call.observed) {
-            s->call.outcome = outcome_failed(error_ref(e));
-            report_call(s->pool, &s->call);
-        }
-    } else if (canceller_fired(canceller, &reason)) {
-        pool_cancel(s->pool, &s->call, reason);
-    }
-    return e;
-}
-
-static pit_error *begin(pit *p, pit_stream *s, const char *command, const pit_value *args, const pit_call_options *o,
-                        bool inbox)
-{
-    struct call_plan plan;
-    const struct call_args a = {.value = args};
-    pit_error *e = call_check_command(command);
-    if (e != NULL)
-        return e;
-    e = call_plan_make(p, o, &plan);
-    if (e == NULL) {
-        call_stream_plan(&plan, &s->call, &s->stream, inbox);
-        e = call_begin(p, &plan, &s->call, command, &a);
-    } else {
-        call_plan_refuse(&plan, 1, e);
-    }
-    call_plan_finish(&plan);
-    s->pool = plan.pool;
-    if (e == NULL && (s->texts = call_keep_texts(&s->call)) == NULL)
-        e = error_new(PIT_E_ALLOCATION_FAILED, "out of memory");
-    return e != NULL ? e : hand_over(s, plan.options.canceller);
-}
 
 /* NULL and *ret, or an error (owned). */
 static pit_error *open_stream(pit *p, const char *command, const pit_value *args, const pit_call_options *o, bool inbox,
@@ -123,18 +46,15 @@ static pit_error *open_stream(pit *p, const char *command, const pit_value *args
     pit_stream *s = mem_alloc(sizeof *s);
     if (s == NULL)
         return error_new(PIT_E_ALLOCATION_FAILED, "out of memory");
-    memset(&s->call, 0, offsetof(struct call, small));
+    carried_init(&s->c, p);
     memset((char *)s + offsetof(pit_stream, stream), 0, sizeof *s - offsetof(pit_stream, stream));
     list_init(&s->stream.chunks);
-    s->refs = 2;
-    s->pit = p;
-    s->os = p->os;
-    pit_error *e = begin(p, s, command, args, o, inbox);
+    pit_error *e = carried_begin(&s->c, command, args, o, &s->stream, inbox, stream_done);
     if (e == NULL) {
         *ret = s;
         return NULL;
     }
-    s->refs = 1;
+    s->c.refs = 1;
     stream_unref(s);
     return e;
 }
@@ -161,15 +81,15 @@ static void tell_all(pit *p, pit_stream *s, struct teller *t, struct outcome *re
     while (!t->over) {
         uint32_t seen = change_of(s);
         bool ended = has_ended(s); /* before looking for chunks: they come first */
-        struct stream_chunk *k = ended ? stream_take_rest(&s->stream) : stream_take(s->pool, &s->stream);
+        struct stream_chunk *k = ended ? stream_take_rest(&s->stream) : stream_take(s->c.pool, &s->stream);
         if (k != NULL) {
             if (tell_chunk(t, k, ret))
                 continue;
             const struct outcome none = {.value = pit_nil()};
-            pool_end_with(s->pool, &s->call, none, ret->rc == 0 ? "halted" : "callback_failed");
+            pool_end_with(s->c.pool, &s->c.call, none, ret->rc == 0 ? "halted" : "callback_failed");
         } else if (ended) {
-            *ret = s->call.outcome;
-            s->call.outcome = (struct outcome){0};
+            *ret = s->c.call.outcome;
+            s->c.call.outcome = (struct outcome){0};
             tell_outcome(t, ret);
         } else {
             wait_change(p, s, seen, UINT64_MAX);
@@ -236,10 +156,10 @@ int pit_stream_open(pit *p, const char *command, const pit_value *args, const pi
 /* Enters what the stream belongs to. 0 and *ret; *ret NULL: it has ended. */
 static int enter_stream(pit_stream *s, bool blocks, pit **ret)
 {
-    stream_lock(s);
-    pit *p = s->pit;
+    carried_lock(&s->c);
+    pit *p = s->c.pit;
     int rc = p == NULL ? 0 : blocks ? api_enter_blocking(p) : api_enter(p);
-    stream_unlock(s);
+    carried_unlock(&s->c);
     *ret = rc == 0 ? p : NULL;
     return rc == PIT_E_SHUTTING_DOWN && has_ended(s) ? 0 : rc;
 }
@@ -247,7 +167,7 @@ static int enter_stream(pit_stream *s, bool blocks, pit **ret)
 /* How the stream has ended, for who looks for a chunk. */
 static int ended_with(const pit_stream *s, pit_error **reterr)
 {
-    const struct outcome *o = &s->call.outcome;
+    const struct outcome *o = &s->c.call.outcome;
     if (reterr != NULL)
         *reterr = o->error != NULL ? error_ref(o->error) : NULL;
     return o->rc != 0 ? o->rc : PIT_E_END;
@@ -259,7 +179,7 @@ static int next_chunk(pit *p, pit_stream *s, uint64_t deadline_ns, struct stream
     for (;;) {
         uint32_t seen = change_of(s);
         bool ended = p == NULL || has_ended(s);
-        *ret = ended ? stream_take_rest(&s->stream) : stream_take(s->pool, &s->stream);
+        *ret = ended ? stream_take_rest(&s->stream) : stream_take(s->c.pool, &s->stream);
         if (*ret != NULL)
             return 0;
         if (ended)
@@ -298,16 +218,16 @@ int pit_stream_next(pit_stream *s, int64_t timeout_ms, pit_value **ret_chunk, pi
 
 const pit_value *pit_stream_result(const pit_stream *s)
 {
-    return s != NULL && has_ended(s) && list_empty(&s->stream.chunks) ? s->call.outcome.value : NULL;
+    return s != NULL && has_ended(s) && list_empty(&s->stream.chunks) ? s->c.call.outcome.value : NULL;
 }
 
 /* ---- sending ---- */
 
 static int try_send(pit_stream *s, struct buf *frame)
 {
-    pool_lock(s->pool);
-    int rc = s->stream.inbox_closed ? PIT_E_INVALID_REQUEST : stream_send(s->pool, &s->stream, frame);
-    pool_unlock(s->pool);
+    pool_lock(s->c.pool);
+    int rc = s->stream.inbox_closed ? PIT_E_INVALID_REQUEST : stream_send(s->c.pool, &s->stream, frame);
+    pool_unlock(s->c.pool);
     return rc;
 }
 
@@ -327,8 +247,8 @@ static int no_sending(const pit_stream *s, pit_error **reterr)
 {
     if (!s->stream.inbox)
         return error_set(reterr, PIT_E_INVALID_REQUEST, "the stream of %s was not opened with PIT_STREAM_BIDI",
-                         s->call.command);
-    return error_set(reterr, PIT_E_INVALID_REQUEST, "pit_stream_send_end() was called on the stream of %s", s->call.command);
+                         s->c.call.command);
+    return error_set(reterr, PIT_E_INVALID_REQUEST, "pit_stream_send_end() was called on the stream of %s", s->c.call.command);
 }
 
 int pit_stream_send(pit_stream *s, const pit_value *v, int64_t timeout_ms, pit_error **reterr)
@@ -345,9 +265,11 @@ int pit_stream_send(pit_stream *s, const pit_value *v, int64_t timeout_ms, pit_e
     if (p == NULL)
         return ended_with(s, reterr);
     struct buf frame = {0};
-    pit_error *e = stream_encode(s->pool, v, &frame);
+    pit_error *e = stream_encode(s->c.pool, v, &frame);
     if (e == NULL)
         rc = send_frame(p, s, &frame, now ? 0 : host_deadline(p->host, timeout_ms));
+    if (e == NULL && rc == 0)
+        report_stream_message(s->c.pool, &s->c.call, true, frame.len);
     buf_finish(&frame);
     api_leave(p);
     if (e != NULL)
@@ -371,9 +293,9 @@ int pit_stream_send_end(pit_stream *s)
     int rc = enter_stream(s, false, &p);
     if (rc != 0 || p == NULL)
         return rc;
-    pool_lock(s->pool);
-    stream_send_end(s->pool, &s->stream);
-    pool_unlock(s->pool);
+    pool_lock(s->c.pool);
+    stream_send_end(s->c.pool, &s->stream);
+    pool_unlock(s->c.pool);
     api_leave(p);
     return 0;
 }
@@ -384,7 +306,7 @@ void pit_stream_close(pit_stream *s)
     if (s == NULL)
         return;
     if (enter_stream(s, false, &p) == 0 && p != NULL) {
-        pool_cancel(s->pool, &s->call, "the stream was closed");
+        pool_cancel(s->c.pool, &s->c.call, "the stream was closed");
         api_leave(p);
     }
     stream_unref(s);

@@ -286,6 +286,7 @@ void pool_cancel_begin(struct pool *p, struct call *c, const char *reason, struc
 void pool_end_with(struct pool *p, struct call *c, struct outcome o, const char *reason)
 {
     struct pool_ending e;
+    report_stream_halted(p, c, reason);
     begin_end(p, c, &o, reason, &e);
     pool_cancel_finish(&e);
 }

@@ -188,6 +188,11 @@ void report_end(struct pool *p, struct worker *w, bool crash, const char *runnin
 void report_way(struct pool *p, struct call *c, struct call_way *way);     /* no lock; then there is nothing left to tell */
 void report_cancelled(struct pool *p, struct call *c, const char *reason); /* no lock: of a call that never ran */
 void report_limit(struct pool *p, struct call *c);                         /* no lock: of a call that has passed one */
+/* Of a stream's call; no lock. */
+void report_stream_opened(struct pool *p, struct call *c);
+void report_stream_message(struct pool *p, struct call *c, bool out, size_t bytes);
+void report_stream_halted(struct pool *p, struct call *c, const char *reason);
+void report_stream_closed(struct pool *p, struct call *c); /* it has its outcome */
 const char *pool_correlation(struct pool *p, struct call *c);
 
 #endif

@@ -4,6 +4,7 @@
 
 #include "pool/cancel.h"
 #include "pool/pool_internal.h"
+#include "pool/stream.h"
 
 static const char *const priority_names[] = {"", "background", "normal", "high", "urgent"};
 
@@ -196,4 +197,51 @@ void report_call(struct pool *p, struct call *c)
                            aborted ? code : NULL,
                            code};
     telemetry_emit(p->env->telemetry, EVENT_REQUEST_EXECUTED, &common, numbers, texts);
+}
+
+/* ---- streams ---- */
+
+static const char *direction_of(const struct stream *s)
+{
+    return s->inbox ? "both" : "in";
+}
+
+void report_stream_opened(struct pool *p, struct call *c)
+{
+    if (!telemetry_wants(p->env->telemetry, EVENT_STREAM_OPENED))
+        return;
+    struct event_common common = common_of(p, c, NULL);
+    const double numbers[] = {1};
+    const char *texts[] = {c->command, direction_of(c->stream)};
+    telemetry_emit(p->env->telemetry, EVENT_STREAM_OPENED, &common, numbers, texts);
+}
+
+void report_stream_message(struct pool *p, struct call *c, bool out, size_t bytes)
+{
+    if (!telemetry_wants(p->env->telemetry, EVENT_STREAM_MESSAGE))
+        return;
+    struct event_common common = common_of(p, c, NULL);
+    const double numbers[] = {(double)bytes};
+    const char *texts[] = {c->command, out ? "out" : "in"};
+    telemetry_emit(p->env->telemetry, EVENT_STREAM_MESSAGE, &common, numbers, texts);
+}
+
+void report_stream_halted(struct pool *p, struct call *c, const char *reason)
+{
+    if (!telemetry_wants(p->env->telemetry, EVENT_STREAM_HALTED))
+        return;
+    struct event_common common = common_of(p, c, NULL);
+    const double numbers[] = {(double)c->stream->received};
+    const char *texts[] = {c->command, reason};
+    telemetry_emit(p->env->telemetry, EVENT_STREAM_HALTED, &common, numbers, texts);
+}
+
+void report_stream_closed(struct pool *p, struct call *c)
+{
+    if (!telemetry_wants(p->env->telemetry, EVENT_STREAM_CLOSED))
+        return;
+    struct event_common common = common_of(p, c, NULL);
+    const double numbers[] = {(double)c->stream->received, (double)(pool_now(p) - c->entered_ns) / 1e6};
+    const char *texts[] = {c->command, direction_of(c->stream), c->outcome.rc == 0 ? "ok" : pit_error_code_name(c->outcome.rc)};
+    telemetry_emit(p->env->telemetry, EVENT_STREAM_CLOSED, &common, numbers, texts);
 }

@@ -181,6 +181,13 @@ static void keep_chunk(struct pool *p, struct stream *s, struct stream_chunk *k)
     stream_changed(p, s);
 }
 
+static void tell_chunk_came(struct pool *p, struct call *c, size_t bytes)
+{
+    report_stream_message(p, c, false, bytes);
+    if (c->stream->on_chunk != NULL)
+        c->stream->on_chunk(c->stream);
+}
+
 int stream_loop_frame(struct pool *p, struct lane *l, const struct frame *f, size_t bytes)
 {
     struct stream_chunk *k = NULL;
@@ -206,8 +213,9 @@ int stream_loop_frame(struct pool *p, struct lane *l, const struct frame *f, siz
     if (!kept) { /* the protocol is broken, or its reader has gone */
         stream_chunk_free(k);
         pit_error_free(e);
-    } else if (k != NULL && c->stream->on_chunk != NULL) /* only this thread can end what the loop carries for good */
-        c->stream->on_chunk(c->stream);
+    } else if (k != NULL) { /* c is there still: only this thread ends for good what the loop carries */
+        tell_chunk_came(p, c, bytes);
+    }
     async_deliver(p, &done);
     return rc;
 }

@@ -75,6 +75,10 @@
     X(SCRIPT_SHUTDOWN_STOP, "script.shutdown.stop", "duration_ms", "exit_mode stop_mode owned status cleanup_result")          \
     X(SCRIPT_SHUTDOWN_CLEANUP, "script.shutdown.cleanup", "duration_ms", "exit_mode stop_mode owned status cleanup_result")    \
     X(SCRIPT_SHUTDOWN_EXIT, "script.shutdown.exit", "duration_ms", "exit_mode stop_mode owned status cleanup_result")          \
+    X(STREAM_OPENED, "stream.opened", "count", "command direction")                                                            \
+    X(STREAM_MESSAGE, "stream.message", "bytes", "command direction")                                                          \
+    X(STREAM_HALTED, "stream.halted", "messages", "command reason")                                                            \
+    X(STREAM_CLOSED, "stream.closed", "messages duration_ms", "command direction reason")                                      \
     X(TOOL_REGISTERED, "tool.registered", "count", "tool_name side")                                                           \
     X(TOOL_UNREGISTERED, "tool.unregistered", "count", "tool_name side")                                                       \
     X(TOOL_EXECUTION_START, "tool.execution.start", "parameters_bytes", "tool_name side")                                      \

@@ -503,6 +503,57 @@ static void test_a_worker_that_lies_costs_its_stream(void **state)
     }
 }
 
+static atomic_int opened, messages_in, messages_out, halted, closed, closed_badly;
+
+static int count_event(const pit_event *ev, void *user)
+{
+    (void)user;
+    const char *name = pit_event_name(ev), *direction = pit_event_text(ev, "direction");
+    double n = 0;
+    assert_non_null(pit_event_text(ev, "command"));
+    if (strstr(name, "opened") != NULL)
+        opened++;
+    if (strstr(name, "message") != NULL)
+        strcmp(direction, "in") == 0 ? messages_in++ : messages_out++;
+    if (strstr(name, "halted") != NULL)
+        halted++;
+    if (strstr(name, "closed") != NULL) {
+        assert_true(pit_event_number(ev, "messages", &n));
+        strcmp(pit_event_text(ev, "reason"), "ok") == 0 ? closed++ : closed_badly++;
+    }
+    return 0;
+}
+
+static void test_events_tell_of_it(void **state)
+{
+    (void)state;
+    struct kit_before before = kit_before();
+    pit *p = open_on("ring");
+    assert_int_equal(pit_telemetry_attach(p, "snakepit.stream.*", count_event, NULL, NULL, NULL), 0);
+    struct heard h = {0}, failed = {0};
+    assert_int_equal(stream(p, "count", FEW, &h, NULL, NULL), 0);
+    assert_int_equal(stream(p, "fails", 0, &failed, NULL, NULL), PIT_E_VALUE_ERROR);
+    struct heard stopped = {.halt_at = FEW, .answer = PIT_STREAM_HALT};
+    assert_int_equal(stream(p, "endless", 0, &stopped, NULL, NULL), 0);
+    pit_stream *s = open_stream(p, "talk", 0, PIT_STREAM_BIDI);
+    pit_value *v = pit_int(0);
+    assert_int_equal(pit_stream_send(s, v, KIT_LIMIT_MS, NULL), 0);
+    assert_int_equal(next_number(s), 0);
+    pit_value_free(v);
+    pit_stream_close(s);
+    pit_close(p);
+    assert_int_equal(opened, 4);
+    assert_true(messages_in >= 2 * FEW + 2);
+    assert_int_equal(messages_out, 1);
+    assert_int_equal(halted, 1);
+    assert_int_equal(closed, 2);
+    assert_int_equal(closed_badly, 2);
+    forget(&h);
+    forget(&failed);
+    forget(&stopped);
+    kit_clean(before, "events");
+}
+
 static void test_what_is_wrong_is_refused(void **state)
 {
     (void)state;
@@ -584,6 +635,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_a_silent_producer_is_ended),
         cmocka_unit_test(test_streams_wait_in_the_queue_like_calls),
         cmocka_unit_test(test_a_worker_that_lies_costs_its_stream),
+        cmocka_unit_test(test_events_tell_of_it),
         cmocka_unit_test(test_what_is_wrong_is_refused),
         cmocka_unit_test(test_a_host_that_drives),
     };
