@@ -109,7 +109,7 @@ typedef struct pit_poison_options {
 typedef struct pit_pool_options {
     size_t size;
     const char *name;                /* required: [A-Za-z0-9][A-Za-z0-9_.-]{0,63} */
-    const char *adapter;             /* file.py, file.py:Class or module:Class; or: */
+    const char *adapter;             /* file.py, file.py:Class, module:Class or Showcase; or: */
     const char *const *command;      /* argument list of a worker program of any language, NULL-terminated */
     const char *const *adapter_args; /* NULL-terminated */
     int workers;                     /* (two for each usable CPU) */

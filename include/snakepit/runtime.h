@@ -35,7 +35,7 @@ typedef struct pit_recorder_options {
 typedef struct pit_options {
     size_t size;
     /* short form: one pool named "default" */
-    const char *adapter;             /* file.py, file.py:Class or module:Class */
+    const char *adapter;             /* file.py, file.py:Class, module:Class or Showcase */
     const char *const *adapter_args; /* NULL-terminated */
     int workers;                     /* 0: two for each usable CPU */
     /* or several pools; together with adapter: config_conflict. The first is the default pool. */

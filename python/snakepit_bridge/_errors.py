@@ -21,8 +21,10 @@ TRACEBACK_LIMIT = 256 * 1024
 NOTES_LIMIT = 100
 PLAIN_FRAMES = 1000
 
-# What stands at the top of a traceback and is not the user's.
-_OURS = (dirname(abspath(__file__)), "<frozen importlib")
+# What stands at the top of a traceback and is not the adapter's.
+_HERE = dirname(abspath(__file__))
+_OURS = (_HERE, "<frozen importlib")
+_ADAPTERS = f"{_HERE}/adapters/"
 
 _CODES = {
     "ValueError": "value_error",
@@ -179,11 +181,15 @@ def notes_of(exc: BaseException) -> list[str]:
         return []
 
 
+def _is_ours(file: str) -> bool:
+    return file.startswith(_OURS) and not file.startswith(_ADAPTERS)
+
+
 def traceback_of(exc: BaseException) -> str:
     """The traceback as Python prints it, without the frames of this package at its top; "" when it cannot be made."""
     try:
         tb = exc.__traceback__
-        while tb is not None and tb.tb_frame.f_code.co_filename.startswith(_OURS):
+        while tb is not None and _is_ours(tb.tb_frame.f_code.co_filename):
             tb = tb.tb_next
         try:
             # Imported by the first exception: it brings ten modules along, a third of what a small worker would consist of.

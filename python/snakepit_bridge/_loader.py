@@ -1,4 +1,5 @@
-"""From the text of ``--adapter`` to a class: ``file.py``, ``file.py:Class``, ``module``, ``module:Class``.
+"""From the text of ``--adapter`` to a class: ``file.py``, ``file.py:Class``, ``module``, ``module:Class``, or the name of an adapter that comes with the
+package (``Showcase``, also ``showcase``), where no module has that name.
 
 Failure: ``SnakepitError`` adapter_invalid for what can be seen without running the module; whatever importing it raises goes through.
 """
@@ -103,11 +104,26 @@ def _no_such_class(module: ModuleType, where: str, name: str) -> SnakepitError:
     return _invalid(f"{where} has no class {name!r}; its public classes: {listed}", *hints)
 
 
+def _shipped(name: str) -> type | None:
+    """The adapter of this name that comes with the package; a module that is called so comes before it."""
+    from . import adapters
+
+    known = {module: cls for cls, module in adapters.SHIPPED.items()}
+    cls = name if name in adapters.SHIPPED else known.get(name)
+    if cls is None or importlib.util.find_spec(name) is not None:
+        return None
+    found: type = getattr(adapters, cls)
+    return found
+
+
 def load(text: str) -> type:
     """The class of the adapter; imports its module."""
     where, name = split(text)
     if not where:
         raise _invalid("the adapter's name is empty")
+    shipped = None if name or where.endswith(".py") else _shipped(where)
+    if shipped is not None:
+        return shipped
     module = _load_file(where) if where.endswith(".py") else _load_module(where)
     if not name:
         return _choose(module, where)

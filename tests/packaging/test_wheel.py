@@ -142,8 +142,10 @@ def test_wheel_from_a_source_distribution(build, backend, tmp_path):
     names = zipfile.ZipFile(wheel).namelist()
     assert [name for name in names if re.fullmatch(r"snakepit_bridge/_snakepit\..*\.so", name)]
     assert [name for name in names if name.endswith("LICENSE")]
-    package = {path.name for path in (ROOT / "python/snakepit_bridge").iterdir() if path.suffix in (".py", ".pyi", ".typed")}
-    assert package <= {pathlib.PurePosixPath(name).name for name in names}
+    package = {
+        str(path.relative_to(ROOT / "python")) for path in (ROOT / "python/snakepit_bridge").rglob("*.py*") if path.is_file()
+    }
+    assert {name for name in package if not name.endswith(".pyc")} | {"snakepit_bridge/py.typed"} <= set(names)
 
 
 def test_wheel_without_a_compiler(build, backend, clean_env, tmp_path):
