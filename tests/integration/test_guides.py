@@ -27,6 +27,7 @@ GUIDES = [
     "guide-values.md",
     "guide-operating.md",
     "guide-worker-life.md",
+    "guide-python-adapters.md",
     "guide-script.md",
     "guide-threads.md",
     "guide-troubleshooting.md",
