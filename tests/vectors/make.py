@@ -293,7 +293,9 @@ def frames():
     )
     good("result", frame(17, 2, 7, 42, b"\x02"), kind="result", flags=2, id=7, stamp=42, fields={}, payload="02")
     good("last chunk", frame(25, 4, 7, 0, b"\x2a"), kind="chunk", flags=4, id=7, stamp=0, fields={}, payload="2a")
-    good("credit", frame(26, 0, 7, 0, b"\x32\xcd\x20\x00"), kind="credit", flags=0, id=7, stamp=0, fields={}, payload="32cd2000")
+    good(
+        "credit", frame(26, 0, 7, 0, b"\x32\xcd\x20\x00"), kind="credit", flags=0, id=7, stamp=0, fields={}, payload="32cd2000"
+    )
     bad("nothing", b"")
     bad("short", frame(5)[:23])
     bad("version 0", frame(5, version=0))
