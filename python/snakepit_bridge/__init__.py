@@ -13,6 +13,7 @@ Example::
 from ._errors import Cancelled, CodecError, HostToolError, RemoteException, SnakepitError
 from ._logging import configure_logging, get_logger
 from ._registry import register_codec
+from ._streams import StreamChunk
 from .adapter import BaseAdapter, tool
 from .context import SessionContext, current_context
 from .thread_safe import ThreadSafeAdapter, thread_safe_method
@@ -27,6 +28,7 @@ __all__ = [
     "RemoteException",
     "SessionContext",
     "SnakepitError",
+    "StreamChunk",
     "ThreadSafeAdapter",
     "configure_logging",
     "current_context",

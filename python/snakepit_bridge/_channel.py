@@ -82,6 +82,22 @@ class Control:
                 return None
             self.feed(data)
 
+    def recv_some(self) -> bytes | None:
+        """When there is something to read: the next frame, None when it is not complete. The end of the stream: ``ConnectionError``."""
+        data = _read(self.fd, _CHUNK)
+        if not data:
+            raise ConnectionError("the host has gone")
+        self.feed(data)
+        frame = self.next()
+        left = len(self._data) - self._at
+        if frame is None and left >= HEADER_SIZE:
+            size = self._size(self._data, self._at)
+            if size > _CHUNK:
+                frame = self._recv_large(size)
+                if frame is None:
+                    raise ConnectionError("the host has gone")
+        return frame
+
     def _size(self, data: bytes, at: int) -> int:
         size: int = _SIZE.unpack_from(data, at + 4)[0]
         if data[at] != _wire.VERSION or size < HEADER_SIZE or size > self.max_frame:

@@ -13,6 +13,7 @@ from types import AsyncGeneratorType, CoroutineType, FunctionType, GeneratorType
 from . import _coder
 from ._errors import MESSAGE_LIMIT, Cancelled, SnakepitError, clean, cut, describe, message_of
 from ._registry import POLICY_MARKER
+from ._streams import AsyncStream, Drive, inbox_name, stream_name, streaming_required, taken, unary
 from .adapter import BaseAdapter, ToolSpec, find_tools, first_paragraph, spec_of
 from .context import SessionContext, current_context, enter
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Any, Callable
 
 LISTED = 10
+_WAITERS = 64  # at most two for each level of calls
 DEFAULT_LIMIT = 4096
 _CO_VARARGS, _CO_VARKEYWORDS, _CO_GENERATOR = 0x04, 0x08, 0x20
 _CO_ITERABLE_COROUTINE, _CO_ASYNC_GENERATOR = 0x100, 0x200
@@ -127,6 +129,10 @@ def _parameter(name: str, required: bool, kind: str, default: Any, fn: Any, has:
     return entry
 
 
+def _given_by_callers(parameters: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [p for p in parameters if p["name"] not in (stream_name, inbox_name) or p["kind"].startswith("var")]
+
+
 def describe_tools(instance: Any) -> list[dict[str, Any]]:
     """What READY says about the commands."""
     result = []
@@ -134,8 +140,8 @@ def describe_tools(instance: Any) -> list[dict[str, Any]]:
         bound = getattr(instance, attribute)
         if not callable(bound):
             continue
-        streams = spec.supports_streaming or bool(_flags(bound) & (_CO_GENERATOR | _CO_ASYNC_GENERATOR))
-        parameters = list(spec.parameters) if spec.parameters is not None else _parameters(bound)
+        streams = spec.supports_streaming or bool(_flags(bound) & (_CO_GENERATOR | _CO_ASYNC_GENERATOR)) or taken(bound)[0] != 0
+        parameters = list(spec.parameters) if spec.parameters is not None else _given_by_callers(_parameters(bound))
         result.append(
             {
                 "name": spec.name,
@@ -164,6 +170,7 @@ class Commands:
         self._table = commands_of(cls)
         self._names = list(self._table)
         self._loop: Any = None
+        self._pool: Any = None  # of threads that wait for the host, for async tools
         self._task: Any = None  # of the async method that runs
         self._context: SessionContext | None = None  # of its call
 
@@ -188,6 +195,17 @@ class Commands:
         execute = getattr(instance, "execute_tool", None) if isinstance(instance, BaseAdapter) else None
         return None if execute is None else self._bind_catch_all(name, execute)
 
+    def resolve_call(self, name: str) -> tuple[Callable[..., Any], bool]:
+        """The same for a call that wants one answer."""
+        fn, keep = self.resolve(name)
+        entry = self._table.get(name)
+        return (fn if entry is None else unary(fn, name, entry[1].supports_streaming)), keep
+
+    def resolve_stream(self, name: str) -> tuple[Callable[..., Any], bool, int]:
+        """The same for a call for a stream, and what of it the tool takes as arguments."""
+        fn, keep = self.resolve(name)
+        return fn, keep, taken(fn)[0]
+
     def _bind_catch_all(self, name: str, execute: Any) -> Callable[..., Any]:
         def run(*args: Any, **kwargs: Any) -> Any:
             if args and kwargs:
@@ -211,20 +229,42 @@ class Commands:
 
     def complete(self, result: Any, context: SessionContext | None = None) -> Any:
         """Waits for what an async method returned; refuses a stream; anything else is the result itself."""
+        self._refuse(result)
         kind = type(result)
-        if kind is AsyncGeneratorType or (kind is GeneratorType and not result.gi_code.co_flags & _CO_ITERABLE_COROUTINE):
-            if kind is GeneratorType:
-                result.close()
-            else:
-                self.run(result.aclose())
-            raise SnakepitError(
-                "streaming_required",
-                "the result of the tool is a generator: it streams, and this was no call for a stream",
-                suggestions=["have the method collect it: return list(...)"],
-            )
-        if kind is not GeneratorType and not _is_awaitable(kind):
-            return result
+        if kind is GeneratorType or _is_awaitable(kind):
+            result = self.run(result, context)
+            self._refuse(result)
+        return result
+
+    def _refuse(self, result: Any) -> None:
+        kind = type(result)
+        if kind is AsyncGeneratorType:
+            self.run(result.aclose())
+        elif kind is GeneratorType and not result.gi_code.co_flags & _CO_ITERABLE_COROUTINE:
+            result.close()
+        else:
+            return
+        raise streaming_required("the result of the tool is a generator")
+
+    def settle(self, result: Any, context: SessionContext) -> Any:
+        """Waits for what an async tool gave to a call for a stream."""
         return self.run(result, context)
+
+    def attach(self, port: Any) -> AsyncStream:
+        """The stream of a call, as an async tool sees it."""
+        return AsyncStream(port, self._waiters)
+
+    def drive(self, producer: Any, context: SessionContext, port: Any) -> None:
+        """Sends what an asynchronous iterator makes."""
+        self.run(Drive(producer, self.attach(port)), context)
+
+    def _waiters(self) -> Any:
+        """The threads that wait for the host while the event loop goes on."""
+        if self._pool is None:
+            from concurrent.futures import ThreadPoolExecutor
+
+            self._pool = ThreadPoolExecutor(_WAITERS, "snakepit-wait")
+        return self._pool
 
     def run(self, awaitable: Any, context: SessionContext | None = None) -> Any:
         """Runs it on the lane's event loop, which lives as long as the worker."""
@@ -268,6 +308,9 @@ class Commands:
                 if type(awaitable) is CoroutineType:  # it might never come to an await, to be cancelled there
                     awaitable.close()
                     return False, Cancelled()
+                if type(awaitable) is Drive:
+                    await awaitable.close()
+                    return False, Cancelled()
                 self._task.cancel()
             return True, await awaitable
         except BaseException as exc:
@@ -302,6 +345,8 @@ class Commands:
     def close(self) -> None:
         """Ends the event loop and what still runs on it."""
         loop, self._loop = self._loop, None
+        if self._pool is not None:
+            self._pool.shutdown(wait=False)
         if loop is None:
             return
         import asyncio
@@ -313,6 +358,14 @@ class Commands:
             loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
+
+
+def can_be_awaited(result: Any) -> bool:
+    """Is it what an async method gives, of whatever kind?"""
+    kind = type(result)
+    if kind is GeneratorType:
+        return bool(result.gi_code.co_flags & _CO_ITERABLE_COROUTINE)
+    return _is_awaitable(kind)
 
 
 def _is_awaitable(kind: type) -> bool:

@@ -21,7 +21,21 @@ from ._kinds import cut
 from ._refusals import bad_bytes, too_large
 from ._registry import POLICY_DEFAULT, policy_of_options
 from ._segment import Marks
-from ._wire import CALL, ERROR, FIELD_OPTIONS, FLAG_TIMED, HEADER, HEADER_SIZE, RESULT, VERSION, field
+from ._wire import (
+    CALL,
+    CREDIT,
+    ERROR,
+    FIELD_OPTIONS,
+    FLAG_TIMED,
+    HEADER,
+    HEADER_SIZE,
+    RESULT,
+    SEND,
+    SEND_END,
+    STREAM_CALL,
+    VERSION,
+    field,
+)
 from .context import SessionContext, handed
 
 TYPE_CHECKING = False
@@ -30,6 +44,7 @@ if TYPE_CHECKING:
 
 _unpack, _pack_into = HEADER.unpack_from, HEADER.pack_into
 _exit, _now_ns = os._exit, monotonic_ns
+_STRAYS = (CREDIT, SEND, SEND_END)
 _PLAIN = frozenset({type(None), bool, int, float, str, bytes, list, tuple, dict})
 
 
@@ -53,6 +68,9 @@ class SocketLane:
         self._raised = 0  # the last call into which Cancelled was raised
         self._begun = 0  # when its function was entered, if the host wants to know how long it takes
         self._forked = False
+        self._streams: dict[bytes, tuple[Callable[..., Any], int]] = {}
+        self._inner: Any = None  # with the first stream
+        self._policy = POLICY_DEFAULT
 
     def abandon(self) -> None:
         """After a fork, in the child: what runs there is no worker."""
@@ -82,18 +100,22 @@ class SocketLane:
         control = self._control
         try:
             while True:
-                data = control.recv()
+                data = control.recv() if self._inner is None or not self._inner.later else self._inner.later.popleft()
                 if data is None:
                     return False
                 kind = data[1]
                 if kind == CALL:
-                    self._serve_call(data)
+                    self._serve_call(data, self._run)
+                elif kind == STREAM_CALL:
+                    self._serve_call(data, self._run_stream)
+                elif kind in _STRAYS:
+                    _wire.parse(data)  # of a stream that has ended
                 elif self._on_frame(data):
                     return True
         except ConnectionError:
             return False
 
-    def _serve_call(self, data: bytes) -> None:
+    def _serve_call(self, data: bytes, run: Callable[[bytes, int, int, int], Any]) -> None:
         _, _, flags, _, call, stamp = _unpack(data)
         fields, start = b"", HEADER_SIZE
         if flags:
@@ -111,7 +133,8 @@ class SocketLane:
                 options = field(fields, FIELD_OPTIONS)
                 out.policy = POLICY_DEFAULT if options is None else policy_of_options(options)
             try:
-                result = self._run(data, start, call, flags & FLAG_TIMED)
+                self._policy = out.policy
+                result = run(data, start, call, flags & FLAG_TIMED)
             finally:
                 self._call_id = 0  # from here on no signal raises
                 if self._asked:
@@ -140,31 +163,68 @@ class SocketLane:
         fn = self._known.get(name)
         if fn is None:
             fn = self._resolve(name)
+        if timed:
+            self._begun = _now_ns()
+        result = self._enter(fn, args, keywords, call)
+        if type(result) not in _PLAIN:
+            result = self._in_loop(call, self._commands.complete, result)
+        return result
+
+    def _enter(self, fn: Callable[..., Any], args: Any, keywords: Any, call: int) -> Any:
         self._call_id = call
         if self._marks.cancelled(call):
             raise Cancelled("the call was cancelled before it began")
+        return fn(*args, **keywords) if keywords else fn(*args)
+
+    def _in_loop(self, call: int, method: Callable[..., Any], *args: Any) -> Any:
+        self._call_id = call
+        made = self._context()
+        self._call_id = 0
+        self._marks.task(call)
+        try:
+            return method(args[0], made, *args[1:])
+        finally:
+            self._marks.task(0)
+
+    # ---- streams: _socket_stream.py ----
+
+    def _run_stream(self, data: bytes, start: int, call: int, timed: int) -> Any:
+        from . import _socket_stream
+
+        if self._inner is None:
+            self._inner = _socket_stream.Inner(self)
         if timed:
             self._begun = _now_ns()
-        result = fn(*args, **keywords) if keywords else fn(*args)
-        if type(result) not in _PLAIN:
-            made = self._context()
-            self._call_id = 0
-            self._marks.task(call)
-            try:
-                result = self._commands.complete(result, made)
-            finally:
-                self._marks.task(0)
-        return result
+        return _socket_stream.run(self, self._inner, data, start, call, self._policy)
+
+    def _find_stream(self, data: bytes, start: int) -> tuple[Callable[..., Any], Any, Any, int]:
+        times = cut
+        times.seen = False
+        name, args, keywords = decode_call(data, start)
+        self._cut = times.seen
+        found = self._streams.get(name)
+        if found is None:
+            fn, keep, takes = self._commands.resolve_stream(_text(name))
+            found = fn, takes
+            if keep:
+                self._streams[name] = found
+        return found[0], args, keywords, found[1]
+
+    def _is_cancelled(self, call: int) -> bool:
+        return self._marks.cancelled(call)
 
     def _context(self) -> SessionContext:
         return SessionContext(self._call_id, self._stamp, self._fields, self._prefix, self._marks.cancelled, self._cut)
 
     def _resolve(self, name: bytes) -> Callable[..., Any]:
-        try:
-            text = name.decode("utf-8")
-        except UnicodeDecodeError:
-            raise bad_bytes(name) from None
-        fn, keep = self._commands.resolve(text)
+        fn, keep = self._commands.resolve_call(_text(name))
         if keep:
             self._known[name] = fn
         return fn
+
+
+def _text(name: bytes) -> str:
+    try:
+        return name.decode("utf-8")
+    except UnicodeDecodeError:
+        raise bad_bytes(name) from None

@@ -78,6 +78,9 @@ static int module_exec(PyObject *module)
         return -1;
     if (PyModule_AddType(module, (PyTypeObject *)(void *)st->lane_type) != 0)
         return -1;
+    st->stream_type = PyType_FromModuleAndSpec(module, &stream_spec, NULL);
+    if (st->stream_type == NULL)
+        return -1;
     return template_add(module);
 }
 
@@ -88,6 +91,7 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
     HELPER_LIST(HELPER_VISIT)
 #undef HELPER_VISIT
     Py_VISIT(st->lane_type);
+    Py_VISIT(st->stream_type);
     return 0;
 }
 
@@ -98,6 +102,7 @@ static int module_clear(PyObject *module)
     HELPER_LIST(HELPER_CLEAR)
 #undef HELPER_CLEAR
     Py_CLEAR(st->lane_type);
+    Py_CLEAR(st->stream_type);
     text_cache_finish(&st->texts);
     return 0;
 }

@@ -48,6 +48,10 @@
     X(ProtocolError, "snakepit_bridge._wire")                                                                                  \
     X(failure_payload, "snakepit_bridge._commands")                                                                            \
     X(SessionContext, "snakepit_bridge.context")                                                                               \
+    X(StreamChunk, "snakepit_bridge._streams")                                                                                 \
+    X(streams_nothing, "snakepit_bridge._streams")                                                                             \
+    X(stream_name, "snakepit_bridge._streams")                                                                                 \
+    X(inbox_name, "snakepit_bridge._streams")                                                                                  \
     X(handed, "snakepit_bridge.context")                                                                                       \
     X(absorb, "snakepit_bridge._cancel")
 
@@ -68,7 +72,7 @@ struct state {
 #define HELPER_MEMBER(name, module) PyObject *name;
     HELPER_LIST(HELPER_MEMBER)
 #undef HELPER_MEMBER
-    PyObject *lane_type;
+    PyObject *lane_type, *stream_type;
     struct text_cache texts; /* of decode(); a lane has its own */
     struct control_line line;
 };

@@ -10,217 +10,24 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "_snakepit_lane.h"
+#include "_snakepit_call.h"
 #include "wire/mp.h"
 
 #define IN_PLACE 2048 /* an answer up to this size is made in the ring */
 
-/* Arguments on their way into a function; the general form is args and kwargs, the quick one the vector. */
-struct arguments {
-    PyObject *room[1 + FAST_ARGUMENTS]; /* the first belongs to the callee (PY_VECTORCALL_ARGUMENTS_OFFSET) */
-    Py_ssize_t n;                       /* in the vector, named ones included */
-    PyObject *names;                    /* of the last ones; may be NULL */
-    PyObject *args, *kwargs;            /* general form if args is set */
-};
-
-static void drop(struct arguments *a)
-{
-    for (Py_ssize_t i = 0; i < a->n; i++)
-        Py_DECREF(a->room[1 + i]);
-    a->n = 0;
-    Py_CLEAR(a->names);
-    Py_CLEAR(a->args);
-    Py_CLEAR(a->kwargs);
-}
-
-/* ---- decoding the arguments ---- */
-
-static int quick_items(struct reader *r, uint32_t n, struct arguments *a)
-{
-    for (uint32_t i = 0; i < n; i++) {
-        PyObject *item = value_decode(r, 1);
-        if (item == NULL) {
-            codec_step(r->st, NULL, (Py_ssize_t)i);
-            return -1;
-        }
-        a->room[1 + a->n++] = item;
-    }
-    return 0;
-}
-
-/* Is one of the names the same as an earlier one? Its index, or -1. */
-static int repeated(PyObject **names, uint32_t n)
-{
-    for (uint32_t i = 1; i < n; i++)
-        for (uint32_t j = 0; j < i; j++)
-            if (names[i] == names[j] || PyUnicode_Compare(names[i], names[j]) == 0)
-                return (int)i;
-    return -1;
-}
-
-/* The names as a tuple: that of the last such call if they are the same objects, as the cache of texts makes them. */
-static PyObject *names_tuple(struct lane *l, PyObject **names, uint32_t n)
-{
-    PyObject *tuple = l->last_names;
-    bool same = tuple != NULL && PyTuple_GET_SIZE(tuple) == (Py_ssize_t)n;
-    for (uint32_t i = 0; same && i < n; i++)
-        same = PyTuple_GET_ITEM(tuple, (Py_ssize_t)i) == names[i];
-    if (!same) {
-        int again = repeated(names, n);
-        if (again >= 0) {
-            codec_raise(l->st->repeated_key, names[again]);
-            codec_step(l->st, names[again], 0);
-            return NULL;
-        }
-        tuple = PyTuple_New((Py_ssize_t)n);
-        if (tuple == NULL)
-            return NULL;
-        for (uint32_t i = 0; i < n; i++) {
-            Py_INCREF(names[i]);
-            PyTuple_SET_ITEM(tuple, (Py_ssize_t)i, names[i]);
-        }
-        Py_XSETREF(l->last_names, tuple);
-    }
-    Py_INCREF(tuple);
-    return tuple;
-}
-
-/* One entry: its name to *name (owned), its value to the vector. 1: the key is no text. */
-static int quick_entry(struct reader *r, PyObject **name, struct arguments *a)
-{
-    struct mp_token t;
-    if (mp_read(&r->p, r->end, &t) != MP_OK || t.type != MP_STR)
-        return 1;
-    *name = value_decode_text(r, t.data, t.n);
-    if (*name == NULL)
-        return -1;
-    PyObject *item = value_decode(r, 1);
-    if (item == NULL) {
-        codec_step(r->st, *name, 0);
-        return -1;
-    }
-    a->room[1 + a->n++] = item;
-    return 0;
-}
-
-/* n entries as named arguments. 1: a key is no text. */
-static int quick_entries(struct lane *l, struct reader *r, uint32_t n, struct arguments *a)
-{
-    PyObject *names[FAST_ARGUMENTS];
-    uint32_t have = 0;
-    int rc = 0;
-    for (; have < n && rc == 0; have++) {
-        names[have] = NULL;
-        rc = quick_entry(r, &names[have], a);
-    }
-    if (rc == 0) {
-        a->names = names_tuple(l, names, n);
-        rc = a->names != NULL ? 0 : -1;
-    }
-    while (have > 0)
-        Py_XDECREF(names[--have]);
-    return rc;
-}
-
-static int has_text_keys(PyObject *dict)
-{
-    Py_ssize_t at = 0;
-    PyObject *key, *item;
-    while (PyDict_Next(dict, &at, &key, &item))
-        if (!PyUnicode_CheckExact(key))
-            return 0;
-    return 1;
-}
-
-/* The payload of the ARGS extension: nil or an array, nil or a map. */
-static int args_extension(struct reader *r, struct arguments *a)
-{
-    struct mp_token t;
-    int rc = mp_read(&r->p, r->end, &t);
-    if (rc != MP_OK)
-        return codec_raise(r->st->truncated, NULL);
-    if (t.type != MP_NIL && t.type != MP_ARRAY)
-        return codec_malformed(r->st, "positional arguments that are no array");
-    a->args = value_decode_tuple(r, t.type == MP_ARRAY ? t.n : 0, 1);
-    if (a->args == NULL)
-        return -1;
-    rc = mp_read(&r->p, r->end, &t);
-    if (rc != MP_OK)
-        return codec_raise(r->st->truncated, NULL);
-    if (t.type != MP_NIL && t.type != MP_MAP)
-        return codec_malformed(r->st, "keyword arguments that are no map");
-    if (t.type == MP_MAP) {
-        a->kwargs = value_decode_dict(r, t.n, 1);
-        if (a->kwargs == NULL)
-            return -1;
-        if (!has_text_keys(a->kwargs))
-            return codec_malformed(r->st, "a keyword that is no text");
-    }
-    return 0;
-}
-
-/* Any value as the arguments. */
-static int general(struct reader *r, struct arguments *a)
-{
-    PyObject *value = value_decode(r, 0);
-    if (value == NULL)
-        return -1;
-    if (PyTuple_CheckExact(value)) {
-        a->args = value;
-        return 0;
-    }
-    if (PyList_CheckExact(value))
-        a->args = PyList_AsTuple(value);
-    else if (PyDict_CheckExact(value) && has_text_keys(value))
-        a->args = PyTuple_New(0);
-    else
-        a->args = PyTuple_Pack(1, value);
-    if (a->args != NULL && PyDict_CheckExact(value) && PyTuple_GET_SIZE(a->args) == 0)
-        a->kwargs = value;
-    else
-        Py_DECREF(value);
-    return a->args != NULL ? 0 : -1;
-}
-
-static int decode_arguments(struct lane *l, struct reader *r, struct arguments *a)
-{
-    const uint8_t *start = r->p;
-    struct mp_token t;
-    int rc = mp_read(&r->p, r->end, &t);
-    if (rc == MP_OK && t.type == MP_NIL)
-        return 0;
-    if (rc == MP_OK && t.type == MP_ARRAY && t.n <= FAST_ARGUMENTS)
-        return quick_items(r, t.n, a);
-    if (rc == MP_OK && t.type == MP_MAP && t.n <= FAST_ARGUMENTS) {
-        rc = quick_entries(l, r, t.n, a);
-        if (rc <= 0)
-            return rc;
-        drop(a);
-    } else if (rc == MP_OK && t.type == MP_EXT && t.ext == MP_EXT_ARGS) {
-        const uint8_t *end = r->end;
-        r->end = t.data + t.n;
-        rc = args_extension(r, a);
-        if (rc == 0 && r->p != r->end)
-            rc = codec_malformed(r->st, "bytes behind the arguments");
-        r->end = end;
-        return rc;
-    }
-    r->p = start;
-    return general(r, a);
-}
-
 /* ---- finding the function ---- */
 
-static PyObject *remembered(struct lane *l, const uint8_t *name, size_t n)
+static PyObject *remembered(struct lane *l, struct command_table *table, const uint8_t *name, size_t n)
 {
-    unsigned at = l->last_command; /* the same again, most often */
-    for (unsigned i = 0; i < l->n_commands; i++, at++) {
-        if (at == l->n_commands)
+    unsigned at = table->last; /* the same again, most often */
+    for (unsigned i = 0; i < table->n; i++, at++) {
+        if (at == table->n)
             at = 0;
-        struct command *c = &l->known[at];
+        struct command *c = &table->known[at];
         if (c->n == n && memcmp(c->name, name, n) == 0) {
-            l->last_command = at;
+            table->last = at;
             l->named = c->recorded;
+            l->takes = c->takes;
             Py_INCREF(c->fn);
             return c->fn;
         }
@@ -241,22 +48,23 @@ static void learn_names(struct lane *l, PyObject *fn)
     PyErr_Clear(); /* nothing depends on it */
 }
 
-static void remember(struct lane *l, const uint8_t *name, size_t n, PyObject *fn)
+static void remember(struct lane *l, struct command_table *table, const uint8_t *name, size_t n, PyObject *fn)
 {
     learn_names(l, fn);
     if (n > COMMAND_LONGEST)
         return;
-    unsigned at = l->n_commands < COMMANDS ? l->n_commands++ : l->next_victim++ % COMMANDS;
-    struct command *c = &l->known[at];
+    unsigned at = table->n < COMMANDS ? table->n++ : table->next_victim++ % COMMANDS;
+    struct command *c = &table->known[at];
     memcpy(c->name, name, n);
     c->n = n;
+    c->takes = l->takes;
     l->named = c->recorded = recorder_name(l, name, n);
     Py_INCREF(fn);
     Py_XSETREF(c->fn, fn);
 }
 
 /* A new reference. */
-static PyObject *find(struct lane *l, struct reader *r)
+static PyObject *find(struct lane *l, struct command_table *table, struct reader *r)
 {
     struct mp_token t;
     int rc = mp_read(&r->p, r->end, &t);
@@ -264,28 +72,30 @@ static PyObject *find(struct lane *l, struct reader *r)
         codec_malformed(r->st, "a call whose command is no text");
         return NULL;
     }
-    PyObject *fn = remembered(l, t.data, t.n), *name, *found;
+    PyObject *fn = remembered(l, table, t.data, t.n), *name, *found;
     if (fn != NULL)
         return fn;
     name = value_decode_text(r, t.data, t.n);
-    found = name != NULL ? PyObject_CallMethod(l->commands, "resolve", "(O)", name) : NULL;
+    found = name != NULL
+                ? PyObject_CallMethod(l->commands, table == &l->streams ? "resolve_stream" : "resolve_call", "(O)", name)
+                : NULL;
     Py_XDECREF(name);
     int keep = 0;
-    if (found == NULL || !PyArg_ParseTuple(found, "Op", &fn, &keep)) {
+    l->takes = 0;
+    if (found == NULL || !PyArg_ParseTuple(found, "Op|I", &fn, &keep, &l->takes)) {
         Py_XDECREF(found);
         return NULL;
     }
     Py_INCREF(fn);
     Py_DECREF(found);
     if (keep)
-        remember(l, t.data, t.n, fn);
+        remember(l, table, t.data, t.n, fn);
     return fn;
 }
 
 /* ---- running ---- */
 
-/* 1: the host has taken it back. */
-static int claim(struct lane *l, uint64_t id)
+int call_claim(struct lane *l, uint64_t id)
 {
     uint64_t *slot = &l->status->claims[id % SEGMENT_SLOTS], revoked = CLAIM(id, CLAIM_REVOKED);
     if (__atomic_load_n(slot, __ATOMIC_ACQUIRE) == revoked)
@@ -363,14 +173,13 @@ static bool is_plain(PyObject *result)
            (t->tp_as_async == NULL || t->tp_as_async->am_await == NULL);
 }
 
-/* What an async method returned is run, a generator refused; the rest passes. Steals result. */
-static PyObject *complete(struct lane *l, PyObject *result)
+PyObject *call_in_loop(struct lane *l, const char *method, PyObject *result, PyObject *with)
 {
     PyObject *context = PyObject_CallMethod((PyObject *)l, "make_context", NULL), *value = NULL;
     l->running.active = false; /* tasks have a context of their own */
     __atomic_store_n(&l->status->task, l->running.id, __ATOMIC_SEQ_CST);
     if (context != NULL)
-        value = PyObject_CallMethod(l->commands, "complete", "(OO)", result, context);
+        value = PyObject_CallMethod(l->commands, method, with != NULL ? "(OOO)" : "(OO)", result, context, with);
     __atomic_store_n(&l->status->task, 0, __ATOMIC_RELAXED);
     Py_XDECREF(context);
     Py_DECREF(result);
@@ -395,35 +204,37 @@ static void take_back_context(struct lane *l)
     PyErr_Restore(type, error, traceback);
 }
 
-static PyObject *run(struct lane *l, PyObject *fn, struct arguments *a)
+PyObject *call_enter(struct lane *l, PyObject *fn, struct arguments *a)
 {
-    PyObject *result;
     l->running.active = true;
-    if (__builtin_expect(__atomic_load_n(&l->status->cancel, __ATOMIC_ACQUIRE) == l->running.id, 0)) {
-        result = cancelled_before(l);
-    } else if (a->args != NULL) {
-        result = PyObject_Call(fn, a->args, a->kwargs);
-    } else {
-        Py_ssize_t named = a->names != NULL ? PyTuple_GET_SIZE(a->names) : 0;
-        result = PyObject_Vectorcall(fn, a->room + 1, (size_t)(a->n - named) | PY_VECTORCALL_ARGUMENTS_OFFSET, a->names);
-    }
-    if (result != NULL && !is_plain(result))
-        result = complete(l, result);
+    if (call_is_cancelled(l, l->running.id))
+        return cancelled_before(l);
+    if (a->args != NULL)
+        return PyObject_Call(fn, a->args, a->kwargs);
+    Py_ssize_t named = a->names != NULL ? PyTuple_GET_SIZE(a->names) : 0;
+    return PyObject_Vectorcall(fn, a->room + 1, (size_t)(a->n - named) | PY_VECTORCALL_ARGUMENTS_OFFSET, a->names);
+}
+
+void call_leave(struct lane *l)
+{
     l->running.active = false;
     if (__builtin_expect(l->threaded, 0))
         lane_end_throws(l);
     if (__builtin_expect(l->running.asked, 0))
         take_back_context(l);
+}
+
+/* What an async function gives is run, a generator refused; the rest is the result. */
+static PyObject *run(struct lane *l, PyObject *fn, struct arguments *a)
+{
+    PyObject *result = call_enter(l, fn, a);
+    if (result != NULL && !is_plain(result))
+        result = call_in_loop(l, "complete", result, NULL);
+    call_leave(l);
     return result;
 }
 
 /* ---- answering ---- */
-
-static uint8_t *put_header(struct writer *w, int kind, uint64_t id, uint64_t stamp)
-{
-    frame_put_header(w->base, kind, 0, id, stamp, writer_size(w));
-    return w->base;
-}
 
 /* What was left out is sent from where it stands. */
 static int send_in_parts(struct lane *l, const struct writer *w)
@@ -437,20 +248,20 @@ static int send_in_parts(struct lane *l, const struct writer *w)
     return rc;
 }
 
-static int send_frame(struct lane *l, struct writer *w, int kind, uint64_t id, uint64_t stamp)
+int frame_send(struct lane *l, struct writer *w, int kind, unsigned flags, uint64_t id, uint64_t stamp)
 {
     size_t n = (size_t)(w->p - w->base);
-    uint8_t *frame = put_header(w, kind, id, stamp);
+    frame_put_header(w->base, kind, flags, id, stamp, writer_size(w));
     if (w->left != NULL)
         return send_in_parts(l, w);
     if (w->heap)
-        return lane_send(l, frame, n);
+        return lane_send(l, w->base, n);
     ring_commit(&l->out, n);
     lane_publish(l);
     return 0;
 }
 
-static int start_answer(struct lane *l, struct writer *w)
+int frame_start(struct lane *l, struct writer *w)
 {
     size_t most = ring_whole_max(l->out.bytes);
     size_t n = most < IN_PLACE ? most : IN_PLACE;
@@ -504,7 +315,7 @@ static int answer_error(struct lane *l, uint64_t id, uint64_t stamp)
     if (rc == 0) {
         memcpy(w.p + FRAME_HEADER, PyBytes_AS_STRING(payload), n);
         w.p += FRAME_HEADER + n;
-        rc = send_frame(l, &w, FRAME_ERROR, id, stamp);
+        rc = frame_send(l, &w, FRAME_ERROR, 0, id, stamp);
     }
     writer_finish(&w);
     Py_DECREF(payload);
@@ -514,7 +325,7 @@ static int answer_error(struct lane *l, uint64_t id, uint64_t stamp)
 static int answer_result(struct lane *l, PyObject *result, uint64_t id, uint64_t stamp)
 {
     struct writer w;
-    int rc = start_answer(l, &w);
+    int rc = frame_start(l, &w);
     w.policy = l->running.policy;
     w.may_leave = true;
     if (rc == 0)
@@ -523,7 +334,7 @@ static int answer_result(struct lane *l, PyObject *result, uint64_t id, uint64_t
         rc = writer_grow(&w, 0); /* says so */
     if (l->forked)
         _exit(0);
-    rc = rc == 0 ? send_frame(l, &w, FRAME_RESULT, id, stamp) : answer_error(l, id, stamp);
+    rc = rc == 0 ? frame_send(l, &w, FRAME_RESULT, 0, id, stamp) : answer_error(l, id, stamp);
     writer_finish(&w);
     return rc;
 }
@@ -539,67 +350,62 @@ static int too_late(struct lane *l)
     return -1;
 }
 
-/* What a call holds, and lets go when its answer is out: the host need not wait for that. */
-struct held {
-    PyObject *fn, *result;
-    struct arguments a;
-};
-
-static void let_go(struct held *h)
+void call_let_go(struct held *h)
 {
-    drop(&h->a);
+    arguments_drop(&h->a);
     Py_XDECREF(h->fn);
     Py_XDECREF(h->result);
 }
 
-/* Everything up to h->result; that is NULL with an exception. The frame leaves the ring on the way. *took (only if the host wants to know):
- * nanoseconds in the function. */
-static void perform(struct lane *l, const struct frame *f, struct held *h, uint64_t *took)
+int call_prepare(struct lane *l, const struct frame *f, struct held *h, struct command_table *table)
 {
-    bool timed = (f->flags & FRAME_TIMED) != 0;
     h->fn = h->result = NULL;
     h->a.n = 0; /* its vector is not cleared */
     h->a.names = h->a.args = h->a.kwargs = NULL;
-    struct reader r = {.st = l->st, .cache = &l->texts, .p = f->payload, .end = f->payload + f->payload_n};
-    r.long_bytes = l->incoming.bytes;
-    r.long_at = l->incoming.bytes != NULL ? l->incoming.block + l->incoming.at : NULL;
+    struct reader r = frame_reader(l, f);
     int rc = f->stamp != 0 && lane_is_past(l, f->stamp) ? too_late(l) : keep_fields(l, f);
     l->named = 0;
     if (rc == 0)
-        rc = (h->fn = find(l, &r)) != NULL ? 0 : -1;
+        rc = (h->fn = find(l, table, &r)) != NULL ? 0 : -1;
     if (l->recorder.ring != NULL)
         recorder_call_begins(&l->recorder, recorder_now(l), f->id, l->named);
     if (rc == 0)
-        rc = decode_arguments(l, &r, &h->a);
+        rc = arguments_decode(l, &r, &h->a);
     if (r.times)
         note_cut(l);
     if (rc == 0 && r.p != r.end)
         rc = codec_malformed(l->st, "bytes behind the arguments");
     lane_release(l);
-    if (rc == 0) {
-        uint64_t begun = timed ? lane_now_ns() : 0;
-        h->result = run(l, h->fn, &h->a);
-        if (timed)
-            *took = lane_now_ns() - begun;
-    }
+    return rc;
+}
+
+int call_answer(struct lane *l, struct held *h, uint64_t id, uint64_t took)
+{
+    if (l->forked)
+        _exit(0);
+    mark_finished(l, id);
+    l->outcome = RECORDER_OK;
+    int rc = h->result != NULL ? answer_result(l, h->result, id, took) : answer_error(l, id, took);
+    if (l->recorder.ring != NULL)
+        recorder_call_ends(&l->recorder, recorder_now(l), l->outcome);
+    call_let_go(h);
+    return rc;
 }
 
 int lane_serve_call(struct lane *l, const struct frame *f)
 {
     uint64_t id = f->id, took = 0;
-    if (claim(l, id) != 0) {
+    bool timed = (f->flags & FRAME_TIMED) != 0; /* the host wants to know how long the function takes */
+    if (call_claim(l, id) != 0) {
         lane_release(l);
         return 0;
     }
     struct held h;
-    perform(l, f, &h, &took);
-    if (l->forked)
-        _exit(0);
-    mark_finished(l, id);
-    l->outcome = RECORDER_OK;
-    int rc = h.result != NULL ? answer_result(l, h.result, id, took) : answer_error(l, id, took);
-    if (l->recorder.ring != NULL)
-        recorder_call_ends(&l->recorder, recorder_now(l), l->outcome);
-    let_go(&h);
-    return rc;
+    if (call_prepare(l, f, &h, &l->calls) == 0) {
+        uint64_t begun = timed ? lane_now_ns() : 0;
+        h.result = run(l, h.fn, &h.a);
+        if (timed)
+            took = lane_now_ns() - begun;
+    }
+    return call_answer(l, &h, id, took);
 }

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "_snakepit_crash.h"
+#include "_snakepit_inner.h"
 #include "_snakepit_look.h"
 
 #define SPIN_NS 50000
@@ -50,9 +51,18 @@ static int lane_traverse(PyObject *self, visitproc visit, void *arg)
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(l->commands);
     Py_VISIT(l->on_control);
-    for (unsigned i = 0; i < l->n_commands; i++)
-        Py_VISIT(l->known[i].fn);
+    for (unsigned i = 0; i < l->calls.n; i++)
+        Py_VISIT(l->calls.known[i].fn);
+    for (unsigned i = 0; i < l->streams.n; i++)
+        Py_VISIT(l->streams.known[i].fn);
     return 0;
+}
+
+static void clear_table(struct command_table *table)
+{
+    for (unsigned i = 0; i < table->n; i++)
+        Py_CLEAR(table->known[i].fn);
+    table->n = 0;
 }
 
 static int lane_clear(PyObject *self)
@@ -60,9 +70,8 @@ static int lane_clear(PyObject *self)
     struct lane *l = (struct lane *)(void *)self;
     Py_CLEAR(l->commands);
     Py_CLEAR(l->on_control);
-    for (unsigned i = 0; i < l->n_commands; i++)
-        Py_CLEAR(l->known[i].fn);
-    l->n_commands = 0;
+    clear_table(&l->calls);
+    clear_table(&l->streams);
     Py_CLEAR(l->last_names);
     text_cache_finish(&l->texts);
     return 0;
@@ -89,6 +98,15 @@ static int bad_frame(struct lane *l, const char *why, int kind)
     return -1;
 }
 
+/* As lane_serve_call: a call for a stream, or what comes too late for one. */
+static int serve_other(struct lane *l, const struct frame *f)
+{
+    if (f->kind == FRAME_STREAM_CALL)
+        return lane_serve_stream(l, f);
+    int rc = inner_take(l, f);
+    return rc == 0 ? bad_frame(l, "a frame that has no place in the ring", f->kind) : rc < 0 ? -1 : 0;
+}
+
 /* 1 to go on, 0 when serving is over, -1 with an exception. */
 static int serve_one(struct lane *l)
 {
@@ -100,9 +118,7 @@ static int serve_one(struct lane *l)
         return rc;
     if (n > l->max_frame || frame_parse(data, n, &f) != 0)
         return bad_frame(l, "a malformed frame in the ring", -1);
-    if (f.kind != FRAME_CALL)
-        return bad_frame(l, "a frame that has no place in the ring", f.kind);
-    rc = lane_serve_call(l, &f);
+    rc = __builtin_expect(f.kind == FRAME_CALL, 1) ? lane_serve_call(l, &f) : serve_other(l, &f);
     return rc == 0 ? 1 : rc < 0 ? -1 : 0;
 }
 
@@ -159,7 +175,7 @@ static PyObject *lane_interrupted(PyObject *self, PyObject *unused)
 {
     struct lane *l = (struct lane *)(void *)self;
     (void)unused;
-    if (l->map == NULL || !l->running.active || l->raised == l->running.id ||
+    if (l->map == NULL || !l->running.active || l->held != 0 || l->raised == l->running.id ||
         __atomic_load_n(&l->status->raise, __ATOMIC_ACQUIRE) != l->running.id)
         Py_RETURN_FALSE;
     l->raised = l->running.id;

@@ -16,7 +16,13 @@ struct command {
     PyObject *fn;
     size_t n;
     unsigned recorded; /* its name, as the flight recorder has it */
+    unsigned takes;    /* of a stream: TAKES_... */
     uint8_t name[COMMAND_LONGEST];
+};
+
+struct command_table {
+    unsigned n, last, next_victim;
+    struct command known[COMMANDS];
 };
 
 /* The call that runs, as far as its context wants to know. */
@@ -80,10 +86,19 @@ struct lane {
     uint32_t judging;    /* atomic: throw() looks at the call that runs, or the call ends */
     unsigned long python_id;
     pthread_t thread;
+    /* while a call runs that talks with the host: _snakepit_inner.c */
+    struct stream *stream; /* of the innermost call that has one */
+    uint32_t reading;      /* atomic: a thread reads, or waits for, what comes */
+    uint32_t recall;       /* atomic: it shall come back */
+    uint32_t news;         /* futex: something has come, or is free again */
+    unsigned waiting;      /* threads that wait for news */
+    unsigned held;         /* atomic: the lane's thread is where no exception may come up */
+    bool writing, broken;
+    unsigned long writer; /* the thread that does */
     struct text_cache texts;
     PyObject *last_names; /* of the last call with named arguments */
-    unsigned index, n_commands, last_command, next_victim;
-    struct command known[COMMANDS];
+    unsigned index, takes; /* takes: of the command that was found last, as struct command has it */
+    struct command_table calls, streams;
 };
 /* clang-format on */
 
@@ -110,6 +125,11 @@ int lane_send(struct lane *l, const uint8_t *frame, size_t n);
 int lane_send_part(struct lane *l, const uint8_t *part, size_t n, bool more);
 /* Lets the host see what ring_commit has added, and wakes it, at the latest when the next call is waited for. */
 void lane_publish(struct lane *l);
+/* What is published next is not for later: the host is woken for it. */
+static inline void lane_hurry(struct lane *l)
+{
+    l->quiet = UINT32_MAX;
+}
 /* From here on the death of the calling thread rings the host's bell; until lane_forget_farewell, by the same thread or in its fork. */
 void lane_prepare_farewell(struct lane *l);
 void lane_forget_farewell(struct lane *l);
@@ -157,6 +177,17 @@ bool lane_told_to_stop(void *user);
 void lane_end_throws(struct lane *l);
 /* One zero byte on the control socket, between two frames. */
 void lane_ring_socket(struct lane *l);
+
+/* ---- _snakepit_inner.c: what comes while a call runs ---- */
+
+/* Shall whoever waits for that stop waiting? */
+bool inner_look(struct lane *l);
+
+/* ---- _snakepit_stream.c ---- */
+
+extern PyType_Spec stream_spec;
+/* Serves one STREAM_CALL, as lane_serve_call. */
+int lane_serve_stream(struct lane *l, const struct frame *f);
 
 /* ---- _snakepit_call.c ---- */
 

@@ -75,15 +75,40 @@ static void read_control(struct lane *l)
 }
 
 /* Before each sleep, with the bell set, without the GIL: true when the control socket has something. */
-static bool look_at_control(void *user)
+static bool look_at_control(struct lane *l)
 {
-    struct lane *l = user;
     uint64_t attention = __atomic_load_n(&l->status->attention, __ATOMIC_SEQ_CST);
     if (attention != l->attention) {
         l->attention = attention;
         read_control(l);
     }
     return l->eof || l->control_n != 0;
+}
+
+/* The same where a call waits: what has come there is for later, and only the end of the socket counts. */
+static bool look_for_end(struct lane *l)
+{
+    uint64_t attention = __atomic_load_n(&l->status->attention, __ATOMIC_SEQ_CST);
+    if (!l->threaded && attention != l->attention) {
+        l->attention = attention;
+        read_control(l);
+    }
+    return l->eof;
+}
+
+static bool look_before_sleep(void *user)
+{
+    struct lane *l = user;
+    if (__atomic_load_n(&l->reading, __ATOMIC_RELAXED) != 0)
+        return inner_look(l) || look_for_end(l);
+    return l->threaded ? lane_told_to_stop(l) : look_at_control(l);
+}
+
+/* A frame is sent to its end. Another thread may look at the socket meanwhile. */
+static bool look_while_sending(void *user)
+{
+    struct lane *l = user;
+    return __atomic_load_n(&l->reading, __ATOMIC_RELAXED) != 0 ? l->eof : look_for_end(l);
 }
 
 /* ---- attaching ---- */
@@ -151,8 +176,8 @@ int lane_attach(struct lane *l, int segment_fd, unsigned index)
     ring_reader_init(&l->in, request, lane + LANE_REQUEST_DATA, v.ring_bytes, &ring_system);
     ring_writer_init(&l->out, reply, lane + LANE_REPLY_DATA(v.ring_bytes), v.ring_bytes, &ring_system);
     l->in.waiter.fresh_cpu = &reply->tail_cpu;
-    l->in.waiter.stop = l->threaded ? lane_told_to_stop : look_at_control;
-    l->out.waiter.stop = l->threaded ? NULL : look_at_control; /* an answer is sent to its end */
+    l->in.waiter.stop = look_before_sleep;
+    l->out.waiter.stop = l->threaded ? NULL : look_while_sending;
     l->in.waiter.user = l->out.waiter.user = l;
     return 0;
 }
@@ -235,6 +260,8 @@ static int wait_for_frame(struct lane *l)
     follow_policy(l);
     Py_BEGIN_ALLOW_THREADS rc = ring_wait_data(&l->in, UINT64_MAX, l->spin_ns);
     Py_END_ALLOW_THREADS if (rc == RING_OK) return 1;
+    if (__atomic_load_n(&l->reading, __ATOMIC_RELAXED) != 0)
+        return 0; /* for a call that runs: it looks around */
     if (PyErr_CheckSignals() != 0)
         return -1;
     read_control(l);
@@ -310,7 +337,7 @@ static int send_all(struct lane *l, const uint8_t *data, size_t n, bool part, bo
         }
         Py_BEGIN_ALLOW_THREADS rc = ring_wait_room(&l->out, UINT64_MAX, l->spin_ns);
         Py_END_ALLOW_THREADS if (rc != RING_OK && PyErr_CheckSignals() != 0) return -1;
-        if (rc != RING_OK)
+        if (rc != RING_OK && __atomic_load_n(&l->reading, __ATOMIC_RELAXED) == 0)
             read_control(l);
         if (l->eof)
             return 1;

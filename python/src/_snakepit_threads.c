@@ -137,8 +137,8 @@ PyObject *lane_throw(PyObject *self, PyObject *args)
     judge_begin(l);
     uint64_t now = l->running.id;
     bool runs = id == 0 ? l->running.active : id == now && __atomic_load_n(&l->status->task, __ATOMIC_RELAXED) == id;
-    bool meant = runs && l->raised != now && __atomic_load_n(&l->status->raise, __ATOMIC_ACQUIRE) == now &&
-                 (id == 0 || is_running(coroutine));
+    bool meant = runs && l->raised != now && __atomic_load_n(&l->held, __ATOMIC_RELAXED) == 0 &&
+                 __atomic_load_n(&l->status->raise, __ATOMIC_ACQUIRE) == now && (id == 0 || is_running(coroutine));
     if (meant) {
         l->raised = now;
         PyThreadState_SetAsyncExc(l->python_id, l->st->Cancelled);

@@ -18,9 +18,16 @@ from package_kit import PACKAGE
 # isort: split
 from snakepit_bridge import _codec
 
+# isort: split
+from snakepit_bridge._decode import _take
+
 TIMEOUT = 120.0  # ends a test that hangs; no test measures time by it
 
 HELLO, WELCOME, READY, FAILED, STOP, CALL, RESULT, ERROR, LOG = 1, 2, 3, 4, 5, 16, 17, 18, 56
+STREAM_CALL, CHUNK, CREDIT, SEND, SEND_END = 24, 25, 26, 27, 28
+TOOL_CALL, TOOL_RESULT, TOOL_ERROR, TOOL_LIST = 32, 33, 34, 35
+FINAL, NESTED = 4, 8
+LANE_KINDS = (CALL, STREAM_CALL, CREDIT, SEND, SEND_END, TOOL_RESULT, TOOL_ERROR, TOOL_LIST)
 HEADER = struct.Struct("<BBHIQQ")
 SEGMENT = struct.Struct("<QIIQIIII16s")
 MAGIC = 0x31305449504B4E53
@@ -43,6 +50,16 @@ def payload_of(data):
     version, kind, flags, size, id, stamp = HEADER.unpack_from(data)
     assert version == 1 and size == len(data) and flags == 0
     return kind, id, stamp, _codec.decode(data[24:])
+
+
+def values_of(data):
+    """The values in the payload of a frame that has fields or not."""
+    at = 24 + (4 + struct.unpack_from("<I", data, 24)[0] if HEADER.unpack_from(data)[2] & 1 else 0)
+    values = []
+    while at < len(data):
+        value, at = _take(bytes(data), at, len(data), 0)
+        values.append(value)
+    return values
 
 
 def call_payload(command, *args, **kwargs):
@@ -127,6 +144,9 @@ class Lane:
         anchor = ctypes.c_char.from_buffer(self.segment.map, bell)
         _futex_wake(ctypes.addressof(anchor))
         del anchor
+
+    def nudge(self):
+        self._wake(self.request)
 
     def ring_bell(self):
         """After something was written to the control socket."""
@@ -304,7 +324,7 @@ class Host:
         return payload
 
     def send(self, data):
-        if self.lane is not None and data[1] == CALL:
+        if self.lane is not None and data[1] in LANE_KINDS:
             self.lane.send(data)
         else:
             self.control.sendall(data)
@@ -342,9 +362,86 @@ class Host:
         assert (kind, answered) == (ERROR, id), value
         return value
 
+    def nudge(self):
+        """Wakes the worker, for it to look around."""
+        if self.lane is not None:
+            self.lane.nudge()
+        else:
+            self.control.sendall(b"\0")
+
+    def open_stream(self, command, *args, window=(100, 8 << 20), inbox=False, fields=(), **kwargs):
+        """A STREAM_CALL."""
+        self.sequence += 1
+        field = (7, struct.pack("<IIQ", window[0], int(inbox), window[1]))
+        self.send(frame(STREAM_CALL, call_payload(command, *args, **kwargs), self.sequence, fields=[*fields, field]))
+        return Stream(self, self.sequence)
+
     def stop(self):
         """Asks it to end; its exit status."""
         self.control.sendall(frame(STOP))
         if self.lane is not None:
             self.lane.ring_bell()
         return self.process.wait(TIMEOUT)
+
+
+class Stream:
+    """The host's end of a stream."""
+
+    def __init__(self, host, id):
+        self.host, self.id = host, id
+        self.grants = []  # of the worker, for the inbox
+        self.outcome = None
+
+    def next(self):
+        """The next chunk: value, metadata, final; None at the end, then `outcome` is (kind, value)."""
+        while True:
+            data = self.host.recv()
+            assert data is not None, "the worker has gone"
+            _, kind, flags, _, id, _ = HEADER.unpack_from(data)
+            if kind == LOG:
+                continue
+            assert id == self.id
+            values = values_of(data)
+            if kind == CREDIT:
+                self.grants.append(tuple(values))
+                continue
+            if kind == CHUNK:
+                return values[0], values[1] if len(values) > 1 else None, bool(flags & FINAL)
+            assert kind in (RESULT, ERROR) and len(values) == 1 and flags == 0
+            self.outcome = kind, values[0]
+            return None
+
+    def all(self, grant=True):
+        """Every value that is left; grants as it goes."""
+        values = []
+        while True:
+            chunk = self.next()
+            if chunk is None:
+                return values
+            values.append(chunk[0])
+            if grant:
+                self.grant(1, 1 << 20)
+
+    def error(self):
+        """What it failed with."""
+        kind, value = self.outcome
+        assert kind == ERROR, value
+        return value
+
+    def result(self):
+        kind, value = self.outcome
+        assert kind == RESULT, value
+        return value
+
+    def grant(self, chunks, size=0):
+        self.host.send(frame(CREDIT, _codec.encode(chunks) + _codec.encode(size), self.id))
+
+    def put(self, value):
+        self.host.send(frame(SEND, _codec.encode(value), self.id))
+
+    def end(self):
+        self.host.send(frame(SEND_END, b"", self.id))
+
+    def cancel(self):
+        self.host.segment.cancel(self.id)
+        self.host.nudge()

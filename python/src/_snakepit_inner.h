@@ -1,0 +1,62 @@
+/* What comes for a call that runs: its waits, and who may write meanwhile. */
+#ifndef SNAKEPIT_BRIDGE_SNAKEPIT_INNER_H
+#define SNAKEPIT_BRIDGE_SNAKEPIT_INNER_H
+
+#include "_snakepit_call.h"
+
+/* One that has come for the inbox. */
+struct inbox_item {
+    PyObject *value; /* or the exception that decoding it gave */
+    size_t bytes;    /* of its frame */
+    bool failed;
+};
+
+/* The host's side of a call for a stream, as its function sees it: what it sends, and what comes in. It may outlive the call. */
+struct stream {
+    PyObject_HEAD struct lane *lane; /* NULL: the call has ended */
+    struct stream *outer;            /* of a call further out on the lane */
+    uint64_t id;
+    int64_t chunks, bytes; /* may still be sent */
+    int64_t low;           /* fewer than so many chunks: look for credit */
+    uint64_t window_chunks, window_bytes;
+    uint64_t taken_chunks, taken_bytes; /* out of the inbox, and not yet granted again */
+    int policy;
+    bool final;       /* the last one has been sent */
+    bool ended;       /* nothing more comes for the inbox */
+    unsigned waiters; /* threads that wait for something of it */
+    struct inbox_item *items;
+    size_t first, n, cap;
+};
+
+/* Waits until something has come, or changed: the caller looks whether it is what he waits for. 0, -1 with an exception: `Cancelled` when the call
+ * shall end. Any thread of the call. */
+int inner_wait(struct stream *s);
+/* Takes what has come, without waiting. 0, -1 with an exception. */
+int inner_poll(struct lane *l);
+/* A frame that is no call: for a stream that is open, or for nobody any more. Releases it. 1: taken; 0: it is none of these, and still there; -1. */
+int inner_take(struct lane *l, const struct frame *f);
+/* No thread waits for this stream any more. With an exception that is being raised, or none: it stays. */
+void inner_send_home(struct stream *s);
+
+/* From the one to the other this thread alone writes to the lane. 0, or -1 with an exception: it does already. */
+int inner_write_begin(struct lane *l);
+void inner_write_end(struct lane *l);
+
+/* ---- _snakepit_stream.c ---- */
+
+/* 0, or -1 with an exception: the call has ended. */
+int stream_is_open(struct stream *s);
+/* Sends one chunk. 0: it is on its way; 1: there is no credit for it (only if not to wait); -1 with an exception. metadata may be NULL. */
+int stream_send(struct stream *s, PyObject *value, PyObject *metadata, bool final, bool wait);
+/* Sends a frame in the middle of a call, and wakes the host for it. 0, or -1 with an exception. */
+int stream_publish(struct lane *l, struct writer *w, int kind, unsigned flags, uint64_t id);
+
+/* ---- _snakepit_inbox.c ---- */
+
+/* A frame for this stream: CREDIT, SEND, SEND_END. Before its release. 0, -1 with an exception. */
+int stream_take(struct lane *l, struct stream *s, const struct frame *f);
+/* The next value: NULL without an exception at the end, and with `wait` false also when there is none now (*none is set then). */
+PyObject *stream_receive(struct stream *s, bool wait, bool *none);
+void stream_drop_items(struct stream *s);
+
+#endif
