@@ -147,6 +147,7 @@ static pit_error *refusal(struct pool *p, unsigned place, struct call *c)
     for (unsigned i = 0; i < POISON_CRASHES && m->deaths[i] != NULL; i++)
         pit_list_append_take(deaths, pit_value_ref(m->deaths[i]));
     error_detail_take(e, "crashes", deaths);
+    repro_put(&p->config.repro, c, e);
     return error_suggest(e, "what do its workers die of? `crashes` in the details tells; pit_poison_clear allows it again");
 }
 

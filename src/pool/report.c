@@ -42,6 +42,7 @@ pit_error *expired_error(struct pool *p, struct call *c, bool in_queue)
     if (in_queue)
         return error_suggest(e, queue_only ? "more workers, or a longer queue_timeout_ms; pit_get_stats shows the queue"
                                            : "more workers, or a longer timeout_ms; pit_get_stats shows the queue");
+    repro_put(&p->config.repro, c, e);
     return error_suggest(e, "a longer timeout_ms; in Python session_context.deadline and .cancelled() tell when to stop");
 }
 
@@ -57,7 +58,8 @@ pit_error *recycled_error(struct pool *p, struct call *c)
     error_detail_take(e, "command", pit_str(c->command));
     error_detail_take(e, "timeout_ms", pit_int(p->set.drain_timeout_ms));
     error_detail_take(e, "rung", pit_int(cancel_first_rung(p, c)));
-    return e;
+    repro_put(&p->config.repro, c, e);
+    return exit_suggest_step(e, PIT_E_WORKER_RECYCLED);
 }
 
 static struct event_common common_of(struct pool *p, struct call *c, const char *worker)

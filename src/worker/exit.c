@@ -151,3 +151,27 @@ pit_error *exit_suggest(pit_error *e, enum exit_class c)
     const char *remedy = remedy_of(c);
     return remedy != NULL ? error_suggest(e, "%s", remedy) : e;
 }
+
+static const char *step_of(int code)
+{
+    switch (code) {
+    case PIT_E_GUARD_LOST:
+        return "try again: another guard and other workers are there soon; who has killed the guard?";
+    case PIT_E_WORKER_KILLED:
+        return "try again: it was ended for the sake of another call, or by pit_kill()";
+    case PIT_E_WORKER_RECYCLED:
+        return "try again; a longer drain_timeout_ms, if calls are long";
+    case PIT_E_HEARTBEAT_TIMEOUT:
+        return "code that keeps the interpreter locked? `snakepit worker stack` shows where one hangs, while it does";
+    case PIT_E_PROTOCOL_ERROR:
+        return "is its package of this release, and does anything else write to its descriptors?";
+    default:
+        return NULL;
+    }
+}
+
+pit_error *exit_suggest_step(pit_error *e, int code)
+{
+    const char *step = step_of(code);
+    return step != NULL ? error_suggest(e, "%s", step) : e;
+}

@@ -53,5 +53,7 @@ pit_value *exit_words(struct exit_printed p);
 pit_error *exit_describe(pit_error *e, enum exit_class c, struct guard_exit how, struct exit_printed printed);
 /* Adds where to look, for ends of a worker that its last words rarely explain. Returns e. */
 pit_error *exit_suggest(pit_error *e, enum exit_class c);
+/* The same for an end that was not the worker's own doing: by the code of the error. */
+pit_error *exit_suggest_step(pit_error *e, int code);
 
 #endif

@@ -349,6 +349,7 @@ pit_error *worker_end_error(struct worker *w, const struct call *c)
     if (c != NULL)
         error_detail_take(e, "command", pit_str(c->command));
     worker_describe_end(w, e);
+    exit_suggest_step(e, code);
     if (c != NULL)
         repro_put(&w->config->repro, c, e);
     return e;

@@ -85,6 +85,21 @@ static void test_an_end_is_described_with_clean_text(void **state)
     pit_error_free(e);
 }
 
+static void test_an_end_that_was_not_its_own_doing_has_a_next_step(void **state)
+{
+    (void)state;
+    static const int codes[] = {PIT_E_GUARD_LOST, PIT_E_WORKER_KILLED, PIT_E_WORKER_RECYCLED, PIT_E_HEARTBEAT_TIMEOUT,
+                                PIT_E_PROTOCOL_ERROR};
+    for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++) {
+        pit_error *e = exit_suggest_step(error_new(codes[i], "gone"), codes[i]);
+        assert_int_equal(pit_value_len(pit_error_suggestions(e)), 1);
+        pit_error_free(e);
+    }
+    pit_error *e = exit_suggest_step(error_new(PIT_E_WORKER_CRASH, "gone"), PIT_E_WORKER_CRASH);
+    assert_null(pit_error_suggestions(e)); /* its class says more */
+    pit_error_free(e);
+}
+
 static void test_what_is_cut_off_is_no_secret_without_its_name(void **state)
 {
     (void)state;
@@ -262,6 +277,7 @@ int main(void)
         cmocka_unit_test(test_every_exit_has_its_class),
         cmocka_unit_test(test_the_text_of_an_exit_has_its_number),
         cmocka_unit_test(test_an_end_is_described_with_clean_text),
+        cmocka_unit_test(test_an_end_that_was_not_its_own_doing_has_a_next_step),
         cmocka_unit_test(test_what_is_cut_off_is_no_secret_without_its_name),
         cmocka_unit_test(test_environment),
         cmocka_unit_test(test_what_is_noted_is_told_after_the_lock),

@@ -1,9 +1,9 @@
 /* Dossiers as a C program gets them: of forked and of exec'd workers, in every form of a call, and what the options leave out. */
-#include "integration/c/kit.h"
+#include "integration/c/kit_python.h"
 
 struct how {
     const char *profile;
-    int start_mode, channel;
+    int start_mode, channel, generate_repro;
     const pit_dossier_options *dossier;
 };
 
@@ -11,10 +11,6 @@ static pit *open_dying(struct how how)
 {
     pit_options o = PIT_OPTIONS_INIT;
     pit_pool_options pool = PIT_POOL_OPTIONS_INIT;
-    const pit_pool_options *pools[] = {&pool};
-    const char *env[] = {kit_mark, NULL};
-    pit *p = NULL;
-    pit_error *e = NULL;
     pool.name = "dying";
     pool.adapter = TEST_SOURCE_DIR "/tests/integration/c/dossier.py";
     pool.workers = 1;
@@ -24,16 +20,8 @@ static pit *open_dying(struct how how)
     pool.dossier = how.dossier;
     pool.restart_backoff = PIT_OFF;
     pool.queue_timeout_ms = KIT_LIMIT_MS;
-    o.pools = pools;
-    o.n_pools = 1;
-    o.guard_path = SNAKEPIT_GUARD_PATH;
-    o.python = TEST_PYTHON;
-    o.python_package_path = TEST_BUILD_DIR "/python";
-    o.env = env;
-    o.log = getenv("KIT_LOG") != NULL ? kit_log : NULL;
-    if (pit_open(&o, &p, &e) != 0)
-        fail_msg("%s", pit_error_string(e));
-    return p;
+    o.generate_repro = how.generate_repro;
+    return kit_open_python(&o, &pool);
 }
 
 static const char *text_of(const pit_value *map, const char *key)
@@ -63,7 +51,7 @@ static void check_crash(const pit_error *e, const char *address)
     for (size_t i = 0; pit_value_next(frames, &i, NULL, &frame);) {
         int64_t line = 0;
         if (strcmp(text_of(frame, "function"), "crash") == 0)
-            seen = pit_value_get_int(pit_value_get(frame, "line"), &line) && line == 14;
+            seen = pit_value_get_int(pit_value_get(frame, "line"), &line) && line == 15;
     }
     assert_true(seen);
 }
@@ -235,26 +223,64 @@ static void test_bad_options(void **state)
     assert_int_equal(pit_close(p), 0);
 }
 
+static void has_repro(pit_error *e, const char *line, bool on)
+{
+    const char *repro = pit_value_str(pit_value_get(pit_error_details(e), "repro"));
+    if (on ? repro == NULL || strncmp(repro, line, strlen(line)) != 0 : repro != NULL)
+        fail_msg("%s", pit_error_string(e));
+    pit_error_free(e);
+}
+
+/* Of a call that has begun; where a worker that was lost before was not back in time, once more. */
+static pit_error *too_late(pit *p, bool blocking)
+{
+    pit_value *args = pit_pack("{s:s}", "token", "hunter2");
+    pit_call_options o = PIT_CALL_OPTIONS_INIT;
+    pit_error *e = NULL;
+    o.timeout_ms = 50;
+    for (const uint64_t until = kit_limit();;) {
+        pit_future *f = NULL;
+        if (blocking) {
+            assert_int_equal(pit_call(p, "doze", args, &o, NULL, &e), PIT_E_DEADLINE_EXCEEDED);
+        } else {
+            assert_int_equal(pit_submit(p, "doze", args, &o, &f, NULL), 0);
+            assert_int_equal(pit_future_wait(f, KIT_LIMIT_MS), 0);
+            assert_int_equal(pit_future_result(f, NULL, &e), PIT_E_DEADLINE_EXCEEDED);
+            pit_future_free(f);
+        }
+        if (strcmp(text_of(pit_error_details(e), "phase"), "worker") == 0)
+            break;
+        pit_error_free(e);
+        e = NULL;
+        assert_true(pit_now_ns() < until);
+    }
+    pit_value_free(args);
+    return e;
+}
+
+/* A call that had no result in time can be made again as well, and one that is refused since it kills. */
+static void other_errors_hold_arguments(pit *p, bool on)
+{
+    for (int blocking = 0; blocking < 2; blocking++) {
+        pit_error *e = too_late(p, blocking != 0);
+        assert_null(strstr(pit_error_string(e), "hunter2"));
+        has_repro(e, "snakepit call doze --adapter " TEST_SOURCE_DIR "/tests/integration/c/dossier.py", on);
+    }
+    pit_error_free(crash(p, 8));
+    pit_error *e = NULL;
+    assert_int_equal(pit_callf(p, "crash", NULL, NULL, &e, "{s:I}", "at", (int64_t)8), PIT_E_POISON_CALL);
+    has_repro(e, "snakepit call crash --adapter ", on);
+}
+
 static void test_errors_hold_arguments_unless_told_not_to(void **state)
 {
     (void)state;
     for (int on = 0; on < 2; on++) {
-        pit_options o = PIT_OPTIONS_INIT;
-        pit *p = NULL;
-        pit_error *e = NULL;
-        const char *env[] = {kit_mark, NULL};
-        o.adapter = TEST_SOURCE_DIR "/tests/integration/c/dossier.py";
-        o.workers = 1;
-        o.guard_path = SNAKEPIT_GUARD_PATH;
-        o.python = TEST_PYTHON;
-        o.python_package_path = TEST_BUILD_DIR "/python";
-        o.env = env;
-        o.generate_repro = on ? 0 : PIT_OFF;
-        assert_int_equal(pit_open(&o, &p, &e), 0);
-        e = crash(p, 8);
-        const char *repro = pit_value_str(pit_value_get(pit_error_details(e), "repro"));
-        assert_true(on ? repro != NULL && strstr(repro, "'{\"at\":8}'") != NULL : repro == NULL);
-        pit_error_free(e);
+        pit *p = open_dying((struct how){.generate_repro = on ? 0 : PIT_OFF});
+        pit_error *e = crash(p, 8);
+        assert_int_equal(strstr(pit_error_string(e), "'{\"at\":8}'") != NULL, on);
+        has_repro(e, "snakepit call crash --adapter ", on != 0);
+        other_errors_hold_arguments(p, on != 0);
         assert_int_equal(pit_close(p), 0);
     }
     pit_options bad = PIT_OPTIONS_INIT;

@@ -244,6 +244,7 @@ static void test_stopped_is_killed(void **state)
     assert_int_equal(pit_future_result(f, NULL, &e), PIT_E_HEARTBEAT_TIMEOUT);
     assert_true(pit_error_retriable(e));
     assert_string_equal(pit_error_worker(e), "ward/0.1");
+    assert_non_null(strstr(pit_error_string(e), "try: code that keeps the interpreter locked?"));
     pit_error_free(e);
     pit_future_free(f);
     KIT_AWAIT(heard(&w, STOPPED) == 1);

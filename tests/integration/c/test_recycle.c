@@ -170,7 +170,8 @@ static void *call_gate(void *arg)
 {
     pit_error *e = NULL;
     int rc = pit_callf(arg, "gate", NULL, NULL, &e, "[i]", 1);
-    if (rc == PIT_E_WORKER_RECYCLED && (!pit_error_retriable(e) || pit_error_worker(e) == NULL))
+    if (rc == PIT_E_WORKER_RECYCLED &&
+        (!pit_error_retriable(e) || pit_error_worker(e) == NULL || pit_value_len(pit_error_suggestions(e)) == 0))
         rc = PIT_E_INTERNAL;
     pit_error_free(e);
     return (void *)(intptr_t)rc;
