@@ -360,3 +360,12 @@ size_t redact_rest(const char *text, size_t n)
     }
     return line;
 }
+
+void redact_end(struct buf *out, const char *text, size_t n, bool is_cut)
+{
+    size_t rest = is_cut ? redact_rest(text, n) : 0;
+    if (rest != 0 && rest == n)
+        buf_puts(out, "<REDACTED>"); /* a single line, of which nobody knows what it is the end of */
+    else
+        redact(out, text + rest, n - rest);
+}

@@ -14,5 +14,7 @@
 void redact(struct buf *out, const char *text, size_t n);
 /* Of a text whose beginning is lost: how many bytes at its front may be the rest of a secret whose name is lost too. All of it, where it is one line. */
 size_t redact_rest(const char *text, size_t n);
+/* Both: appends the end of what somebody has said; is_cut: its beginning is lost. Where nothing is left by that, it says so. */
+void redact_end(struct buf *out, const char *text, size_t n, bool is_cut);
 
 #endif

@@ -93,10 +93,7 @@ const char *exit_text(enum exit_class c, struct guard_exit how, char text[EXIT_T
 pit_value *exit_words(struct exit_printed p)
 {
     struct buf clean = {0};
-    size_t rest = p.is_cut ? redact_rest(p.text, p.n) : 0;
-    if (rest != 0 && rest == p.n)
-        return pit_str("<REDACTED>"); /* a single line, of which nobody knows what it is the end of */
-    redact(&clean, p.text + rest, p.n - rest);
+    redact_end(&clean, p.text, p.n, p.is_cut);
     pit_value *words = clean.failed || clean.len == 0 ? NULL : crash_words((const char *)clean.data, clean.len);
     buf_finish(&clean);
     return words;

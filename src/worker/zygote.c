@@ -8,6 +8,7 @@
 #include <sys/epoll.h>
 
 #include "base/alloc.h"
+#include "base/redact.h"
 #include "base/sm.h"
 #include "wire/codec.h"
 #include "wire/mp.h"
@@ -169,25 +170,36 @@ static void hear_last_words(struct zygote *z)
     channel_frame_finish(&in);
 }
 
+/* The last line that it wrote, which of a traceback says most, without secrets: ": LINE"; "" for none. */
+static void last_line(const struct zygote *z, char *ret, size_t size)
+{
+    char tail[STDERR_TAIL];
+    struct buf clean = {0};
+    size_t n = capture_tail(&z->err, tail, sizeof tail);
+    redact_end(&clean, tail, n, capture_is_cut(&z->err, n));
+    const char *line = (const char *)clean.data;
+    for (n = clean.failed ? 0 : clean.len; n > 0 && (line[n - 1] == '\n' || line[n - 1] == ' ');)
+        n--;
+    const char *before = n > 0 ? memrchr(line, '\n', n) : NULL;
+    size_t from = before != NULL ? (size_t)(before + 1 - line) : 0;
+    snprintf(ret, size, "%s%.*s", n != 0 ? ": " : "", (int)(n - from), n != 0 ? line + from : "");
+    buf_finish(&clean);
+}
+
 static void on_exited(struct guard_child *c, struct guard_exit how)
 {
     struct zygote *z = LIST_ENTRY(c, struct zygote, child);
-    char what[EXIT_TEXT_SIZE], tail[STDERR_TAIL + 1], text[sizeof what + sizeof tail + 8];
+    char what[EXIT_TEXT_SIZE], line[STDERR_TAIL + 3], text[sizeof what + sizeof line + 8];
     z->running = false;
     z->pid = 0;
     registry_gone(z->env->registry, zygote_token(z), how.code != 0);
     hear_last_words(z);
     capture_drain(&z->err);
-    size_t n = capture_tail(&z->err, tail, STDERR_TAIL);
-    while (n > 0 && (tail[n - 1] == '\n' || tail[n - 1] == ' '))
-        n--;
-    tail[n] = '\0';
-    const char *line = strrchr(tail, '\n'); /* the last line of a traceback says most */
+    last_line(z, line, sizeof line);
     zygote_close(z);
     if (z->state == ZYGOTE_STARTING || z->state == ZYGOTE_READY) {
         enum exit_class class = worker_exit_class(z->env, how, false, &z->oom_before);
-        snprintf(text, sizeof text, "it %s%s%s", exit_text(class, how, what), n != 0 ? ": " : "",
-                 line != NULL ? line + 1 : tail);
+        snprintf(text, sizeof text, "it %s%s", exit_text(class, how, what), line);
         say_why(z, ZYGOTE_REASON_DIED, text);
         lose(z);
     } else {

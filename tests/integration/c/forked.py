@@ -7,7 +7,7 @@ import threading
 if os.environ.get("FORKED_MODE") == "thread":
     threading.Thread(target=threading.Event().wait, name="left-over", daemon=True).start()
 if os.environ.get("FORKED_MODE") == "dies":
-    os.write(2, b"first line\n\xff\xc2\x9b\x1b[2Jlast words\n")
+    os.write(2, b"first line\n\xff\xc2\x9b\x1b[2Jlast words password=hunter2 at the end\n")
     os._exit(3)
 if os.environ.get("FORKED_MODE") == "broken":
     raise RuntimeError("this import does not work")

@@ -495,7 +495,8 @@ static void test_dies_at_import(void **state)
     pit_error *e = NULL;
     assert_int_equal(start_pool(p, "a", 1, PIT_START_ZYGOTE, "dies", &e), PIT_E_START_FAILED);
     assert_string_equal(pit_value_str(pit_value_get(pit_error_details(e), "reason")), "died");
-    assert_non_null(strstr(pit_error_message(e), "it exited with status 3: ?   [2Jlast words"));
+    assert_non_null(strstr(pit_error_message(e), "it exited with status 3: ?   [2Jlast words password=<REDACTED> at the end"));
+    assert_null(strstr(pit_error_string(e), "hunter2"));
     assert_null(strchr(pit_error_message(e), '\x1b'));
     pit_error_free(e);
     settle(p, before, "dies at import");
