@@ -1,0 +1,4 @@
+/* Three lines. */
+int one;
+int two;
+int three;
