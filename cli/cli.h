@@ -18,7 +18,7 @@
 #include <sys/resource.h>
 
 /* The commands, in the order in which help lists them. */
-#define CLI_COMMAND_LIST(X) X(call) X(crash) X(blackbox) X(worker) X(doctor) X(bench) X(help)
+#define CLI_COMMAND_LIST(X) X(call) X(tools) X(gen) X(crash) X(blackbox) X(worker) X(doctor) X(bench) X(help)
 
 enum exit_code {
     EXIT_OK = 0,
@@ -122,7 +122,7 @@ void streams_secure(void);
 /* Flushes and closes stdout; code, or EXIT_ERROR when something that was printed did not arrive. */
 int streams_finish(const struct cli *cli, int code);
 bool streams_failed(void); /* has something not arrived? */
-void streams_flush(void); /* what is printed so far goes out now; a failure is reported at the end */
+void streams_flush(void);  /* what is printed so far goes out now; a failure is reported at the end */
 bool stream_is_terminal(FILE *stream);
 /* Controls, and what turns the direction of writing round, or is not seen. */
 bool is_obeyed(unsigned character);

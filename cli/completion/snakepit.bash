@@ -4,7 +4,7 @@ _snakepit() {
     local global='--output --no-color --help --version'
     for ((i = 1; i < COMP_CWORD; i++)); do
         case ${COMP_WORDS[i]} in
-            call | crash | blackbox | worker | doctor | bench | help) command=${COMP_WORDS[i]} && break ;;
+            call | tools | gen | crash | blackbox | worker | doctor | bench | help) command=${COMP_WORDS[i]} && break ;;
         esac
     done
     case $before in
@@ -15,14 +15,16 @@ _snakepit() {
         -t | --timeout | -p | --pool | --pid | -i | --instance | -n | --count | --last | -s | --session | -w | --workers) return ;;
     esac
     case $command in
-        call) COMPREPLY=($(compgen -W "--adapter --timeout --pool --session --workers --python --verbose $global" -- "$word")) ;;
+        call) COMPREPLY=($(compgen -W "--adapter --timeout --pool --session --workers --stream --python --verbose $global" -- "$word")) ;;
+        tools) COMPREPLY=($(compgen -W "--adapter --python --verbose $global" -- "$word")) ;;
+        gen) COMPREPLY=($(compgen -W "adapter --threaded $global" -- "$word")) ;;
         crash) COMPREPLY=($(compgen -W "list show --dir --pool --count $global" -- "$word")) ;;
         blackbox) COMPREPLY=($(compgen -W "dump --pid --instance --last --data-dir $global" -- "$word")) ;;
         worker) COMPREPLY=($(compgen -W "stack --pid --data-dir $global" -- "$word")) ;;
         doctor) COMPREPLY=($(compgen -W "--adapter --python $global" -- "$word")) ;;
-        help) COMPREPLY=($(compgen -W 'call crash blackbox worker doctor bench help' -- "$word")) ;;
+        help) COMPREPLY=($(compgen -W 'call tools gen crash blackbox worker doctor bench help' -- "$word")) ;;
         bench) ;;
-        *) COMPREPLY=($(compgen -W "call crash blackbox worker doctor bench help $global" -- "$word")) ;;
+        *) COMPREPLY=($(compgen -W "call tools gen crash blackbox worker doctor bench help $global" -- "$word")) ;;
     esac
 }
 complete -F _snakepit snakepit

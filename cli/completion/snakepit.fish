@@ -1,7 +1,9 @@
 # fish completion for snakepit: install it as ~/.config/fish/completions/snakepit.fish
-set -l commands call crash blackbox worker doctor bench help
+set -l commands call tools gen crash blackbox worker doctor bench help
 complete -c snakepit -f
 complete -c snakepit -n "not __fish_seen_subcommand_from $commands" -a call -d 'call a command of a Python worker'
+complete -c snakepit -n "not __fish_seen_subcommand_from $commands" -a tools -d 'list the tools of an adapter'
+complete -c snakepit -n "not __fish_seen_subcommand_from $commands" -a gen -d 'begin an adapter'
 complete -c snakepit -n "not __fish_seen_subcommand_from $commands" -a crash -d 'why workers have died'
 complete -c snakepit -n "not __fish_seen_subcommand_from $commands" -a blackbox -d 'what workers did last'
 complete -c snakepit -n "not __fish_seen_subcommand_from $commands" -a worker -d 'what a worker is doing'
@@ -13,13 +15,16 @@ complete -c snakepit -s o -l output -x -a 'json text' -d 'how results and errors
 complete -c snakepit -l no-color -d 'no colours'
 complete -c snakepit -s h -l help -d 'help'
 complete -c snakepit -l version -d 'the version'
-complete -c snakepit -n "__fish_seen_subcommand_from call doctor" -s a -l adapter -r -F -d 'what to run'
-complete -c snakepit -n "__fish_seen_subcommand_from call doctor" -l python -r -F -d 'the interpreter'
+complete -c snakepit -n "__fish_seen_subcommand_from call tools doctor" -s a -l adapter -r -F -d 'what to run'
+complete -c snakepit -n "__fish_seen_subcommand_from call tools doctor" -l python -r -F -d 'the interpreter'
 complete -c snakepit -n "__fish_seen_subcommand_from call" -s t -l timeout -x -d 'for everything'
 complete -c snakepit -n "__fish_seen_subcommand_from call crash" -s p -l pool -x -d 'the pool'
 complete -c snakepit -n "__fish_seen_subcommand_from call" -s s -l session -x -d 'the session'
 complete -c snakepit -n "__fish_seen_subcommand_from call" -s w -l workers -x -d 'workers of the pool'
-complete -c snakepit -n "__fish_seen_subcommand_from call" -s v -l verbose -d 'what happens when'
+complete -c snakepit -n "__fish_seen_subcommand_from call" -l stream -d 'each chunk as it is produced'
+complete -c snakepit -n "__fish_seen_subcommand_from call tools" -s v -l verbose -d 'what happens when'
+complete -c snakepit -n "__fish_seen_subcommand_from gen" -a adapter
+complete -c snakepit -n "__fish_seen_subcommand_from gen" -l threaded -d 'for several calls at a time'
 complete -c snakepit -n "__fish_seen_subcommand_from crash" -a 'list show'
 complete -c snakepit -n "__fish_seen_subcommand_from crash" -s d -l dir -r -F -d 'the folder of dossiers'
 complete -c snakepit -n "__fish_seen_subcommand_from crash" -s n -l count -x -d 'at most so many'

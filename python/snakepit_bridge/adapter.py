@@ -211,7 +211,7 @@ class BaseAdapter:
 
         return describe_tools(self)
 
-    def call_tool(self, name: str, *args: Any, **kwargs: Any) -> Any:
+    def call_tool(self, name: str, /, *args: Any, **kwargs: Any) -> Any:
         """Calls a tool of this adapter by its name. What an ``async`` tool returns has to be awaited."""
         entry = find_tools(type(self)).get(name)
         if entry is None:
