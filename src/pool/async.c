@@ -500,6 +500,7 @@ static bool turn_lane(struct pool *p, struct lane *l, struct list *done)
     if (l->owner == LANE_LOOP && !dead && !l->broken && l->worker->condemned == 0) {
         send_rest(p, l);
         stream_attend(p, l);
+        cancel_tell(p, l);
         refill(p, l);
         watch_room(l);
         if (l->count == 0 && l->unsent.len == 0)

@@ -350,6 +350,17 @@ static void climb(struct pool *p, struct lane *l)
         loop_timer_stop(p->env->loop, &l->grace);
 }
 
+void cancel_tell(struct pool *p, struct lane *l)
+{
+    if (l->ladder.rung < RUNG_FLAG || l->cancel_told == l->ladder.sequence)
+        return;
+    int rc = worker_cancel(l->worker, l->ladder.sequence);
+    if (rc == 1)
+        l->cancel_told = l->ladder.sequence;
+    else if (rc < 0)
+        sched_condemn(p, l->worker, rc, "it does not read its control socket, and was killed");
+}
+
 void cancel_watch(struct pool *p, struct lane *l)
 {
     struct flight *head = lane_head(l);
@@ -370,6 +381,7 @@ void cancel_watch(struct pool *p, struct lane *l)
         lane_flag_cancel(l, head->sequence);
         if (takes_signal(l) && lane_runs_task(l, head->sequence))
             worker_signal(l->worker, CANCEL_SIGNAL);
+        cancel_tell(p, l);
     }
     climb(p, l);
 }

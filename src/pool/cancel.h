@@ -25,6 +25,8 @@ int cancel_max_rung(const struct pool *p, const struct call *c);
 int cancel_first_rung(const struct pool *p, const struct call *c);
 /* lock, loop: the lane's first call may have been given up, or answered. */
 void cancel_watch(struct pool *p, struct lane *l);
+/* lock, loop: a worker that reads CANCEL is told, as soon as its socket has room between two frames. */
+void cancel_tell(struct pool *p, struct lane *l);
 /* lock, loop: a call without a caller has been answered, or its worker has ended. */
 void cancel_ended(struct pool *p, struct lane *l, uint64_t sequence);
 void cancel_forget(struct lane *l); /* the lane is freed */

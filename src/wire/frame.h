@@ -34,7 +34,7 @@
     X(CALL, call, 16, h, "str command, then the arguments")                                                                    \
     X(RESULT, result, 17, w, "the value")                                                                                      \
     X(ERROR, error, 18, w, "map: code, message, python {type, message, traceback, notes}, details")                            \
-    X(CANCEL, cancel, 19, h, "reserved: cancellation in data-on-socket mode")                                                  \
+    X(CANCEL, cancel, 19, h, "nothing: the call with this id shall end")                                                       \
     X(STREAM_CALL, stream_call, 24, h, "as CALL, with the field stream")                                                       \
     X(CHUNK, chunk, 25, w, "the value, then perhaps a map: metadata")                                                          \
     X(CREDIT, credit, 26, b, "uint chunks, uint bytes: granted beyond what was before")                                        \

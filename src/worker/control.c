@@ -1,4 +1,4 @@
-/* What the host sends by the control socket while a worker runs: PING and HEALTH, between the frames of its calls. */
+/* What the host sends by the control socket while a worker runs: PING, HEALTH and CANCEL, between the frames of its calls. */
 #include "worker/worker_internal.h"
 
 /* Without rings calls go the same way: none of their frames may be cut. What has been started has been read whole, so its owner sends nothing
@@ -26,4 +26,13 @@ int worker_send_control(struct worker *w, const uint8_t *frame, size_t n)
     if (w->is_ring)
         w->lanes[0].channel->ops->nudge(w->lanes[0].channel);
     return 1;
+}
+
+int worker_cancel(struct worker *w, uint64_t id)
+{
+    uint8_t frame[FRAME_HEADER];
+    if (w->is_ring || (w->capabilities & WORKER_TAKES_CANCEL) == 0)
+        return 1;
+    frame_put_header(frame, FRAME_CANCEL, 0, id, 0, sizeof frame);
+    return worker_send_control(w, frame, sizeof frame);
 }

@@ -18,7 +18,8 @@ unsigned worker_capabilities(const pit_value *ready)
                  {"ping", WORKER_HAS_PONG},
                  {"health", WORKER_HAS_HEALTH},
                  {"cancel_signal", WORKER_TAKES_SIGNAL},
-                 {"survives_cancel", WORKER_SURVIVES_CANCEL}};
+                 {"survives_cancel", WORKER_SURVIVES_CANCEL},
+                 {"cancel", WORKER_TAKES_CANCEL}};
     enum { LOOKED_AT = 64 };
     const pit_value *list = pit_value_get(ready, "capabilities");
     unsigned bits = 0;

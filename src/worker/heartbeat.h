@@ -23,8 +23,9 @@ enum {
     WORKER_HAS_HEART = 1, /* it answers in the segment, whatever its calls do */
     WORKER_TAKES_SIGNAL = 2,
     WORKER_SURVIVES_CANCEL = 4,
-    WORKER_HAS_PONG = 8,   /* it answers PING frames, between its calls */
-    WORKER_HAS_HEALTH = 16 /* its adapter can be asked how it is (health.h) */
+    WORKER_HAS_PONG = 8,     /* it answers PING frames, between its calls */
+    WORKER_HAS_HEALTH = 16,  /* its adapter can be asked how it is (health.h) */
+    WORKER_TAKES_CANCEL = 32 /* it reads its socket while a call runs: CANCEL frames, where that has no words to look at */
 };
 
 enum { BEAT_COMMAND = 257 };

@@ -69,6 +69,7 @@ struct lane {
     unsigned given_up;       /* flights without a call */
     bool broken;             /* the worker broke the protocol here: nothing that came behind it counts */
     struct ladder ladder;    /* of the first call, if it was given up and the loop has seen that */
+    uint64_t cancel_told;    /* the call of that ladder: the worker has been told by a frame, or need not be */
     struct list notes;       /* the pool's: what will be told of calls that were given up */
     bool attended;           /* `attend` is posted */
     uint64_t stalled;        /* the first call's sequence when `stall` was set */

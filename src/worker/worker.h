@@ -197,6 +197,9 @@ void worker_terminate(struct worker *w, int64_t grace_ms, int code, const char *
 void worker_kill(struct worker *w, int code, const char *text);
 /* A signal to its process alone, if there is one still. Loop thread. */
 void worker_signal(struct worker *w, int sig);
+/* Tells a worker whose calls go over the socket that this one shall end. 1: it need not be told (again); 0: not now; PIT_E_PROTOCOL_ERROR: its socket is
+ * lost. lock; loop. */
+int worker_cancel(struct worker *w, uint64_t id);
 /* What a worker did that is killed with this code: static, a sentence that begins with "it". */
 const char *worker_fault(int code);
 /* Its control socket has ended: it is dying, or it is made to. */
