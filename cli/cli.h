@@ -18,7 +18,7 @@
 #include <sys/resource.h>
 
 /* The commands, in the order in which help lists them. */
-#define CLI_COMMAND_LIST(X) X(call) X(tools) X(gen) X(crash) X(blackbox) X(worker) X(doctor) X(bench) X(help)
+#define CLI_COMMAND_LIST(X) X(call) X(tools) X(gen) X(crash) X(blackbox) X(worker) X(worker_check) X(doctor) X(bench) X(help)
 
 enum exit_code {
     EXIT_OK = 0,
@@ -184,13 +184,14 @@ int stream_print(pit_stream_event *ev, void *user);
 struct own_pool_options {
     const char *name; /* NULL: "default" */
     const char *adapter;
-    const char *python;     /* NULL: the library looks for it */
-    const char *const *env; /* "NAME=value", NULL-terminated; may be NULL */
-    int workers;            /* 0: one */
-    int start_mode;         /* PIT_START_*; 0: by exec, for a template would come too late */
-    bool verbose;           /* the library's log and events on stderr */
-    bool tell_losses;       /* without them: a dossier that could not be kept */
-    pit_log_fn log;         /* instead: who hears the log, from information on; NULL: nobody */
+    const char *const *command; /* instead of it */
+    const char *python;         /* NULL: the library looks for it */
+    const char *const *env;     /* "NAME=value", NULL-terminated; may be NULL */
+    int workers;                /* 0: one */
+    int start_mode;             /* PIT_START_*; 0: by exec, for a template would come too late */
+    bool verbose;               /* the library's log and events on stderr */
+    bool tell_losses;           /* without them: a dossier that could not be kept */
+    pit_log_fn log;             /* instead: who hears the log, from information on; NULL: nobody */
     void *log_user;
 };
 

@@ -17,7 +17,7 @@ int help_program(FILE *to)
 {
     fputs("usage: snakepit COMMAND [arguments] [options]\n\nPython workers, supervised, for C programs.\n\ncommands:\n", to);
     for (size_t i = 0; i < cli_n_commands; i++)
-        fprintf(to, "  %-10s %s\n", cli_commands[i]->name, cli_commands[i]->summary);
+        fprintf(to, "  %-12s %s\n", cli_commands[i]->name, cli_commands[i]->summary);
     fputs("\noptions of every command:\n", to);
     print_options(to, cli_global_options, cli_n_global_options);
     fputs("\n'snakepit help COMMAND' tells more.\n", to);

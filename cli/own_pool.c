@@ -72,6 +72,7 @@ int own_pool_open(struct own_pool *pool, const struct own_pool_options *o, struc
 
     po.name = o->name != NULL ? o->name : "default";
     po.adapter = o->adapter;
+    po.command = o->command;
     po.workers = o->workers > 0 ? o->workers : 1;
     po.python = o->python;
     po.env = o->env;

@@ -4,7 +4,7 @@ _snakepit() {
     local global='--output --no-color --help --version'
     for ((i = 1; i < COMP_CWORD; i++)); do
         case ${COMP_WORDS[i]} in
-            call | tools | gen | crash | blackbox | worker | doctor | bench | help) command=${COMP_WORDS[i]} && break ;;
+            call | tools | gen | crash | blackbox | worker | worker-check | doctor | bench | help) command=${COMP_WORDS[i]} && break ;;
         esac
     done
     case $before in
@@ -21,10 +21,11 @@ _snakepit() {
         crash) COMPREPLY=($(compgen -W "list show --dir --pool --count $global" -- "$word")) ;;
         blackbox) COMPREPLY=($(compgen -W "dump --pid --instance --last --data-dir $global" -- "$word")) ;;
         worker) COMPREPLY=($(compgen -W "stack --pid --data-dir $global" -- "$word")) ;;
+        worker-check) COMPREPLY=($(compgen -W "--adapter --python --timeout $global" -- "$word")) ;;
         doctor) COMPREPLY=($(compgen -W "--adapter --python $global" -- "$word")) ;;
-        help) COMPREPLY=($(compgen -W 'call tools gen crash blackbox worker doctor bench help' -- "$word")) ;;
+        help) COMPREPLY=($(compgen -W 'call tools gen crash blackbox worker worker-check doctor bench help' -- "$word")) ;;
         bench) ;;
-        *) COMPREPLY=($(compgen -W "call tools gen crash blackbox worker doctor bench help $global" -- "$word")) ;;
+        *) COMPREPLY=($(compgen -W "call tools gen crash blackbox worker worker-check doctor bench help $global" -- "$word")) ;;
     esac
 }
 complete -F _snakepit snakepit

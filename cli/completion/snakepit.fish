@@ -1,5 +1,5 @@
 # fish completion for snakepit: install it as ~/.config/fish/completions/snakepit.fish
-set -l commands call tools gen crash blackbox worker doctor bench help
+set -l commands call tools gen crash blackbox worker worker-check doctor bench help
 complete -c snakepit -f
 complete -c snakepit -n "not __fish_seen_subcommand_from $commands" -a call -d 'call a command of a Python worker'
 complete -c snakepit -n "not __fish_seen_subcommand_from $commands" -a tools -d 'list the tools of an adapter'
@@ -7,6 +7,7 @@ complete -c snakepit -n "not __fish_seen_subcommand_from $commands" -a gen -d 'b
 complete -c snakepit -n "not __fish_seen_subcommand_from $commands" -a crash -d 'why workers have died'
 complete -c snakepit -n "not __fish_seen_subcommand_from $commands" -a blackbox -d 'what workers did last'
 complete -c snakepit -n "not __fish_seen_subcommand_from $commands" -a worker -d 'what a worker is doing'
+complete -c snakepit -n "not __fish_seen_subcommand_from $commands" -a worker-check -d 'does a worker in any language keep to the protocol'
 complete -c snakepit -n "not __fish_seen_subcommand_from $commands" -a doctor -d 'check whether workers can run here'
 complete -c snakepit -n "not __fish_seen_subcommand_from $commands" -a bench -d 'measure calls'
 complete -c snakepit -n "not __fish_seen_subcommand_from $commands" -a help -d 'what a command does'
@@ -15,9 +16,9 @@ complete -c snakepit -s o -l output -x -a 'json text' -d 'how results and errors
 complete -c snakepit -l no-color -d 'no colours'
 complete -c snakepit -s h -l help -d 'help'
 complete -c snakepit -l version -d 'the version'
-complete -c snakepit -n "__fish_seen_subcommand_from call tools doctor" -s a -l adapter -r -F -d 'what to run'
-complete -c snakepit -n "__fish_seen_subcommand_from call tools doctor" -l python -r -F -d 'the interpreter'
-complete -c snakepit -n "__fish_seen_subcommand_from call" -s t -l timeout -x -d 'for everything'
+complete -c snakepit -n "__fish_seen_subcommand_from call tools doctor worker-check" -s a -l adapter -r -F -d 'what to run'
+complete -c snakepit -n "__fish_seen_subcommand_from call tools doctor worker-check" -l python -r -F -d 'the interpreter'
+complete -c snakepit -n "__fish_seen_subcommand_from call worker-check" -s t -l timeout -x -d 'for everything'
 complete -c snakepit -n "__fish_seen_subcommand_from call crash" -s p -l pool -x -d 'the pool'
 complete -c snakepit -n "__fish_seen_subcommand_from call" -s s -l session -x -d 'the session'
 complete -c snakepit -n "__fish_seen_subcommand_from call" -s w -l workers -x -d 'workers of the pool'

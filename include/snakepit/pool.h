@@ -110,7 +110,7 @@ typedef struct pit_pool_options {
     size_t size;
     const char *name;                /* required: [A-Za-z0-9][A-Za-z0-9_.-]{0,63} */
     const char *adapter;             /* file.py, file.py:Class, module:Class or Showcase; or: */
-    const char *const *command;      /* argument list of a worker program of any language, NULL-terminated */
+    const char *const *command;      /* a program in any language (docs/wire.md, 6): its path, arguments; NULL-terminated */
     const char *const *adapter_args; /* NULL-terminated */
     int workers;                     /* (two for each usable CPU) */
     const char *python;              /* the interpreter (the host's) */

@@ -17,7 +17,7 @@ COMPLETIONS = ROOT / "cli" / "completion"
 @pytest.fixture
 def known(snakepit):
     """The commands, and the long options of all of them."""
-    commands = re.findall(r"^  ([a-z]+) ", snakepit("help").stdout.split("commands:")[1].split("options")[0], re.M)
+    commands = re.findall(r"^  ([a-z-]+) ", snakepit("help").stdout.split("commands:")[1].split("options")[0], re.M)
     assert "call" in commands
     options = set()
     for command in commands:

@@ -26,6 +26,7 @@ GUIDES = [
     "guide-errors.md",
     "guide-values.md",
     "guide-operating.md",
+    "guide-other-languages.md",
     "guide-worker-life.md",
     "guide-python-adapters.md",
     "guide-script.md",
@@ -66,6 +67,7 @@ def test_guide(build, env, tmp_path, guide):
     tree.mkdir()
     (tree / "include").symlink_to(ROOT / "include")
     (tree / "build").symlink_to(build)
+    (tree / "examples").symlink_to(ROOT / "examples")
     here = tmp_path / "here"
     here.mkdir()
     env = {**env, "SNAKEPIT": str(tree), "PATH": f"{tree / 'build'}:{env['PATH']}", "XDG_STATE_HOME": str(tmp_path / "state")}

@@ -7,6 +7,7 @@ brings. So this script uses none of them: the bytes are put together here, most 
 values.json: {name, hex, json | error, encodes_as?}. `json` is a text: the tagged form (docs/wire.md, section 4). The bytes of
 a vector without `encodes_as` are canonical: encoding the value gives them again; otherwise encoding gives `encodes_as`.
 `error` is the code with which decoding must be refused. "python": false: only the host has to refuse it.
+cli/check_vectors.h: the values of moderate size, as snakepit worker-check sends them.
 args.json: {name, hex, positional, keywords}: the arguments of a CALL. frames.json: {name, hex, kind, ... | error}.
 """
 
@@ -316,11 +317,51 @@ def frames():
     return out
 
 
+CHECKED = 320  # bytes: what is longer says nothing that a shorter one does not
+
+
+def has_order(value):
+    """Does it hold a set of several items? Most languages forget their order."""
+    if isinstance(value, list):
+        return any(map(has_order, value))
+    if not isinstance(value, dict):
+        return False
+    return (value.get("$pit") == "set" and len(value["v"]) > 1) or any(map(has_order, value.values()))
+
+
+def is_kept(r):
+    """Does every worker give it back as it came? Tables need their library, an array without dimensions may become a number."""
+    foreign = r["name"].startswith(("table", "batch", "tensor of 0 dimensions"))
+    deep = r["name"].startswith("128 ")  # as an argument it would stand a level deeper
+    return not foreign and not deep and not has_order(json.loads(r["json"]))
+
+
+def check_vectors():
+    """For a worker in any language: what it gets as an argument it gives back, in these bytes or in the shortest form."""
+    lines = [
+        "/* The values that snakepit worker-check sends. Made by tests/vectors/make.py of tests/vectors/values.json: X(name, bytes, shortest form). */",
+        "/* clang-format off */",
+        "#ifndef SNAKEPIT_CLI_CHECK_VECTORS_H",
+        "#define SNAKEPIT_CLI_CHECK_VECTORS_H",
+        "#define CHECK_VECTOR_LIST(X) \\",
+    ]
+    for r in values():
+        if "json" in r and len(r["hex"]) <= 2 * CHECKED and is_kept(r):
+            same = r.get("encodes_as", r["hex"])
+            lines.append(f'    X({json.dumps(r["name"])}, "{r["hex"]}", "{"" if same == r["hex"] else same}") \\')
+    lines[-1] = lines[-1][:-2]
+    lines.append("#endif")
+    return "\n".join(lines) + "\n"
+
+
 def main():
     check = "--check" in sys.argv[1:]
     stale = []
-    for name, rows in (("values.json", values()), ("args.json", args()), ("frames.json", frames())):
-        content = "[\n" + ",\n".join(json.dumps(r, ensure_ascii=True) for r in rows) + "\n]\n"
+    made = [
+        (name, "[\n" + ",\n".join(json.dumps(r, ensure_ascii=True) for r in rows) + "\n]\n")
+        for name, rows in (("values.json", values()), ("args.json", args()), ("frames.json", frames()))
+    ]
+    for name, content in [*made, ("../../cli/check_vectors.h", check_vectors())]:
         path = os.path.join(HERE, name)
         if check:
             with open(path, encoding="ascii") as f:

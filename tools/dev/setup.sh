@@ -15,6 +15,7 @@ demo|python3-venv|find_python venv|keeps our Python packages inside the tree
 test|libcmocka-dev|test -e /usr/include/cmocka.h|runs the unit tests
 test|clang|command -v clang|second compiler, and the one that fuzzes
 test|@fuzzer|have_fuzzer|libFuzzer and its sanitizers
+test|nodejs|command -v node|runs the worker written in JavaScript
 test|g++|command -v g++|builds a C++ program against what was installed
 test|pkg-config|command -v pkg-config|says how such a program is linked
 test|dpkg-dev|command -v dpkg-shlibdeps|says what a Debian package depends on
