@@ -16,7 +16,7 @@ from __future__ import annotations
 import sys
 from types import AsyncGeneratorType, GeneratorType
 
-from ._commands import _is_awaitable
+from ._commands import can_be_awaited
 from ._errors import SnakepitError, clean, traceback_of, type_name
 from .adapter import BaseAdapter
 from .context import SessionContext, current_context, enter
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from ._commands import Commands
 
 SCOPES = ("worker", "lane", "request")
-_CO_ITERABLE_COROUTINE = 0x100
 
 
 def scope_of(cls: type, asked: Any = None) -> str:
@@ -95,16 +94,22 @@ class _Awaited:
         from asyncio import sleep
 
         try:
-            try:
-                await sleep(0)  # a call that was cancelled meanwhile ends here
-            except BaseException:
-                close = getattr(self._awaitable, "close", None)
-                if close is not None:
-                    close()
-                raise
-            return await self._awaitable
-        finally:
+            await sleep(0)  # a call that was cancelled meanwhile ends here
+        except BaseException:
+            close = getattr(self._awaitable, "close", None)
+            if close is not None:
+                close()
             await self._requests.end_async(self._instance)
+            raise
+        try:
+            result = await self._awaitable
+        except BaseException:
+            await self._requests.end_async(self._instance)
+            raise
+        producer = self._requests.producer(self._instance, result)
+        if producer is None:
+            await self._requests.end_async(self._instance)
+        return result if producer is None else producer
 
 
 class Requests:
@@ -135,17 +140,23 @@ class Requests:
         return run
 
     def _pass_on(self, instance: Any, result: Any) -> Any:
-        kind = type(result)
-        if kind is AsyncGeneratorType:
-            return self._begun_async(self._produce_async(instance, result))
-        if (kind is GeneratorType and result.gi_code.co_flags & _CO_ITERABLE_COROUTINE) or _is_awaitable(kind):
+        if can_be_awaited(result):
             return _Awaited(self, instance, result)
+        producer = self.producer(instance, result)
+        if producer is None:
+            self.end(instance)
+        return result if producer is None else producer
+
+    def producer(self, instance: Any, result: Any) -> Any:
+        """What streams the result, and ends the instance when it is over; None: it is no stream."""
+        kind = type(result)
+        if kind is AsyncGeneratorType or hasattr(kind, "__anext__"):
+            return self._begun_async(self._produce_async(instance, result))
         if kind is GeneratorType or hasattr(kind, "__next__"):
             producer = self._produce(instance, result)
             next(producer)
             return producer
-        self.end(instance)
-        return result
+        return None
 
     # A generator that was never begun runs none of its ``finally`` when it is closed: so these are begun at once, up to a first value that nobody
     # sees.
@@ -162,14 +173,16 @@ class Requests:
             finally:
                 self.end(instance)
 
-    async def _produce_async(self, instance: Any, producer: AsyncGenerator[Any, None]) -> AsyncGenerator[Any, None]:
+    async def _produce_async(self, instance: Any, producer: Any) -> AsyncGenerator[Any, None]:
         try:
             yield
             async for value in producer:
                 yield value
         finally:
             try:
-                await producer.aclose()
+                close = getattr(producer, "aclose", None)
+                if close is not None:
+                    await close()
             finally:
                 await self.end_async(instance)
 

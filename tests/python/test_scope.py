@@ -63,6 +63,33 @@ class C(BaseAdapter):
     async def numbers_later(self):
         yield self.number
 
+    @tool
+    async def numbers_at_last(self):
+        return (x for x in [self.number])
+
+    @tool
+    def sent(self, stream, inbox):
+        for value in inbox:
+            stream.send([self.number, value])
+        return "sent"
+
+    @tool
+    async def sent_later(self, stream):
+        await stream.send(self.number)
+
+    @tool
+    def endless(self):
+        try:
+            while True:
+                yield self.number
+        finally:
+            say("closed", self.number)
+
+    @tool
+    async def endless_later(self):
+        while True:
+            yield self.number
+
     @tool(parameters=[{{"name": "n", "type": "integer", "min": 1}}])
     def checked(self, n):
         return [self.number, n]
@@ -132,6 +159,42 @@ def test_a_stream_that_is_refused_is_cleaned_up(worker, how):
     assert w.call("who")[0] == 4
     lines, _ = said(w)
     assert [line[:2] for line in lines] == [[what, str(n)] for n in (2, 3, 4) for what in ("initialize", "cleanup")]
+
+
+@HOW
+def test_an_instance_for_each_stream(worker, how):
+    w = worker(source("request", how))
+    assert w.open_stream("numbers").all() == [2]
+    assert w.open_stream("numbers_later").all() == [3]
+    assert w.open_stream("numbers_at_last").all() == [4]
+    assert w.open_stream("sent_later").all() == [5]
+    stream = w.open_stream("sent", inbox=True)
+    stream.put("a")
+    stream.end()
+    assert stream.all() == [[6, "a"]] and stream.result() == "sent"
+    assert w.call("who")[0] == 7
+    lines, _ = said(w)
+    assert [line[:2] for line in lines if line[0] != "closed"] == [
+        [what, str(n)] for n in range(2, 8) for what in ("initialize", "cleanup")
+    ]
+    assert lines.index(["closed", "2"]) < [line[:2] for line in lines].index(["cleanup", "2"])
+
+
+@HOW
+@pytest.mark.parametrize("command", ["endless", "endless_later"])
+def test_a_stream_that_is_cancelled_is_cleaned_up(worker, how, command):
+    w = worker(source("request", how))
+    stream = w.open_stream(command, window=(3, 1 << 20))
+    assert [stream.next()[0] for _ in range(3)] == [2, 2, 2]
+    stream.cancel()
+    assert stream.all(grant=False) == []
+    assert stream.error()["code"] == "cancelled"
+    w.segment.cancel(0)
+    assert w.call("who")[0] == 3
+    lines, _ = said(w)
+    assert [line[:2] for line in lines if line[0] != "closed"] == [
+        [what, str(n)] for n in (2, 3) for what in ("initialize", "cleanup")
+    ]
 
 
 def test_a_request_that_was_cancelled_before_it_began(worker):

@@ -338,6 +338,29 @@ def test_streams():
     assert asyncio.run(progress()) == [25.0, 50.0, 75.0, 100.0]
 
 
+def test_streams_of_a_worker(showcase):
+    w = showcase
+
+    def of(command, *args):
+        stream = w.open_stream(command, *args)
+        return stream.all(), stream.result()
+
+    assert of("stream_data", 3) == ([{"index": i} for i in range(3)], {"chunks": 3, "bytes": 0})
+    assert of("stream_fibonacci", 5) == ([0, 1, 1, 2, 3], 7)
+    chunks, result = of("generate_dataset", 25, 10, 1)
+    assert [len(chunk["rows"]) for chunk in chunks] == [10, 10, 5] and result["rows"] == 25
+    chunks, result = of("stream_progress", 4, 0)
+    assert ([chunk["percent"] for chunk in chunks], result) == ([25.0, 50.0, 75.0, 100.0], None)
+    stream = w.open_stream("infinite_stream", window=(5, 1 << 20))
+    assert [stream.next()[0] for _ in range(5)] == [0, 1, 2, 3, 4]
+    stream.cancel()
+    assert stream.all(grant=False) == [] and stream.error()["code"] == "cancelled"
+    w.segment.cancel(0)
+    stream = w.open_stream("stream_fibonacci", -1)
+    assert stream.all() == [] and stream.error()["code"] == "value_error"
+    assert w.call("add", 1, 2) == 3
+
+
 def test_streams_are_described_as_such(showcase):
     assert {tool["name"] for tool in showcase.tools if tool["streaming"]} == set(STREAMING)
     for name in STREAMING:
@@ -389,6 +412,8 @@ def test_template(start):
     assert w.call("total", [1, 2.5], 2) == 7 and w.error("total", [1], -1)["code"] == "invalid_parameter"
     assert w.error("greet")["code"] == "type_error"
     assert list(Template().count(3)) == [1, 2, 3]
+    stream = w.open_stream("count", 3)
+    assert (stream.all(), stream.result()) == ([1, 2, 3], 3)
     assert w.stop() == 0
 
 
