@@ -9,7 +9,6 @@
 struct pit_stream {
     struct carried c;
     struct stream stream;
-    bool ended; /* atomic: the call has its outcome, and nothing more comes */
 };
 
 static void stream_unref(pit_stream *s)
@@ -22,17 +21,15 @@ static void stream_unref(pit_stream *s)
 
 static bool has_ended(const pit_stream *s)
 {
-    return __atomic_load_n(&s->ended, __ATOMIC_ACQUIRE);
+    return __atomic_load_n(&s->stream.over, __ATOMIC_ACQUIRE);
 }
 
-/* The loop thread: the call has its outcome. */
+/* The call has its outcome: on the loop, or on the thread that rode it there. */
 static void stream_done(struct call *c)
 {
     pit_stream *s = LIST_ENTRY(c, pit_stream, c.call);
-    struct pool *p = s->c.pool;
     carried_end(&s->c);
-    __atomic_store_n(&s->ended, true, __ATOMIC_RELEASE);
-    stream_changed(p, &s->stream);
+    stream_is_over(s->c.pool, &s->stream);
     carried_let_go(&s->c);
     stream_unref(s);
 }
@@ -49,6 +46,7 @@ static pit_error *open_stream(pit *p, const char *command, const pit_value *args
     carried_init(&s->c, p);
     memset((char *)s + offsetof(pit_stream, stream), 0, sizeof *s - offsetof(pit_stream, stream));
     list_init(&s->stream.chunks);
+    s->stream.rides = p->host->set.drive == PIT_DRIVE_THREAD;
     pit_error *e = carried_begin(&s->c, command, args, o, &s->stream, inbox, stream_done);
     if (e == NULL) {
         *ret = s;
@@ -59,42 +57,24 @@ static pit_error *open_stream(pit *p, const char *command, const pit_value *args
     return e;
 }
 
-/* Waits until `change` is not `seen` any more. The caller is inside p. */
-static bool wait_change(pit *p, pit_stream *s, uint32_t seen, uint64_t deadline_ns)
-{
-    __atomic_add_fetch(&s->stream.waiters, 1, __ATOMIC_SEQ_CST);
-    bool changed = host_wait(p->host, &s->stream.change, seen, deadline_ns);
-    __atomic_sub_fetch(&s->stream.waiters, 1, __ATOMIC_SEQ_CST);
-    return changed;
-}
-
-static uint32_t change_of(const pit_stream *s)
-{
-    return __atomic_load_n(&s->stream.change, __ATOMIC_SEQ_CST);
-}
-
 /* ---- with a callback, on this thread ---- */
 
 /* Everything that the stream gives, until its end, or until the callback has had enough. */
-static void tell_all(pit *p, pit_stream *s, struct teller *t, struct outcome *ret)
+static void tell_all(pit_stream *s, struct teller *t, struct outcome *ret)
 {
-    while (!t->over) {
-        uint32_t seen = change_of(s);
-        bool ended = has_ended(s); /* before looking for chunks: they come first */
-        struct stream_chunk *k = ended ? stream_take_rest(&s->stream) : stream_take(s->c.pool, &s->stream);
-        if (k != NULL) {
-            if (tell_chunk(t, k, ret))
-                continue;
-            const struct outcome none = {.value = pit_nil()};
-            pool_end_with(s->c.pool, &s->c.call, none, ret->rc == 0 ? "halted" : "callback_failed");
-        } else if (ended) {
-            *ret = s->c.call.outcome;
-            s->c.call.outcome = (struct outcome){0};
-            tell_outcome(t, ret);
-        } else {
-            wait_change(p, s, seen, UINT64_MAX);
-        }
+    struct pool *p = s->c.pool;
+    struct stream_chunk *k;
+    while (stream_read(p, &s->stream, UINT64_MAX, true, &k) == 0) {
+        if (tell_chunk(t, k, ret))
+            continue;
+        stream_stop_reading(p, &s->stream);
+        const struct outcome none = {.value = pit_nil()};
+        pool_end_with(p, &s->c.call, none, ret->rc == 0 ? "halted" : "callback_failed");
+        return;
     }
+    *ret = s->c.call.outcome;
+    s->c.call.outcome = (struct outcome){0};
+    tell_outcome(t, ret);
 }
 
 static int give(struct outcome *o, pit_value **ret, pit_error **reterr)
@@ -126,7 +106,7 @@ int pit_call_stream(pit *p, const char *command, const pit_value *args, const pi
     } else {
         struct teller t = {.fn = fn, .user = user};
         struct outcome end = {0};
-        tell_all(p, s, &t, &end);
+        tell_all(s, &t, &end);
         rc = give(&end, ret_final, reterr);
         stream_unref(s);
     }
@@ -173,20 +153,13 @@ static int ended_with(const pit_stream *s, pit_error **reterr)
     return o->rc != 0 ? o->rc : PIT_E_END;
 }
 
-/* 0 and *ret; PIT_E_END: it has ended, and there is no other; PIT_E_PENDING. p NULL: it has ended. */
-static int next_chunk(pit *p, pit_stream *s, uint64_t deadline_ns, struct stream_chunk **ret)
+/* 0 and *ret, PIT_E_END, PIT_E_PENDING. p NULL: it has ended. */
+static int next_chunk(pit *p, pit_stream *s, uint64_t until_ns, struct stream_chunk **ret)
 {
-    for (;;) {
-        uint32_t seen = change_of(s);
-        bool ended = p == NULL || has_ended(s);
-        *ret = ended ? stream_take_rest(&s->stream) : stream_take(s->c.pool, &s->stream);
-        if (*ret != NULL)
-            return 0;
-        if (ended)
-            return PIT_E_END;
-        if (!wait_change(p, s, seen, deadline_ns))
-            return PIT_E_PENDING;
-    }
+    if (p != NULL)
+        return stream_read(s->c.pool, &s->stream, until_ns, false, ret);
+    *ret = stream_take_rest(&s->stream);
+    return *ret != NULL ? 0 : PIT_E_END;
 }
 
 int pit_stream_next(pit_stream *s, int64_t timeout_ms, pit_value **ret_chunk, pit_error **reterr)
@@ -223,26 +196,6 @@ const pit_value *pit_stream_result(const pit_stream *s)
 
 /* ---- sending ---- */
 
-static int try_send(pit_stream *s, struct buf *frame)
-{
-    pool_lock(s->c.pool);
-    int rc = s->stream.inbox_closed ? PIT_E_INVALID_REQUEST : stream_send(s->c.pool, &s->stream, frame);
-    pool_unlock(s->c.pool);
-    return rc;
-}
-
-static int send_frame(pit *p, pit_stream *s, struct buf *frame, uint64_t deadline_ns)
-{
-    for (;;) {
-        uint32_t seen = change_of(s);
-        int rc = has_ended(s) ? PIT_E_END : try_send(s, frame);
-        if (rc != CHANNEL_AGAIN)
-            return rc;
-        if (!wait_change(p, s, seen, deadline_ns))
-            return PIT_E_PENDING;
-    }
-}
-
 static int no_sending(const pit_stream *s, pit_error **reterr)
 {
     if (!s->stream.inbox)
@@ -267,7 +220,7 @@ int pit_stream_send(pit_stream *s, const pit_value *v, int64_t timeout_ms, pit_e
     struct buf frame = {0};
     pit_error *e = stream_encode(s->c.pool, v, &frame);
     if (e == NULL)
-        rc = send_frame(p, s, &frame, now ? 0 : host_deadline(p->host, timeout_ms));
+        rc = stream_write(s->c.pool, &s->stream, &frame, now ? 0 : host_deadline(p->host, timeout_ms));
     if (e == NULL && rc == 0)
         report_stream_message(s->c.pool, &s->c.call, true, frame.len);
     buf_finish(&frame);
@@ -306,6 +259,7 @@ void pit_stream_close(pit_stream *s)
     if (s == NULL)
         return;
     if (enter_stream(s, false, &p) == 0 && p != NULL) {
+        stream_stop_reading(s->c.pool, &s->stream);
         pool_cancel(s->c.pool, &s->c.call, "the stream was closed");
         api_leave(p);
     }

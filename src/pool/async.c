@@ -178,7 +178,8 @@ pit_error *pool_submit(struct pool *p, struct call *c)
         learn(p, c);
         struct lane *l = async_lane(p, c);
         if (l != NULL) {
-            async_dispatch(p, l, c);
+            if (!stream_board(p, l, c))
+                async_dispatch(p, l, c);
         } else if (c->fail_fast) {
             e = sched_none_free(p);
         } else if ((e = sched_enqueue(p, c)) == NULL) {
@@ -308,6 +309,8 @@ static void on_expiry(struct loop_timer *t)
     struct list *node;
     while ((node = list_first(&due)) != NULL) {
         struct call *c = of_timer(LIST_ENTRY(node, struct wheel_timer, node));
+        if (c->stream != NULL && stream_keeps_time(p, c))
+            continue;
         pit_error *e = NULL;
         if (c->state == CALL_SENT && pool_now(p) < c->deadline_ns && (e = stream_idle_error(p, c)) == NULL) { /* nearly */
             look_again(p, c);
@@ -422,7 +425,7 @@ static bool settle(struct pool *p, struct lane *l, struct answers *b, struct lis
     return good;
 }
 
-static void send_rest(struct pool *p, struct lane *l)
+void async_send_rest(struct pool *p, struct lane *l)
 {
     if (l->unsent.len != 0) {
         int rc = l->channel->ops->send(l->channel, l->unsent.data, l->unsent.len, &l->unsent_done);
@@ -439,8 +442,8 @@ static void send_rest(struct pool *p, struct lane *l)
 
 bool async_can_send(const struct lane *l)
 {
-    return l->owner == LANE_LOOP && l->sending == NULL && l->unsent.len == 0 && !l->dead && !l->broken &&
-           l->worker->condemned == 0;
+    return (l->owner == LANE_LOOP || l->owner == LANE_CALLER) && l->sending == NULL && l->unsent.len == 0 && !l->dead &&
+           !l->broken && l->worker->condemned == 0;
 }
 
 void async_send_inner(struct pool *p, struct lane *l, const uint8_t *frame, size_t n)
@@ -458,7 +461,9 @@ void async_send_inner(struct pool *p, struct lane *l, const uint8_t *frame, size
     l->unsent_inner = true;
     if (l->unsent.failed)
         sched_condemn(p, l->worker, PIT_E_WORKER_KILLED, "it was killed: memory ran out in the middle of a message to it");
-    if (!loop_is_current(p->env->loop))
+    if (l->owner == LANE_CALLER)
+        l->channel->ops->rouse(l->channel); /* who rides it sends the rest */
+    else if (!loop_is_current(p->env->loop))
         loop_wake(p->env->loop);
 }
 
@@ -498,7 +503,7 @@ static bool turn_lane(struct pool *p, struct lane *l, struct list *done)
         sched_lost(p, l->worker);
     cancel_watch(p, l);
     if (l->owner == LANE_LOOP && !dead && !l->broken && l->worker->condemned == 0) {
-        send_rest(p, l);
+        async_send_rest(p, l);
         stream_attend(p, l);
         cancel_tell(p, l);
         refill(p, l);

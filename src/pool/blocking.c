@@ -7,12 +7,12 @@
  *
  * The worker may die, answer, pass the deadline and be given up all at once: the thread that holds the lane decides, under the
  * pool's lock, in a fixed order: the answers that were published, then the marks, then the rest. */
+#include "pool/blocking.h"
+
 #include "pool/cancel.h"
 #include "pool/inner.h"
 #include "pool/look.h"
 #include "pool/pool_internal.h"
-
-enum step { STEP_DONE, STEP_AGAIN /* in the queue */, STEP_FRAME, STEP_ROOM /* or a frame */, STEP_LANE, STEP_EXIT };
 
 enum { LONG_DECODE = 1 << 20 }; /* bytes from which on decoding takes time that matters */
 
@@ -78,8 +78,7 @@ static bool judge_death(struct pool *p, struct call *c)
     return e != NULL;
 }
 
-/* The call has not ended in time with its worker: the caller leaves now, the loop deals with the rest. */
-static void leave_behind(struct pool *p, struct call *c, pit_error *e, const char *reason)
+void blocking_leave_behind(struct pool *p, struct call *c, pit_error *e, const char *reason)
 {
     pool_lock(p);
     struct lane *l = c->lane;
@@ -151,8 +150,7 @@ static enum step lost(struct pool *p, struct call *c, int seen_status)
     return STEP_EXIT;
 }
 
-/* One attempt to send and to receive. woken: from a wait on the channel, so there should be something. */
-static enum step step_on_lane(struct pool *p, struct call *c, struct channel_frame *in, bool woken)
+enum step blocking_step(struct pool *p, struct call *c, struct channel_frame *in, bool woken)
 {
     struct channel *ch = c->lane->channel;
     bool ended = __atomic_load_n(&c->lane->dead, __ATOMIC_SEQ_CST); /* before looking for answers: they come first */
@@ -179,8 +177,7 @@ static enum step step_on_lane(struct pool *p, struct call *c, struct channel_fra
     return STEP_DONE;
 }
 
-/* Its time is over: true; or nearly: its worker is asked where it is. */
-static bool out_of_time(struct pool *p, struct call *c, uint64_t *until_ns)
+bool blocking_out_of_time(struct pool *p, struct call *c, uint64_t *until_ns)
 {
     bool over = pool_now(p) >= c->deadline_ns;
     pit_error *e = over ? expired_error(p, c, false) : NULL;
@@ -192,11 +189,11 @@ static bool out_of_time(struct pool *p, struct call *c, uint64_t *until_ns)
         last_look_ask(p, c->lane->worker);
     pool_unlock(p);
     if (over)
-        leave_behind(p, c, e, "deadline_exceeded");
+        blocking_leave_behind(p, c, e, "deadline_exceeded");
     return over;
 }
 
-static void wait_for(struct pool *p, struct call *c, enum step what, uint64_t deadline_ns)
+void blocking_wait(struct pool *p, struct call *c, enum step what, uint64_t deadline_ns)
 {
     struct channel *ch = what == STEP_FRAME || what == STEP_ROOM ? c->lane->channel : NULL;
     if (ch != NULL)
@@ -217,23 +214,23 @@ static bool ride(struct pool *p, struct call *c, struct call_way *way)
     for (bool waited = false, woken = false;; waited = true) {
         if (__atomic_load_n(&c->wake, __ATOMIC_SEQ_CST) != 0)
             __atomic_store_n(&c->wake, 0, __ATOMIC_SEQ_CST);
-        what = step_on_lane(p, c, &in, woken);
+        what = blocking_step(p, c, &in, woken);
         if (way->steps != 0)
             report_way(p, c, way);
         if (what == STEP_DONE || what == STEP_AGAIN)
             break;
         if (!waited && c->coarse) /* the worker works meanwhile: now the clock costs nothing */
             __atomic_store_n(&c->sent_ns, pool_now(p), __ATOMIC_RELAXED);
-        if (waited && until != UINT64_MAX && pool_now(p) >= until && out_of_time(p, c, &until)) {
+        if (waited && until != UINT64_MAX && pool_now(p) >= until && blocking_out_of_time(p, c, &until)) {
             what = STEP_DONE;
             break;
         }
         if (waited && __atomic_load_n(&c->lane->worker->recycle.cut, __ATOMIC_SEQ_CST)) {
-            leave_behind(p, c, recycled_error(p, c), RECYCLED_REASON);
+            blocking_leave_behind(p, c, recycled_error(p, c), RECYCLED_REASON);
             what = STEP_DONE;
             break;
         }
-        wait_for(p, c, what, until);
+        blocking_wait(p, c, what, until);
         woken = what == STEP_FRAME || what == STEP_ROOM;
     }
     channel_frame_finish(&in);
@@ -263,7 +260,7 @@ static bool wait_for_lane(struct pool *p, struct call *c, struct call_way *way)
         }
         __atomic_store_n(&c->wake, 0, __ATOMIC_RELEASE);
         pool_unlock(p);
-        wait_for(p, c, STEP_LANE, until);
+        blocking_wait(p, c, STEP_LANE, until);
         pool_lock(p);
     }
     bool done = c->state == CALL_DONE;

@@ -6,7 +6,8 @@
 
 int inner_frame(struct pool *p, struct call *c, const struct frame *f, struct channel_frame *in)
 {
-    (void)p, (void)in;
+    if (c->stream != NULL && (f->kind == FRAME_CHUNK || f->kind == FRAME_CREDIT))
+        return stream_ride_frame(p, c, f, in->n);
     return worker_side_frame(c->lane->worker, f);
 }
 

@@ -153,6 +153,7 @@ void async_take_back(struct pool *p,
 /* lock: a frame in the middle of the call that runs there. Only where async_can_send; what does not go out at once goes with the loop. */
 void async_send_inner(struct pool *p, struct lane *l, const uint8_t *frame, size_t n);
 bool async_can_send(const struct lane *l);
+void async_send_rest(struct pool *p, struct lane *l); /* lock: of what did not go out */
 /* lock: the first half of async_attend; true: the caller posts l->attend, without the lock */
 bool async_claim(struct lane *l);
 void async_init(struct pool *p);

@@ -10,6 +10,7 @@
 #include "pool/limits.h"
 #include "pool/pool_internal.h"
 #include "pool/start_mode.h"
+#include "pool/stream.h"
 
 #define NO_MEMORY_NS (100 * MS) /* until a start is tried again for which there was no memory */
 
@@ -287,6 +288,7 @@ static bool judge_lanes(struct pool *p, struct worker *w, struct list *done)
         loop_timer_stop(p->env->loop, &l->grace);
         limits_stop(p, l);
         loop_timer_stop(p->env->loop, &l->stall);
+        stream_take_over_lane(p, l);
         if (l->owner == LANE_LOOP) {
             async_lane_gone(p, l, done);
             list_remove(&l->node);

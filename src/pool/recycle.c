@@ -20,6 +20,7 @@
 #include "pool/cancel.h"
 #include "pool/pool_internal.h"
 #include "pool/pool_list.h"
+#include "pool/stream.h"
 
 enum { RECYCLE_MOST = 8 };
 
@@ -183,6 +184,7 @@ static void cut_off(struct pool *p, struct worker *w)
     __atomic_store_n(&w->recycle.cut, true, __ATOMIC_SEQ_CST);
     for (uint32_t i = 0; i < p->config.lanes; i++) {
         struct lane *l = &w->lanes[i];
+        stream_take_over_lane(p, l);
         if (l->owner == LANE_LOOP) {
             end_calls(p, l, &done);
         } else if (l->owner == LANE_CALLER && l->channel->ops->rouse != NULL) {

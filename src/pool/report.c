@@ -232,8 +232,10 @@ void report_stream_halted(struct pool *p, struct call *c, const char *reason)
 {
     if (!telemetry_wants(p->env->telemetry, EVENT_STREAM_HALTED))
         return;
-    struct event_common common = common_of(p, c, NULL);
+    pool_lock(p);
     const double numbers[] = {(double)c->stream->received};
+    pool_unlock(p);
+    struct event_common common = common_of(p, c, NULL);
     const char *texts[] = {c->command, reason};
     telemetry_emit(p->env->telemetry, EVENT_STREAM_HALTED, &common, numbers, texts);
 }

@@ -16,6 +16,7 @@ void stream_init(struct stream *s, const struct pool *p, struct call *c, bool in
     const struct stream_rules *r = &p->set.stream;
     *s = (struct stream){.call = c,
                          .on_chunk = s->on_chunk,
+                         .rides = s->rides,
                          .window = r->window,
                          .window_bytes = r->window_bytes,
                          .idle_ns = r->idle_ns,
@@ -50,7 +51,8 @@ void stream_chunk_free(struct stream_chunk *k)
         return;
     pit_value_free(k->value);
     pit_value_free(k->metadata);
-    mem_free(k);
+    if (!k->of_rider)
+        mem_free(k);
 }
 
 void stream_finish(struct stream *s)
@@ -112,7 +114,7 @@ static void put_end(struct pool *p, struct stream *s)
 }
 
 /* The worker has taken something out of the inbox. */
-static int take_credit(struct pool *p, struct stream *s, const struct frame *f)
+int stream_take_credit(struct pool *p, struct stream *s, const struct frame *f)
 {
     const uint8_t *at = f->payload, *end = f->payload + f->payload_n;
     struct mp_token t[2];
@@ -132,13 +134,11 @@ static int take_credit(struct pool *p, struct stream *s, const struct frame *f)
 /* ---- receiving: the loop ---- */
 
 /* The error is owned. */
-static pit_error *decode_chunk(const struct frame *f, size_t bytes, struct stream_chunk **ret)
+pit_error *stream_decode(const struct frame *f, size_t bytes, struct stream_chunk *k)
 {
     struct codec_error why;
     size_t used = 0;
-    struct stream_chunk *k = mem_zalloc(sizeof *k);
-    if (k == NULL)
-        return error_new(PIT_E_ALLOCATION_FAILED, "out of memory while a chunk was decoded");
+    k->value = k->metadata = NULL;
     k->bytes = bytes;
     k->final = (f->flags & FRAME_FINAL) != 0;
     int rc = codec_decode(f->payload, f->payload_n, NULL, &k->value, &used, &why);
@@ -150,11 +150,11 @@ static pit_error *decode_chunk(const struct frame *f, size_t bytes, struct strea
             why.path[0] = '\0';
         }
     }
-    if (rc == 0) {
-        *ret = k;
+    if (rc == 0)
         return NULL;
-    }
-    stream_chunk_free(k);
+    pit_value_free(k->value);
+    pit_value_free(k->metadata);
+    k->value = k->metadata = NULL;
     if (rc == PIT_E_ALLOCATION_FAILED)
         return error_new(rc, "out of memory while a chunk was decoded");
     pit_error *e =
@@ -162,8 +162,20 @@ static pit_error *decode_chunk(const struct frame *f, size_t bytes, struct strea
     return why.path[0] != '\0' ? error_detail_take(e, "key", pit_str(why.path)) : e;
 }
 
+static pit_error *new_chunk(const struct frame *f, size_t bytes, struct stream_chunk **ret)
+{
+    struct stream_chunk *k = mem_zalloc(sizeof *k);
+    pit_error *e =
+        k != NULL ? stream_decode(f, bytes, k) : error_new(PIT_E_ALLOCATION_FAILED, "out of memory while a chunk was read");
+    if (e == NULL)
+        *ret = k;
+    else
+        mem_free(k);
+    return e;
+}
+
 /* Is it allowed, and what remains of the credit. */
-static bool spend(struct stream *s, size_t bytes)
+bool stream_spend(struct stream *s, size_t bytes)
 {
     if (s->final || s->may_chunks == 0 || s->may_bytes <= 0)
         return false;
@@ -193,7 +205,7 @@ int stream_loop_frame(struct pool *p, struct lane *l, const struct frame *f, siz
     struct stream_chunk *k = NULL;
     struct list done;
     list_init(&done);
-    pit_error *e = f->kind == FRAME_CHUNK ? decode_chunk(f, bytes, &k) : NULL;
+    pit_error *e = f->kind == FRAME_CHUNK ? new_chunk(f, bytes, &k) : NULL;
     int rc = 0;
     pool_lock(p);
     struct flight *head = lane_head(l);
@@ -201,8 +213,8 @@ int stream_loop_frame(struct pool *p, struct lane *l, const struct frame *f, siz
     if (head == NULL || head->sequence != f->id || (c != NULL && (c->stream == NULL || !is_sent(c))))
         rc = PIT_E_PROTOCOL_ERROR;
     else if (c != NULL && f->kind == FRAME_CREDIT)
-        rc = take_credit(p, c->stream, f);
-    else if (c != NULL && !spend(c->stream, bytes))
+        rc = stream_take_credit(p, c->stream, f);
+    else if (c != NULL && !stream_spend(c->stream, bytes))
         rc = PIT_E_PROTOCOL_ERROR;
     else if (c != NULL && e != NULL)
         cancel_end(p, c, e, "unreadable", &done);
@@ -234,6 +246,13 @@ void stream_attend(struct pool *p, struct lane *l)
 
 /* ---- reading and sending: any thread ---- */
 
+void stream_took(struct pool *p, struct stream *s, const struct stream_chunk *k)
+{
+    s->due_chunks++;
+    s->due_bytes += k->bytes;
+    grant(p, s);
+}
+
 static struct stream_chunk *first_chunk(struct stream *s)
 {
     struct list *node = list_pop_front(&s->chunks);
@@ -244,11 +263,8 @@ struct stream_chunk *stream_take(struct pool *p, struct stream *s)
 {
     pool_lock(p);
     struct stream_chunk *k = first_chunk(s);
-    if (k != NULL) {
-        s->due_chunks++;
-        s->due_bytes += k->bytes;
-        grant(p, s);
-    }
+    if (k != NULL)
+        stream_took(p, s, k);
     pool_unlock(p);
     return k;
 }

@@ -19,6 +19,7 @@ struct stream_chunk {
     uint64_t index;
     size_t bytes; /* of its frame */
     bool final;
+    bool of_rider; /* it is the stream's slot, not on the heap */
 };
 
 struct stream {
@@ -38,8 +39,14 @@ struct stream {
     bool final;        /* the last chunk has come */
     bool inbox_closed; /* SEND_END is out, or will be as soon as there is room: `end_due` */
     bool end_due;
-    uint64_t heard_ns;                  /* when it last gave something, or could not */
-    uint32_t change, waiters;           /* futex word; atomic */
+    uint64_t heard_ns;        /* when it last gave something, or could not */
+    uint32_t change, waiters; /* futex word; atomic */
+    bool rides;               /* fixed: its reader may ride the lane; else the loop carries the call from the beginning */
+    bool riding;              /* lock: the lane is a caller's: that of whoever is `inside`, or nobody's at the moment */
+    bool inside;              /* lock: a thread rides */
+    bool over; /* atomic: the call has its outcome, and whoever carried it has let go: what is left belongs to the reader */
+    struct stream_chunk slot, *came;    /* the rider's who reads: a chunk that nobody else has seen; NULL or &slot */
+    bool reads;                         /* the rider's: it is the reader, not the sender */
     void (*on_chunk)(struct stream *s); /* NULL; or on the loop, without the lock: there is something to take */
 };
 
@@ -51,15 +58,41 @@ void stream_chunk_free(struct stream_chunk *k);
 
 /* lock: somebody who waits looks again. */
 void stream_changed(const struct pool *p, struct stream *s);
-/* The next chunk, owned by the caller; NULL: none is there. The worker is granted another one for it. Any thread. */
+/* The next chunk, stream_chunk_free()d by the caller before he reads on; NULL: none is there. The worker is granted another one for it. Any thread. */
 struct stream_chunk *stream_take(struct pool *p, struct stream *s);
-/* The same once the call has its outcome and nobody else knows the stream: the pool may be gone. */
+/* The same once it is over and nobody else knows the stream: the pool may be gone. */
 struct stream_chunk *stream_take_rest(struct stream *s);
+/* Waits for the next chunk, on the lane itself where that can be ridden: 0 and *ret; PIT_E_PENDING: none came until then; PIT_E_END: it is over. stay: this thread
+ * does nothing else with the stream but read. One thread reads. Blocks. */
+int stream_read(struct pool *p, struct stream *s, uint64_t until_ns, bool stay, struct stream_chunk **ret);
+/* Waits until the frame (stream_encode) can be sent and sends it: 0, PIT_E_PENDING, PIT_E_END, PIT_E_INVALID_REQUEST: the inbox was closed. Blocks. */
+int stream_write(struct pool *p, struct stream *s, struct buf *frame, uint64_t until_ns);
+/* The reader rides no more: what is left to do is the loop's. By the only thread that uses the stream. */
+void stream_stop_reading(struct pool *p, struct stream *s);
+/* Who carried the call lets go of it: the last thing that is done with a stream by others than its reader. */
+void stream_is_over(struct pool *p, struct stream *s);
 /* Makes a frame of a value for the inbox. NULL or an error (owned). */
 pit_error *stream_encode(const struct pool *p, const pit_value *v, struct buf *frame);
 /* lock: sends it. 0; CHANNEL_AGAIN: the inbox is full, or the lane has something else to send; PIT_E_END: the call runs no more. */
 int stream_send(struct pool *p, struct stream *s, struct buf *frame);
 void stream_send_end(struct pool *p, struct stream *s); /* lock */
+
+/* lock: the call gets this idle lane, and its frame is sent: true, its reader rides it; false: the loop shall carry it. */
+bool stream_board(struct pool *p, struct lane *l, struct call *c);
+/* lock: where a reader rides, and is not there, the loop carries the call from here on. */
+void stream_take_over(struct pool *p, struct stream *s);
+/* The same for the call of a lane. */
+void stream_take_over_lane(struct pool *p, struct lane *l);
+/* lock, loop: its time may be over, and its reader, who is inside, looks to that himself; so do calls that have just ended. */
+bool stream_keeps_time(struct pool *p, struct call *c);
+/* A CHUNK or CREDIT on the lane that this thread rides. 0, INNER_LEFT, or why the worker must go. No lock. */
+int stream_ride_frame(struct pool *p, struct call *c, const struct frame *f, size_t bytes);
+
+/* For stream.c and stream_ride.c. */
+pit_error *stream_decode(const struct frame *f, size_t bytes, struct stream_chunk *ret); /* NULL and *ret filled, or owned */
+bool stream_spend(struct stream *s, size_t bytes);
+int stream_take_credit(struct pool *p, struct stream *s, const struct frame *f);
+void stream_took(struct pool *p, struct stream *s, const struct stream_chunk *k); /* lock */
 
 /* A CHUNK or CREDIT on a lane of the loop. 0, or why the worker must go. No lock. */
 int stream_loop_frame(struct pool *p, struct lane *l, const struct frame *f, size_t bytes);

@@ -325,9 +325,10 @@ static void test_a_producer_is_no_further_ahead_than_the_window(void **state)
         k.pool.stream_window_bytes = 500000;
         p = kit_open(&k);
         assert_int_equal(pit_stream_open(p, "big", args, NULL, 0, &big, NULL), 0);
-        assert_int_equal(settles(), 2); /* the second one began with some credit left */
-        for (int n = 0; n < 8; n++)
+        for (int n = 0; n < 8; n++) {
             assert_int_equal(pit_stream_next(big, KIT_LIMIT_MS, NULL, NULL), 0);
+            assert_true(settles() <= (unsigned)n + 3); /* the second of two may begin with little credit left */
+        }
         assert_int_equal(pit_stream_next(big, KIT_LIMIT_MS, NULL, NULL), PIT_E_END);
         pit_stream_close(big);
         pit_value_free(args);
