@@ -368,6 +368,10 @@ class C(BaseAdapter):
         return self.left
 
     @tool
+    def seen_bit_by_bit(self):
+        yield from self.left
+
+    @tool
     def break_it(self, fail):
         self.fail = fail
 """
@@ -391,6 +395,13 @@ def test_a_session_that_leaves(worker, how):
         assert w.call(command)[before:] == ["a", "b"]
         assert w.call(command, fields=b)[before:] == ["a", "b"]
         assert w.call(command)[before:] == ["a", "b", "b"]
+
+
+def test_a_session_that_leaves_before_a_stream(worker):
+    w = worker(reset_source())
+    assert w.open_stream("seen_bit_by_bit", fields=[(1, b"a")]).all() == []
+    assert w.open_stream("seen_bit_by_bit", fields=[(1, b"b")]).all() == ["a"]
+    assert w.call("seen") == ["a", "b"]
 
 
 @HOW
