@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import pathlib
 import re
 import subprocess
@@ -15,7 +17,9 @@ def example(build, env):
     def run(name: str, *arguments: str, **options) -> subprocess.CompletedProcess[str]:
         options = {"cwd": build / "examples", "env": env, "timeout": 2 * LIMIT_S, **options}
         command = [str(build / "examples" / name), *arguments]
-        return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, **options)
+        if "input" not in options:
+            options["stdin"] = subprocess.DEVNULL
+        return subprocess.run(command, capture_output=True, text=True, **options)
 
     return run
 
@@ -40,6 +44,41 @@ def test_embed_keeps_its_own_loop_alive(example):
     assert found and int(found[1]) >= 1
     ticks = [int(n) for n in re.findall(r"^tick +(\d+):", done.stdout, re.M)]
     assert ticks == list(range(1, int(found[1]) + 1))
+
+
+def test_streaming_is_read_in_three_ways(example):
+    done = example("streaming")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    words = lines[0].split()
+    assert lines[1] == "8 words came, the generator says 8" and len(words) == 8
+    assert lines[2].split() == words[:3] and lines[3] == "enough after 3: the generator is closed"
+    assert lines[4].split() == words and lines[5] == "read at the program's own pace"
+
+
+def test_stream_progress(example, build, env):
+    done = example("stream_progress")
+    assert (done.returncode, done.stderr) == (0, "")
+    steps = re.findall(r"^ *(\d+) %$", done.stdout, re.M)
+    assert [int(n) for n in steps] == [*range(10, 100, 10), 100]
+    assert done.stdout.endswith("\n2262 primes below 20000\n")
+
+
+def test_file_upload(example, tmp_path):
+    data = os.urandom(1_000_003)
+    (tmp_path / "big").write_bytes(data)
+    done = example("file_upload", str(tmp_path / "big"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"{tmp_path}/big: 1000003 bytes in 16 pieces, sha256 {hashlib.sha256(data).hexdigest()}\n"
+    assert example("file_upload").returncode == 2
+    missing = example("file_upload", str(tmp_path / "none"))
+    assert missing.returncode == 2 and "No such file" in missing.stderr
+
+
+def test_repl_keeps_its_names(example):
+    done = example("repl", input="x = 6\nx * 7\nprint('hi')\n1 / 0\nx\n")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == ["42", "hi", "ZeroDivisionError: division by zero", "6"]
 
 
 def rungs(example):

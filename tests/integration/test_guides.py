@@ -30,6 +30,7 @@ GUIDES = [
     "guide-worker-life.md",
     "guide-python-adapters.md",
     "guide-script.md",
+    "guide-streaming.md",
     "guide-threads.md",
     "guide-troubleshooting.md",
     "guide-zygote.md",
