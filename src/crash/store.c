@@ -10,8 +10,11 @@
 #include "base/alloc.h"
 #include "crash/store_files.h"
 
+#define HANG_NS UINT64_C(1000000000) /* beyond the deadline: for the one file that was begun before it */
+
 struct entry {
-    struct crash_place place;
+    struct store_folder *folder;
+    uint64_t max_bytes;
     pit_value *dossier; /* owned */
 };
 
@@ -25,7 +28,11 @@ struct crash_store {
     uint64_t missed;                 /* lock: found no room; told with the next one that is taken out */
     bool writing;                    /* lock: the thread looks at the queue again before it ends */
     uint64_t deadline_ns;            /* lock: what begins later is lost */
-    struct list folders;             /* lock for its links; the content is the writer's, but for `failing` */
+    struct list folders;     /* lock for its links; the content is the writer's, but for `failing` and what `telling` guards */
+    pthread_mutex_t telling; /* before lock; while somebody is told, and for what there is to tell */
+    bool given_up;           /* telling and lock: nobody is there any more to be told; the thread frees the store */
+    struct entry now;        /* telling: what the thread is writing; its dossier NULL: nothing */
+    uint32_t busy;           /* futex word: the thread is there */
     pthread_t thread;
     bool has_thread;
 };
@@ -41,6 +48,7 @@ struct crash_store *crash_store_create(const struct os_ops *os, const struct cra
     s->deadline_ns = UINT64_MAX;
     list_init(&s->folders);
     pthread_mutex_init(&s->lock, NULL);
+    pthread_mutex_init(&s->telling, NULL);
     return s;
 }
 
@@ -58,20 +66,34 @@ static struct store_folder *find(const struct crash_store *s, const char *dir)
     return NULL;
 }
 
-/* NULL: out of memory. */
+/* With a name of its own: a thread that hangs there may outlive who has named it. lock; NULL: out of memory. */
 static struct store_folder *folder_of(struct crash_store *s, const char *dir)
 {
-    pthread_mutex_lock(&s->lock);
     struct store_folder *f = find(s, dir);
-    if (f == NULL) {
-        f = mem_zalloc(sizeof *f);
-        if (f != NULL) {
-            f->dir = dir;
-            list_push_back(&s->folders, &f->node);
-        }
+    if (f != NULL)
+        return f;
+    f = mem_zalloc(sizeof *f);
+    char *own = f != NULL ? mem_strdup(dir) : NULL;
+    if (own == NULL) {
+        mem_free(f);
+        return NULL;
     }
-    pthread_mutex_unlock(&s->lock);
+    f->dir = own;
+    list_push_back(&s->folders, &f->node);
     return f;
+}
+
+static void destroy(struct crash_store *s)
+{
+    LIST_EACH_SAFE(node, next, &s->folders)
+    {
+        struct store_folder *f = LIST_ENTRY(node, struct store_folder, node);
+        mem_free((char *)(uintptr_t)f->dir);
+        mem_free(f);
+    }
+    pthread_mutex_destroy(&s->telling);
+    pthread_mutex_destroy(&s->lock);
+    mem_free(s);
 }
 
 static void tell(struct crash_store *s, struct store_folder *f, const char *id)
@@ -81,63 +103,87 @@ static void tell(struct crash_store *s, struct store_folder *f, const char *id)
     s->events->lost(s->user, &loss);
 }
 
+/* telling */
+static void lose(struct store_folder *f, const char *id, int rc)
+{
+    f->lost++;
+    f->error = rc;
+    snprintf(f->last, sizeof f->last, "%s", id);
+}
+
+/* telling */
 static void settle(struct crash_store *s, struct store_folder *f, const char *id, int rc)
 {
     bool told = f->told;
-    if (rc != 0) {
-        f->lost++;
-        f->error = rc;
-        snprintf(f->last, sizeof f->last, "%s", id);
-    }
+    if (rc != 0)
+        lose(f, id, rc);
     __atomic_store_n(&f->failing, rc != 0, __ATOMIC_RELAXED);
     f->told = rc != 0;
     if ((rc != 0 && !told) || (rc == 0 && f->lost != 0))
         tell(s, f, f->last);
 }
 
-static void write_one(struct crash_store *s, const struct entry *e, uint64_t missed, bool late)
+static const char *id_of(const struct entry *e)
 {
-    const char *id = pit_value_str_or(pit_value_get(e->dossier, "id"), "");
-    struct store_folder *f = folder_of(s, e->place.dir);
-    if (f == NULL) {
-        s->events->lost(s->user, &(struct crash_loss){e->place.dir, id, store_reason(-ENOMEM), 1 + missed});
-        return;
-    }
-    if (missed != 0) {
-        f->lost += missed - 1;
-        settle(s, f, id, -ENOBUFS);
-    }
-    settle(s, f, id, late ? -ETIMEDOUT : store_write(s->os, f, e->place.max_bytes, id, e->dossier));
+    return pit_value_str_or(pit_value_get(e->dossier, "id"), "");
 }
 
 /* false: nothing waits, and whoever puts something there starts another writer. */
-static bool take(struct crash_store *s, struct entry *ret, uint64_t *ret_missed, bool *ret_late)
+static bool take(struct crash_store *s, bool *ret_late)
 {
+    pthread_mutex_lock(&s->telling);
     pthread_mutex_lock(&s->lock);
-    bool any = s->waiting != 0;
+    bool any = s->waiting != 0 && !s->given_up;
+    uint64_t missed = any ? s->missed : 0;
     s->writing = any;
     if (any) {
-        *ret = s->queue[s->first];
+        s->now = s->queue[s->first];
         s->first = (s->first + 1) % STORE_QUEUE;
         s->waiting--;
-        *ret_missed = s->missed;
         s->missed = 0;
         *ret_late = s->os->now_ns() >= s->deadline_ns;
     }
     pthread_mutex_unlock(&s->lock);
+    if (missed != 0) {
+        s->now.folder->lost += missed - 1;
+        settle(s, s->now.folder, id_of(&s->now), -ENOBUFS);
+    }
+    pthread_mutex_unlock(&s->telling);
     return any;
+}
+
+/* With what was taken. Whoever has given the store up has told of it. */
+static void be_done(struct crash_store *s, int rc)
+{
+    pthread_mutex_lock(&s->telling);
+    if (!s->given_up)
+        settle(s, s->now.folder, id_of(&s->now), rc);
+    pit_value_free(s->now.dossier);
+    s->now = (struct entry){0};
+    pthread_mutex_unlock(&s->telling);
+}
+
+static void write_waiting(struct crash_store *s)
+{
+    bool late;
+    while (take(s, &late)) {
+        const struct entry *e = &s->now;
+        be_done(s, late ? -ETIMEDOUT : store_write(s->os, e->folder, e->max_bytes, id_of(e), e->dossier));
+    }
 }
 
 static void *write_all(void *arg)
 {
     struct crash_store *s = arg;
-    struct entry e;
-    uint64_t missed;
-    bool late;
-    while (take(s, &e, &missed, &late)) {
-        write_one(s, &e, missed, late);
-        pit_value_free(e.dossier);
-    }
+    write_waiting(s);
+    pthread_mutex_lock(&s->telling);
+    bool last = s->given_up;
+    __atomic_store_n(&s->busy, 0, __ATOMIC_RELEASE);
+    pthread_mutex_unlock(&s->telling);
+    if (last)
+        destroy(s);
+    else
+        s->os->futex_wake(&s->busy, INT_MAX); /* it is freed only after a join */
     return NULL;
 }
 
@@ -148,9 +194,8 @@ void crash_store_try(struct crash_store *s, struct crash_place place, const char
     if (s == NULL || place.dir == NULL)
         return;
     pthread_mutex_lock(&s->lock);
-    bool known = find(s, place.dir) != NULL;
+    struct store_folder *f = find(s, place.dir) == NULL ? folder_of(s, place.dir) : NULL;
     pthread_mutex_unlock(&s->lock);
-    struct store_folder *f = !known ? folder_of(s, place.dir) : NULL;
     if (f != NULL)
         __atomic_store_n(&f->failing, store_try(s->os, f->dir, run_id) != 0, __ATOMIC_RELAXED);
 }
@@ -169,8 +214,9 @@ void crash_store_put(struct crash_store *s, struct crash_place place, const pit_
     if (s == NULL || place.dir == NULL)
         return;
     pthread_mutex_lock(&s->lock);
-    if (s->waiting < STORE_QUEUE)
-        s->queue[(s->first + s->waiting++) % STORE_QUEUE] = (struct entry){place, pit_value_ref(dossier)};
+    struct store_folder *f = s->waiting < STORE_QUEUE ? folder_of(s, place.dir) : NULL;
+    if (f != NULL)
+        s->queue[(s->first + s->waiting++) % STORE_QUEUE] = (struct entry){f, place.max_bytes, pit_value_ref(dossier)};
     else
         s->missed++;
     pthread_mutex_unlock(&s->lock);
@@ -184,7 +230,7 @@ static pit_value *replace_waiting(struct crash_store *s, const char *id, const p
     pthread_mutex_lock(&s->lock);
     for (unsigned i = 0; i < s->waiting && before == NULL; i++) {
         struct entry *e = &s->queue[(s->first + i) % STORE_QUEUE];
-        if (strcmp(pit_value_str_or(pit_value_get(e->dossier, "id"), ""), id) != 0)
+        if (strcmp(id_of(e), id) != 0)
             continue;
         before = e->dossier;
         e->dossier = pit_value_ref(dossier);
@@ -212,9 +258,11 @@ void crash_store_write(struct crash_store *s)
     if (!start)
         return;
     join(s); /* the one before has nothing left to do */
+    __atomic_store_n(&s->busy, 1, __ATOMIC_RELAXED);
     s->has_thread = s->os->thread_start(&s->thread, write_all, s) == 0;
     if (s->has_thread)
         return;
+    __atomic_store_n(&s->busy, 0, __ATOMIC_RELAXED);
     pthread_mutex_lock(&s->lock);
     s->writing = false; /* the next time tries again, or the end writes it */
     pthread_mutex_unlock(&s->lock);
@@ -231,6 +279,58 @@ bool crash_store_works(const struct crash_store *s, struct crash_place place)
     return works;
 }
 
+/* ---- the end ---- */
+
+/* telling, or nobody else is left */
+static void tell_rest(struct crash_store *s)
+{
+    LIST_EACH(node, &s->folders)
+    {
+        struct store_folder *f = LIST_ENTRY(node, struct store_folder, node);
+        if (f->lost != 0)
+            tell(s, f, f->last);
+    }
+}
+
+/* Has the thread ended by then? */
+static bool await_thread(struct crash_store *s, uint64_t until_ns)
+{
+    while (__atomic_load_n(&s->busy, __ATOMIC_ACQUIRE) != 0)
+        if (s->os->futex_wait(&s->busy, 1, until_ns) == -ETIMEDOUT)
+            return false;
+    return true;
+}
+
+/* telling and lock: what is being written, and what waits, is lost. */
+static void lose_all(struct crash_store *s)
+{
+    if (s->now.dossier != NULL)
+        lose(s->now.folder, id_of(&s->now), -ETIME);
+    for (; s->waiting != 0; s->waiting--, s->first = (s->first + 1) % STORE_QUEUE) {
+        struct entry *e = &s->queue[s->first];
+        lose(e->folder, id_of(e), -ETIME);
+        e->folder->lost += s->missed;
+        s->missed = 0;
+        pit_value_free(e->dossier);
+    }
+}
+
+/* Leaves the store to a thread that hangs. false: it has ended just now. */
+static bool give_up(struct crash_store *s)
+{
+    pthread_mutex_lock(&s->telling);
+    bool hangs = s->given_up = __atomic_load_n(&s->busy, __ATOMIC_ACQUIRE) != 0;
+    if (hangs) {
+        pthread_mutex_lock(&s->lock);
+        lose_all(s);
+        pthread_mutex_unlock(&s->lock);
+        tell_rest(s);
+        pthread_detach(s->thread);
+    }
+    pthread_mutex_unlock(&s->telling);
+    return hangs;
+}
+
 void crash_store_close(struct crash_store *s, uint64_t deadline_ns)
 {
     if (s == NULL)
@@ -238,15 +338,11 @@ void crash_store_close(struct crash_store *s, uint64_t deadline_ns)
     pthread_mutex_lock(&s->lock);
     s->deadline_ns = deadline_ns;
     pthread_mutex_unlock(&s->lock);
+    crash_store_write(s); /* not by this thread, which has to come back */
+    if (!await_thread(s, deadline_ns < UINT64_MAX - HANG_NS ? deadline_ns + HANG_NS : UINT64_MAX) && give_up(s))
+        return;
     join(s);
-    write_all(s);
-    LIST_EACH_SAFE(node, next, &s->folders)
-    {
-        struct store_folder *f = LIST_ENTRY(node, struct store_folder, node);
-        if (f->lost != 0)
-            tell(s, f, f->last);
-        mem_free(f);
-    }
-    pthread_mutex_destroy(&s->lock);
-    mem_free(s);
+    write_waiting(s); /* where no thread could be started */
+    tell_rest(s);
+    destroy(s);
 }

@@ -1,7 +1,8 @@
 /* Dossiers on disk: a file for each death, ID.json in a folder, for whoever looks later (`snakepit crash list`).
  *
  * Invariants
- *  1. One thread writes, and exists only while there is something to write. Nobody waits for it but crash_store_close.
+ *  1. One thread writes, and exists only while there is something to write. Nobody waits for it but crash_store_close, and that not for ever: a disk
+ *     that does not answer has the rest of the store to itself, and what is lost by that is told before.
  *  2. A file is there whole or not at all: it is written under another name. It belongs to this user alone, as does its folder.
  *  3. A folder holds at most the bytes that it may, and STORE_FILES files: the oldest go first, looked for among all that have the name of a dossier,
  *     whoever wrote them; nothing else in the folder is touched. Several hosts that share it may pass the limit together, each by a sixteenth.
@@ -50,7 +51,7 @@ void crash_store_amend(struct crash_store *s, struct crash_place place, const pi
 void crash_store_write(struct crash_store *s);
 /* Is what is put there kept, as the last file or crash_store_try has shown? s may be NULL. Any thread. */
 bool crash_store_works(const struct crash_store *s, struct crash_place place);
-/* Writes what waits, until the deadline; frees. Blocks. s may be NULL. */
+/* Writes what waits, until the deadline, and a second longer what was begun before; frees, or leaves that to a thread that hangs. Blocks. s may be NULL. */
 void crash_store_close(struct crash_store *s, uint64_t deadline_ns);
 
 #endif

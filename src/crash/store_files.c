@@ -25,6 +25,8 @@ const char *store_reason(int rc)
         return "too many at once";
     case ETIMEDOUT:
         return "the host was closed before it could be written";
+    case ETIME:
+        return "the disk did not answer, and the host was closed";
     case EFBIG:
         return "it is larger than max_bytes";
     default:

@@ -13,7 +13,7 @@ enum { STORE_NAME = 128 /* bytes of a file's name, with its NUL */ };
 
 struct store_folder {
     struct list node;
-    const char *dir;  /* borrowed */
+    const char *dir;
     bool known;       /* it has been looked through, */
     uint64_t written; /* and this is new since then */
     /* the store's: */

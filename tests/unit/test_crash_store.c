@@ -558,6 +558,74 @@ static void test_no_time_left(void **state)
     assert_non_null(strstr(told.reason, "closed"));
 }
 
+static _Atomic bool hangs;
+static _Atomic unsigned hanging;
+
+static int hanging_create(int dir, const char *name)
+{
+    hanging++;
+    while (hangs)
+        poll(NULL, 0, 1); /* allow-sleep: as long as the disk does not answer */
+    return os_linux.file_create(dir, name);
+}
+
+static bool count_task(void *user, const char *name)
+{
+    *(int *)user += name[0] != '.';
+    return true;
+}
+
+static int tasks(void)
+{
+    int n = 0, dir = open("/proc/self/task", O_RDONLY | O_DIRECTORY);
+    assert_true(dir >= 0);
+    assert_int_equal(os_linux.dir_names(dir, count_task, &n), 0);
+    close(dir);
+    return n;
+}
+
+static bool are_tasks(int n)
+{
+    uint64_t until = os_linux.now_ns() + LIMIT_NS;
+    while (tasks() != n && os_linux.now_ns() < until)
+        poll(NULL, 0, 1); /* allow-sleep: between two looks */
+    return tasks() == n;
+}
+
+/* As the disk of another machine that is gone: the end waits for its time, says what is lost, and leaves the rest to the thread. */
+static void test_a_disk_that_hangs(void **state)
+{
+    (void)state;
+    os.file_create = hanging_create;
+    for (int begun = 0; begun < 2; begun++) {
+        int before = tasks();
+        memset(&told, 0, sizeof told);
+        hangs = true;
+        hanging = 0;
+        char *dir = strdup(folder), id[STORE_NAME]; /* the store's own, later on */
+        struct crash_store *s = create();
+        for (int i = 1; i <= 3; i++) {
+            snprintf(id, sizeof id, "0abc9zz-default-0.%d", i);
+            pit_value *d = dossier_of(id, 10);
+            crash_store_put(s, (struct crash_place){dir, 1 << 20}, d);
+            pit_value_free(d);
+        }
+        if (begun != 0)
+            crash_store_write(s);
+        for (uint64_t until = os_linux.now_ns() + LIMIT_NS; begun != 0 && hanging == 0 && os_linux.now_ns() < until;)
+            poll(NULL, 0, 1); /* allow-sleep: between two looks */
+        crash_store_close(s, os_linux.now_ns() + LIMIT_NS / 200);
+        free(dir);
+        assert_int_equal(told.lost, 3);
+        assert_true(begun == 0 || hanging == 1);
+        hangs = false;
+        assert_true(are_tasks(before));
+        bool gave_up = strstr(told.reason, "did not answer") != NULL; /* else it was too late before it had begun */
+        assert_int_equal(hanging, gave_up);                           /* it began no other */
+        assert_true(!gave_up || told.calls == 1);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -582,6 +650,7 @@ int main(void)
         WITH_A_STAGE(test_a_try_on_a_full_device),
         WITH_A_STAGE(test_no_thread),
         WITH_A_STAGE(test_no_time_left),
+        WITH_A_STAGE(test_a_disk_that_hangs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
