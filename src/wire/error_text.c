@@ -215,7 +215,7 @@ const char *pit_error_string(const pit_error *e)
     char *text = __atomic_load_n(&e->string, __ATOMIC_ACQUIRE);
     if (text != NULL)
         return text;
-    if (e->refs == 0)
+    if (__atomic_load_n(&e->refs, __ATOMIC_RELAXED) == 0)
         return pit_error_message(e); /* static: nothing can be kept in it */
     text = make_string(e);
     if (text == NULL)
