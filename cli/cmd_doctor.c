@@ -77,6 +77,7 @@ static int doctor(struct cli *cli, int argc, char **argv)
     d.rows = pit_list();
     doctor_row(&d, STATUS_OK, "version", NULL, "snakepit %s", pit_version());
     doctor_host(&d);
+    doctor_crashes(&d);
     if (doctor_python(&d))
         doctor_worker(&d);
     code = finish(&d);

@@ -14,7 +14,7 @@ import pytest
 from programs import LIMIT_S
 
 ROWS = [
-    *("version", "kernel", "privileges", "cpus", "memory", "shm", "files", "processes", "memlock", "cgroup"),
+    *("version", "kernel", "privileges", "cpus", "memory", "shm", "files", "processes", "memlock", "cgroup", "crashes"),
     *("python", "python_version", "venv", "guard", "worker", "registry", "package", "extension", "call", "zygote"),
 ]
 ECHO = """
@@ -64,6 +64,37 @@ def test_where_the_registry_is(doctor, tmp_path):
     (tmp_path / "file").write_text("")
     status, rows = doctor(XDG_STATE_HOME=str(tmp_path / "file"))
     assert status == 0 and rows["registry"]["status"] == "warn" and f"{tmp_path}/file" in rows["registry"]["message"]
+
+
+def test_what_has_died_lately(doctor, tmp_path):
+    crashes = tmp_path / "data" / "crashes"
+
+    def row():
+        return doctor("--python", "/bin/true", SNAKEPIT_DATA_DIR=str(tmp_path / "data"))[1]["crashes"]
+
+    assert row()["status"] == "ok" and "no worker has died yet" in row()["message"]
+    crashes.mkdir(parents=True)
+    (crashes / "notes.json").write_text("{}")
+    assert row()["status"] == "ok" and "no worker's death" in row()["message"]
+    for n, evil in enumerate(["a.py, line 3, in f", "\x1b]0;PWN\x07" + "x" * 5000]):
+        dossier = {"id": "x", "worker_id": "default/0.1", "exit_class": "segfault", "python_at": evil}
+        (crashes / f"0abc9zz-default-0.{n + 1}.json").write_text(json.dumps(dossier))
+        os.utime(crashes / f"0abc9zz-default-0.{n + 1}.json", (100 + n, 100 + n))
+    told = row()
+    assert told["status"] == "ok" and "0 workers died within the last hour, 2 dossiers are kept" in told["message"]
+    assert (
+        "0abc9zz-default-0.2, default/0.1, segfault, \\u001b]0;PWN\\u0007xxx" in told["message"] and len(told["message"]) < 600
+    )
+    (crashes / "0abc9zz-default-0.1.json").touch()
+    told = row()
+    assert told["status"] == "warn" and "1 worker died within the last hour" in told["message"]
+    assert told["message"].endswith("0abc9zz-default-0.1, default/0.1, segfault, a.py, line 3, in f")
+    assert told["remedy"].startswith("snakepit crash show 0abc9zz-default-0.1;")
+    (crashes / "0abc9zz-default-0.1.json").write_text("{")
+    assert row()["message"].endswith("the newest: 0abc9zz-default-0.1")
+    shutil.rmtree(crashes)
+    crashes.write_text("")
+    assert row()["status"] == "warn" and str(crashes) in row()["message"]
 
 
 def test_as_json(doctor, build, python):
