@@ -220,6 +220,10 @@ int run_crash(struct bench *b, int series, struct result *ret);
 int run_retry(struct bench *b, int arg, struct result *ret);
 int run_dossier(struct bench *b, int wanted, struct result *ret);
 
+/* ---- stream.c ---- */
+enum { STREAM_SMALL, STREAM_FIRST, STREAM_BIDI, STREAM_SLOW };
+int run_stream(struct bench *b, int kind, struct result *ret);
+
 /* ---- look.c ---- */
 enum { LOOK_BUSY, LOOK_FREE, LOOK_STOPPED };
 int run_look(struct bench *b, int way, struct result *ret);

@@ -8,6 +8,10 @@
     X(IDLE_FRESH, "idle.fresh", "1/s", run_idle, 0, 1, MEASURE_BEFORE)                                                         \
     X(C_RING_2, "c_ring.2core", "ns", run_c_ring, PLACE_TWO, 2, MEASURE_EACH_ROUND)                                            \
     X(HOT_2, "call.hot.2core", "ns", run_call_hot, PLACE_TWO, 2, MEASURE_EACH_ROUND)                                           \
+    X(STREAM_FIRST_CHUNK, "stream.first", "ns", run_stream, STREAM_FIRST, 2, MEASURE_EACH_ROUND)                               \
+    X(STREAM_TALK, "stream.bidi", "ns", run_stream, STREAM_BIDI, 2, MEASURE_EACH_ROUND)                                        \
+    X(STREAM_CHUNKS, "stream.small", "1/s", run_stream, STREAM_SMALL, 2, MEASURE_EACH_ROUND)                                   \
+    X(STREAM_MEMORY, "stream.slow_reader", "bytes", run_stream, STREAM_SLOW, 2, MEASURE_EACH_ROUND)                            \
     X(DEFAULT, "call.hot.default", "ns", run_call_default, 0, 2, MEASURE_EACH_ROUND)                                           \
     X(EMBED, "embed", "ns", run_embed, 0, 1, MEASURE_EACH_ROUND)                                                               \
     X(MP_PIPE_2, "mp.Pipe.2core", "ns", run_peer, PEER_AT(PEER_PIPE, PLACE_TWO), 2, MEASURE_EACH_ROUND)                        \
@@ -185,6 +189,15 @@ const struct row row_list[] = {
         "vs.pool_map", S_MANY_MAP, S_POOL_MAP, 1.0,
         "100,000 calls, an answer or error for each, against the best chunk size of multiprocessing.Pool(2).map, which sends "
         "a chunk as one message and decides nothing call by call"),
+    FASTER("stream.small", S_STREAM_CHUNKS, S_PY_SOCKET_2, 30.0,
+           "chunks a second of one stream against one plain call after the other: what a generator, its encoding, the ring and "
+           "the callback take, on two CPUs at the same time"),
+    AGAINST("stream.first", S_STREAM_FIRST_CHUNK, STAT_P50, S_HOT_2, STAT_P50, 1.5,
+            "from the opening of a stream to its first chunk in hand, against a hot call"),
+    AGAINST("stream.bidi", S_STREAM_TALK, STAT_P50, S_HOT_2, STAT_P50, 1.2,
+            "a value to the inbox and its chunk back, against a hot call"),
+    {"stream.slow_reader", S_STREAM_MEMORY, NO_SERIES, STAT_P50, NO_SERIES, STAT_P50, 9 << 20, false,
+     "bytes that the host has gained at most while 1 GB is offered and its reader is slow: the window, 8 MiB, and 1 MiB"},
     AGAINST("codec.floats", S_CODEC_FLOATS, STAT_P50, S_JSON_FLOATS, STAT_P50, 1.0 / 20,
             "a list of 1,000 floats encoded and decoded in the worker against json.dumps and json.loads"),
     AGAINST("codec.dict", S_CODEC_DICT, STAT_P50, S_MARSHAL_DICT, STAT_P50, 1.2,

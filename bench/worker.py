@@ -11,6 +11,19 @@ class Bench:
     def echo(self, data):
         return data
 
+    def count(self, n):
+        for i in range(n):
+            yield i
+
+    def talk(self, inbox):
+        for item in inbox:
+            yield {"x": item["x"] + 1}
+
+    def offer(self, n):
+        block = bytes(1_000_000)
+        for _ in range(n):
+            yield block
+
     def hold(self, path):
         """Says through a shared page that it runs, then never returns."""
         self._say_running(path)
