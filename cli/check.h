@@ -147,6 +147,9 @@ bool check_expect_error(struct checker *c, const char *name, uint64_t id, const 
 bool check_alive(struct checker *c, const char *name);
 void check_calls(struct checker *c);
 
+/* check_inner.c */
+void check_inner(struct checker *c);
+
 /* check_ends.c */
 void check_ends(struct checker *c);
 

@@ -307,6 +307,7 @@ static int run_checks(struct checker *c, const struct check_options *o)
     c->env = all;
     if (code == 0 && peer_start(c) && check_handshake(c, "handshake: HELLO, WELCOME, READY")) {
         check_calls(c);
+        check_inner(c);
         check_ends(c);
     }
     (void)peer_end(c);
