@@ -403,7 +403,7 @@ static void check_tool_list(struct checker *c)
 
 void check_inner(struct checker *c)
 {
-    if (!check_serving(c))
+    if (c->heard.how == HEARD_NOTHING || !check_serving(c)) /* it does not even answer calls */
         return;
     if (check_offers(c, "tools", "count")) {
         check_chunks(c);

@@ -360,11 +360,12 @@ const struct command cmd_worker_check = {
     "worker-check",
     "-- COMMAND ... | --adapter X",
     "does a worker in any language keep to the protocol",
-    "Starts COMMAND as a pool would and plays its host: the handshake, values, errors, cancellation, and its end; then runs it "
-    "in a\n"
-    "pool. A line for each check, with the bytes of those that fail. Of the tools echo, add, fail and sleep those are called "
-    "that the\n"
-    "worker names; what needs another is skipped. docs/guide-other-languages.md\n"
+    "Starts COMMAND as a pool would and plays its host: the handshake, values, errors, streams, tools of the host, "
+    "cancellation,\n"
+    "and its end; then runs it in a pool. A line for each check, with the bytes of those that fail. Of the tools echo, add, "
+    "fail,\n"
+    "sleep, count, talk, ask and tools those are called that the worker names; what needs another is skipped. What the worker\n"
+    "prints goes to stderr. docs/guide-other-languages.md\n"
     "\n"
     "exit status: 0 no check has failed, 1 one has, 2 bad usage, 128 + n ended by signal n\n"
     "\n"
