@@ -555,6 +555,62 @@ static void test_events_tell_of_it(void **state)
     kit_clean(before, "events");
 }
 
+/* A stream of each form, with the k-th allocation of it failing: how it ends is typed, and the next one is fine. */
+static int one_of_each(pit *p)
+{
+    struct heard h = {0};
+    pit_stream *s = NULL;
+    pit_future *f = NULL;
+    pit_value *args = pit_pack("[i]", FEW), *v = pit_int(1);
+    int rc = pit_call_stream(p, "count", args, NULL, hear, &h, NULL, NULL);
+    forget(&h);
+    if (rc == 0) {
+        h = (struct heard){0};
+        rc = pit_submit_stream(p, "count", args, NULL, hear, &h, &f, NULL);
+    }
+    if (rc == 0 && (rc = pit_future_wait(f, KIT_LIMIT_MS)) == 0)
+        rc = pit_future_result(f, NULL, NULL);
+    pit_future_free(f);
+    if (f != NULL)
+        forget(&h);
+    if (rc == 0)
+        rc = pit_stream_open(p, "talk", NULL, NULL, PIT_STREAM_BIDI, &s, NULL);
+    for (int i = 0; i < FEW && rc == 0; i++) {
+        rc = pit_stream_send(s, v, KIT_LIMIT_MS, NULL);
+        if (rc == 0)
+            rc = pit_stream_next(s, KIT_LIMIT_MS, NULL, NULL);
+    }
+    pit_stream_close(s);
+    pit_value_free(args);
+    pit_value_free(v);
+    return rc;
+}
+
+static void test_any_allocation_may_fail(void **state)
+{
+    (void)state;
+    struct kit_before before = kit_before();
+    long k = 0, failed = 0;
+    for (int i = 0; i < 2; i++) {
+        pit *p = open_on(channels[i]);
+        for (k = 1;; k++) {
+            atomic_store(&kit_allocs, 0);
+            atomic_store(&kit_fail_at, k);
+            int rc = one_of_each(p);
+            bool reached = atomic_load(&kit_allocs) >= k;
+            atomic_store(&kit_fail_at, 0);
+            assert_true(rc == 0 || kit_typed(rc));
+            failed += rc != 0;
+            if (!reached)
+                break;
+            assert_int_equal(kit_call(p, "echo", 7, KIT_LIMIT_MS, NULL), 0);
+        }
+        pit_close(p);
+    }
+    print_message("%ld allocations of streams, %ld of them fatal to theirs\n", k - 1, failed);
+    kit_clean(before, "allocations");
+}
+
 static void test_what_is_wrong_is_refused(void **state)
 {
     (void)state;
@@ -637,6 +693,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_streams_wait_in_the_queue_like_calls),
         cmocka_unit_test(test_a_worker_that_lies_costs_its_stream),
         cmocka_unit_test(test_events_tell_of_it),
+        cmocka_unit_test(test_any_allocation_may_fail),
         cmocka_unit_test(test_what_is_wrong_is_refused),
         cmocka_unit_test(test_a_host_that_drives),
     };
