@@ -170,6 +170,7 @@ class Commands:
         self._table = commands_of(cls)
         self._names = list(self._table)
         self._loop: Any = None
+        self._spare: list[Any] = []  # loops for calls that are nested in an async one
         self._pool: Any = None  # of threads that wait for the host, for async tools
         self._task: Any = None  # of the async method that runs
         self._context: SessionContext | None = None  # of its call
@@ -252,13 +253,13 @@ class Commands:
 
     def attach(self, port: Any) -> AsyncStream:
         """The stream of a call, as an async tool sees it."""
-        return AsyncStream(port, self._waiters)
+        return AsyncStream(port, self.waiters)
 
     def drive(self, producer: Any, context: SessionContext, port: Any) -> None:
         """Sends what an asynchronous iterator makes."""
         self.run(Drive(producer, self.attach(port)), context)
 
-    def _waiters(self) -> Any:
+    def waiters(self) -> Any:
         """The threads that wait for the host while the event loop goes on."""
         if self._pool is None:
             from concurrent.futures import ThreadPoolExecutor
@@ -268,6 +269,8 @@ class Commands:
 
     def run(self, awaitable: Any, context: SessionContext | None = None) -> Any:
         """Runs it on the lane's event loop, which lives as long as the worker."""
+        if self._loop is not None and self._loop.is_running():
+            return self._run_beside(awaitable, context)
         if self._loop is None:
             import asyncio
 
@@ -283,6 +286,22 @@ class Commands:
         if good:
             return value
         raise value
+
+    def _run_beside(self, awaitable: Any, context: SessionContext | None) -> Any:
+        """For a call that is nested in an async one, whose loop runs, here or in another thread: on a loop of its own."""
+        import asyncio
+
+        outer = self._loop, self._task, self._context
+        here = asyncio._get_running_loop()
+        self._loop = self._spare.pop() if self._spare else asyncio.new_event_loop()
+        asyncio._set_running_loop(None)
+        try:
+            return self.run(awaitable, context)
+        finally:
+            if self._loop is not None:
+                self._spare.append(self._loop)
+            self._loop, self._task, self._context = outer
+            asyncio._set_running_loop(here)
 
     def _give_up_loop(self, task: Any) -> None:
         """An exception in its middle may have cost it a step of any task: the next call gets a fresh one."""
@@ -345,6 +364,9 @@ class Commands:
     def close(self) -> None:
         """Ends the event loop and what still runs on it."""
         loop, self._loop = self._loop, None
+        for spare in self._spare:
+            spare.close()
+        self._spare.clear()
         if self._pool is not None:
             self._pool.shutdown(wait=False)
         if loop is None:

@@ -10,6 +10,7 @@ Failure: ``ProtocolError``. Thread: the lane's.
 from __future__ import annotations
 
 import os
+from _thread import get_ident
 from time import monotonic_ns
 
 from . import _wire
@@ -33,6 +34,10 @@ from ._wire import (
     SEND,
     SEND_END,
     STREAM_CALL,
+    TOOL_CALL,
+    TOOL_ERROR,
+    TOOL_LIST,
+    TOOL_RESULT,
     VERSION,
     field,
 )
@@ -44,8 +49,19 @@ if TYPE_CHECKING:
 
 _unpack, _pack_into = HEADER.unpack_from, HEADER.pack_into
 _exit, _now_ns = os._exit, monotonic_ns
-_STRAYS = (CREDIT, SEND, SEND_END)
+_STRAYS = (CREDIT, SEND, SEND_END, TOOL_RESULT, TOOL_ERROR, TOOL_LIST)
 _PLAIN = frozenset({type(None), bool, int, float, str, bytes, list, tuple, dict})
+
+
+_OF_A_CALL = "_call_id _stamp _fields _begun _policy _cut _asked _current _live _level _made _task".split()
+
+
+class Aside:
+    """A call that waits while another one is nested in it."""
+
+    def __init__(self, runner: int, values: dict[str, Any]) -> None:
+        self.runner = runner
+        self.values = values
 
 
 class SocketLane:
@@ -69,7 +85,13 @@ class SocketLane:
         self._begun = 0  # when its function was entered, if the host wants to know how long it takes
         self._forked = False
         self._streams: dict[bytes, tuple[Callable[..., Any], int]] = {}
-        self._inner: Any = None  # with the first stream
+        self._inner: Any = None  # with the first stream, or question
+        self._current = 0  # the innermost call, whether it is synchronous or not
+        self._live = False  # code of it may run
+        self._level: Any = None  # what it asks of the host, once it has
+        self._made: SessionContext | None = None
+        self._task = 0
+        self._runner = get_ident()
         self._policy = POLICY_DEFAULT
 
     def abandon(self) -> None:
@@ -78,10 +100,7 @@ class SocketLane:
 
     def make_context(self) -> SessionContext | None:
         """The context of the synchronous call that runs."""
-        if not self._call_id:
-            return None
-        self._asked = True
-        return self._context()
+        return self._context() if self._call_id else None
 
     def raising(self, call: int) -> bool:
         """Shall the call with this id end by an exception?"""
@@ -90,7 +109,7 @@ class SocketLane:
     def interrupted(self) -> bool:
         """Shall ``Cancelled`` be raised in the synchronous call that runs? True once a call."""
         call = self._call_id
-        if call == 0 or call == self._raised or not self._marks.raising(call):
+        if call == 0 or call == self._raised or self._runner != get_ident() or not self._marks.raising(call):
             return False
         self._raised = call
         return True
@@ -123,7 +142,7 @@ class SocketLane:
             fields, start = frame.fields, frame.start
         if not self._marks.started(call):
             return
-        self._stamp, self._fields, self._begun = stamp, fields, 0
+        self._stamp, self._fields, self._begun, self._current = stamp, fields, 0, call
         out = Output(HEADER_SIZE)
         kind = RESULT
         try:
@@ -137,9 +156,9 @@ class SocketLane:
                 result = run(data, start, call, flags & FLAG_TIMED)
             finally:
                 self._call_id = 0  # from here on no signal raises
+                self._live = False
                 if self._asked:
-                    self._asked = False
-                    handed.set(None)
+                    self._leave()
             took = _now_ns() - self._begun if self._begun else 0
             self._marks.finished(call)
             encode_into(out, result)
@@ -172,6 +191,7 @@ class SocketLane:
 
     def _enter(self, fn: Callable[..., Any], args: Any, keywords: Any, call: int) -> Any:
         self._call_id = call
+        self._live = True
         if self._marks.cancelled(call):
             raise Cancelled("the call was cancelled before it began")
         return fn(*args, **keywords) if keywords else fn(*args)
@@ -181,9 +201,11 @@ class SocketLane:
         made = self._context()
         self._call_id = 0
         self._marks.task(call)
+        self._task = call
         try:
             return method(args[0], made, *args[1:])
         finally:
+            self._task = 0
             self._marks.task(0)
 
     # ---- streams: _socket_stream.py ----
@@ -191,11 +213,9 @@ class SocketLane:
     def _run_stream(self, data: bytes, start: int, call: int, timed: int) -> Any:
         from . import _socket_stream
 
-        if self._inner is None:
-            self._inner = _socket_stream.Inner(self)
         if timed:
             self._begun = _now_ns()
-        return _socket_stream.run(self, self._inner, data, start, call, self._policy)
+        return _socket_stream.run(self, self._with_inner(), data, start, call, self._policy)
 
     def _find_stream(self, data: bytes, start: int) -> tuple[Callable[..., Any], Any, Any, int]:
         times = cut
@@ -214,7 +234,69 @@ class SocketLane:
         return self._marks.cancelled(call)
 
     def _context(self) -> SessionContext:
-        return SessionContext(self._call_id, self._stamp, self._fields, self._prefix, self._marks.cancelled, self._cut)
+        made = self._made
+        if made is None:
+            self._asked = True
+            made = self._made = SessionContext(
+                self._call_id, self._stamp, self._fields, self._prefix, self._marks.cancelled, self._cut, self
+            )
+        return made
+
+    def _leave(self) -> None:
+        """The call ends: what its context was asked for ends with it."""
+        self._asked = False
+        if self._level is not None:
+            self._level.end()
+        self._level = self._made = None
+        handed.set(None)
+
+    # ---- tools of the host: _socket_tools.py ----
+
+    @property
+    def commands(self) -> Commands:
+        """What it was made with."""
+        return self._commands
+
+    def _with_inner(self) -> Any:
+        if self._inner is None:
+            from ._socket_stream import Inner
+
+            self._inner = Inner(self)
+        return self._inner
+
+    def ask(self, call: int, name: str, parameters: Any, binary: bytes | None) -> Any:
+        """Calls a tool of the host for the call with this id."""
+        from . import _socket_tools
+
+        if not isinstance(name, str):
+            raise TypeError("the name of a tool is a text")
+        return _socket_tools.ask(self._with_inner(), call, TOOL_CALL, name, parameters, binary)
+
+    def list_tools(self, call: int) -> Any:
+        """The tools of the host that the call with this id sees."""
+        from . import _socket_tools
+
+        return _socket_tools.ask(self._with_inner(), call, TOOL_LIST, None, None, None)
+
+    def serve_inner(self, data: bytes) -> None:
+        """A call that is nested in the one that runs."""
+        self._serve_call(data, self._run if data[1] == CALL else self._run_stream)
+
+    def set_aside(self) -> Aside:
+        """What is known of the call that runs, which waits for a tool while another one is nested in it."""
+        aside = Aside(self._runner, {name: getattr(self, name) for name in _OF_A_CALL})
+        self._call_id = self._current = self._task = 0
+        self._asked = self._live = False
+        self._level = self._made = None
+        self._runner = get_ident()
+        return aside
+
+    def take_up(self, aside: Aside) -> None:
+        """It goes on."""
+        for name, value in aside.values.items():
+            setattr(self, name, value)
+        self._runner = aside.runner
+        self._marks.task(self._task)
 
     def _resolve(self, name: bytes) -> Callable[..., Any]:
         fn, keep = self._commands.resolve_call(_text(name))

@@ -25,12 +25,27 @@ from ._commands import can_be_awaited
 from ._errors import Cancelled
 from ._refusals import malformed, too_large
 from ._streams import FOR_CREDIT, FOR_INBOX, TAKES_ASYNC, TAKES_INBOX, TAKES_STREAM, StreamChunk, close, streams_nothing
-from ._wire import CHUNK, CREDIT, FIELD_STREAM, FLAG_FINAL, HEADER, HEADER_SIZE, SEND, SEND_END, VERSION, ProtocolError, field
+from ._wire import (
+    CHUNK,
+    CREDIT,
+    FIELD_STREAM,
+    FLAG_FINAL,
+    FLAG_NESTED,
+    HEADER,
+    HEADER_SIZE,
+    SEND,
+    SEND_END,
+    VERSION,
+    ProtocolError,
+    field,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+_ANSWERS = (_wire.TOOL_RESULT, _wire.TOOL_ERROR, _wire.TOOL_LIST)
+STRAYS = (CREDIT, SEND, SEND_END, *_ANSWERS)
 _WINDOW = Struct("<IIQ")
 _INBOX = 1
 _pack_into = HEADER.pack_into
@@ -46,9 +61,11 @@ class Inner:
         self.news = Condition()
         self.stream: SocketStream | None = None  # of the innermost call that has one
         self.later: deque[bytes] = deque()  # frames that are for nobody now
+        self.outer: list[Any] = []  # the calls that wait for a tool while others are nested in them, innermost first
+        self.last_ask = 0
         self._reading = False
         self._writer = 0
-        self._wake: tuple[int, int] | None = None
+        self._wake = os.pipe()
         self._main = get_ident()
 
     def hold(self) -> int:
@@ -64,7 +81,8 @@ class Inner:
         if call:
             self.lane._call_id = call
 
-    def write(self, out: bytes | bytearray) -> None:
+    def write(self, out: bytes | bytearray, chunk_of: SocketStream | None = None, final: bool = False) -> bool:
+        """One frame. False: it is a chunk, and not to be sent now."""
         call = self.hold()
         try:
             with self.news:
@@ -72,6 +90,8 @@ class Inner:
                     if self._writer == get_ident():
                         raise RuntimeError("a value is being sent already, by this thread")
                     self.news.wait()
+                if chunk_of is not None and not chunk_of.book(len(out), final):
+                    return False
                 self._writer = get_ident()
             try:
                 self.control.send(out)
@@ -79,10 +99,11 @@ class Inner:
                 with self.news:
                     self._writer = 0
                     self.news.notify_all()
+            return True
         finally:
             self.let(call)
 
-    def wait(self, stream: SocketStream, what: int) -> None:
+    def wait(self, stream: Any, what: int) -> None:
         """Until something has come, or changed: the caller looks whether it is what he waits for. At once when it is there."""
         stream.check()
         call = self.hold()
@@ -91,7 +112,7 @@ class Inner:
                 if stream.is_there(what):
                     return
                 stream._waiters += 1
-                reads = not self._reading
+                reads = not self._reading and self.lane._current == stream._id
                 if reads:
                     self._reading = True
                 else:
@@ -119,8 +140,6 @@ class Inner:
             self.take(data)
 
     def _await_readable(self, call: int) -> bool:
-        if self._wake is None:
-            self._wake = os.pipe()
         poll = select.poll()
         poll.register(self.control.fd, select.POLLIN)
         poll.register(self._wake[0], select.POLLIN)
@@ -130,7 +149,16 @@ class Inner:
         finally:
             if call:
                 self.hold()
-        return any(fd == self.control.fd for fd, _ in found)
+        ready = [fd for fd, _ in found]
+        if self._wake[0] in ready:
+            os.read(self._wake[0], 4096)
+        return self.control.fd in ready
+
+    def recall(self) -> None:
+        """Who reads comes back, to look at what he waits for: it may have changed without a frame. ``news`` is held."""
+        self.news.notify_all()
+        if self._reading:
+            os.write(self._wake[1], b"\0")
 
     def poll(self) -> None:
         """Takes what has come, without waiting."""
@@ -158,15 +186,35 @@ class Inner:
     def take(self, data: bytes) -> None:
         """A frame that has come while a call runs."""
         kind = data[1]
-        if kind in (CREDIT, SEND, SEND_END):
+        if kind in STRAYS:
             self.take_stray(data)
-        elif kind in (_wire.CALL, _wire.STREAM_CALL):
-            raise ProtocolError(f"a frame of kind {kind} in a call that does not wait for it")
+        elif kind in (_wire.CALL, _wire.STREAM_CALL) and _wire.parse(data).flags & FLAG_NESTED:
+            from ._socket_tools import serve_nested
+
+            serve_nested(self, data)
         else:
             self.later.append(data)
 
+    def give_up_reading(self) -> None:
+        """For a nested call, whose threads may read."""
+        with self.news:
+            self._reading = False
+            self.news.notify_all()
+
+    def take_reading(self) -> None:
+        """After it."""
+        with self.news:
+            while self._reading:
+                self.news.wait()
+            self._reading = True
+
     def take_stray(self, data: bytes) -> None:
-        """CREDIT, SEND or SEND_END: for a stream that is open, or for nobody any more."""
+        """What belongs to a call: one that is open, or to none any more."""
+        if data[1] in _ANSWERS:
+            from ._socket_tools import take_answer
+
+            take_answer(self, data)
+            return
         frame = _wire.parse(data)
         stream = self.stream
         while stream is not None and stream._id != frame.id:
@@ -180,12 +228,8 @@ class Inner:
         with self.news:
             stream._ended_call = True
             while stream._waiters or self._writer:
-                if self._wake is not None:
-                    os.write(self._wake[1], b"\0")
-                self.news.notify_all()
-                self.news.wait(0.01)
-        if self._wake is not None and select.select([self._wake[0]], [], [], 0)[0]:
-            os.read(self._wake[0], 4096)
+                self.recall()
+                self.news.wait()
 
 
 class SocketStream:
@@ -235,10 +279,9 @@ class SocketStream:
         self.check()
         if 2 * self._chunks < self._window:
             self._inner.poll()
-        if self._chunks <= 0 or self._bytes <= 0:
+        if not self.is_there(FOR_CREDIT):
             return False
-        if self._final:
-            raise RuntimeError("a chunk after the final one")
+        self._check_final()
         out = Output(HEADER_SIZE)
         out.policy = self._policy
         encode_into(out, value)
@@ -248,11 +291,22 @@ class SocketStream:
             raise too_large(self._inner.control.max_frame)
         if self._inner.lane._forked:
             _exit(0)
-        self._chunks -= 1
-        self._bytes -= len(out)
-        self._final = is_final
         _pack_into(out, 0, VERSION, CHUNK, FLAG_FINAL if is_final else 0, len(out), self._id, 0)
-        self._inner.write(out)
+        return self._inner.write(out, self, is_final)
+
+    def _check_final(self) -> None:
+        if self._final:
+            raise RuntimeError("a chunk after the final one")
+
+    def book(self, size: int, final: bool) -> bool:
+        """Takes the credit for a chunk. False: there is none, or another has the word."""
+        self.check()
+        if not self.is_there(FOR_CREDIT):
+            return False
+        self._check_final()
+        self._chunks -= 1
+        self._bytes -= size
+        self._final = final
         return True
 
     # ---- in ----
@@ -263,8 +317,9 @@ class SocketStream:
             self._ended = True
         elif frame.kind == CREDIT:
             chunks, size = _two_numbers(frame.data[frame.start :])
-            self._chunks += chunks
-            self._bytes += size
+            with self._inner.news:
+                self._chunks += chunks
+                self._bytes += size
         elif not self._ended:
             value, failure = None, None
             try:
@@ -286,16 +341,21 @@ class SocketStream:
         value, failure, size = self._items.popleft()
         self._taken += 1
         self._taken_bytes += size
-        if 2 * self._taken >= self._window or 2 * self._taken_bytes >= self._window_bytes:
+        self._grant()
+        if failure is not None:
+            raise failure
+        return value
+
+    def _grant(self) -> None:
+        """Tells the host what the reader has taken, once it is half a window."""
+        enough = 2 * self._taken >= self._window or 2 * self._taken_bytes >= self._window_bytes
+        if enough and self._taken and self._has_turn():
             out = Output(HEADER_SIZE)
             encode_into(out, self._taken)
             encode_into(out, self._taken_bytes)
             self._taken = self._taken_bytes = 0
             _pack_into(out, 0, VERSION, CREDIT, 0, len(out), self._id, 0)
             self._inner.write(out)
-        if failure is not None:
-            raise failure
-        return value
 
     def __iter__(self) -> SocketStream:
         return self
@@ -307,11 +367,19 @@ class SocketStream:
                 return self._pop()
             if self._ended:
                 raise StopIteration
+            self._grant()
             self._inner.wait(self, FOR_INBOX)
 
     def is_there(self, what: int) -> bool:
         """Is there credit (1), or something for the inbox's reader (2)?"""
-        return bool(self._chunks > 0 and self._bytes > 0 if what == FOR_CREDIT else self._items or self._ended)
+        if what == FOR_CREDIT:
+            return self._chunks > 0 and self._bytes > 0 and self._has_turn()
+        return bool(self._items) or self._ended
+
+    def _has_turn(self) -> bool:
+        """Not while its call waits for a tool."""
+        lane = self._inner.lane
+        return lane._current == self._id and (lane._level is None or not lane._level.asking)
 
     def block(self, what: int) -> None:
         """Waits until ``push`` (1) or ``pull`` (2) would get on. Any thread."""

@@ -33,7 +33,7 @@ _now_ns = monotonic_ns
 class SessionContext:
     """What is known about one call. Usable after the call has ended, too."""
 
-    __slots__ = ("_cancelled", "_deadline_ns", "_fields", "_id", "_prefix", "_times_truncated")
+    __slots__ = ("_cancelled", "_deadline_ns", "_fields", "_id", "_lane", "_prefix", "_times_truncated", "_turn")
 
     def __init__(
         self,
@@ -43,6 +43,7 @@ class SessionContext:
         prefix: int,
         cancelled: Callable[[int], bool],
         times_truncated: bool = False,
+        lane: Any = None,
     ) -> None:
         self._id = call_id
         self._deadline_ns = deadline_ns
@@ -50,6 +51,8 @@ class SessionContext:
         self._prefix = prefix
         self._cancelled = cancelled
         self._times_truncated = times_truncated
+        self._lane = lane
+        self._turn: Any = None  # of the tasks that ask the host for something
 
     @property
     def session_id(self) -> str | None:
@@ -111,6 +114,41 @@ class SessionContext:
         """Has the caller said that the call may be run again without harm?"""
         return self._map(FIELD_OPTIONS).get("idempotent") is True
 
+    # ---- tools of the host ----
+
+    def _host(self) -> Any:
+        if self._lane is None:
+            raise RuntimeError("this context is that of no call: there is no host to ask")
+        return self._lane
+
+    def call_host_tool(self, name: str, parameters: Any = None, binary: Any = None, /, **named: Any) -> Any:
+        """Calls a tool of the host and waits for what it gives: ``call_host_tool("lookup", {"key": 1})`` or ``call_host_tool("lookup", key=1)``.
+
+        binary: bytes by name, beside the parameters. A tool that gives bytes beside its value has them in ``.binary`` of what is returned, its
+        value in ``.value``. ``HostToolError`` when the tool fails; ``ValueError`` when there is none of that name.
+        """
+        if binary is not None or parameters is not None:
+            from ._host_tools import question
+
+            named, binary = question(parameters, named, binary)  # type: ignore[assignment]
+        return self._host().ask(self._id, name, named or None, binary)
+
+    async def acall_host_tool(self, name: str, parameters: Any = None, binary: Any = None, /, **named: Any) -> Any:
+        """The same for async tools: other tasks go on meanwhile."""
+        from ._host_tools import ask_later, question
+
+        return await ask_later(self, name, *question(parameters, named, binary))
+
+    @property
+    def host_tools(self) -> Any:
+        """The tools that the host offers to this session: a mapping of their names to what calls them."""
+        from ._host_tools import HostTools
+
+        return HostTools(self)
+
+    call_elixir_tool = call_host_tool
+    elixir_tools = host_tools
+
     def cancelled(self) -> bool:
         """Shall this call end? Its deadline has passed, or the host has asked for it."""
         if self._deadline_ns != 0 and _now_ns() >= self._deadline_ns:
@@ -148,7 +186,8 @@ def current_context() -> SessionContext:
     if _thread.make is not None:
         context = _thread.make()
         if context is not None:
-            handed.set(context)
+            if handed.get() is not context:
+                handed.set(context)
             return context
     context = handed.get()
     if context is None:

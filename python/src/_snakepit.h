@@ -52,6 +52,9 @@
     X(streams_nothing, "snakepit_bridge._streams")                                                                             \
     X(stream_name, "snakepit_bridge._streams")                                                                                 \
     X(inbox_name, "snakepit_bridge._streams")                                                                                  \
+    X(bind_thread, "snakepit_bridge.context")                                                                                  \
+    X(tool_failure, "snakepit_bridge._host_tools")                                                                             \
+    X(with_binary, "snakepit_bridge._host_tools")                                                                              \
     X(handed, "snakepit_bridge.context")                                                                                       \
     X(absorb, "snakepit_bridge._cancel")
 

@@ -206,7 +206,7 @@ static void take_back_context(struct lane *l)
 
 PyObject *call_enter(struct lane *l, PyObject *fn, struct arguments *a)
 {
-    l->running.active = true;
+    l->running.active = l->running.live = true;
     if (call_is_cancelled(l, l->running.id))
         return cancelled_before(l);
     if (a->args != NULL)
@@ -217,11 +217,13 @@ PyObject *call_enter(struct lane *l, PyObject *fn, struct arguments *a)
 
 void call_leave(struct lane *l)
 {
-    l->running.active = false;
+    l->running.active = l->running.live = false;
     if (__builtin_expect(l->threaded, 0))
         lane_end_throws(l);
-    if (__builtin_expect(l->running.asked, 0))
+    if (__builtin_expect(l->running.asked, 0)) {
+        tools_end(l);
         take_back_context(l);
+    }
 }
 
 /* What an async function gives is run, a generator refused; the rest is the result. */
@@ -275,8 +277,7 @@ int frame_start(struct lane *l, struct writer *w)
     return 0;
 }
 
-/* Takes the exception that is being raised. NULL only without memory. */
-static PyObject *take_exception(void)
+PyObject *exception_take(void)
 {
     PyObject *type, *error, *traceback;
     PyErr_Fetch(&type, &error, &traceback);
@@ -298,7 +299,7 @@ static int outcome_of(struct lane *l, PyObject *error)
 /* Answers with the exception that is being raised. */
 static int answer_error(struct lane *l, uint64_t id, uint64_t stamp)
 {
-    PyObject *error = take_exception(), *payload = NULL;
+    PyObject *error = exception_take(), *payload = NULL;
     l->outcome = outcome_of(l, error);
     if (error != NULL)
         payload = PyObject_CallFunctionObjArgs(l->st->failure_payload, error, NULL);
@@ -379,10 +380,21 @@ int call_prepare(struct lane *l, const struct frame *f, struct held *h, struct c
     return rc;
 }
 
+/* Of what came while the call ran, something was nonsense: no answer could be relied on. */
+static int broken(struct lane *l, struct held *h)
+{
+    PyErr_Clear();
+    call_let_go(h);
+    PyErr_SetString(l->st->ProtocolError, "a frame that has no place in a call");
+    return -1;
+}
+
 int call_answer(struct lane *l, struct held *h, uint64_t id, uint64_t took)
 {
     if (l->forked)
         _exit(0);
+    if (__builtin_expect(l->broken, 0))
+        return broken(l, h);
     mark_finished(l, id);
     l->outcome = RECORDER_OK;
     int rc = h->result != NULL ? answer_result(l, h->result, id, took) : answer_error(l, id, took);

@@ -42,6 +42,8 @@ PyObject *call_in_loop(struct lane *l, const char *method, PyObject *result, PyO
 /* Marks the call as finished, answers with h->result or the exception that is being raised, and lets all of it go. As lane_serve_call. */
 int call_answer(struct lane *l, struct held *h, uint64_t id, uint64_t took);
 void call_let_go(struct held *h);
+/* The exception that is being raised, which is not any more. NULL only without memory. */
+PyObject *exception_take(void);
 /* Where a frame is made: its header is left free. w->policy and w->may_leave are the caller's to set. */
 int frame_start(struct lane *l, struct writer *w);
 int frame_send(struct lane *l, struct writer *w, int kind, unsigned flags, uint64_t id, uint64_t stamp);

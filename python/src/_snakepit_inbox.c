@@ -44,17 +44,6 @@ static struct inbox_item *room(struct stream *s)
     return &s->items[(s->first + s->n++) & (s->cap - 1)];
 }
 
-/* The exception that is being raised, as an object. */
-static PyObject *taken_exception(void)
-{
-    PyObject *type, *error, *traceback;
-    PyErr_Fetch(&type, &error, &traceback);
-    PyErr_NormalizeException(&type, &error, &traceback);
-    Py_XDECREF(type);
-    Py_XDECREF(traceback);
-    return error;
-}
-
 static int take_value(struct lane *l, struct stream *s, const struct frame *f)
 {
     struct reader r = frame_reader(l, f);
@@ -65,7 +54,7 @@ static int take_value(struct lane *l, struct stream *s, const struct frame *f)
     }
     bool failed = value == NULL;
     if (failed)
-        value = taken_exception();
+        value = exception_take();
     struct inbox_item *item = value != NULL ? room(s) : NULL;
     if (item == NULL) {
         Py_XDECREF(value);
@@ -97,7 +86,8 @@ int stream_take(struct lane *l, struct stream *s, const struct frame *f)
 static int grant(struct stream *s)
 {
     struct lane *l = s->lane;
-    if (2 * s->taken_chunks < s->window_chunks && 2 * s->taken_bytes < s->window_bytes)
+    if ((2 * s->taken_chunks < s->window_chunks && 2 * s->taken_bytes < s->window_bytes) || s->taken_chunks == 0 ||
+        !stream_has_turn(s))
         return 0;
     if (inner_write_begin(l) != 0)
         return -1;
@@ -146,7 +136,7 @@ PyObject *stream_receive(struct stream *s, bool wait, bool *none)
             *none = true;
             return NULL;
         }
-        if (inner_wait(s) != 0)
+        if (grant(s) != 0 || inner_wait(s->lane, s->id, &s->waiters) != 0)
             return NULL;
     }
     return NULL;

@@ -28,11 +28,15 @@ struct stream {
     size_t first, n, cap;
 };
 
-/* Waits until something has come, or changed: the caller looks whether it is what he waits for. 0, -1 with an exception: `Cancelled` when the call
- * shall end. Any thread of the call. */
-int inner_wait(struct stream *s);
+/* Waits until something has come, or changed: the caller looks whether it is what he waits for. He is counted in *waiters meanwhile. 0, -1 with an
+ * exception: `Cancelled` when the call shall end. Any thread of the call with this id. */
+int inner_wait(struct lane *l, uint64_t id, unsigned *waiters);
+/* The call with this id: the innermost one, or one that waits for it. NULL: it has ended. */
+struct running *inner_level(struct lane *l, uint64_t id);
 /* Takes what has come, without waiting. 0, -1 with an exception. */
 int inner_poll(struct lane *l);
+/* Lets go of what was put aside. */
+void inner_finish(struct lane *l);
 /* A frame that is no call: for a stream that is open, or for nobody any more. Releases it. 1: taken; 0: it is none of these, and still there; -1. */
 int inner_take(struct lane *l, const struct frame *f);
 /* No thread waits for this stream any more. With an exception that is being raised, or none: it stays. */
@@ -41,6 +45,22 @@ void inner_send_home(struct stream *s);
 /* From the one to the other this thread alone writes to the lane. 0, or -1 with an exception: it does already. */
 int inner_write_begin(struct lane *l);
 void inner_write_end(struct lane *l);
+
+/* Waits for news of the lane; wakes those who do. */
+void inner_pause(struct lane *l);
+void inner_tell(struct lane *l);
+/* The same, and the one who reads comes back, to look at what he waits for: it may have changed without a frame. */
+void inner_recall(struct lane *l);
+/* May the call of this stream send now? Not while it waits for a tool. */
+static inline bool stream_has_turn(const struct stream *s)
+{
+    return s->lane->running.id == s->id && !s->lane->running.asking;
+}
+
+/* ---- _snakepit_tools.c ---- */
+
+/* TOOL_RESULT, TOOL_ERROR or TOOL_LIST. Before its release. */
+void tools_take(struct lane *l, const struct frame *f);
 
 /* ---- _snakepit_stream.c ---- */
 

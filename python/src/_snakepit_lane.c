@@ -84,6 +84,7 @@ static void lane_dealloc(PyObject *self)
     PyObject_GC_UnTrack(self);
     lane_clear(self);
     incoming_finish(&l->incoming);
+    inner_finish(l);
     PyMem_RawFree(l->running.fields);
     if (l->map != NULL)
         munmap(l->map, l->map_n);
@@ -107,19 +108,26 @@ static int serve_other(struct lane *l, const struct frame *f)
     return rc == 0 ? bad_frame(l, "a frame that has no place in the ring", f->kind) : rc < 0 ? -1 : 0;
 }
 
+static inline int after(int rc)
+{
+    return rc == 0 ? 1 : rc < 0 ? -1 : 0;
+}
+
 /* 1 to go on, 0 when serving is over, -1 with an exception. */
 static int serve_one(struct lane *l)
 {
     const uint8_t *data;
     size_t n = 0;
     struct frame f;
+    if (__builtin_expect(l->aside != NULL, 0))
+        return after(inner_serve_aside(l));
     int rc = lane_next(l, &data, &n);
     if (rc <= 0)
         return rc;
     if (n > l->max_frame || frame_parse(data, n, &f) != 0)
         return bad_frame(l, "a malformed frame in the ring", -1);
     rc = __builtin_expect(f.kind == FRAME_CALL, 1) ? lane_serve_call(l, &f) : serve_other(l, &f);
-    return rc == 0 ? 1 : rc < 0 ? -1 : 0;
+    return after(rc);
 }
 
 static PyObject *lane_serve(PyObject *self, PyObject *unused)
@@ -175,8 +183,8 @@ static PyObject *lane_interrupted(PyObject *self, PyObject *unused)
 {
     struct lane *l = (struct lane *)(void *)self;
     (void)unused;
-    if (l->map == NULL || !l->running.active || l->held != 0 || l->raised == l->running.id ||
-        __atomic_load_n(&l->status->raise, __ATOMIC_ACQUIRE) != l->running.id)
+    if (l->map == NULL || !l->running.active || l->held != 0 || !pthread_equal(l->thread, pthread_self()) ||
+        l->raised == l->running.id || __atomic_load_n(&l->status->raise, __ATOMIC_ACQUIRE) != l->running.id)
         Py_RETURN_FALSE;
     l->raised = l->running.id;
     recorder_note(l, RECORDER_RAISED, 0, l->raised);
@@ -200,12 +208,19 @@ static PyObject *lane_make_context(PyObject *self, PyObject *unused)
     if (!c->active)
         Py_RETURN_NONE;
     c->asked = true;
+    if (c->context != NULL) {
+        Py_INCREF(c->context);
+        return c->context;
+    }
     PyObject *cancelled = PyObject_GetAttrString(self, "cancelled");
     if (cancelled == NULL)
         return NULL;
-    return PyObject_CallFunction(l->st->SessionContext, "KKy#KNO", (unsigned long long)c->id, (unsigned long long)c->stamp,
-                                 c->fields != NULL ? (const char *)c->fields : "", (Py_ssize_t)c->fields_n,
-                                 (unsigned long long)l->prefix, cancelled, c->times_cut ? Py_True : Py_False);
+    c->context =
+        PyObject_CallFunction(l->st->SessionContext, "KKy#KNOO", (unsigned long long)c->id, (unsigned long long)c->stamp,
+                              c->fields != NULL ? (const char *)c->fields : "", (Py_ssize_t)c->fields_n,
+                              (unsigned long long)l->prefix, cancelled, c->times_cut ? Py_True : Py_False, self);
+    Py_XINCREF(c->context);
+    return c->context;
 }
 
 /* How often it slept and for how long it span: for tests and for the curious. Read beside the thread that counts: a number may be old. */
@@ -231,9 +246,27 @@ static PyMethodDef lane_methods[] = {
     {"send_control", lane_send_control, METH_O,
      "Sends a frame on the control socket that all lanes ring bells on. Any thread."},
     {"raising", lane_raising, METH_O, "Shall the call with this id end by an exception?"},
+    {"ask", (PyCFunction)(void (*)(void))lane_ask, METH_FASTCALL,
+     "ask(id, name, parameters, binary): calls a tool of the host for the call with this id. parameters: a dict or None; "
+     "binary: an encoded map, or None."},
+    {"list_tools", lane_list_tools, METH_O, "The tools of the host that the call with this id sees."},
     {"make_context", lane_make_context, METH_NOARGS, "The context of the synchronous call that runs, or None."},
     {"waits", lane_waits, METH_NOARGS, "How the lane has waited so far."},
     {NULL, NULL, 0, NULL},
+};
+
+static PyObject *lane_commands(PyObject *self, void *unused)
+{
+    struct lane *l = (struct lane *)(void *)self;
+    (void)unused;
+    PyObject *commands = l->commands != NULL ? l->commands : Py_None;
+    Py_INCREF(commands);
+    return commands;
+}
+
+static PyGetSetDef lane_getters[] = {
+    {"commands", lane_commands, NULL, "What it was made with.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
 };
 
 static PyType_Slot lane_slots[] = {
@@ -246,6 +279,7 @@ static PyType_Slot lane_slots[] = {
     {Py_tp_traverse, lane_traverse},
     {Py_tp_clear, lane_clear},
     {Py_tp_methods, lane_methods},
+    {Py_tp_getset, lane_getters},
     {0, NULL},
 };
 

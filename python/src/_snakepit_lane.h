@@ -11,6 +11,7 @@
 #define COMMAND_LONGEST 64 /* bytes of a name that is remembered */
 #define FAST_ARGUMENTS 16  /* calls with more go the general way */
 #define CONTROL_BYTES 4096
+#define LEVELS 32 /* of nested calls; the host stops long before */
 
 struct command {
     PyObject *fn;
@@ -27,13 +28,30 @@ struct command_table {
 
 /* The call that runs, as far as its context wants to know. */
 struct running {
+    unsigned depth;
+    struct running *outer; /* the call that waits for a tool meanwhile, if this one is nested in it */
     uint64_t id, stamp;
     uint8_t *fields; /* PyMem_RawMalloc */
     size_t fields_n, fields_cap;
     bool active;    /* a synchronous call runs on the lane's thread */
+    bool live;      /* code of the call may run: what it asks of the host is answered */
     bool asked;     /* its context was made, and left for copies of the thread's */
     bool times_cut; /* a time among its arguments lost its nanoseconds */
     int policy;     /* for what of its result nothing converts */
+    /* what it has asked of the host: _snakepit_tools.c */
+    PyObject *context; /* as make_context has made it */
+    bool asking;       /* one has asked, and the answer has not come */
+    bool abandoned;    /* nobody waits for it any more */
+    uint64_t ask_id;
+    int answer_kind;  /* FRAME_TOOL_RESULT ..., 0: none yet, -1: what could not be decoded */
+    PyObject *answer; /* its value, or the exception */
+};
+
+/* A call that stands in the way of an answer: it was written before the host knew that this one asks. */
+struct aside {
+    struct aside *next;
+    size_t n;
+    uint8_t frame[];
 };
 
 /* A frame that comes in fragments. */
@@ -88,6 +106,9 @@ struct lane {
     pthread_t thread;
     /* while a call runs that talks with the host: _snakepit_inner.c */
     struct stream *stream; /* of the innermost call that has one */
+    struct aside *aside, **aside_end;
+    uint64_t last_ask;
+    unsigned askers[LEVELS]; /* threads that ask for the call of this depth, or wait for their turn */
     uint32_t reading;      /* atomic: a thread reads, or waits for, what comes */
     uint32_t recall;       /* atomic: it shall come back */
     uint32_t news;         /* futex: something has come, or is free again */
@@ -182,6 +203,15 @@ void lane_ring_socket(struct lane *l);
 
 /* Shall whoever waits for that stop waiting? */
 bool inner_look(struct lane *l);
+/* Serves the first of the calls that were put aside, as lane_serve_call. */
+int inner_serve_aside(struct lane *l);
+
+/* ---- _snakepit_tools.c ---- */
+
+PyObject *lane_ask(PyObject *self, PyObject *const *args, Py_ssize_t n);
+PyObject *lane_list_tools(PyObject *self, PyObject *id);
+/* The call ends: nobody asks for it any more. Keeps the exception that is being raised. */
+void tools_end(struct lane *l);
 
 /* ---- _snakepit_stream.c ---- */
 

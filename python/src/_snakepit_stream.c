@@ -83,27 +83,39 @@ static int cancelled(struct stream *s)
     return -1;
 }
 
+/* Until there is credit, and nobody else has the word. 1: not now. */
+static int await_credit(struct stream *s, bool wait)
+{
+    if (s->chunks < s->low && inner_poll(s->lane) != 0)
+        return -1;
+    while (s->chunks <= 0 || s->bytes <= 0 || !stream_has_turn(s)) {
+        if (!wait && !call_is_cancelled(s->lane, s->id))
+            return 1;
+        if (inner_wait(s->lane, s->id, &s->waiters) != 0 || stream_is_open(s) != 0)
+            return -1;
+    }
+    return call_is_cancelled(s->lane, s->id) ? cancelled(s) : 0;
+}
+
 int stream_send(struct stream *s, PyObject *value, PyObject *metadata, bool final, bool wait)
 {
     if (check_metadata(&metadata) != 0 || stream_is_open(s) != 0)
         return -1;
-    if (s->chunks < s->low && inner_poll(s->lane) != 0)
-        return -1;
-    while (s->chunks <= 0 || s->bytes <= 0) {
-        if (!wait && !call_is_cancelled(s->lane, s->id))
-            return 1;
-        if (inner_wait(s) != 0 || stream_is_open(s) != 0)
-            return -1;
-    }
-    if (s->final) {
-        PyErr_SetString(PyExc_RuntimeError, "a chunk after the final one");
-        return -1;
-    }
-    if (call_is_cancelled(s->lane, s->id))
-        return cancelled(s);
     struct lane *l = s->lane;
-    if (inner_write_begin(l) != 0)
-        return -1;
+    for (;;) {
+        int rc = await_credit(s, wait);
+        if (rc != 0)
+            return rc;
+        if (s->final) {
+            PyErr_SetString(PyExc_RuntimeError, "a chunk after the final one");
+            return -1;
+        }
+        if (inner_write_begin(l) != 0)
+            return -1;
+        if (s->lane == NULL || (s->chunks > 0 && s->bytes > 0 && stream_has_turn(s)))
+            break;
+        inner_write_end(l); /* somebody was quicker */
+    }
     int rc = s->lane != NULL ? write_chunk(s, value, metadata, final) : stream_is_open(s);
     inner_write_end(l);
     return rc;
@@ -304,15 +316,6 @@ static PyObject *run(struct lane *l, struct stream *s, struct held *h)
     return follow(l, s, call_enter(l, h->fn, &h->a), takes);
 }
 
-/* Of what came while the call ran, something was nonsense: no answer could be relied on. */
-static int lane_is_broken(struct lane *l, struct held *h)
-{
-    PyErr_Clear();
-    call_let_go(h);
-    PyErr_SetString(l->st->ProtocolError, "a frame that has no place in a call");
-    return -1;
-}
-
 int lane_serve_stream(struct lane *l, const struct frame *f)
 {
     uint64_t id = f->id, took = 0;
@@ -341,5 +344,5 @@ int lane_serve_stream(struct lane *l, const struct frame *f)
         inner_send_home(s);
         Py_DECREF(s);
     }
-    return l->broken ? lane_is_broken(l, &h) : call_answer(l, &h, id, took);
+    return call_answer(l, &h, id, took);
 }

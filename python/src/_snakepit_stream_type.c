@@ -55,7 +55,7 @@ static PyObject *stream_pull(PyObject *self, PyObject *unused)
 
 static bool is_there(const struct stream *s, int what)
 {
-    return what == FOR_CREDIT ? s->chunks > 0 && s->bytes > 0 : s->n != 0 || s->ended;
+    return what == FOR_CREDIT ? s->chunks > 0 && s->bytes > 0 && stream_has_turn(s) : s->n != 0 || s->ended;
 }
 
 static PyObject *stream_block(PyObject *self, PyObject *arg)
@@ -64,9 +64,14 @@ static PyObject *stream_block(PyObject *self, PyObject *arg)
     long what = PyLong_AsLong(arg);
     if (what == -1 && PyErr_Occurred() != NULL)
         return NULL;
-    while (s->lane != NULL && !is_there(s, (int)what) && !call_is_cancelled(s->lane, s->id))
-        if (inner_wait(s) != 0)
+    while (s->lane != NULL && !is_there(s, (int)what) && !call_is_cancelled(s->lane, s->id)) {
+        PyObject *cancelled = s->lane->st->Cancelled;
+        if (inner_wait(s->lane, s->id, &s->waiters) == 0)
+            continue;
+        if (!PyErr_ExceptionMatches(cancelled))
             return NULL;
+        PyErr_Clear(); /* push() or pull() says so */
+    }
     Py_RETURN_NONE;
 }
 
