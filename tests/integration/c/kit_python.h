@@ -5,10 +5,12 @@
 #include "integration/c/kit.h"
 
 /* What every pit of these tests needs; the rest of *o and *pool is the test's. The workers are marked unless pool->env is set. */
-static inline int kit_try_python(pit_options *o, pit_pool_options *pool, pit **ret, pit_error **reterr)
+static inline pit *kit_open_python(pit_options *o, pit_pool_options *pool)
 {
     const char *env[] = {kit_mark, NULL};
     const pit_pool_options *pools[] = {pool};
+    pit *p = NULL;
+    pit_error *e = NULL;
     if (pool->env == NULL)
         pool->env = env;
     o->pools = pools;
@@ -18,19 +20,11 @@ static inline int kit_try_python(pit_options *o, pit_pool_options *pool, pit **r
     o->python_package_path = TEST_BUILD_DIR "/python";
     if (o->log == NULL && getenv("KIT_LOG") != NULL)
         o->log = kit_log;
-    int rc = pit_open(o, ret, reterr);
+    if (pit_open(o, &p, &e) != 0)
+        fail_msg("%s", pit_error_string(e));
     o->pools = NULL;
     if (pool->env == env)
         pool->env = NULL;
-    return rc;
-}
-
-static inline pit *kit_open_python(pit_options *o, pit_pool_options *pool)
-{
-    pit *p = NULL;
-    pit_error *e = NULL;
-    if (kit_try_python(o, pool, &p, &e) != 0)
-        fail_msg("%s", pit_error_string(e));
     return p;
 }
 

@@ -1,5 +1,5 @@
 /* Heartbeats of real workers: who computes, holds the GIL, sleeps, is stopped, lies, has no heart, or has nothing to do. */
-#include "integration/c/kit.h"
+#include "integration/c/kit_python.h"
 
 enum { NEVER_MS = 3600000, KINDS = 7 };
 
@@ -73,17 +73,9 @@ static void ward_open_env(struct ward *w, const pit_heartbeat_options *o, const 
     pool.env = env;
     pool.heartbeat = o;
     pool.timeout_ms = PIT_INFINITE;
-    const pit_pool_options *pools[] = {&pool};
     pit_options host = PIT_OPTIONS_INIT;
-    host.guard_path = SNAKEPIT_GUARD_PATH;
-    host.python = TEST_PYTHON;
-    host.python_package_path = TEST_BUILD_DIR "/python";
-    host.pools = pools;
-    host.n_pools = 1;
     host.require_ready = PIT_OFF;
-    pit_error *e = NULL;
-    if (pit_open(&host, &w->p, &e) != 0)
-        fail_msg("%s", pit_error_string(e));
+    w->p = kit_open_python(&host, &pool);
     for (int i = 0; i < KINDS; i++)
         assert_int_equal(pit_telemetry_attach(w->p, names[i], hear, &w->heard, NULL, NULL), 0);
     assert_int_equal(pit_await_all_ready(w->p, NULL, KIT_LIMIT_MS, NULL), 0);

@@ -1,6 +1,6 @@
 /* Events and Python name a call by the same correlation id, whether it was made by the host or by the worker: for a call that gets a lane at once, for
  * one that waits for it, and for one that goes on to another worker. */
-#include "integration/c/kit.h"
+#include "integration/c/kit_python.h"
 
 enum { ID = 64 };
 
@@ -38,19 +38,8 @@ static pit *open_ids(struct told *t, int workers)
     pool.name = "ids";
     pool.adapter = adapter;
     pool.workers = workers;
-    const char *env[] = {kit_mark, NULL};
-    pool.env = env;
-    const pit_pool_options *pools[] = {&pool};
     pit_options host = PIT_OPTIONS_INIT;
-    host.guard_path = SNAKEPIT_GUARD_PATH;
-    host.python = TEST_PYTHON;
-    host.python_package_path = TEST_BUILD_DIR "/python";
-    host.pools = pools;
-    host.n_pools = 1;
-    pit *p = NULL;
-    pit_error *e = NULL;
-    if (pit_open(&host, &p, &e) != 0)
-        fail_msg("%s", pit_error_string(e));
+    pit *p = kit_open_python(&host, &pool);
     assert_int_equal(pit_await_all_ready(p, NULL, KIT_LIMIT_MS, NULL), 0);
     assert_int_equal(pit_telemetry_attach(p, "snakepit.*", hear, t, NULL, NULL), 0);
     return p;

@@ -1,5 +1,5 @@
 /* Looks at real workers: who computes, holds the GIL, waits in C, is stopped, starts, dies meanwhile, or answers rubbish. */
-#include "integration/c/kit.h"
+#include "integration/c/kit_python.h"
 #include "ring/look_page.h"
 #include "ring/segment.h"
 
@@ -21,25 +21,14 @@ static void view_open(struct view *v, const pit_pool_options *wanted)
     unlink(v->begun);
     unlink(v->fifo);
     assert_int_equal(mkfifo(v->fifo, 0600), 0);
-    const char *env[] = {kit_mark, NULL};
     pit_pool_options pool = wanted != NULL ? *wanted : (pit_pool_options)PIT_POOL_OPTIONS_INIT;
     pool.name = "view";
     pool.adapter = TEST_SOURCE_DIR "/tests/integration/c/look.py";
     pool.workers = 1;
-    if (pool.env == NULL)
-        pool.env = env;
     pool.timeout_ms = PIT_INFINITE;
-    const pit_pool_options *pools[] = {&pool};
     pit_options host = PIT_OPTIONS_INIT;
-    host.guard_path = SNAKEPIT_GUARD_PATH;
-    host.python = TEST_PYTHON;
-    host.python_package_path = TEST_BUILD_DIR "/python";
-    host.pools = pools;
-    host.n_pools = 1;
     host.require_ready = PIT_OFF;
-    pit_error *e = NULL;
-    if (pit_open(&host, &v->p, &e) != 0)
-        fail_msg("%s", pit_error_string(e));
+    v->p = kit_open_python(&host, &pool);
     assert_int_equal(pit_await_all_ready(v->p, NULL, KIT_LIMIT_MS, NULL), 0);
     snprintf(v->id, sizeof v->id, "view/0.1");
     v->pid = kit_worker(v->p, 0);

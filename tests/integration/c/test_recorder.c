@@ -1,5 +1,5 @@
 /* The flight recorder, end to end: what the dossier of a worker tells of the time before its death. */
-#include "integration/c/kit.h"
+#include "integration/c/kit_python.h"
 
 struct how {
     const char *profile;
@@ -13,10 +13,6 @@ static pit *open_pilot(struct how how)
 {
     pit_options o = PIT_OPTIONS_INIT;
     pit_pool_options pool = PIT_POOL_OPTIONS_INIT;
-    const pit_pool_options *pools[] = {&pool};
-    const char *env[] = {kit_mark, NULL};
-    pit *p = NULL;
-    pit_error *e = NULL;
     pool.name = "pilot";
     pool.adapter = TEST_SOURCE_DIR "/tests/integration/c/recorder.py";
     pool.workers = 1;
@@ -26,18 +22,9 @@ static pit *open_pilot(struct how how)
     pool.channel = how.channel;
     pool.restart_backoff = PIT_OFF;
     pool.queue_timeout_ms = KIT_LIMIT_MS;
-    o.pools = pools;
-    o.n_pools = 1;
     o.recorder = how.recorder;
     o.data_dir = pilot_data_dir;
-    o.guard_path = SNAKEPIT_GUARD_PATH;
-    o.python = TEST_PYTHON;
-    o.python_package_path = TEST_BUILD_DIR "/python";
-    o.env = env;
-    o.log = getenv("KIT_LOG") != NULL ? kit_log : NULL;
-    if (pit_open(&o, &p, &e) != 0)
-        fail_msg("%s", pit_error_string(e));
-    return p;
+    return kit_open_python(&o, &pool);
 }
 
 static const char *text_of(const pit_value *map, const char *key)

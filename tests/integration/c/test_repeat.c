@@ -1,5 +1,5 @@
 /* Who says that a call may be run again: the call, else its tool. Python's `@tool(idempotent=True)` end to end. */
-#include "integration/c/kit.h"
+#include "integration/c/kit_python.h"
 
 static pit *open_fragile(void)
 {
@@ -13,20 +13,8 @@ static pit *open_fragile(void)
     pool.workers = 1;
     pool.crash_barrier = &barrier;
     pool.restart_backoff = PIT_OFF;
-    const char *env[] = {kit_mark, NULL};
-    pool.env = env;
-    const pit_pool_options *pools[] = {&pool};
     pit_options host = PIT_OPTIONS_INIT;
-    host.guard_path = SNAKEPIT_GUARD_PATH;
-    host.python = TEST_PYTHON;
-    host.python_package_path = TEST_BUILD_DIR "/python";
-    host.pools = pools;
-    host.n_pools = 1;
-    pit *p = NULL;
-    pit_error *e = NULL;
-    if (pit_open(&host, &p, &e) != 0)
-        fail_msg("%s", pit_error_string(e));
-    return p;
+    return kit_open_python(&host, &pool);
 }
 
 enum { FORMS = 3 };

@@ -1,6 +1,6 @@
 /* The time of a call that asks for none: the pool's word on the command, else what its tool declares, else the pool's own. All are so long that no
  * machine is too slow for them, and Python tells how much of it a call has. */
-#include "integration/c/kit.h"
+#include "integration/c/kit_python.h"
 
 enum { CALL_S = 3000, DECLARED_S = 5000, COMMAND_S = 7000, POOL_S = 9000, SLACK_S = 1000 };
 
@@ -14,20 +14,8 @@ static pit *open_on(const char *class, const pit_value *command_timeouts)
     pool.workers = 1;
     pool.timeout_ms = POOL_S * 1000;
     pool.command_timeouts = command_timeouts;
-    const char *env[] = {kit_mark, NULL};
-    pool.env = env;
-    const pit_pool_options *pools[] = {&pool};
     pit_options host = PIT_OPTIONS_INIT;
-    host.guard_path = SNAKEPIT_GUARD_PATH;
-    host.python = TEST_PYTHON;
-    host.python_package_path = TEST_BUILD_DIR "/python";
-    host.pools = pools;
-    host.n_pools = 1;
-    pit *p = NULL;
-    pit_error *e = NULL;
-    if (pit_open(&host, &p, &e) != 0)
-        fail_msg("%s", pit_error_string(e));
-    return p;
+    return kit_open_python(&host, &pool);
 }
 
 static void check(const pit_value *seconds, int expected)
