@@ -40,6 +40,12 @@ CONFORMANCE = """
             yield value
             n += 1
         return n
+
+    def ask(self, name, arguments):
+        return current_context().call_host_tool(name, arguments)
+
+    def tools(self):
+        return list(current_context().host_tools)
 """
 
 
@@ -84,8 +90,11 @@ def test_a_reference_worker_keeps_to_the_protocol(check, build, python, name):
 
 @pytest.mark.parametrize("extension", ["", "1"], ids=["extension", "pure"])
 def test_the_python_worker_keeps_to_it_over_its_socket(check, adapter, extension):
-    done = check("--timeout", "60s", "--adapter", adapter(CONFORMANCE), SNAKEPIT_NO_EXTENSION=extension)
+    path = adapter(CONFORMANCE, before="from snakepit_bridge import current_context\n")
+    done = check("--timeout", "60s", "--adapter", path, SNAKEPIT_NO_EXTENSION=extension)
     assert (done.returncode, failures(done)) == (0, []), done.stdout + done.stderr
+    for part in ("value", "call", "stream", "inbox", "tool", "end", "broken", "pool"):
+        assert re.search(rf"^ok      {part}: ", done.stdout, re.M), (part, done.stdout)
 
 
 LIES = {
