@@ -187,18 +187,19 @@ static int fds_of(int64_t pid)
     return n;
 }
 
-/* Anonymous memory, in bytes: of what is shared with workers the segments of those that live are a part. */
+/* Anonymous memory, in bytes, wherever it is now: of what is shared with workers the segments of those that live are a part. */
 static long rss_of(int64_t pid)
 {
     char path[64], line[128];
-    long kb = 0;
+    long kb = 0, swapped = 0;
     snprintf(path, sizeof path, "/proc/%" PRId64 "/status", pid);
     FILE *f = fopen(path, "re");
     assert_non_null(f);
     while (fgets(line, sizeof line, f) != NULL)
-        (void)sscanf(line, "RssAnon: %ld", &kb);
+        if (sscanf(line, "RssAnon: %ld", &kb) != 1)
+            (void)sscanf(line, "VmSwap: %ld", &swapped);
     fclose(f);
-    return kb * 1024;
+    return (kb + swapped) * 1024;
 }
 
 /* Those of the guard: workers, the template, the next worker that it keeps ahead, and whatever is on its way to its end. */
