@@ -67,11 +67,13 @@ typedef struct pit_options {
     int generate_repro; /* PIT_ON (default): the error of a call that ended with its worker, or passed a limit, has in its details, as `repro`, the
                            command line that makes the same call again: with its arguments, up to 2 KiB of them, without what looks like a secret;
                            PIT_OFF: errors never hold arguments */
+    int64_t
+        tool_threads; /* threads for tools of the host that are called where no thread waits in pit_call() (4; at most 256); made when needed */
 } pit_options;
 
 #define PIT_OPTIONS_INIT                                                                                                       \
     {                                                                                                                          \
-        sizeof(pit_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                      \
+        sizeof(pit_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                   \
     }
 
 /* Opens a host and its pools. *Blocks* until each pool has a ready worker (unless require_ready is PIT_OFF). When a pool's

@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "pool/pool_internal.h"
 #include "pool/stream.h"
+#include "pool/tool_run.h"
 #include "wire/mp.h"
 
 enum { COMMAND_MAX = 256, EXACT_BELOW_MS = 10000 };
@@ -203,6 +204,40 @@ static void observe(struct call *c, struct host *h)
     c->correlation_id = c->id;
 }
 
+/* ---- inside a tool ---- */
+
+/* What is not said is that of the call which the tool serves; nothing lasts longer than that. */
+static pit_error *inherit(const struct host *h, struct call_plan *plan)
+{
+    pit_call_options *o = &plan->options;
+    const struct pit_tool_ctx *t = tool_innermost(h);
+    if (t == NULL)
+        return NULL;
+    if (o->session_id == NULL)
+        o->session_id = t->session_id;
+    if (o->correlation_id == NULL)
+        o->correlation_id = t->correlation_id;
+    if (t->deadline_ns != UINT64_MAX && (o->deadline_ns == 0 || t->deadline_ns < o->deadline_ns))
+        o->deadline_ns = t->deadline_ns;
+    plan->depth = (unsigned)t->depth;
+    if (t->depth < TOOL_DEPTH_MAX)
+        return NULL;
+    pit_error *e = error_new(PIT_E_NESTING_TOO_DEEP, "the call is the %dth inside another: at most %d may be", t->depth + 1,
+                             TOOL_DEPTH_MAX);
+    return error_detail_take(e, "depth", pit_int(TOOL_DEPTH_MAX));
+}
+
+pit_error *call_plan_waits(pit *p, const struct call_plan *plan)
+{
+    if (plan->under == NULL || !tool_holds_all(p->host, plan->pool))
+        return NULL;
+    pit_error *e = error_new(PIT_E_WOULD_DEADLOCK, "the only worker of pool %s waits for the tool that this is called in",
+                             plan->pool->set.name);
+    error_pool(e, plan->pool->set.name);
+    return error_suggest(e,
+                         "pit_call() goes back to the worker that waits; batches and streams want another worker of the pool");
+}
+
 /* ---- beginning ---- */
 
 static char *put_text(char **to, const char *text)
@@ -243,11 +278,18 @@ pit_error *call_plan_make(pit *p, const pit_call_options *given, struct call_pla
     ret->now_ns = 0;
     ret->asked_ms = 0;
     ret->limited = false;
+    ret->depth = 0;
+    ret->under = NULL;
     ret->fields = (struct buf){0};
     if (given != NULL)
         e = rc != 0 ? options_refused(rc, "the call", "PIT_CALL_OPTIONS_INIT") : check_options(&ret->options);
+    bool inside = __atomic_load_n(&p->host->tools_running, __ATOMIC_RELAXED) != 0; /* some thread */
+    if (e == NULL && inside)
+        e = inherit(p->host, ret);
     if (e == NULL)
         ret->pool = host_find(p->host, ret->options.pool, &e);
+    if (e == NULL && inside)
+        ret->under = tool_under(p->host, ret->pool);
     if (e == NULL && given != NULL)
         e = make_fields(ret);
     if (e == NULL && (ret->options.limits != NULL || ret->pool->set.limited))
@@ -287,6 +329,7 @@ pit_error *call_begin(pit *p, const struct call_plan *plan, struct call *c, cons
     c->fail_fast = o->fail_fast == PIT_ON;
     c->idempotent = o->idempotent;
     c->max_rung = o->cancel_max_rung;
+    c->depth = plan->depth;
     if (plan->limited) {
         c->limited = true;
         c->limits = plan->limits;

@@ -6,6 +6,7 @@
 #include "api/begin.h"
 #include "api/canceller.h"
 #include "base/alloc.h"
+#include "pool/inner.h"
 #include "pool/pool_internal.h"
 
 /* On the stack of its caller. */
@@ -14,6 +15,7 @@ struct blocking {
     struct pool *pool;
     const struct os_ops *os;
     struct canceller_entry entry;
+    bool rides; /* of a call that a tool makes: this thread rides its lane */
     struct call call;
 };
 
@@ -51,6 +53,40 @@ static void carry_by_loop(pit *p, struct blocking *b, pit_canceller *canceller)
     canceller_leave(&b->entry);
 }
 
+/* ---- made by a tool, into the pool whose worker waits for that ---- */
+
+static void cancel_inside(struct canceller_entry *e, const char *reason, struct canceller_rest *rest)
+{
+    struct blocking *b = LIST_ENTRY(e, struct blocking, entry);
+    if (b->rides) {
+        inner_cut(b->pool, &b->call, reason != NULL ? reason : "");
+        return;
+    }
+    __atomic_store_n(&b->call.cut, reason != NULL ? reason : "", __ATOMIC_SEQ_CST); /* it may be on its way to its lane */
+    cancel_blocking(e, reason, rest);
+}
+
+static void carry_inside(struct blocking *b, struct pit_tool_ctx *under, pit_canceller *canceller)
+{
+    const char *reason;
+    b->rides = under->rides;
+    canceller_join(canceller, &b->entry, cancel_inside);
+    if (canceller_fired(canceller, &reason))
+        __atomic_store_n(&b->call.cut, reason != NULL ? reason : "", __ATOMIC_SEQ_CST);
+    inner_call(b->pool, &b->call, under);
+    canceller_leave(&b->entry);
+}
+
+/* The limits of the outermost call are measured while this one runs, too. */
+static pit_error *plan_inside(struct call_plan *plan)
+{
+    plan->limited = false;
+    if (plan->options.limits == NULL)
+        return NULL;
+    return error_new(PIT_E_INVALID_PARAMETER,
+                     "limits: a call that goes back to the worker which waits for this tool has none of its own");
+}
+
 /* The whole of a blocking call but entering. With a loop thread, no canceller and no limits the calling thread rides the lane itself. */
 static int call_blocking(pit *p, const char *command, const struct call_args *args, const pit_call_options *o, pit_value **ret,
                          pit_error **reterr)
@@ -63,7 +99,12 @@ static int call_blocking(pit *p, const char *command, const struct call_args *ar
     if (e != NULL)
         return error_give(reterr, e);
     e = call_plan_make(p, o, &plan);
-    c->waited_for = e == NULL && p->host->set.drive == PIT_DRIVE_THREAD && plan.options.canceller == NULL && !plan.limited;
+    if (e == NULL && plan.under != NULL) {
+        e = plan_inside(&plan);
+        c->waited_for = plan.under->rides;
+    } else {
+        c->waited_for = e == NULL && p->host->set.drive == PIT_DRIVE_THREAD && plan.options.canceller == NULL && !plan.limited;
+    }
     if (e == NULL)
         e = call_begin(p, &plan, c, command, args);
     else
@@ -76,7 +117,9 @@ static int call_blocking(pit *p, const char *command, const struct call_args *ar
     b.pit = p;
     b.pool = plan.pool;
     b.os = p->os;
-    if (c->waited_for)
+    if (plan.under != NULL)
+        carry_inside(&b, plan.under, plan.options.canceller);
+    else if (c->waited_for)
         pool_call(b.pool, c);
     else
         carry_by_loop(p, &b, plan.options.canceller);

@@ -115,6 +115,9 @@ static pit_error *check_host(const pit_options *o)
         return error_new(PIT_E_INVALID_PARAMETER, "cgroup is PIT_OFF or 0");
     if (o->max_workers < 0)
         return error_new(PIT_E_INVALID_PARAMETER, "max_workers: %d is negative", o->max_workers);
+    if (o->tool_threads < 0 || o->tool_threads > TOOL_THREADS_MAX)
+        return error_new(PIT_E_INVALID_PARAMETER, "tool_threads: %lld is not between 1 and %d", (long long)o->tool_threads,
+                         TOOL_THREADS_MAX);
     if (o->require_ready < PIT_OFF || o->require_ready > PIT_ON)
         return error_new(PIT_E_INVALID_PARAMETER, "require_ready is PIT_ON, PIT_OFF or 0");
     if (o->n_pools != 0 && o->pools == NULL)
@@ -140,6 +143,7 @@ pit_error *host_settings_read(const struct os_ops *os, const pit_options *o, str
     struct host_settings s = {.drive = o->drive != 0 ? o->drive : PIT_DRIVE_THREAD,
                               .generate_repro = o->generate_repro != PIT_OFF,
                               .no_group = o->cgroup == PIT_OFF,
+                              .tool_threads = o->tool_threads != 0 ? (int)o->tool_threads : 4,
                               .max_workers = o->max_workers != 0 ? o->max_workers : MAX_WORKERS};
     pit_error *e = check_host(o);
     if (e == NULL)

@@ -46,7 +46,7 @@ void async_expire_at(struct pool *p, struct call *c, uint64_t due_ns)
 static bool lane_has_room(const struct lane *l, unsigned window)
 {
     if (l->worker->dead || l->worker->draining || l->worker->aside || l->sending != NULL || l->unsent.len != 0 ||
-        l->given_up != 0)
+        l->given_up != 0 || l->inner != 0)
         return false;
     return l->count == 0 || (l->windowed && l->worker->is_ring && l->count < window && lane_has_mark(l));
 }
@@ -75,6 +75,11 @@ static void push_frame(struct pool *p, struct lane *l, struct call *c, bool more
         sched_condemn(p, l->worker, rc, worker_fault(rc));
     else if (rc == PIT_E_WORKER_LOST)
         sched_lost(p, l->worker);
+}
+
+void async_push(struct pool *p, struct lane *l, struct call *c)
+{
+    push_frame(p, l, c, false);
 }
 
 bool async_claim(struct lane *l)
@@ -392,16 +397,19 @@ static bool settle(struct pool *p, struct lane *l, struct answers *b, struct lis
 {
     bool good = true;
     for (unsigned i = 0; i < b->n; i++) {
-        struct flight *f = lane_head(l);
+        struct flight *f = lane_inner(l);
         good = good && f != NULL && f->sequence == b->got[i].id && !still_sending(l, f);
         struct call *c = good ? f->call : NULL;
+        unsigned level = l->nested;
         if (good) {
-            lane_pop(l);
+            lane_pop_inner(l);
             if (c == NULL) {
                 l->given_up--;
                 cancel_ended(p, l, b->got[i].id);
             }
         }
+        if (good && l->inner != 0)
+            inner_popped(p, l, level);
         if (c == NULL) {
             outcome_free(&b->got[i].outcome);
             continue;
@@ -427,23 +435,19 @@ static bool settle(struct pool *p, struct lane *l, struct answers *b, struct lis
 
 void async_send_rest(struct pool *p, struct lane *l)
 {
-    if (l->unsent.len != 0) {
-        int rc = l->channel->ops->send(l->channel, l->unsent.data, l->unsent.len, &l->unsent_done);
-        if (rc != CHANNEL_AGAIN) {
-            buf_finish(&l->unsent);
-            l->unsent_inner = false;
-        }
-        if (rc == PIT_E_WORKER_LOST)
-            sched_lost(p, l->worker);
-    } else if (l->sending != NULL) {
+    if (l->sending != NULL) /* what is unsent beside it stands behind it */
         push_frame(p, l, l->sending, false);
-    }
+    if (l->unsent.len == 0 || l->sending != NULL)
+        return;
+    int rc = inner_flush(l);
+    if (rc == PIT_E_WORKER_LOST)
+        sched_lost(p, l->worker);
 }
 
 bool async_can_send(const struct lane *l)
 {
-    return (l->owner == LANE_LOOP || l->owner == LANE_CALLER) && l->sending == NULL && l->unsent.len == 0 && !l->dead &&
-           !l->broken && l->worker->condemned == 0;
+    bool free = l->owner == LANE_LOOP || (l->owner == LANE_CALLER && l->nested == 0); /* else who rides sends */
+    return free && l->sending == NULL && l->unsent.len == 0 && !l->dead && !l->broken && l->worker->condemned == 0;
 }
 
 void async_send_inner(struct pool *p, struct lane *l, const uint8_t *frame, size_t n)
@@ -512,7 +516,10 @@ static bool turn_lane(struct pool *p, struct lane *l, struct list *done)
             sched_release(p, l);
     }
     pool_unlock(p);
-    return b.frames != 0;
+    bool asked = l->asked.len != 0 && !dead;
+    if (asked)
+        inner_serve(p, l);
+    return b.frames != 0 || asked;
 }
 
 bool pool_turn(struct pool *p)
@@ -587,14 +594,16 @@ void async_lane_gone(struct pool *p, struct lane *l, struct list *done)
         struct flight f = *lane_at(l, l->count - 1);
         l->count--;
         struct call *c = f.call;
+        bool nested = l->nested != 0; /* by a tool: it ends with the call that has called that */
+        l->nested -= nested;
         if (c == NULL) {
             cancel_ended(p, l, f.sequence);
             continue;
         }
         c->lane = NULL;
-        bool started = lane_had_begun(l, c, f.sequence, l->count == 0);
+        bool started = nested || lane_had_begun(l, c, f.sequence, l->count == 0);
         pit_error *e = started ? worker_end_error(l->worker, c) : sched_admit_call(p, c);
-        if (started && barrier_takes(p, l, c, &e))
+        if (started && !nested && barrier_takes(p, l, c, &e))
             continue;
         if (e != NULL) {
             async_complete(p, c, outcome_failed(e), done);
@@ -612,7 +621,7 @@ void async_take_back(struct pool *p, struct lane *l)
 {
     struct list back;
     list_init(&back);
-    while (l->count > 1) {
+    while (l->count > 1 && l->nested == 0) {
         struct flight f = *lane_at(l, l->count - 1);
         if (f.call == NULL || f.call->sent < f.call->frame.len || !lane_revoke(l, f.sequence))
             break;
@@ -627,7 +636,7 @@ void async_take_back(struct pool *p, struct lane *l)
 /* `stalled` is the first call's sequence when the timer was set, 0 while it is not. */
 static void watch_head(struct pool *p, struct lane *l)
 {
-    l->stalled = l->count > 1 ? lane_head(l)->sequence : 0;
+    l->stalled = l->count - l->nested > 1 ? lane_head(l)->sequence : 0;
     if (l->stalled != 0)
         loop_timer_set(p->env->loop, &l->stall, pool_now(p) + STALL_NS);
 }

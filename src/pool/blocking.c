@@ -21,6 +21,10 @@ static void leave_lane(struct pool *p, struct call *c, struct outcome o)
 {
     struct lane *l = c->lane;
     struct worker *w = l->worker;
+    if (l->inner != 0) {
+        inner_leave(p, c, o);
+        return;
+    }
     pool_lock(p);
     lane_pop(l);
     l->finished++;
@@ -42,8 +46,11 @@ static void accuse(struct pool *p, struct call *c, int code, const char *text)
     error_pool(e, p->set.name);
     pool_lock(p);
     sched_condemn(p, w, code, text);
-    cancel_abandon(p, c->lane, lane_head(c->lane), NULL);
-    bool last = worker_unref(w);
+    if (c->level != 0)
+        lane_pop_inner(c->lane);
+    else
+        cancel_abandon(p, c->lane, lane_head(c->lane), NULL);
+    bool last = c->level == 0 && worker_unref(w);
     c->lane = NULL;
     sched_finish(p, c, outcome_failed(e));
     pool_unlock(p);
@@ -56,6 +63,12 @@ static bool judge_death(struct pool *p, struct call *c)
 {
     struct lane *l = c->lane;
     struct worker *w = l->worker;
+    if (l->inner != 0)
+        inner_forget_above(p, c);
+    if (c->level != 0) {
+        inner_leave(p, c, outcome_failed(worker_end_error(w, c)));
+        return true;
+    }
     pit_error *e = lane_had_begun(l, c, c->sequence, true) ? worker_end_error(w, c) : NULL;
     bool again = false;
     pool_lock(p);
@@ -82,8 +95,8 @@ void blocking_leave_behind(struct pool *p, struct call *c, pit_error *e, const c
 {
     pool_lock(p);
     struct lane *l = c->lane;
-    cancel_abandon(p, l, lane_head(l), reason);
-    bool last = worker_unref(l->worker);
+    cancel_abandon(p, l, c->level != 0 ? lane_inner(l) : lane_head(l), reason);
+    bool last = c->level == 0 && worker_unref(l->worker);
     c->lane = NULL;
     sched_finish(p, c, outcome_failed(e));
     pool_unlock(p);
@@ -104,7 +117,7 @@ static enum step take_frame(struct pool *p, struct call *c, struct channel_frame
     int rc = frame_parse(in->data, in->n, &f);
     bool answer = rc == 0 && (f.kind == FRAME_RESULT || f.kind == FRAME_ERROR);
     bool sent = c->sent == c->frame.len;
-    if (answer && f.id == c->sequence && sent) {
+    if (answer && f.id == c->sequence && sent && (c->lane->inner == 0 || inner_on_top(c->lane, c))) {
         c->bytes_out = in->n;
         c->python_ns = f.stamp;
         uint64_t began = c->observed ? pool_now(p) : 0;
@@ -124,12 +137,10 @@ static enum step take_frame(struct pool *p, struct call *c, struct channel_frame
         leave_lane(p, c, o);
         return STEP_DONE;
     }
-    if (rc == 0 && !answer)
-        rc = inner_frame(p, c, &f, in);
-    else
-        rc = PIT_E_PROTOCOL_ERROR;
     if (rc == 0)
-        return sent ? STEP_FRAME : STEP_ROOM;
+        rc = inner_frame(p, c, &f, in);
+    if (rc == 0)
+        return sent && c->lane->unsent.len == 0 ? STEP_FRAME : STEP_ROOM;
     if (rc == INNER_LEFT)
         return STEP_DONE;
     accuse(p, c, PIT_E_PROTOCOL_ERROR,
@@ -158,6 +169,8 @@ enum step blocking_step(struct pool *p, struct call *c, struct channel_frame *in
     int rc = 0;
     if (c->sent < c->frame.len)
         rc = ch->ops->send(ch, c->frame.data, c->frame.len, &c->sent);
+    else if (c->lane->inner != 0 && c->stream == NULL) /* who rides a stream does it under the lock */
+        rc = inner_flush(c->lane);
     bool cut = rc == PIT_E_WORKER_LOST, full = rc == CHANNEL_AGAIN; /* cut: the frame will never be whole */
     if (rc == 0 || rc == CHANNEL_AGAIN || cut)
         rc = ch->ops->recv(ch, in);
@@ -203,6 +216,15 @@ void blocking_wait(struct pool *p, struct call *c, enum step what, uint64_t dead
         call_sleep(c, p->env->os, deadline_ns);
 }
 
+static pit_error *cut_error(struct pool *p, struct call *c, const char *reason)
+{
+    pit_error *e =
+        error_new(PIT_E_CANCELLED, "the call of %s was cancelled%s%s", c->command, *reason != '\0' ? ": " : "", reason);
+    error_pool(e, p->set.name);
+    error_worker(e, c->lane->worker->id);
+    return error_detail_take(e, "rung", pit_int(cancel_first_rung(p, c)));
+}
+
 /* Rides the lane until the call has its outcome: true; or is back in the queue. Its way is told when the frame is out: the worker works
  * meanwhile. */
 static bool ride(struct pool *p, struct call *c, struct call_way *way)
@@ -221,7 +243,13 @@ static bool ride(struct pool *p, struct call *c, struct call_way *way)
             break;
         if (!waited && c->coarse) /* the worker works meanwhile: now the clock costs nothing */
             __atomic_store_n(&c->sent_ns, pool_now(p), __ATOMIC_RELAXED);
-        if (waited && until != UINT64_MAX && pool_now(p) >= until && blocking_out_of_time(p, c, &until)) {
+        if ((waited || c->called_tools) && until != UINT64_MAX && pool_now(p) >= until && blocking_out_of_time(p, c, &until)) {
+            what = STEP_DONE;
+            break;
+        }
+        const char *cut = waited ? __atomic_load_n(&c->cut, __ATOMIC_SEQ_CST) : NULL;
+        if (cut != NULL) {
+            blocking_leave_behind(p, c, cut_error(p, c, cut), cut);
             what = STEP_DONE;
             break;
         }
@@ -316,4 +344,13 @@ void pool_call(struct pool *p, struct call *c)
     }
     if (pool_is_ending(p))
         host_changed(p->host);
+}
+
+void pool_ride(struct pool *p, struct call *c)
+{
+    struct call_way way;
+    pool_lock(p);
+    sched_take_way(c, &way);
+    pool_unlock(p);
+    ride(p, c, &way);
 }

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "pool/inner.h"
 #include "pool/look.h"
 #include "pool/pool_internal.h"
 
@@ -140,12 +141,18 @@ void cancel_finish(struct pool *p)
 /* The rest of the frame stays with the lane: a big one moves there, what is on its caller's stack is copied. */
 static void keep_rest(struct lane *l, struct call *c)
 {
-    if (c->frame.borrowed) {
-        buf_append(&l->unsent, c->frame.data + c->sent, c->frame.len - c->sent);
+    size_t n = c->frame.len;
+    if (c->frame.borrowed || l->unsent.len != 0) {
+        struct buf behind = l->unsent; /* of a lane whose calls call tools */
+        size_t done = l->unsent_done;
+        l->unsent = (struct buf){0};
         l->unsent_done = 0;
+        buf_append(&l->unsent, c->frame.data + c->sent, n - c->sent);
+        if (behind.len != 0)
+            buf_append(&l->unsent, behind.data + done, behind.len - done);
+        buf_finish(&behind);
         return;
     }
-    size_t n = c->frame.len;
     l->unsent = c->frame;
     l->unsent_done = c->sent;
     buf_init_fixed(&c->frame, NULL, 0);
@@ -157,8 +164,9 @@ static bool give_up(struct pool *p, struct lane *l, struct flight *f, const char
 {
     struct call *c = f->call;
     if (l->owner == LANE_CALLER && l->dead) { /* its worker's end has been judged: nobody else will close the lane */
-        lane_pop(l);
-        sched_release(p, l);
+        lane_pop_inner(l);
+        if (c->level == 0)
+            sched_release(p, l);
         return false;
     }
     f->call = NULL;
@@ -172,11 +180,11 @@ static bool give_up(struct pool *p, struct lane *l, struct flight *f, const char
     struct cancel_note *note = reason != NULL ? make_note(p, l, c, reason) : NULL;
     if (note != NULL)
         list_push_back(&l->notes, &note->node);
-    if (f == lane_head(l) && cancel_max_rung(p, c) >= RUNG_FLAG) /* others when they come to the front: there is one flag */
+    if (f == lane_inner(l) && cancel_max_rung(p, c) >= RUNG_FLAG) /* others when they come to the front: there is one flag */
         lane_flag_cancel(l, f->sequence);
     if (c->stream != NULL) /* it may be waiting for credit, or for the inbox */
         l->channel->ops->nudge(l->channel);
-    if (l->owner == LANE_CALLER) {
+    if (l->owner == LANE_CALLER && c->level == 0) {
         sched_hold_socket(l, false);
         lane_move(l, LANE_LOOP);
         list_push_back(&p->loop_lanes, &l->node);
@@ -202,9 +210,10 @@ static bool withdraw(struct pool *p, struct call *c, const char *reason, struct 
         if (f->call != c)
             continue;
         dropped = i > 0 && c->sent == c->frame.len && lane_revoke(l, f->sequence);
-        if (dropped)
+        if (dropped) {
             lane_drop(l, i);
-        else if (give_up(p, l, f, reason))
+            l->nested -= c->level != 0;
+        } else if (give_up(p, l, f, reason))
             *ret_left = l;
         break;
     }
@@ -221,6 +230,8 @@ static bool end_call(struct pool *p, struct call *c, struct outcome o, const cha
     } else if (c->state == CALL_SENT) {
         if (o.error != NULL)
             error_worker(o.error, c->lane->worker->id);
+        if (c->lane->nested > c->level)
+            inner_end_above(p, c, reason, done);
         dropped = withdraw(p, c, reason, ret_left);
     }
     if (o.error != NULL)
@@ -363,7 +374,7 @@ void cancel_tell(struct pool *p, struct lane *l)
 
 void cancel_watch(struct pool *p, struct lane *l)
 {
-    struct flight *head = lane_head(l);
+    struct flight *head = lane_inner(l);
     bool given_up = head != NULL && head->call == NULL;
     if (l->worker->dead) /* its end will be the ladder's */
         return;

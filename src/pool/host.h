@@ -14,6 +14,7 @@
 
 #include "pool/interpreter.h"
 #include "pool/pool.h"
+#include "pool/tool_threads.h"
 #include "pool/tools.h"
 
 struct host_settings {                                        /* strings owned */
@@ -23,7 +24,7 @@ struct host_settings {                                        /* strings owned *
     char **environ;           /* of the host, with the option `env` applied */
     int drive;
     int64_t shutdown_timeout_ms, drain_timeout_ms, cleanup_timeout_ms;
-    int max_workers;
+    int max_workers, tool_threads;
     char *data_dir, *instance, *instance_token; /* of registry and dossiers; data_dir NULL: there is no place for them */
     const char *data_from;                      /* what named data_dir; NULL: it is the usual place */
     bool generate_repro;                        /* errors say how the call is made again */
@@ -79,7 +80,8 @@ struct host {
     bool registry_told;                    /* that it cannot be written */
     unsigned recycling;                    /* loop: workers that are being recycled */
     struct tools tools;                    /* what Python code may call here */
-    uint32_t tools_running;                /* atomic: of them; 0: no thread is inside one */
+    struct tool_threads tool_threads;
+    uint32_t tools_running; /* atomic: of them; 0: no thread is inside one */
 };
 
 void host_settings_free(struct host_settings *s);

@@ -150,6 +150,7 @@ int host_destroy(struct host *h)
         host_run(h, stop_all, h);
         host_wait_until(h, all_gone, h, host_deadline(h, KILL_RESERVE_MS / 2));
     }
+    tool_threads_stop(&h->tool_threads); /* they may need the loop */
     if (h->has_thread) {
         __atomic_store_n(&h->stop, true, __ATOMIC_RELEASE);
         loop_wake(h->loop);

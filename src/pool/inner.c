@@ -1,22 +1,12 @@
-/* See inner.h. On a socket, where lane and control channel are one, a worker's log lines and signs of life come between everything else. */
+/* See inner.h. This file: threads that ride a lane. The tool runs between two receptions, on the rider's stack; the calls that it makes ride the same
+ * lane one level further in. What it gives up keeps its flight until the worker answers it: only then the outer level goes on. */
 #include "pool/inner.h"
 
+#include "pool/cancel.h"
+#include "pool/inner_private.h"
+#include "pool/look.h"
 #include "pool/pool_internal.h"
 #include "pool/stream.h"
-
-int inner_frame(struct pool *p, struct call *c, const struct frame *f, struct channel_frame *in)
-{
-    if (c->stream != NULL && (f->kind == FRAME_CHUNK || f->kind == FRAME_CREDIT))
-        return stream_ride_frame(p, c, f, in->n);
-    return worker_side_frame(c->lane->worker, f);
-}
-
-int inner_loop_frame(struct pool *p, struct lane *l, const struct frame *f, struct channel_frame *in)
-{
-    if (f->kind == FRAME_CHUNK || f->kind == FRAME_CREDIT)
-        return stream_loop_frame(p, l, f, in->n);
-    return worker_side_frame(l->worker, f);
-}
 
 bool inner_given_up(struct pool *p, struct lane *l, uint64_t sequence)
 {
@@ -26,4 +16,297 @@ bool inner_given_up(struct pool *p, struct lane *l, uint64_t sequence)
         waits = waits || (lane_at(l, i)->sequence == sequence && lane_at(l, i)->call != NULL);
     pool_unlock(p);
     return !waits;
+}
+
+int inner_flush(struct lane *l)
+{
+    if (l->unsent.len == 0)
+        return 0;
+    int rc = l->channel->ops->send(l->channel, l->unsent.data, l->unsent.len, &l->unsent_done);
+    if (rc != CHANNEL_AGAIN) {
+        buf_finish(&l->unsent);
+        l->unsent_inner = false;
+    }
+    return rc;
+}
+
+/* ---- the worker asks ---- */
+
+/* An answer to that level. Under the lock: of a stream that is ridden other threads send, too. */
+static void put_to(struct pool *p, struct lane *l, unsigned level, const struct buf *out)
+{
+    pool_lock(p);
+    if (!inner_put_to(l, level, out))
+        inner_condemn(p, l);
+    pool_unlock(p);
+}
+
+/* Is it a number that the worker may use? */
+static bool is_fresh(const struct host *h, const struct lane *l, uint64_t id)
+{
+    if (id == 0 || id == l->asked_id)
+        return false;
+    for (const struct pit_tool_ctx *c = tool_innermost(h); c != NULL; c = c->outer)
+        if (c->lane == l && c->id == id)
+            return false;
+    return true;
+}
+
+static void serve(struct pool *p, struct call *c, const struct asked *a, struct tool *t, struct buf *out)
+{
+    struct lane *l = c->lane;
+    struct pit_tool_ctx ctx = {.host = p->host,
+                               .pool = p,
+                               .lane = l,
+                               .rides = true,
+                               .id = a->id,
+                               .sequence = c->sequence,
+                               .depth = (int)c->depth + 1,
+                               .session_id = c->session_id,
+                               .correlation_id = pool_correlation(p, c),
+                               .worker_id = l->worker->id,
+                               .deadline_ns = c->deadline_ns};
+    inner_run(&ctx, t, a, out);
+}
+
+/* What stands above c has been given up, and asks: it is told so. */
+static int refuse(struct pool *p, struct lane *l, uint64_t id)
+{
+    uint8_t small[ANSWER_SMALL];
+    struct buf out;
+    if (l->unsent.len > UNREAD_MAX)
+        return PIT_E_PROTOCOL_ERROR;
+    buf_init_on(&out, small, sizeof small);
+    inner_refuse_given_up(p, id, &out);
+    put_to(p, l, l->nested, &out);
+    buf_finish(&out);
+    return 0;
+}
+
+static int ask(struct pool *p, struct call *c, const struct frame *f)
+{
+    struct lane *l = c->lane;
+    struct asked a;
+    uint8_t small[ANSWER_SMALL];
+    struct buf out;
+    if (!is_fresh(p->host, l, f->id) || l->unsent.len > UNREAD_MAX)
+        return PIT_E_PROTOCOL_ERROR;
+    l->asked_id = f->id;
+    __atomic_store_n(&l->inner, 1, __ATOMIC_RELEASE);
+    c->called_tools = true;
+    buf_init_on(&out, small, sizeof small);
+    if (f->kind == FRAME_TOOL_LIST) {
+        inner_list(p, c->session_id, f->id, &out);
+    } else if (inner_read(f, &a) == 0) {
+        struct tool *t = tools_find(&p->host->tools, c->session_id, a.name);
+        if (t != NULL)
+            serve(p, c, &a, t, &out);
+        else
+            inner_refuse_missing(p, c->session_id, &a, &out);
+        tool_unref(t);
+    } else {
+        return PIT_E_PROTOCOL_ERROR;
+    }
+    put_to(p, l, c->level, &out);
+    buf_finish(&out);
+    return 0;
+}
+
+/* ---- what was given up has been answered ---- */
+
+struct ended {
+    struct pool *pool;
+    struct lane *lane;
+};
+
+/* Loop: it has the ladder's timer. */
+static void end_given_up(struct host *h, void *arg)
+{
+    const struct ended *x = arg;
+    struct lane *l = x->lane;
+    (void)h;
+    pool_lock(x->pool);
+    uint64_t sequence = lane_inner(l)->sequence;
+    lane_pop_inner(l);
+    l->given_up--;
+    cancel_ended(x->pool, l, sequence);
+    cancel_watch(x->pool, l);
+    pool_unlock(x->pool);
+}
+
+static void pop_given_up(struct pool *p, struct lane *l)
+{
+    struct ended x = {p, l};
+    host_run(p->host, end_given_up, &x);
+}
+
+/* A frame while something above `level`, which this thread has, is given up and runs still. */
+static int above(struct pool *p, struct lane *l, const struct frame *f)
+{
+    if (f->kind == FRAME_TOOL_CALL || f->kind == FRAME_TOOL_LIST)
+        return refuse(p, l, f->id);
+    if (f->kind != FRAME_RESULT && f->kind != FRAME_ERROR)
+        return worker_side_frame(l->worker, f);
+    if (lane_inner(l)->sequence != f->id)
+        return PIT_E_PROTOCOL_ERROR;
+    pop_given_up(p, l);
+    pool_lock(p);
+    if (!inner_put_held(l))
+        inner_condemn(p, l);
+    stream_attend(p, l);
+    pool_unlock(p);
+    return 0;
+}
+
+int inner_frame(struct pool *p, struct call *c, const struct frame *f, struct channel_frame *in)
+{
+    struct lane *l = c->lane;
+    if (l->inner != 0 && !inner_on_top(l, c))
+        return above(p, l, f);
+    if (c->stream != NULL && (f->kind == FRAME_CHUNK || f->kind == FRAME_CREDIT))
+        return stream_ride_frame(p, c, f, in->n);
+    bool asks = f->kind == FRAME_TOOL_CALL || f->kind == FRAME_TOOL_LIST;
+    return asks && c->sent == c->frame.len ? ask(p, c, f) : worker_side_frame(l->worker, f);
+}
+
+void inner_forget_above(struct pool *p, struct call *c)
+{
+    while (!inner_on_top(c->lane, c))
+        pop_given_up(p, c->lane);
+}
+
+/* ---- leaving ---- */
+
+/* lock: the worker has still to get the rest of an answer that nobody waits for. */
+static void hand_over(struct pool *p, struct lane *l)
+{
+    sched_hold_socket(l, false);
+    lane_move(l, LANE_LOOP);
+    list_push_back(&p->loop_lanes, &l->node);
+    async_attend(p, l);
+}
+
+void inner_leave(struct pool *p, struct call *c, struct outcome o)
+{
+    struct lane *l = c->lane;
+    struct worker *w = l->worker;
+    bool last = false;
+    pool_lock(p);
+    lane_pop_inner(l);
+    l->finished++;
+    c->lane = NULL;
+    sched_finish(p, c, o);
+    if (c->level == 0) {
+        __atomic_store_n(&l->inner, 0, __ATOMIC_RELEASE);
+        buf_finish(&l->held);
+        if (l->unsent.len == 0 || w->dead || w->condemned != 0)
+            sched_release(p, l);
+        else
+            hand_over(p, l);
+        last = worker_unref(w);
+    } else {
+        stream_attend(p, l); /* of the call that it was made in: nobody could send */
+    }
+    pool_unlock(p);
+    if (last)
+        worker_free(w);
+}
+
+/* ---- calls that tools make ---- */
+
+static bool is_dead(void *arg)
+{
+    return __atomic_load_n(&((struct lane *)arg)->dead, __ATOMIC_SEQ_CST);
+}
+
+static pit_error *drain_once(struct pool *p, struct call *c, struct lane *l, struct channel_frame *in)
+{
+    struct channel *ch = l->channel;
+    struct frame f;
+    bool dead = is_dead(l);
+    inner_flush(l);
+    int rc = ch->ops->recv(ch, in);
+    if (rc == 0 && (rc = frame_parse(in->data, in->n, &f)) == 0)
+        rc = above(p, l, &f);
+    if (rc == 0)
+        return NULL;
+    if (dead)
+        return worker_end_error(l->worker, c);
+    if (pool_now(p) >= c->deadline_ns)
+        return expired_error(p, c, false);
+    if (rc == CHANNEL_AGAIN && worker_ending(l->worker) == 0) {
+        ch->ops->wait(ch, l->unsent.len != 0 ? CHANNEL_FOR_ROOM | CHANNEL_FOR_FRAME : CHANNEL_FOR_FRAME, c->deadline_ns,
+                      p->set.spin_ns);
+        return NULL;
+    }
+    pool_lock(p);
+    if (rc == CHANNEL_AGAIN || rc == PIT_E_WORKER_LOST)
+        sched_lost(p, l->worker);
+    else
+        sched_condemn(p, l->worker, rc, worker_fault(rc));
+    pool_unlock(p);
+    host_wait_until(p->host, is_dead, l, c->deadline_ns);
+    return NULL;
+}
+
+/* The worker answers what an earlier call of the tool has left behind, first. */
+static pit_error *drain(struct pool *p, struct call *c, struct pit_tool_ctx *under, unsigned level)
+{
+    struct channel_frame in;
+    pit_error *e = NULL;
+    channel_frame_init(&in);
+    while (e == NULL && under->lane->nested != level)
+        e = drain_once(p, c, under->lane, &in);
+    channel_frame_finish(&in);
+    return e;
+}
+
+/* The level of the call that has called the tool. */
+static unsigned level_of(struct lane *l, uint64_t sequence)
+{
+    unsigned first = l->count - l->nested; /* of the nested ones */
+    for (unsigned i = 0; i < l->nested; i++)
+        if (lane_at(l, first + i)->sequence == sequence)
+            return i + 1;
+    return 0;
+}
+
+/* lock: whoever rides c looks up, or its worker is told. */
+static void tell_of_cut(struct call *c)
+{
+    struct lane *l = c->lane;
+    if (l != NULL && l->channel->ops->rouse != NULL)
+        l->channel->ops->rouse(l->channel);
+    else if (l != NULL)
+        lane_flag_cancel(l, c->sequence);
+}
+
+void inner_cut(struct pool *p, struct call *c, const char *reason)
+{
+    pool_lock(p);
+    __atomic_store_n(&c->cut, reason, __ATOMIC_SEQ_CST);
+    tell_of_cut(c);
+    pool_unlock(p);
+}
+
+void inner_call(struct pool *p, struct call *c, struct pit_tool_ctx *under)
+{
+    if (!under->rides) {
+        inner_submit(p, c, under);
+        return;
+    }
+    pit_error *e = drain(p, c, under, level_of(under->lane, under->sequence));
+    pool_lock(p);
+    if (e == NULL) {
+        inner_assign(p, under->lane, c, under);
+        if (c->cut != NULL)
+            tell_of_cut(c);
+        pool_unlock(p);
+        pool_ride(p, c);
+        return;
+    }
+    p->requests++;
+    p->errors++;
+    pool_unlock(p);
+    c->outcome = outcome_failed(e);
 }

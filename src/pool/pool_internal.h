@@ -156,8 +156,12 @@ bool async_can_send(const struct lane *l);
 void async_send_rest(struct pool *p, struct lane *l); /* lock: of what did not go out */
 /* lock: the first half of async_attend; true: the caller posts l->attend, without the lock */
 bool async_claim(struct lane *l);
+void async_push(struct pool *p, struct lane *l, struct call *c); /* lock: sends its frame, as far as there is room */
 void async_init(struct pool *p);
 void lane_init_hooks(struct lane *l);
+
+/* ---- blocking.c ---- */
+void pool_ride(struct pool *p, struct call *c); /* to the outcome of a nested call that has its lane */
 
 /* ---- watch.c ---- */
 void watch_init(struct pool *p);

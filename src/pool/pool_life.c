@@ -294,7 +294,9 @@ static bool judge_lanes(struct pool *p, struct worker *w, struct list *done)
             list_remove(&l->node);
             lane_move(l, LANE_CLOSED);
         } else if (l->owner == LANE_CALLER) {
-            sched_wake(p, lane_head(l)->call);
+            for (unsigned k = 0; k < l->count; k++)
+                if (lane_at(l, k)->call != NULL)
+                    sched_wake(p, lane_at(l, k)->call);
             woken = true;
         }
         if (l->channel != NULL)

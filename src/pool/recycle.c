@@ -190,7 +190,7 @@ static void cut_off(struct pool *p, struct worker *w)
         } else if (l->owner == LANE_CALLER && l->channel->ops->rouse != NULL) {
             l->channel->ops->rouse(l->channel);
         } else if (l->owner == LANE_CALLER) {
-            lane_flag_cancel(l, lane_head(l)->sequence);
+            lane_flag_cancel(l, lane_inner(l)->sequence);
             deaf = true;
         }
     }

@@ -16,6 +16,8 @@ struct pit_tool_ctx {
     struct tool *tool;                                   /* borrowed from who runs it */
     struct pool *pool;                                   /* whose worker calls; NULL: none does */
     struct lane *lane;                                   /* on which it waits; NULL: none does, or the tool runs on the loop */
+    bool rides;                                          /* this thread rides that lane */
+    uint64_t id;                                         /* the worker\'s number of the tool call */
     uint64_t sequence;                                   /* of the call there that has called the tool */
     int depth;                                           /* 1: that call is no tool's */
     int chain;                                           /* 1: it is the thread's outermost */

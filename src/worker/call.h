@@ -104,7 +104,11 @@ struct call {
     size_t bytes_out;
     uint64_t serialize_ns, python_ns, deserialize_ns; /* of observed calls */
     uint64_t ended_ns;                                /* the same: when its answer had been decoded; 0: not known */
-    bool spared; /* a worker that was to run it next has ended itself, and had not begun, by its own word */
+    unsigned level; /* of a call that a tool has made on the lane of the call that it serves: 1, 2, ...; 0: any other */
+    unsigned depth; /* calls that it is inside of, of whatever pool */
+    bool called_tools;
+    const char *cut; /* atomic: of a nested call that a thread rides: it is to end, for this reason */
+    bool spared;     /* a worker that was to run it next has ended itself, and had not begun, by its own word */
     /* after its worker has died, where it may run again (pool/barrier.h) */
     unsigned restarts;
     uint64_t retry_ns, backoff_ns; /* not before then; so long after the death */

@@ -2,14 +2,14 @@
 #include "worker/worker_internal.h"
 
 /* Without rings calls go the same way: none of their frames may be cut. What has been started has been read whole, so its owner sends nothing
- * more before the answer. */
+ * more before the answer; unless it calls tools of the host. */
 static bool is_between_frames(const struct worker *w)
 {
     struct lane *l = &w->lanes[0];
     const struct flight *f = lane_head(l);
     if (w->is_ring)
         return true;
-    if (l->sending != NULL || l->unsent.len != 0)
+    if (l->sending != NULL || l->unsent.len != 0 || __atomic_load_n(&l->inner, __ATOMIC_ACQUIRE) != 0)
         return false;
     return f == NULL || l->owner == LANE_LOOP || (l->status != NULL && lane_started(l, f->sequence));
 }

@@ -48,6 +48,21 @@ void lane_pop(struct lane *l)
     l->count--;
 }
 
+struct flight *lane_inner(struct lane *l)
+{
+    return l->nested != 0 ? lane_at(l, l->count - 1) : lane_head(l);
+}
+
+void lane_pop_inner(struct lane *l)
+{
+    if (l->nested == 0) {
+        lane_pop(l);
+        return;
+    }
+    l->nested--;
+    l->count--;
+}
+
 void lane_drop(struct lane *l, unsigned i)
 {
     for (; i + 1 < l->count; i++)
@@ -76,7 +91,7 @@ uint64_t lane_last_begun(const struct lane *l)
 bool lane_had_begun(const struct lane *l, struct call *c, uint64_t sequence, bool next)
 {
     bool doubtful = next && c->sent == c->frame.len && exit_signal(l->worker->how) != SIGKILL;
-    if (lane_started(l, sequence) || (doubtful && c->spared))
+    if (c->called_tools || lane_started(l, sequence) || (doubtful && c->spared))
         return true;
     c->spared |= doubtful;
     return false;

@@ -81,9 +81,15 @@ struct lane {
     bool unsent_inner;       /* it may be answered before it is out */
     size_t unsent_done;
     struct call *sending; /* a LOOP lane: the call whose frame is partly out */
-    uint64_t finished;    /* calls, for statistics */
-    uint64_t watched;     /* the first call's sequence when its worker was last looked at */
-    uint64_t watched_ns;  /* since when it has been the first */
+    unsigned inner; /* atomic: a call of this lane has called a tool, and has not ended: the following is used (pool/inner.h) */
+    unsigned nested;     /* the last so many flights are calls that tools have made, each inside the one before */
+    uint32_t asking;     /* a LOOP lane: bit n: level n waits for a tool that a thread runs */
+    uint64_t asked_id;   /* the worker's number of the last tool call */
+    struct buf held;     /* answers to levels that are not on top: a byte of level, the frame, and so on */
+    struct buf asked;    /* a LOOP lane: a frame that the loop has still to attend to */
+    uint64_t finished;   /* calls, for statistics */
+    uint64_t watched;    /* the first call's sequence when its worker was last looked at */
+    uint64_t watched_ns; /* since when it has been the first */
 };
 
 bool lane_move(struct lane *l, int owner);          /* the one function that changes the owner; pool's lock */
@@ -94,6 +100,8 @@ bool lane_has_mark(const struct lane *l);
 struct flight *lane_head(struct lane *l);           /* NULL: none */
 struct flight *lane_at(struct lane *l, unsigned i); /* i-th oldest */
 void lane_pop(struct lane *l);
+struct flight *lane_inner(struct lane *l);  /* the one that is answered next: the innermost; NULL: none */
+void lane_pop_inner(struct lane *l);        /* takes that one out */
 void lane_drop(struct lane *l, unsigned i); /* takes out the i-th, which is not the first and was revoked */
 /* Has the worker begun to run this call? Without marks: true (a call runs at most once). */
 bool lane_started(const struct lane *l, uint64_t sequence);

@@ -80,6 +80,8 @@ void worker_free(struct worker *w)
         if (w->lanes[i].channel != NULL && w->lanes[i].channel != w->control)
             w->lanes[i].channel->ops->destroy(w->lanes[i].channel);
         buf_finish(&w->lanes[i].unsent);
+        buf_finish(&w->lanes[i].held);
+        buf_finish(&w->lanes[i].asked);
     }
     if (w->control != NULL)
         w->control->ops->destroy(w->control);

@@ -150,6 +150,9 @@ static void test_options(void **state)
     pit_value_free(no_list);
     pit_value_free(no_name);
     pit_close(p);
+    pit_options host = PIT_OPTIONS_INIT;
+    for (host.tool_threads = -1; host.tool_threads <= 257; host.tool_threads += 258)
+        assert_int_equal(pit_open(&host, &p, NULL), PIT_E_INVALID_PARAMETER);
 }
 
 static void count(void *user)
@@ -457,9 +460,9 @@ int main(int argc, char **argv)
 {
     kit_init(argc, argv);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_names),    cmocka_unit_test(test_metadata), cmocka_unit_test(test_options),
-        cmocka_unit_test(test_scopes),   cmocka_unit_test(test_batch),    cmocka_unit_test(test_failures),
-        cmocka_unit_test(test_reenters), cmocka_unit_test(test_endless),  cmocka_unit_test(test_list),
+        cmocka_unit_test(test_names),    cmocka_unit_test(test_metadata),   cmocka_unit_test(test_options),
+        cmocka_unit_test(test_scopes),   cmocka_unit_test(test_batch),      cmocka_unit_test(test_failures),
+        cmocka_unit_test(test_reenters), cmocka_unit_test(test_endless),    cmocka_unit_test(test_list),
         cmocka_unit_test(test_events),   cmocka_unit_test(test_of_workers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -237,9 +237,14 @@ static pit_value *fatal(int64_t n)
     return pit_int(run);
 }
 
+#include "integration/c/worker_tools.h"
+
 /* The result, owned; NULL: an unknown command. */
 static pit_value *run(const char *command, int64_t n)
 {
+    pit_value *of_tools = run_tools(command, n);
+    if (of_tools != NULL)
+        return of_tools;
     if (strcmp(command, "echo") == 0)
         return pit_int(n);
     if (strcmp(command, "pid") == 0)
@@ -309,7 +314,8 @@ static void serve(const struct frame *f)
     if (codec_decode(f->payload, f->payload_n, NULL, &command, &used, NULL) != 0 ||
         codec_decode(f->payload + used, f->payload_n - used, NULL, &args, NULL, NULL) != 0)
         exit(95);
-    uint64_t began = os_linux.now_ns();
+    uint64_t began = os_linux.now_ns(), outer = tools.running;
+    tools.running = f->id;
     pit_value *result = run(pit_value_str_or(command, ""), number_of(args));
     uint64_t took = (f->flags & FRAME_TIMED) != 0 ? os_linux.now_ns() - began + 1 : 0;
     __atomic_store_n(claim, CLAIM(f->id, CLAIM_FINISHED), __ATOMIC_SEQ_CST);
@@ -325,6 +331,9 @@ static void serve(const struct frame *f)
     pit_value_free(result);
     pit_value_free(command);
     pit_value_free(args);
+    tools.running = outer;
+    if (outer == 0)
+        serve_kept();
 }
 
 #include "integration/c/worker_stream.h"
