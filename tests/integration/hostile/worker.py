@@ -391,7 +391,7 @@ class Evil:
         return self.result(b"\xc0", version=2)
 
     def flags(self):
-        return self.result(b"\xc0", flags=4)
+        return self.result(b"\xc0", flags=16)
 
     def size_zero(self):
         return self.result(b"\xc0", size=0)
