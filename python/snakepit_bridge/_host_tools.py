@@ -7,7 +7,7 @@ Failure: ``HostToolError`` for a tool that failed, ``ValueError`` for one that i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from _collections_abc import Iterator, Mapping  # what every interpreter has loaded; collections itself is large
 
 from . import _coder
 from ._errors import HostToolError, clean
