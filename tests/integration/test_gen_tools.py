@@ -194,6 +194,13 @@ def test_the_adapters_that_come_with_the_package(make):
         assert done.returncode == 0 and f"\n{some} " in done.stdout
 
 
+def test_showcase_asks_the_host(make):
+    """The program offers no tools of its own."""
+    assert json.loads(make("call", "call_host_demo", "--adapter", "Showcase").stdout) == {"available": []}
+    done = make("call", "call_host_demo", '["nothing"]', "--adapter", "Showcase", "-o", "json")
+    assert done.returncode == 1 and json.loads(done.stderr)["code"] == "value_error"
+
+
 def test_an_adapter_without_tools(make, tmp_path):
     (tmp_path / "here" / "none.py").write_text("class Nothing:\n    pass\n")
     done = make("tools", "--adapter", "none.py")

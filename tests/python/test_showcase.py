@@ -10,15 +10,15 @@ import sys
 from decimal import Decimal
 
 import pytest
-from bridge_host import Host
+from bridge_host import HEADER, TOOL_CALL, TOOL_LIST, TOOL_RESULT, Host, frame, values_of
 from package_kit import MODES, needs_extension
-from snakepit_bridge import SnakepitError, _loader
+from snakepit_bridge import SnakepitError, _codec, _loader
 from snakepit_bridge.adapter import find_tools
 from snakepit_bridge.adapters import SHIPPED, Showcase, Template, ThreadedShowcase
 from snakepit_bridge.values import Tensor, Unserializable
 
 BASIC = """ping echo add error_demo adapter_info get_stats basic_echo basic_add process_text telemetry_demo serialization_demo ml_analyze_text
-    process_binary concurrent_demo""".split()
+    process_binary concurrent_demo call_host_demo call_elixir_demo""".split()
 SESSION = "init_session cleanup set_counter get_counter increment_counter get_worker_info".split()
 BINARY = "create_tensor create_embedding benchmark_encoding".split()
 STREAMING = "stream_data stream_progress stream_fibonacci generate_dataset infinite_stream".split()
@@ -164,6 +164,29 @@ def test_telemetry_and_tasks(showcase):
     ]
     told = w.call("concurrent_demo", 4, 1)
     assert told["results"] == [0, 1, 4, 9] and sorted(told["order"]) == [0, 1, 2, 3]
+
+
+def test_tools_of_the_host(showcase):
+    w = showcase
+    for command in ("call_host_demo", "call_elixir_demo"):
+        id = w.send_call(command, "lookup", {"key": 7})
+        _, kind, _, _, asked, _ = HEADER.unpack_from(data := w.recv())
+        assert (kind, values_of(data)) == (TOOL_CALL, ["lookup", {"key": 7}])
+        w.send(frame(TOOL_RESULT, _codec.encode("found"), asked))
+        assert w.answer()[1::2] == (id, {"tool": "lookup", "result": "found"})
+    w.send_call("call_host_demo")
+    _, kind, _, _, asked, _ = HEADER.unpack_from(w.recv())
+    assert kind == TOOL_LIST
+    described = {
+        "description": "",
+        "parameters": [],
+        "returns": None,
+        "streaming": False,
+        "idempotent": False,
+        "timeout_ms": None,
+    }
+    w.send(frame(TOOL_LIST, _codec.encode([{"name": name, **described} for name in ("price", "lookup")]), asked))
+    assert w.answer()[3] == {"available": ["lookup", "price"]}
 
 
 # ---- sessions ----

@@ -182,6 +182,20 @@ class BasicTools(Counted):
         results = await asyncio.gather(*(one(number) for number in range(within("tasks", tasks, 1, 1000))))
         return {"results": results, "order": order, "took_ms": (time.perf_counter() - begun) * 1000}
 
+    @tool
+    def call_host_demo(self, tool_name: str | None = None, parameters: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Calls a tool of the host in the middle of this call, and says what it gave; without a name, which tools the host offers."""
+        self.count("call_host_demo")
+        context = self.session_context
+        if tool_name is None:
+            return {"available": sorted(context.host_tools)}
+        return {"tool": tool_name, "result": context.call_host_tool(tool_name, parameters or {})}
+
+    @tool(name="call_elixir_demo")
+    def call_elixir_demo(self, tool_name: str | None = None, parameters: dict[str, Any] | None = None) -> dict[str, Any]:
+        """The same as call_host_demo."""
+        return self.call_host_demo(tool_name, parameters)
+
 
 def _describe_bytes(data: bytes) -> dict[str, Any]:
     counts, n = Counter(data), len(data)
