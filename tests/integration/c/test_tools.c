@@ -392,7 +392,7 @@ static void test_of_workers(void **state)
     int64_t n = 0;
     f.side = PIT_TOOLS_OF_WORKERS;
     assert_int_equal(pit_tool_list(p, NULL, &f, &list, NULL), 0);
-    assert_int_equal(pit_value_len(list), 2);
+    assert_int_equal(pit_value_len(list), 3);
     const pit_value *add = pit_value_at(list, 0);
     assert_string_equal(name_at(list, 0), "add");
     assert_string_equal(pit_value_str(pit_value_get(add, "side")), "worker");
@@ -422,6 +422,41 @@ static void test_of_workers(void **state)
     assert_int_equal(pit_tool_call(p, NULL, "add", args, &o, &v, NULL), 0);
     pit_value_free(v);
     pit_value_free(args);
+    pit_close(p);
+}
+
+/* So many more levels, host and Python in turn. */
+static int go_down(pit_tool_ctx *c, const pit_value *args, pit_value **ret, void *user)
+{
+    int64_t n = 0;
+    pit_error *e = NULL;
+    pit_value_get_int(pit_value_get(args, "n"), &n);
+    if (n == 0) {
+        *ret = pit_int(pit_tool_depth(c));
+        return 0;
+    }
+    int rc = pit_callf(*(pit **)user, "down", NULL, ret, &e, "{s:I}", "n", n - 1);
+    return rc == 0 ? 0 : pit_tool_fail_take(c, e);
+}
+
+static void test_from_python(void **state)
+{
+    (void)state;
+    pit *p = open_python(1);
+    assert_int_equal(pit_tool_register(p, NULL, "down", go_down, &p, NULL, NULL), 0);
+    for (int64_t n = 0; n < 16; n += 5) {
+        pit_value *v = NULL;
+        pit_error *e = NULL;
+        int64_t depth = 0;
+        if (pit_callf(p, "down", NULL, &v, &e, "{s:I}", "n", n) != 0)
+            fail_msg("%s", pit_error_string(e));
+        assert_true(pit_value_get_int(v, &depth));
+        assert_int_equal(depth, n + 1);
+        pit_value_free(v);
+    }
+    pit_error *e = NULL;
+    assert_int_equal(pit_callf(p, "down", NULL, NULL, &e, "{s:i}", "n", 16), PIT_E_RUNTIME_ERROR);
+    pit_error_free(e);
     pit_close(p);
 }
 
@@ -463,7 +498,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_names),    cmocka_unit_test(test_metadata),   cmocka_unit_test(test_options),
         cmocka_unit_test(test_scopes),   cmocka_unit_test(test_batch),      cmocka_unit_test(test_failures),
         cmocka_unit_test(test_reenters), cmocka_unit_test(test_endless),    cmocka_unit_test(test_list),
-        cmocka_unit_test(test_events),   cmocka_unit_test(test_of_workers),
+        cmocka_unit_test(test_events),   cmocka_unit_test(test_of_workers), cmocka_unit_test(test_from_python),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,3 +11,7 @@ class Tools(BaseAdapter):
     @tool
     def ping(self) -> str:
         return "pong"
+
+    @tool
+    def down(self, n: int) -> int:
+        return self.session_context.call_host_tool("down", {"n": n})
