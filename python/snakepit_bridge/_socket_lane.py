@@ -10,7 +10,7 @@ Failure: ``ProtocolError``. Thread: the lane's.
 from __future__ import annotations
 
 import os
-from _thread import get_ident
+from _thread import allocate_lock, get_ident
 from time import monotonic_ns
 
 from . import _wire
@@ -91,7 +91,8 @@ class SocketLane:
         self._level: Any = None  # what it asks of the host, once it has
         self._made: SessionContext | None = None
         self._task = 0
-        self._runner = get_ident()
+        self._thread = self._runner = get_ident()
+        self._guard = allocate_lock()
         self._policy = POLICY_DEFAULT
 
     def abandon(self) -> None:
@@ -261,7 +262,9 @@ class SocketLane:
         if self._inner is None:
             from ._socket_stream import Inner
 
-            self._inner = Inner(self)
+            with self._guard:  # several threads may be the first
+                if self._inner is None:
+                    self._inner = Inner(self, self._thread)
         return self._inner
 
     def ask(self, call: int, name: str, parameters: Any, binary: bytes | None) -> Any:

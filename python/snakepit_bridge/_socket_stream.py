@@ -55,7 +55,7 @@ _exit = os._exit
 class Inner:
     """What comes for the calls that run, and who may read and write: one for a lane."""
 
-    def __init__(self, lane: Any) -> None:
+    def __init__(self, lane: Any, thread: int) -> None:
         self.lane = lane
         self.control = lane._control
         self.news = Condition()
@@ -66,7 +66,7 @@ class Inner:
         self._reading = False
         self._writer = 0
         self._wake = os.pipe()
-        self._main = get_ident()
+        self._main = thread
 
     def hold(self) -> int:
         """From here on no signal raises ``Cancelled`` on the lane's thread; what ``let`` is to be given."""

@@ -117,6 +117,26 @@ WORKER = """
             return [found[k] for k in range(4)]
 
         @tool
+        def first(self, n):
+            import time
+            from snakepit_bridge import _socket_stream
+            c, found, begin, made = self.session_context, {}, threading.Barrier(n), []
+            make = _socket_stream.Inner
+            def slowly(*args):
+                made.append(1)
+                time.sleep(0.05)  # allow-sleep: all the others come meanwhile
+                return make(*args)
+            _socket_stream.Inner = slowly
+            def work(k):
+                begin.wait()
+                found[k] = c.call_host_tool("inc", x=k)
+            them = [threading.Thread(target=work, args=(k,)) for k in range(n)]
+            for t in them: t.start()
+            for t in them: t.join()
+            _socket_stream.Inner = make
+            return [[found[k] for k in range(n)], len(made) <= 1]
+
+        @tool
         def leaves_one(self):
             c, self.found, self.ended = self.session_context, [], threading.Event()
             def work():
@@ -368,6 +388,10 @@ def test_an_error_in_a_nested_call_is_its_own(tools):
 def test_tasks_and_threads_take_turns(tools):
     assert tools.call("gather", 20) == list(range(1, 21))
     assert tools.call("threaded", 10) == [[100 * k + i + 1 for i in range(10)] for k in range(4)]
+
+
+def test_several_threads_are_the_first_to_ask(tools):
+    assert tools.call("first", 8) == [list(range(1, 9)), True]
 
 
 def test_a_call_ends_after_who_asks_for_it(tools):
