@@ -34,7 +34,7 @@ struct cgroup {
 
 bool cgroup_look(struct cgroup *ret); /* false: there is none to be seen; *ret has no limits then */
 
-void doctor_host(struct doctor *d);   /* kernel, privileges, cpus, limits, cgroup */
+void doctor_host(struct doctor *d); /* kernel, privileges, cpus, limits, cgroup */
 void doctor_crashes(struct doctor *d);
 bool doctor_python(struct doctor *d); /* python, venv; false: nothing to start a worker with, or interrupted */
 void doctor_worker(struct doctor *d); /* guard, package, extension, call; the adapter given by --adapter; zygote */

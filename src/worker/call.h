@@ -77,14 +77,14 @@ struct call {
     int priority;               /* PIT_PRIORITY_* */
     int max_rung;               /* of its cancellation; 0: the pool's */
     bool fail_fast;
-    bool waited_for; /* a thread blocks in it; else the loop carries it */
-    bool coarse;     /* entered_ns is up to OS_TICK_NS too early */
-    bool observed;   /* somebody listens to its events */
-    bool timed;      /* the worker was asked how long its function took */
-    bool limited;    /* `limits` says what it may use of its worker */
-    bool of_batch;   /* it keeps its worker's id, who made it watches its deadline, and nobody waits for it alone */
+    bool waited_for;       /* a thread blocks in it; else the loop carries it */
+    bool coarse;           /* entered_ns is up to OS_TICK_NS too early */
+    bool observed;         /* somebody listens to its events */
+    bool timed;            /* the worker was asked how long its function took */
+    bool limited;          /* `limits` says what it may use of its worker */
+    bool of_batch;         /* it keeps its worker's id, who made it watches its deadline, and nobody waits for it alone */
     struct stream *stream; /* NULL: it has one answer; then the window is 1 and the loop carries it */
-    int idempotent;  /* to run it twice does no harm: PIT_ON, PIT_OFF; 0: as its tool says */
+    int idempotent;        /* to run it twice does no harm: PIT_ON, PIT_OFF; 0: as its tool says */
     struct buf frame;
     size_t sent; /* bytes of the frame that are out */
     /* the pool's lock */
