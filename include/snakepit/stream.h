@@ -36,7 +36,7 @@ PIT_API int pit_stream_event_fail(pit_stream_event *ev, const char *format, ...)
 
 /* Calls command, a generator or another tool that streams, and hands what it produces to fn on this thread, which may block and make other calls.
  * While fn takes its time the producer waits (options stream_window, stream_window_bytes of the pool). timeout_ms of o is the whole stream's (the pool's
- * stream_timeout_ms). *ret_final (may be NULL) is the producer's result, nil without one; owned by the caller. *Blocks* until the end of the
+ * stream_timeout_ms). *ret_final (may be NULL; untouched on failure) is the producer's result, nil without one; owned by the caller. *Blocks* until the end of the
  * stream; wrong_thread from a callback on the loop thread.
  * Errors: those of pit_call(), streaming_not_supported when the tool does not stream, callback_failed. Since 0.1. */
 PIT_API int pit_call_stream(pit *p, const char *command, const pit_value *args, const pit_call_options *o, pit_stream_fn fn,
@@ -53,17 +53,22 @@ typedef struct pit_stream pit_stream;
 enum { PIT_STREAM_READ = 0, PIT_STREAM_BIDI = 1 };
 
 /* Starts a stream and returns at once. flags: PIT_STREAM_READ, or PIT_STREAM_BIDI where values will be sent to the tool's parameter `inbox`. *ret is the
- * caller's, and closed with pit_stream_close(). One thread may read while another one sends. Refused at once: pool_not_found, pool_saturated, invalid_parameter (flags, bad arguments), shutting_down. Never blocks. Since 0.1. */
+ * caller's, and closed with pit_stream_close(). One thread may read while another one sends. It has a worker until its producer has ended, which may be
+ * a window ahead of who reads: one that is not read to its end holds that worker. Refused at once: pool_not_found, pool_saturated, invalid_parameter
+ * (flags, bad arguments), shutting_down. Never blocks. Since 0.1. */
 PIT_API int pit_stream_open(pit *p, const char *command, const pit_value *args, const pit_call_options *o, int flags,
                             pit_stream **ret, pit_error **reterr);
-/* The next chunk: 0, and *ret_chunk (may be NULL) is the caller's. PIT_E_END: there is none any more, pit_stream_result() has the result. PIT_E_PENDING: none
- * came in timeout_ms (0: does not wait; PIT_INFINITE). Anything else is how the stream ended, again each time. *Blocks.* Since 0.1. */
+/* The next chunk: 0, and *ret_chunk (may be NULL; untouched otherwise) is the caller's; the producer's metadata is told by pit_call_stream() only.
+ * PIT_E_END: there is none any more, pit_stream_result() has the result. PIT_E_PENDING: none came in timeout_ms (0: does not wait; PIT_INFINITE). Anything
+ * else is how the stream ended, again each time; wrong_thread, shutting_down. *Blocks.* Since 0.1. */
 PIT_API int pit_stream_next(pit_stream *s, int64_t timeout_ms, pit_value **ret_chunk, pit_error **reterr);
 /* Sends a value to the producer's inbox. While that is full (as many wait there as stream_window and stream_window_bytes say) it waits, for timeout_ms (0:
  * not at all; PIT_INFINITE), then PIT_E_PENDING: nothing was sent. PIT_E_END: the stream has ended; invalid_request: it takes no values, or
- * pit_stream_send_end() was called; invalid_parameter: a value that cannot be sent; or how the stream failed. *Blocks.* Since 0.1. */
+ * pit_stream_send_end() was called; invalid_parameter, limit_exceeded (max_frame_bytes): a value that cannot be sent; or how the stream failed;
+ * wrong_thread, shutting_down. *Blocks.* Since 0.1. */
 PIT_API int pit_stream_send(pit_stream *s, const pit_value *v, int64_t timeout_ms, pit_error **reterr);
-/* Nothing more will be sent: the producer's loop over its inbox ends once it has read all. Again, or after the stream's end: 0. Never blocks. Since 0.1. */
+/* Nothing more will be sent: the producer's loop over its inbox ends once it has read all. Again, or after the stream's end: 0; invalid_request: it was not
+ * opened with PIT_STREAM_BIDI. Never blocks. Since 0.1. */
 PIT_API int pit_stream_send_end(pit_stream *s);
 /* The producer's result once pit_stream_next() has returned PIT_E_END, else NULL. Borrowed: it lives as long as the stream. Since 0.1. */
 PIT_API const pit_value *pit_stream_result(const pit_stream *s);

@@ -67,9 +67,8 @@ static void tell_all(pit_stream *s, struct teller *t, struct outcome *ret)
     while (stream_read(p, &s->stream, UINT64_MAX, true, &k) == 0) {
         if (tell_chunk(t, k, ret))
             continue;
-        stream_stop_reading(p, &s->stream);
         const struct outcome none = {.value = pit_nil()};
-        pool_end_with(p, &s->c.call, none, ret->rc == 0 ? "halted" : "callback_failed");
+        stream_stop(p, &s->stream, none, ret->rc == 0 ? "halted" : "callback_failed");
         return;
     }
     *ret = s->c.call.outcome;
@@ -253,14 +252,19 @@ int pit_stream_send_end(pit_stream *s)
     return 0;
 }
 
+static void stream_close(pit_stream *s)
+{
+    pit_error *e = error_new(PIT_E_CANCELLED, "the stream of %s was closed", s->c.call.command);
+    stream_stop(s->c.pool, &s->stream, outcome_failed(error_pool(e, s->c.pool->set.name)), "closed");
+}
+
 void pit_stream_close(pit_stream *s)
 {
     pit *p;
     if (s == NULL)
         return;
     if (enter_stream(s, false, &p) == 0 && p != NULL) {
-        stream_stop_reading(s->c.pool, &s->stream);
-        pool_cancel(s->c.pool, &s->c.call, "the stream was closed");
+        stream_close(s);
         api_leave(p);
     }
     stream_unref(s);

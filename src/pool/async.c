@@ -314,7 +314,7 @@ static void on_expiry(struct loop_timer *t)
     struct list *node;
     while ((node = list_first(&due)) != NULL) {
         struct call *c = of_timer(LIST_ENTRY(node, struct wheel_timer, node));
-        if (c->stream != NULL && stream_keeps_time(p, c))
+        if (c->stream != NULL && stream_keeps_time(p, c, &done))
             continue;
         pit_error *e = NULL;
         if (c->state == CALL_SENT && pool_now(p) < c->deadline_ns && (e = stream_idle_error(p, c)) == NULL) { /* nearly */
@@ -460,13 +460,11 @@ void async_send_inner(struct pool *p, struct lane *l, const uint8_t *frame, size
         sched_lost(p, l->worker);
     if (rc != CHANNEL_AGAIN)
         return;
-    buf_append(&l->unsent, frame, n);
-    l->unsent_done = done;
-    l->unsent_inner = true;
-    if (l->unsent.failed)
+    if (!inner_queue(l, frame, n, done))
         sched_condemn(p, l->worker, PIT_E_WORKER_KILLED, "it was killed: memory ran out in the middle of a message to it");
+    stream_take_over_lane(p, l); /* where nobody rides who could send the rest */
     if (l->owner == LANE_CALLER)
-        l->channel->ops->rouse(l->channel); /* who rides it sends the rest */
+        l->channel->ops->rouse(l->channel);
     else if (!loop_is_current(p->env->loop))
         loop_wake(p->env->loop);
 }

@@ -143,16 +143,17 @@ static void keep_rest(struct lane *l, struct call *c)
 {
     size_t n = c->frame.len;
     if (c->frame.borrowed || l->unsent.len != 0) {
-        struct buf behind = l->unsent; /* of a lane whose calls call tools */
-        size_t done = l->unsent_done;
+        struct buf behind = l->unsent; /* of a lane whose calls call tools: none of it is out */
         l->unsent = (struct buf){0};
-        l->unsent_done = 0;
-        buf_append(&l->unsent, c->frame.data + c->sent, n - c->sent);
+        l->unsent_at = 0;
+        l->unsent_done = c->sent;
+        buf_append(&l->unsent, c->frame.data, n);
         if (behind.len != 0)
-            buf_append(&l->unsent, behind.data + done, behind.len - done);
+            buf_append(&l->unsent, behind.data, behind.len);
         buf_finish(&behind);
         return;
     }
+    l->unsent_at = 0;
     l->unsent = c->frame;
     l->unsent_done = c->sent;
     buf_init_fixed(&c->frame, NULL, 0);
@@ -180,7 +181,9 @@ static bool give_up(struct pool *p, struct lane *l, struct flight *f, const char
     struct cancel_note *note = reason != NULL ? make_note(p, l, c, reason) : NULL;
     if (note != NULL)
         list_push_back(&l->notes, &note->node);
-    if (f == lane_inner(l) && cancel_max_rung(p, c) >= RUNG_FLAG) /* others when they come to the front: there is one flag */
+    bool flagged =
+        cancel_max_rung(p, c) >= RUNG_FLAG || c->stream != NULL; /* a producer that nobody reads does not end by itself */
+    if (f == lane_inner(l) && flagged)                           /* others when they come to the front: there is one flag */
         lane_flag_cancel(l, f->sequence);
     if (c->stream != NULL) /* it may be waiting for credit, or for the inbox */
         l->channel->ops->nudge(l->channel);
@@ -297,7 +300,8 @@ void pool_cancel_begin(struct pool *p, struct call *c, const char *reason, struc
 void pool_end_with(struct pool *p, struct call *c, struct outcome o, const char *reason)
 {
     struct pool_ending e;
-    report_stream_halted(p, c, reason);
+    if (o.rc != PIT_E_CANCELLED) /* its reader has read all that he wanted */
+        report_stream_halted(p, c, reason);
     begin_end(p, c, &o, reason, &e);
     pool_cancel_finish(&e);
 }

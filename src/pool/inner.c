@@ -18,16 +18,38 @@ bool inner_given_up(struct pool *p, struct lane *l, uint64_t sequence)
     return !waits;
 }
 
+/* One frame after the other: to a ring each is a record, or a run of fragments, of its own. */
 int inner_flush(struct lane *l)
 {
+    int rc = 0;
     if (l->unsent.len == 0)
         return 0;
-    int rc = l->channel->ops->send(l->channel, l->unsent.data, l->unsent.len, &l->unsent_done);
-    if (rc != CHANNEL_AGAIN) {
-        buf_finish(&l->unsent);
-        l->unsent_inner = false;
+    while (rc == 0 && l->unsent_at < l->unsent.len) {
+        const uint8_t *frame = l->unsent.data + l->unsent_at;
+        size_t n = (size_t)frame_peek_size(frame, UINT32_MAX); /* ours */
+        rc = l->channel->ops->send(l->channel, frame, n, &l->unsent_done);
+        if (rc == CHANNEL_AGAIN)
+            return rc;
+        l->unsent_at += n;
+        l->unsent_done = 0;
     }
+    buf_finish(&l->unsent);
+    l->unsent_at = l->unsent_done = 0;
+    l->unsent_inner = false;
+    __atomic_store_n(&l->has_unsent, false, __ATOMIC_RELEASE);
     return rc;
+}
+
+bool inner_queue(struct lane *l, const uint8_t *frame, size_t n, size_t done)
+{
+    if (l->unsent.len == 0) {
+        l->unsent_at = 0;
+        l->unsent_done = done;
+    }
+    buf_append(&l->unsent, frame, n);
+    l->unsent_inner = true;
+    __atomic_store_n(&l->has_unsent, true, __ATOMIC_RELEASE);
+    return !l->unsent.failed;
 }
 
 /* ---- the worker asks ---- */

@@ -38,6 +38,8 @@ static inline bool inner_on_top(const struct lane *l, const struct call *c)
 }
 
 /* Sends what is left of frames to the worker, by who rides the lane. As the channel's send. */
+/* Keeps a frame of which `done` bytes are out (0, where others stand before it) until there is room: false: no memory. */
+bool inner_queue(struct lane *l, const uint8_t *frame, size_t n, size_t done);
 int inner_flush(struct lane *l);
 /* The call has its answer: its outcome, and the lane goes back unless an outer call has it. No lock. */
 void inner_leave(struct pool *p, struct call *c, struct outcome o);

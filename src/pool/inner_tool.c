@@ -227,11 +227,8 @@ bool inner_put(struct lane *l, const uint8_t *frame, size_t n)
         int rc = l->channel->ops->send(l->channel, frame, n, &done);
         if (rc != CHANNEL_AGAIN) /* what fails here shows as the worker's end */
             return true;
-        l->unsent_done = 0;
     }
-    buf_append(&l->unsent, frame + done, n - done);
-    l->unsent_inner = true;
-    return !l->unsent.failed;
+    return inner_queue(l, frame, n, done);
 }
 
 bool inner_put_to(struct lane *l, unsigned level, const struct buf *frame)
@@ -284,10 +281,8 @@ void inner_assign(struct pool *p, struct lane *l, struct call *c, const struct p
         sched_note(p, c, CALL_DISPATCHED);
     }
     if (l->unsent.len != 0 || l->sending != NULL) { /* behind what is on its way */
-        buf_append(&l->unsent, c->frame.data, c->frame.len);
-        l->unsent_inner = true;
         c->sent = c->frame.len;
-        if (l->unsent.failed)
+        if (!inner_queue(l, c->frame.data, c->frame.len, 0))
             inner_condemn(p, l);
     }
 }

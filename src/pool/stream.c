@@ -58,6 +58,8 @@ void stream_chunk_free(struct stream_chunk *k)
 void stream_finish(struct stream *s)
 {
     struct list *node;
+    stream_chunk_free(s->came);
+    s->came = NULL;
     while ((node = list_pop_front(&s->chunks)) != NULL)
         stream_chunk_free(LIST_ENTRY(node, struct stream_chunk, node));
 }

@@ -47,6 +47,8 @@ struct stream {
     bool over; /* atomic: the call has its outcome, and whoever carried it has let go: what is left belongs to the reader */
     struct stream_chunk slot, *came;    /* the rider's who reads: a chunk that nobody else has seen; NULL or &slot */
     bool reads;                         /* the rider's: it is the reader, not the sender */
+    bool look;                          /* atomic: who is inside shall look at the clock */
+    uint64_t left_ns;                   /* lock: when somebody was inside last */
     void (*on_chunk)(struct stream *s); /* NULL; or on the loop, without the lock: there is something to take */
 };
 
@@ -67,8 +69,8 @@ struct stream_chunk *stream_take_rest(struct stream *s);
 int stream_read(struct pool *p, struct stream *s, uint64_t until_ns, bool stay, struct stream_chunk **ret);
 /* Waits until the frame (stream_encode) can be sent and sends it: 0, PIT_E_PENDING, PIT_E_END, PIT_E_INVALID_REQUEST: the inbox was closed. Blocks. */
 int stream_write(struct pool *p, struct stream *s, struct buf *frame, uint64_t until_ns);
-/* The reader rides no more: what is left to do is the loop's. By the only thread that uses the stream. */
-void stream_stop_reading(struct pool *p, struct stream *s);
+/* The reader has had enough: the call ends with o (taken), if it has not ended. By the only thread that uses the stream. */
+void stream_stop(struct pool *p, struct stream *s, struct outcome o, const char *reason);
 /* Who carried the call lets go of it: the last thing that is done with a stream by others than its reader. */
 void stream_is_over(struct pool *p, struct stream *s);
 /* Makes a frame of a value for the inbox. NULL or an error (owned). */
@@ -83,8 +85,8 @@ bool stream_board(struct pool *p, struct lane *l, struct call *c);
 void stream_take_over(struct pool *p, struct stream *s);
 /* The same for the call of a lane. */
 void stream_take_over_lane(struct pool *p, struct lane *l);
-/* lock, loop: its time may be over, and its reader, who is inside, looks to that himself; so do calls that have just ended. */
-bool stream_keeps_time(struct pool *p, struct call *c);
+/* lock, loop: the call's timer has run out. true: its reader, who is inside or was a moment ago, sees to it, or it has ended; else the loop shall look at it. */
+bool stream_keeps_time(struct pool *p, struct call *c, struct list *done);
 /* A CHUNK or CREDIT on the lane that this thread rides. 0, INNER_LEFT, or why the worker must go. No lock. */
 int stream_ride_frame(struct pool *p, struct call *c, const struct frame *f, size_t bytes);
 

@@ -1,10 +1,12 @@
 /* See stream.h. This file: streams whose reader rides the lane himself, and so has each chunk without a hop through another thread.
  *
  * The lane is a caller's from the moment when the call gets it. While its reader is in the library he is `inside` and does all that a blocking call
- * does: he receives, watches the clock and judges his worker's death. Between two reads nobody is inside, and the loop does not look at the lane either:
- * what is to be done then (a death, a deadline, the end of the pool) begins with stream_take_over(), which makes the lane one of the loop's, and the call
- * one that the loop carries. That is for good. The same happens where a frame does not go out at once and nobody is inside.
+ * does: he receives, watches the clock and judges his worker's death. Between two reads nobody is inside, and the loop does not look at the lane either.
+ * What is to be done then (a death, a frame that does not go out at once) begins with stream_take_over(), which makes the lane one of the loop's, and the
+ * call one that the loop carries, for good; so does an absence of ABSENT_NS, of which the call's timer tells: a stream that has ended must not keep its
+ * worker because nobody reads on.
  *
+ * Who is inside when the worker dies judges that death, or leaves it to the timer: a dead lane is never given to the loop but by who judges it there.
  * Sending is done under the pool's lock, by whoever has something to send. */
 #include <string.h>
 
@@ -16,7 +18,8 @@
 #include "pool/pool_internal.h"
 #include "pool/stream.h"
 
-#define LOOK_AGAIN_NS (10 * MS)
+#define ABSENT_NS (10 * MS)
+#define LOOK_AGAIN_NS (2 * ABSENT_NS)
 
 /* ---- who carries it: lock ---- */
 
@@ -32,25 +35,33 @@ bool stream_board(struct pool *p, struct lane *l, struct call *c)
         sched_condemn(p, l->worker, rc, worker_fault(rc));
     else if (rc == PIT_E_WORKER_LOST)
         sched_lost(p, l->worker);
-    async_expire_at(p, c, stream_due(p, c, last_look_due(c)));
+    s->left_ns = c->sent_ns;
+    async_expire_at(p, c, c->sent_ns + LOOK_AGAIN_NS);
     if (rc == CHANNEL_AGAIN)
         stream_take_over(p, s);
     return true;
 }
 
-void stream_take_over(struct pool *p, struct stream *s)
+/* The loop carries the call from here on. Its lane is in no list yet. */
+static struct lane *give_to_loop(struct pool *p, struct stream *s)
 {
     struct call *c = s->call;
-    if (!s->riding || s->inside)
-        return;
-    s->riding = c->waited_for = false;
-    if (c->state != CALL_SENT)
-        return;
     struct lane *l = c->lane;
+    s->riding = c->waited_for = false;
+    s->heard_ns = pool_now(p); /* what has come is not read yet: it was not silent */
     lane_move(l, LANE_LOOP);
-    list_push_back(&p->loop_lanes, &l->node);
     l->sending = c->sent < c->frame.len ? c : NULL;
-    worker_unref(l->worker); /* never the last: the pool has it still */
+    return l;
+}
+
+void stream_take_over(struct pool *p, struct stream *s)
+{
+    if (!s->riding || s->inside || s->call->state != CALL_SENT)
+        return;
+    struct lane *l = give_to_loop(p, s);
+    list_push_back(&p->loop_lanes, &l->node);
+    worker_unref(l->worker); /* not the last: it lives, or its death is being judged */
+    async_expire_at(p, s->call, stream_due(p, s->call, last_look_due(s->call)));
     loop_wake(p->env->loop);
 }
 
@@ -61,16 +72,42 @@ void stream_take_over_lane(struct pool *p, struct lane *l)
         stream_take_over(p, head->call->stream);
 }
 
-bool stream_keeps_time(struct pool *p, struct call *c)
+/* Its worker died while somebody was inside who did not judge that: the loop does, as of its own lanes. */
+static void judge_here(struct pool *p, struct stream *s, struct list *done)
+{
+    struct lane *l = give_to_loop(p, s);
+    struct worker *w = l->worker;
+    async_lane_gone(p, l, done);
+    lane_move(l, LANE_CLOSED);
+    bool last = worker_unref(w);
+    if (last) {
+        pool_unlock(p);
+        worker_free(w);
+        pool_lock(p);
+    }
+}
+
+bool stream_keeps_time(struct pool *p, struct call *c, struct list *done)
 {
     struct stream *s = c->stream;
-    if (c->state == CALL_DONE)
+    if (c->state == CALL_DONE) {
+        wheel_stop(&p->expiry, &c->expiry);
         return true;
-    if (!s->riding || !s->inside) {
-        stream_take_over(p, s);
-        return false;
     }
-    wheel_set(&p->expiry, &c->expiry, pool_now(p) + LOOK_AGAIN_NS); /* he may be gone by then */
+    if (!s->riding)
+        return false;
+    uint64_t now = pool_now(p);
+    if (s->inside || now - s->left_ns < ABSENT_NS) {
+        if (s->inside && now >= stream_due(p, c, last_look_due(c)))
+            __atomic_store_n(&s->look, true, __ATOMIC_RELEASE);
+        wheel_set(&p->expiry, &c->expiry, now + LOOK_AGAIN_NS);
+    } else {
+        wheel_stop(&p->expiry, &c->expiry);
+        if (c->state == CALL_SENT && c->lane->dead)
+            judge_here(p, s, done);
+        else
+            stream_take_over(p, s);
+    }
     return true;
 }
 
@@ -88,8 +125,8 @@ static void get_out(struct pool *p, struct stream *s)
 {
     pool_lock(p);
     s->inside = false;
-    bool end = pool_is_ending(p);
-    if (end || s->call->lane == NULL || s->call->lane->dead || s->call->lane->unsent.len != 0)
+    s->left_ns = pool_now(p);
+    if (!s->call->lane->dead && (pool_is_ending(p) || s->call->lane->unsent.len != 0))
         stream_take_over(p, s); /* what has to be done cannot wait for the next time */
     if (__atomic_load_n(&s->waiters, __ATOMIC_SEQ_CST) != 0)
         stream_changed(p, s);
@@ -164,9 +201,19 @@ int stream_ride_frame(struct pool *p, struct call *c, const struct frame *f, siz
 
 /* ---- riding ---- */
 
-static bool is_there(const struct stream *s)
+static bool is_there(struct pool *p, const struct stream *s)
 {
-    return s->reads ? s->came != NULL : s->send_chunks != 0 && s->send_bytes > 0 && s->call->lane->unsent.len == 0;
+    if (s->reads)
+        return s->came != NULL;
+    pool_lock(p);
+    bool room = s->send_chunks != 0 && s->send_bytes > 0 && s->call->lane->unsent.len == 0;
+    pool_unlock(p);
+    return room;
+}
+
+static bool has_unsent(const struct call *c)
+{
+    return __atomic_load_n(&c->lane->has_unsent, __ATOMIC_ACQUIRE);
 }
 
 /* The clock says that something is due. true: the call has its outcome. */
@@ -189,6 +236,18 @@ static bool look_at_clock(struct pool *p, struct call *c, uint64_t *until_ns)
     *until_ns = stream_due(p, c, due);
     pool_unlock(p);
     return false;
+}
+
+/* Is it to end, although there may always be something to read? true: it has its outcome. */
+static bool must_end(struct pool *p, struct stream *s, uint64_t *until_ns)
+{
+    struct call *c = s->call;
+    if (__atomic_load_n(&c->lane->worker->recycle.cut, __ATOMIC_SEQ_CST)) {
+        blocking_leave_behind(p, c, recycled_error(p, c), RECYCLED_REASON);
+        return true;
+    }
+    return __atomic_load_n(&s->look, __ATOMIC_RELAXED) && __atomic_exchange_n(&s->look, false, __ATOMIC_ACQ_REL) &&
+           look_at_clock(p, c, until_ns);
 }
 
 static void send_what_is_left(struct pool *p, struct stream *s)
@@ -214,14 +273,18 @@ static int ride(struct pool *p, struct stream *s, uint64_t until_ns)
     for (bool waited = false, woken = false;; waited = true) {
         if (__atomic_load_n(&c->wake, __ATOMIC_SEQ_CST) != 0)
             __atomic_store_n(&c->wake, 0, __ATOMIC_SEQ_CST);
-        if (c->lane->unsent.len != 0)
+        if (must_end(p, s, &due)) {
+            rc = PIT_E_END;
+            break;
+        }
+        if (has_unsent(c))
             send_what_is_left(p, s);
         enum step what = blocking_step(p, c, &in, woken);
         if (what == STEP_DONE || what == STEP_AGAIN) {
             rc = what == STEP_DONE ? PIT_E_END : CHANNEL_AGAIN;
             break;
         }
-        if (is_there(s)) {
+        if (is_there(p, s)) {
             rc = 0;
             break;
         }
@@ -232,12 +295,7 @@ static int ride(struct pool *p, struct stream *s, uint64_t until_ns)
         }
         if (waited && now >= until_ns)
             break;
-        if (waited && __atomic_load_n(&c->lane->worker->recycle.cut, __ATOMIC_SEQ_CST)) {
-            blocking_leave_behind(p, c, recycled_error(p, c), RECYCLED_REASON);
-            rc = PIT_E_END;
-            break;
-        }
-        if (what == STEP_FRAME && c->lane->unsent.len != 0)
+        if (what == STEP_FRAME && has_unsent(c))
             what = STEP_ROOM;
         blocking_wait(p, c, what, due < until_ns ? due : until_ns);
         woken = what == STEP_FRAME || what == STEP_ROOM;
@@ -266,13 +324,17 @@ static void go_on_elsewhere(struct pool *p, struct stream *s)
 {
     struct call *c = s->call;
     pool_lock(p);
-    s->inside = false;
+    bool ended = c->state == CALL_DONE; /* while it was in the queue */
+    if (!ended)
+        s->inside = false;
     if (c->state == CALL_QUEUED) {
         s->riding = c->waited_for = false;
         async_expire_at(p, c, c->queue_deadline_ns);
         sched_spread(p);
     }
     pool_unlock(p);
+    if (ended)
+        let_go(p, s);
 }
 
 /* ---- waiting for either kind: any thread that may block ---- */
@@ -351,12 +413,38 @@ int stream_read(struct pool *p, struct stream *s, uint64_t until_ns, bool stay, 
     }
 }
 
-void stream_stop_reading(struct pool *p, struct stream *s)
+/* lock: its worker has died, and nobody has judged that. true: that was the last word on the worker. */
+static bool end_on_dead_lane(struct pool *p, struct stream *s, struct outcome o)
 {
+    struct call *c = s->call;
+    struct lane *l = c->lane;
+    lane_pop(l);
+    c->lane = NULL;
+    sched_finish(p, c, o);
+    sched_release(p, l);
+    return worker_unref(l->worker);
+}
+
+void stream_stop(struct pool *p, struct stream *s, struct outcome o, const char *reason)
+{
+    int rc = o.rc;
     pool_lock(p);
+    bool ended = s->riding && s->call->state == CALL_SENT && s->call->lane->dead, last = false;
+    struct worker *w = ended ? s->call->lane->worker : NULL;
     s->inside = false;
-    stream_take_over(p, s);
+    if (ended)
+        last = end_on_dead_lane(p, s, o);
+    else
+        stream_take_over(p, s);
     pool_unlock(p);
+    if (last)
+        worker_free(w);
+    if (ended && rc != PIT_E_CANCELLED)
+        report_stream_halted(p, s->call, reason);
+    if (ended)
+        let_go(p, s);
+    else
+        pool_end_with(p, s->call, o, reason);
 }
 
 static int try_write(struct pool *p, struct stream *s, struct buf *frame, bool *ret_rides)
@@ -364,8 +452,6 @@ static int try_write(struct pool *p, struct stream *s, struct buf *frame, bool *
     pool_lock(p);
     int rc = s->inbox_closed ? PIT_E_INVALID_REQUEST : stream_send(p, s, frame);
     *ret_rides = rc == CHANNEL_AGAIN && get_inside(s, false);
-    if (rc == 0 && s->riding && !s->inside && s->call->lane->unsent.len != 0)
-        stream_take_over(p, s);
     pool_unlock(p);
     return rc;
 }
@@ -374,8 +460,12 @@ int stream_write(struct pool *p, struct stream *s, struct buf *frame, uint64_t u
 {
     for (;;) {
         uint32_t seen = __atomic_load_n(&s->change, __ATOMIC_SEQ_CST);
-        bool rides;
+        bool rides = false;
         int rc = is_over(s) ? PIT_E_END : try_write(p, s, frame, &rides);
+        if (rc == PIT_E_END && !is_over(s)) { /* in a moment: then its outcome can be read */
+            wait_change(p, s, seen, UINT64_MAX);
+            continue;
+        }
         if (rc != CHANNEL_AGAIN)
             return rc;
         if (!rides && !wait_change(p, s, seen, until_ns))

@@ -77,10 +77,11 @@ struct lane {
     struct limit_watch limit;
     struct loop_timer stall; /* runs out: what waits behind the first call is taken back */
     struct loop_work attend; /* asks the loop to look at the lane */
-    struct buf unsent;       /* the rest of a frame whose caller has gone; or of one in the middle of a call: */
-    bool unsent_inner;       /* it may be answered before it is out */
-    size_t unsent_done;
-    struct call *sending; /* a LOOP lane: the call whose frame is partly out */
+    struct buf unsent;       /* whole frames that are not out: one whose caller has gone; or some in the middle of a call: */
+    bool unsent_inner;       /* it may be answered before they are out */
+    bool has_unsent;         /* atomic: for who rides a stream, while others send */
+    size_t unsent_at, unsent_done; /* where the first of them begins, and how much of it is out */
+    struct call *sending;          /* a LOOP lane: the call whose frame is partly out */
     unsigned inner; /* atomic: a call of this lane has called a tool, and has not ended: the following is used (pool/inner.h) */
     unsigned nested;     /* the last so many flights are calls that tools have made, each inside the one before */
     uint32_t asking;     /* a LOOP lane: bit n: level n waits for a tool that a thread runs */

@@ -1,67 +1,5 @@
 /* Streams, from the API to workers written in C: order, the end, back-pressure, the inbox, stopping, dying, and workers that lie. */
-#include "integration/c/kit.h"
-
-enum { MANY = 250, FEW = 10 };
-
-static const char *const channels[] = {"ring", "socket"};
-
-static pit *open_on(const char *channel)
-{
-    struct kit k = KIT_INIT;
-    k.channel = channel;
-    k.drain_ms = 100; /* a stream that nobody reads does not end */
-    k.pool.restart_backoff = PIT_OFF;
-    return kit_open(&k);
-}
-
-/* ---- with a callback ---- */
-
-struct heard {
-    int64_t chunks, ends, errors, finals, out_of_order;
-    int64_t halt_at, answer; /* after so many chunks: what to return */
-    int code;
-    pit_value *last, *metadata;
-    pthread_t thread;
-};
-
-static int hear(pit_stream_event *ev, void *user)
-{
-    struct heard *h = user;
-    int64_t n = -1;
-    assert_int_equal(ev->size, sizeof *ev);
-    assert_int_equal(h->ends + h->errors, 0);
-    h->thread = pthread_self();
-    if (ev->kind == PIT_STREAM_END)
-        h->ends++;
-    if (ev->kind == PIT_STREAM_ERROR)
-        h->errors++, h->code = pit_error_code(ev->error);
-    if (ev->kind != PIT_STREAM_CHUNK)
-        return 0;
-    assert_int_equal(h->finals, 0);
-    h->finals += ev->is_final;
-    pit_value_get_int(ev->value, &n);
-    h->out_of_order += !ev->is_final && (n != h->chunks || ev->index != (uint64_t)h->chunks);
-    h->chunks += !ev->is_final;
-    pit_value_free(h->last);
-    h->last = pit_value_ref(ev->value);
-    pit_value_free(h->metadata);
-    h->metadata = ev->metadata != NULL ? pit_value_ref(ev->metadata) : NULL;
-    return h->halt_at != 0 && h->chunks == h->halt_at ? (int)h->answer : 0;
-}
-
-static void forget(struct heard *h)
-{
-    pit_value_free(h->last);
-    pit_value_free(h->metadata);
-}
-
-static int stream(pit *p, const char *command, int64_t n, struct heard *h, pit_value **ret, pit_error **err)
-{
-    pit_value *args = pit_pack("[I]", n);
-    int rc = pit_call_stream(p, command, args, NULL, hear, h, ret, err);
-    pit_value_free(args);
-    return rc;
-}
+#include "integration/c/stream_kit.h"
 
 static void test_chunks_come_in_order_and_then_the_end(void **state)
 {
@@ -102,16 +40,6 @@ static int refuse(pit_stream_event *ev, void *user)
 {
     ++*(int *)user;
     return pit_stream_event_fail(ev, "chunk %d is no good", (int)ev->index);
-}
-
-/* The lane is free again, of the same worker: nobody was killed. */
-static void serves(pit *p, pid_t pid)
-{
-    int64_t n = 0;
-    assert_int_equal(kit_call(p, "echo", 7, 0, &n), 0);
-    assert_int_equal(n, 7);
-    if (pid != 0)
-        assert_int_equal(kit_worker(p, 0), pid);
 }
 
 static void test_a_callback_may_stop_it(void **state)
@@ -225,29 +153,6 @@ static void test_a_future_is_told_on_the_loop(void **state)
 }
 
 /* ---- as an object ---- */
-
-static pit_stream *open_stream(pit *p, const char *command, int64_t n, int flags)
-{
-    pit_stream *s = NULL;
-    pit_error *e = NULL;
-    pit_value *args = pit_pack("[I]", n);
-    if (pit_stream_open(p, command, args, NULL, flags, &s, &e) != 0)
-        fail_msg("%s", pit_error_string(e));
-    pit_value_free(args);
-    return s;
-}
-
-static int64_t next_number(pit_stream *s)
-{
-    int64_t n = -1;
-    pit_value *v = NULL;
-    pit_error *e = NULL;
-    if (pit_stream_next(s, KIT_LIMIT_MS, &v, &e) != 0)
-        fail_msg("%s", pit_error_string(e));
-    assert_true(pit_value_get_int(v, &n));
-    pit_value_free(v);
-    return n;
-}
 
 static void test_a_stream_is_read_at_its_readers_pace(void **state)
 {
@@ -555,62 +460,6 @@ static void test_events_tell_of_it(void **state)
     kit_clean(before, "events");
 }
 
-/* A stream of each form, with the k-th allocation of it failing: how it ends is typed, and the next one is fine. */
-static int one_of_each(pit *p)
-{
-    struct heard h = {0};
-    pit_stream *s = NULL;
-    pit_future *f = NULL;
-    pit_value *args = pit_pack("[i]", FEW), *v = pit_int(1);
-    int rc = pit_call_stream(p, "count", args, NULL, hear, &h, NULL, NULL);
-    forget(&h);
-    if (rc == 0) {
-        h = (struct heard){0};
-        rc = pit_submit_stream(p, "count", args, NULL, hear, &h, &f, NULL);
-    }
-    if (rc == 0 && (rc = pit_future_wait(f, KIT_LIMIT_MS)) == 0)
-        rc = pit_future_result(f, NULL, NULL);
-    pit_future_free(f);
-    if (f != NULL)
-        forget(&h);
-    if (rc == 0)
-        rc = pit_stream_open(p, "talk", NULL, NULL, PIT_STREAM_BIDI, &s, NULL);
-    for (int i = 0; i < FEW && rc == 0; i++) {
-        rc = pit_stream_send(s, v, KIT_LIMIT_MS, NULL);
-        if (rc == 0)
-            rc = pit_stream_next(s, KIT_LIMIT_MS, NULL, NULL);
-    }
-    pit_stream_close(s);
-    pit_value_free(args);
-    pit_value_free(v);
-    return rc;
-}
-
-static void test_any_allocation_may_fail(void **state)
-{
-    (void)state;
-    struct kit_before before = kit_before();
-    long k = 0, failed = 0;
-    for (int i = 0; i < 2; i++) {
-        pit *p = open_on(channels[i]);
-        for (k = 1;; k++) {
-            atomic_store(&kit_allocs, 0);
-            atomic_store(&kit_fail_at, k);
-            int rc = one_of_each(p);
-            bool reached = atomic_load(&kit_allocs) >= k;
-            atomic_store(&kit_fail_at, 0);
-            assert_true(rc == 0 || kit_typed(rc));
-            failed += rc != 0;
-            if (!reached)
-                break;
-            assert_int_equal(kit_call(p, "echo", 7, KIT_LIMIT_MS, NULL), 0);
-        }
-        pit_close(p);
-    }
-    print_message("%ld allocations of streams, %ld of them fatal to theirs\n", k - 1, failed);
-    kit_clean(before, "allocations");
-}
-
 static void test_what_is_wrong_is_refused(void **state)
 {
     (void)state;
@@ -693,7 +542,6 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_streams_wait_in_the_queue_like_calls),
         cmocka_unit_test(test_a_worker_that_lies_costs_its_stream),
         cmocka_unit_test(test_events_tell_of_it),
-        cmocka_unit_test(test_any_allocation_may_fail),
         cmocka_unit_test(test_what_is_wrong_is_refused),
         cmocka_unit_test(test_a_host_that_drives),
     };

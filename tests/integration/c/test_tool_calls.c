@@ -199,7 +199,10 @@ static void test_large(void **state)
         for (int loop = 0; loop < 2; loop++) {
             struct bench b;
             pit *p = open_with(&b, &forms[form], echo);
-            for (int64_t n = 1000; n <= 4000000; n *= 20) {
+            /* some a little longer than the ring, of which little is left when it is full */
+            static const int64_t sizes[] = {1000, 20000, 66000, 70000, 90000, 400000, 8000000};
+            for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+                int64_t n = sizes[i];
                 pit_value *v = NULL;
                 assert_int_equal(call_by(p, loop, "ask_bytes", n, NULL, &v), 0);
                 assert_int_equal(pit_value_len(v), n);
@@ -639,6 +642,55 @@ static void test_written_ahead(void **state)
     pit_close(p);
 }
 
+/* ---- memory ---- */
+
+/* The at-th allocation from here on fails: whatever becomes of the call, it is typed, and the next one succeeds. */
+static bool fails_at(pit *p, bool loop, const char *command, int64_t n, long at)
+{
+    pit_value *args = pit_pack("[I]", n), *v = NULL;
+    pit_future *f = NULL;
+    atomic_store(&kit_allocs, 0);
+    atomic_store(&kit_fail_at, at);
+    int rc = loop ? pit_submit(p, command, args, NULL, &f, NULL) : pit_call(p, command, args, NULL, &v, NULL);
+    if (loop && rc == 0) {
+        assert_int_equal(pit_future_wait(f, KIT_LIMIT_MS), 0);
+        rc = pit_future_result(f, &v, NULL);
+    }
+    atomic_store(&kit_fail_at, 0);
+    assert_true(rc == 0 || kit_typed(rc));
+    pit_future_free(f);
+    pit_value_free(v);
+    pit_value_free(args);
+    assert_int_equal(kit_call(p, "echo", 1, 0, NULL), 0);
+    return rc != 0;
+}
+
+static void test_no_memory(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *command;
+        int64_t n;
+        pit_tool_fn fn;
+    } rows[] = {{"ask", 2, nest}, {"ask_list", 0, nest}, {"ask_missing", 0, nest}, {"ask_bytes", 300000, echo}};
+    enum { MOST = 40 };
+    for (int loop = 0; loop < 2; loop++)
+        for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+            struct kit_before before = kit_before();
+            struct kit k = forms[0];
+            struct bench b;
+            int failed = 0;
+            k.pool.restart_backoff = PIT_OFF;
+            k.pool.max_restarts = 1000;
+            pit *p = open_with(&b, &k, rows[i].fn);
+            for (long at = 1; at <= MOST; at++)
+                failed += fails_at(p, loop, rows[i].command, rows[i].n, at);
+            assert_true(failed > 0);
+            pit_close(p);
+            kit_clean(before, rows[i].command);
+        }
+}
+
 int main(int argc, char **argv)
 {
     kit_init(argc, argv);
@@ -659,6 +711,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_many),
         cmocka_unit_test(test_written_ahead),
         cmocka_unit_test(test_would_deadlock),
+        cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
