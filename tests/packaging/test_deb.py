@@ -34,7 +34,7 @@ mount -t proc proc "$1/root/proc"
 mount --bind "$1/empty" "$1/root$2"
 mkdir -p "$1/root/stage"
 mount --bind "$1/stage" "$1/root/stage"
-exec chroot "$1/root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive sh -ec "$4"
+exec chroot "$1/root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root SNAKEPIT_DATA_DIR=/tmp/state LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive sh -ec "$4"
 """
 
 USE = """
