@@ -75,6 +75,19 @@ def test_file_upload(example, tmp_path):
     assert missing.returncode == 2 and "No such file" in missing.stderr
 
 
+def test_bidirectional_tools(example):
+    done = example("bidirectional_tools")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        'Python may call: ["price"]',
+        "worth: 55.0",
+        "AAA: 12.50",
+        "BBB: 3.00",
+        "CCC: Tool execution failed: there is no CCC",
+        "10! = 3628800",
+    ]
+
+
 def test_repl_keeps_its_names(example):
     done = example("repl", input="x = 6\nx * 7\nprint('hi')\n1 / 0\nx\n")
     assert (done.returncode, done.stderr) == (0, "")

@@ -32,6 +32,7 @@ GUIDES = [
     "guide-script.md",
     "guide-streaming.md",
     "guide-threads.md",
+    "guide-tools.md",
     "guide-troubleshooting.md",
     "guide-zygote.md",
 ]
