@@ -4,7 +4,8 @@
 
 #include "integration/c/kit.h"
 
-enum { MANY = 250, FEW = 10 };
+/* AWAY_MS: a reader is away; half of it a worker may be silent, however starved the machine. */
+enum { MANY = 250, FEW = 10, AWAY_MS = 3000 };
 
 static const char *const channels[] = {"ring", "socket"};
 

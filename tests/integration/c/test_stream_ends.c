@@ -79,12 +79,12 @@ static void test_a_stream_that_has_ended_keeps_no_worker(void **state)
         struct kit_before before = kit_before();
         struct kit k = KIT_INIT;
         k.channel = channels[i];
-        k.pool.stream_idle_timeout_ms = 50;
+        k.pool.stream_idle_timeout_ms = AWAY_MS / 2;
         pit *p = kit_open(&k);
         pit_stream *s = open_stream(p, "count", FEW, PIT_STREAM_READ);
         assert_int_equal(next_number(s), 0);
         serves(p, kit_worker(p, 0)); /* the only one */
-        poll(NULL, 0, 200);          /* allow-sleep: it is not the stream that is silent */
+        poll(NULL, 0, AWAY_MS);      /* allow-sleep: it is not the stream that is silent */
         for (int64_t n = 1; n < FEW; n++)
             assert_int_equal(next_number(s), n);
         assert_int_equal(pit_stream_next(s, KIT_LIMIT_MS, NULL, NULL), PIT_E_END);
