@@ -215,6 +215,7 @@ static void test_a_producer_is_no_further_ahead_than_the_window(void **state)
         k.pool.stream_window = FEW;
         pit *p = kit_open(&k);
         pit_stream *s = open_stream(p, "endless", 0, PIT_STREAM_READ);
+        KIT_AWAIT(atomic_load(&stage->runs[0]) >= FEW);
         assert_int_equal(settles(), FEW);
         for (int64_t n = 0; n < FEW; n++)
             assert_int_equal(next_number(s), n);
