@@ -87,39 +87,40 @@ static const char text_threaded[] =
     "        with self.acquire_lock():\n"
     "            return {\"greeted\": self.greeted, **self.get_stats()}\n";
 
-static const char text_test[] =
-    "\"\"\"Tests of the adapter, without a host: python -m unittest @NAME@.test_adapter\"\"\"\n"
-    "\n"
-    "import unittest\n"
-    "\n"
-    "from .adapter import @CLASS@\n"
-    "\n"
-    "\n"
-    "class @CLASS@Test(unittest.TestCase):\n"
-    "    def setUp(self) -> None:\n"
-    "        self.adapter = @CLASS@()\n"
-    "        self.adapter.initialize()\n"
-    "        self.addCleanup(self.adapter.cleanup)\n"
-    "\n"
-    "    def test_tools_are_described(self) -> None:\n"
-    "        tools = {tool[\"name\"]: tool for tool in self.adapter.get_tools()}\n"
-    "        self.assertEqual(set(tools), {\"greet\", \"stats\"})\n"
-    "        self.assertEqual([p[\"name\"] for p in tools[\"greet\"][\"parameters\"]], [\"name\", \"language\"])\n"
-    "\n"
-    "    def test_greet(self) -> None:\n"
-    "        self.assertEqual(self.adapter.call_tool(\"greet\", \"World\"), \"Hello, World\")\n"
-    "        self.assertEqual(self.adapter.call_tool(\"greet\", name=\"Ann\", language=\"fr\"), \"Bonjour, Ann\")\n"
-    "        self.assertEqual(self.adapter.call_tool(\"stats\")[\"greeted\"], 2)\n"
-    "\n"
-    "    def test_what_is_wrong(self) -> None:\n"
-    "        with self.assertRaisesRegex(ValueError, \"language is one of\"):\n"
-    "            self.adapter.call_tool(\"greet\", \"Ann\", \"xx\")\n"
-    "        with self.assertRaisesRegex(TypeError, \"name\"):\n"
+/* What both tests look at. */
+#define TEST_CLASS                                                                                                             \
+    "class @CLASS@Test(unittest.TestCase):\n"                                                                                  \
+    "    def setUp(self) -> None:\n"                                                                                           \
+    "        self.adapter = @CLASS@()\n"                                                                                       \
+    "        self.adapter.initialize()\n"                                                                                      \
+    "        self.addCleanup(self.adapter.cleanup)\n"                                                                          \
+    "\n"                                                                                                                       \
+    "    def test_tools_are_described(self) -> None:\n"                                                                        \
+    "        tools = {tool[\"name\"]: tool for tool in self.adapter.get_tools()}\n"                                            \
+    "        self.assertEqual(set(tools), {\"greet\", \"stats\"})\n"                                                           \
+    "        self.assertEqual([p[\"name\"] for p in tools[\"greet\"][\"parameters\"]], [\"name\", \"language\"])\n"            \
+    "\n"                                                                                                                       \
+    "    def test_greet(self) -> None:\n"                                                                                      \
+    "        self.assertEqual(self.adapter.call_tool(\"greet\", \"World\"), \"Hello, World\")\n"                               \
+    "        self.assertEqual(self.adapter.call_tool(\"greet\", name=\"Ann\", language=\"fr\"), \"Bonjour, Ann\")\n"           \
+    "        self.assertEqual(self.adapter.call_tool(\"stats\")[\"greeted\"], 2)\n"                                            \
+    "\n"                                                                                                                       \
+    "    def test_what_is_wrong(self) -> None:\n"                                                                              \
+    "        with self.assertRaisesRegex(ValueError, \"language is one of\"):\n"                                               \
+    "            self.adapter.call_tool(\"greet\", \"Ann\", \"xx\")\n"                                                         \
+    "        with self.assertRaisesRegex(TypeError, \"name\"):\n"                                                              \
     "            self.adapter.call_tool(\"greet\")\n"
-    "\n"
-    "\n"
-    "if __name__ == \"__main__\":\n"
-    "    unittest.main()\n";
+
+static const char text_test[] = "\"\"\"Tests of the adapter, without a host: python -m unittest @NAME@.test_adapter\"\"\"\n"
+                                "\n"
+                                "import unittest\n"
+                                "\n"
+                                "from .adapter import @CLASS@\n"
+                                "\n"
+                                "\n" TEST_CLASS "\n"
+                                "\n"
+                                "if __name__ == \"__main__\":\n"
+                                "    unittest.main()\n";
 
 static const char text_threaded_test[] =
     "\"\"\"Tests of the adapter, without a host: python -m unittest @NAME@.test_adapter\"\"\"\n"
@@ -129,29 +130,7 @@ static const char text_threaded_test[] =
     "\n"
     "from .adapter import @CLASS@\n"
     "\n"
-    "\n"
-    "class @CLASS@Test(unittest.TestCase):\n"
-    "    def setUp(self) -> None:\n"
-    "        self.adapter = @CLASS@()\n"
-    "        self.adapter.initialize()\n"
-    "        self.addCleanup(self.adapter.cleanup)\n"
-    "\n"
-    "    def test_tools_are_described(self) -> None:\n"
-    "        tools = {tool[\"name\"]: tool for tool in self.adapter.get_tools()}\n"
-    "        self.assertEqual(set(tools), {\"greet\", \"stats\"})\n"
-    "        self.assertEqual([p[\"name\"] for p in tools[\"greet\"][\"parameters\"]], [\"name\", \"language\"])\n"
-    "\n"
-    "    def test_greet(self) -> None:\n"
-    "        self.assertEqual(self.adapter.call_tool(\"greet\", \"World\"), \"Hello, World\")\n"
-    "        self.assertEqual(self.adapter.call_tool(\"greet\", name=\"Ann\", language=\"fr\"), \"Bonjour, Ann\")\n"
-    "        self.assertEqual(self.adapter.call_tool(\"stats\")[\"greeted\"], 2)\n"
-    "\n"
-    "    def test_what_is_wrong(self) -> None:\n"
-    "        with self.assertRaisesRegex(ValueError, \"language is one of\"):\n"
-    "            self.adapter.call_tool(\"greet\", \"Ann\", \"xx\")\n"
-    "        with self.assertRaisesRegex(TypeError, \"name\"):\n"
-    "            self.adapter.call_tool(\"greet\")\n"
-    "\n"
+    "\n" TEST_CLASS "\n"
     "    def test_several_at_a_time(self) -> None:\n"
     "        threads = [threading.Thread(target=self.adapter.call_tool, args=(\"greet\", \"all\")) for _ in range(8)]\n"
     "        for thread in threads:\n"

@@ -240,17 +240,6 @@ pit_error *call_plan_waits(pit *p, const struct call_plan *plan)
 
 /* ---- beginning ---- */
 
-static char *put_text(char **to, const char *text)
-{
-    if (text == NULL)
-        return NULL;
-    size_t n = strlen(text) + 1;
-    char *at = *to;
-    memcpy(at, text, n);
-    *to += n;
-    return at;
-}
-
 char *call_keep_texts(struct call *c)
 {
     const char *texts[] = {c->command, c->session_id, c->correlation_id == c->id ? NULL : c->correlation_id};
@@ -260,10 +249,10 @@ char *call_keep_texts(struct call *c)
     char *block = mem_alloc(n), *to = block;
     if (block == NULL)
         return NULL;
-    c->command = put_text(&to, texts[0]);
-    c->session_id = put_text(&to, texts[1]);
+    c->command = mem_put_str(&to, texts[0]);
+    c->session_id = mem_put_str(&to, texts[1]);
     if (texts[2] != NULL)
-        c->correlation_id = put_text(&to, texts[2]);
+        c->correlation_id = mem_put_str(&to, texts[2]);
     return block;
 }
 

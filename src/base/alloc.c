@@ -83,6 +83,17 @@ char *mem_strdup(const char *s)
     return s != NULL ? mem_strndup(s, strlen(s)) : NULL;
 }
 
+char *mem_put_str(char **to, const char *text)
+{
+    if (text == NULL)
+        return NULL;
+    size_t n = strlen(text) + 1;
+    char *at = *to;
+    memcpy(at, text, n);
+    *to += n;
+    return at;
+}
+
 char **mem_strv_dup(const char *const *v, int *ok)
 {
     *ok = 1;

@@ -16,6 +16,8 @@ void *mem_realloc(void *block, size_t n);
 void mem_free(void *block); /* NULL ok */
 char *mem_strdup(const char *s);
 char *mem_strndup(const char *s, size_t n); /* NUL-terminated copy of n bytes */
+/* Copies text to *to, which is moved behind its NUL; NULL stays NULL. Its copy. */
+char *mem_put_str(char **to, const char *text);
 /* Copies a NULL-terminated array of strings; NULL stays NULL with *ok true. Freed with mem_free_strv. */
 char **mem_strv_dup(const char *const *v, int *ok);
 void mem_free_strv(char **v);

@@ -31,17 +31,6 @@ int cancel_first_rung(const struct pool *p, const struct call *c)
 
 /* ---- what will be told ---- */
 
-static const char *keep_text(char **to, const char *text)
-{
-    if (text == NULL)
-        return NULL;
-    size_t n = strlen(text) + 1;
-    char *at = *to;
-    memcpy(at, text, n);
-    *to += n;
-    return at;
-}
-
 static struct cancel_note *make_note(struct pool *p, const struct lane *l, struct call *c, const char *reason)
 {
     const char *texts[] = {c->command, c->session_id, pool_correlation(p, c), reason[0] != '\0' ? reason : NULL};
@@ -57,10 +46,10 @@ static struct cancel_note *make_note(struct pool *p, const struct lane *l, struc
                                  .entered_ns = c->entered_ns,
                                  .generation = l->worker->generation,
                                  .max_rung = cancel_max_rung(p, c)};
-    note->command = keep_text(&to, texts[0]);
-    note->session_id = keep_text(&to, texts[1]);
-    note->correlation_id = keep_text(&to, texts[2]);
-    note->reason = keep_text(&to, texts[3]);
+    note->command = mem_put_str(&to, texts[0]);
+    note->session_id = mem_put_str(&to, texts[1]);
+    note->correlation_id = mem_put_str(&to, texts[2]);
+    note->reason = mem_put_str(&to, texts[3]);
     memcpy(note->worker_id, l->worker->id, sizeof note->worker_id);
     return note;
 }

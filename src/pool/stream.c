@@ -8,6 +8,7 @@
 #include "pool/cancel.h"
 #include "pool/pool_internal.h"
 #include "wire/mp.h"
+#include "worker/repro.h"
 
 enum { CREDIT_SIZE = FRAME_HEADER + 2 * 9 /* two integers of MessagePack */ };
 
@@ -359,5 +360,6 @@ pit_error *stream_idle_error(struct pool *p, struct call *c)
     error_detail_take(e, "timeout_ms", pit_uint(s->idle_ns / MS));
     error_detail_take(e, "phase", pit_str("idle"));
     error_detail_take(e, "chunks", pit_uint(s->received));
+    repro_put(&p->config.repro, c, e);
     return error_suggest(e, "a longer stream_idle_timeout_ms of the pool; what the producer waits for is in details.stack");
 }

@@ -58,6 +58,8 @@ void repro_put(const struct repro_rules *r, const struct call *c, pit_error *e)
     shell_quote(&line, c->command, n);
     put_option(&line, " --adapter ", r->adapter);
     put_option(&line, " --python ", r->python);
+    if (c->stream != NULL)
+        buf_puts(&line, " --stream");
     put_arguments(&line, c);
     if (!line.failed)
         error_detail_take(e, "repro", pit_strn((const char *)line.data, line.len));

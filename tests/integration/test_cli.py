@@ -301,6 +301,14 @@ def test_missing_adapter_and_interpreter(snakepit, adapter):
 # ---- time ----
 
 
+def test_a_stream_that_died_is_made_again_as_a_stream(snakepit, adapter):
+    path = adapter("def die(self, n):\n    yield n\n    os.kill(os.getpid(), signal.SIGKILL)", before="import os, signal")
+    done = snakepit("call", "die", "7", "--adapter", path, "--stream")
+    assert (done.returncode, done.stdout) == (1, '{"data":7,"is_final":false}\n')
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("  repro: snakepit call die --adapter ")]
+    assert " --stream" in line
+
+
 def test_timeout_bounds_a_call(snakepit, adapter):
     path = adapter("def slow(self):\n    import time\n    time.sleep(600)")  # allow-sleep: it shall hang
     done = snakepit("call", "slow", "--adapter", path, "--timeout", "500ms", "-o", "json")
