@@ -82,6 +82,7 @@ struct deaths {
 enum {
     PEER_EMBED,
     PEER_PIPE,
+    PEER_PIPE_STREAM,
     PEER_POOL,
     PEER_MAP,
     PEER_EXECUTOR,
@@ -197,6 +198,7 @@ int run_peer_start(struct bench *b, int which, struct result *ret);     /* PEER_
 int run_peer_kill(struct bench *b, int which, struct result *ret);
 int run_grpc_unary(struct bench *b, int place, struct result *ret);
 int run_grpc_window(struct bench *b, int arg, struct result *ret);
+int run_grpc_stream(struct bench *b, int arg, struct result *ret);
 enum { CODEC_FLOATS, JSON_FLOATS, CODEC_DICT, MARSHAL_DICT };
 int run_codec(struct bench *b, int series, struct result *ret);
 int run_embed(struct bench *b, int arg, struct result *ret);
@@ -223,6 +225,10 @@ int run_dossier(struct bench *b, int wanted, struct result *ret);
 /* ---- stream.c ---- */
 enum { STREAM_SMALL, STREAM_FIRST, STREAM_BIDI, STREAM_SLOW };
 int run_stream(struct bench *b, int kind, struct result *ret);
+
+/* ---- tool.c ---- */
+enum { TOOL_ROUNDTRIP, TOOL_FIRST_LEVELS, TOOL_LAST_LEVELS };
+int run_tool(struct bench *b, int kind, struct result *ret);
 
 /* ---- look.c ---- */
 enum { LOOK_BUSY, LOOK_FREE, LOOK_STOPPED };

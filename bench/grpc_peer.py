@@ -1,5 +1,5 @@
 """grpcio measured by itself: unary calls of 8 packed bytes (no protobuf) to a Python server over a Unix socket (an abstract name), one after
-the other ("unary") and 64 under way ("depth64")."""
+the other ("unary") and 64 under way ("depth64"); and server streams of such bytes ("stream")."""
 
 import os
 import struct
@@ -11,7 +11,8 @@ import peer_loop
 
 NUMBER = struct.Struct("<Q")
 DEPTH = 64
-SERVICE, METHOD = "snakepit.Bench", "Increment"
+SERVICE, METHOD, STREAM = "snakepit.Bench", "Increment", "Count"
+CHUNKS = 5000  # of a stream
 SECONDS = 10
 
 
@@ -28,13 +29,21 @@ def increment(request, context):
     return NUMBER.pack(NUMBER.unpack(request)[0] + 1)
 
 
+def count(request, context):
+    for i in range(NUMBER.unpack(request)[0]):
+        yield NUMBER.pack(i)
+
+
 def serve(address):
     """The server: ends with its standard input."""
     from concurrent.futures import ThreadPoolExecutor
 
     module = grpc()
     server = module.server(ThreadPoolExecutor(1))  # of 1, 2, 4 and 8 threads the fastest
-    handlers = {METHOD: module.unary_unary_rpc_method_handler(increment)}
+    handlers = {
+        METHOD: module.unary_unary_rpc_method_handler(increment),
+        STREAM: module.unary_stream_rpc_method_handler(count),
+    }
     server.add_generic_rpc_handlers((module.method_handlers_generic_handler(SERVICE, handlers),))
     server.add_insecure_port(address)
     server.start()
@@ -53,6 +62,7 @@ class Client:
             raise RuntimeError("the server does not start")
         self.channel = module.insecure_channel(address)
         self.method = self.channel.unary_unary(f"/{SERVICE}/{METHOD}")
+        self.stream = self.channel.unary_stream(f"/{SERVICE}/{STREAM}")
 
     def call(self, message):
         return {"x": NUMBER.unpack(self.method(NUMBER.pack(message["x"]), timeout=SECONDS))[0]}
@@ -74,9 +84,14 @@ class Client:
             done += half
         return done, (now() - start) / 1e9
 
+    def chunks(self, n):
+        return (NUMBER.unpack(chunk)[0] for chunk in self.stream(NUMBER.pack(n), timeout=SECONDS))
+
     def measure(self, request):
         self.call({"x": 1})
         request.put(self.server.pid)
+        if request.what == "stream":
+            return peer_loop.streamed(self.chunks, CHUNKS, request)
         if request.what == "unary":
             return peer_loop.one_by_one(self.call, request)
         source = peer_loop.numbers(1)

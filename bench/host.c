@@ -18,8 +18,10 @@ static const struct {
     int workers;
     int channel;
     const char *const env[2];
+    const char *adapter; /* NULL: worker.py */
 } pools[POOL_COUNT] = {
     [POOL_HOT] = {"hot", 1, PIT_CHANNEL_AUTO, {NULL}},
+    [POOL_TOOL] = {"tool", 1, PIT_CHANNEL_AUTO, {NULL}, "tool_worker.py"},
     [POOL_FALLBACK] = {"fallback", 1, PIT_CHANNEL_SOCKET, {"SNAKEPIT_NO_EXTENSION=1", NULL}},
     [POOL_PAIR] = {"pair", 2, PIT_CHANNEL_AUTO, {NULL}},
     [POOL_BYTES] = {"bytes", 1, PIT_CHANNEL_AUTO, {NULL}},
@@ -55,7 +57,7 @@ static int pool_start(struct bench *b, struct hosts *h, int pool, struct result 
     char adapter[PATH_MAX + 32];
     pit_error *err = NULL;
     pit_pool_options o = PIT_POOL_OPTIONS_INIT;
-    snprintf(adapter, sizeof adapter, "%s/worker.py", b->dir);
+    snprintf(adapter, sizeof adapter, "%s/%s", b->dir, pools[pool].adapter != NULL ? pools[pool].adapter : "worker.py");
     o.name = pools[pool].name;
     o.adapter = adapter;
     o.workers = pools[pool].workers;

@@ -9,6 +9,7 @@
 
 enum {
     POOL_HOT,
+    POOL_TOOL,
     POOL_FALLBACK,
     POOL_PAIR,
     POOL_BYTES,

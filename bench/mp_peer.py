@@ -1,4 +1,5 @@
-"""The standard library measured by itself, one of it for each process: multiprocessing's Pipe, Pool and Pool.map, and ProcessPoolExecutor."""
+"""The standard library measured by itself, one of it for each process: multiprocessing's Pipe (calls, and a generator's items), Pool and Pool.map, and
+ProcessPoolExecutor."""
 
 import multiprocessing
 import os
@@ -29,6 +30,22 @@ def pipe_child(connection):
         connection.send(increment(message))
 
 
+def count(n):
+    for i in range(n):  # noqa: UP028 - the loop is what is measured
+        yield i
+
+
+def stream_child(connection):
+    while True:
+        try:
+            n = connection.recv()
+        except EOFError:
+            return
+        for item in count(n):
+            connection.send(item)
+        connection.send(None)
+
+
 class OneByOne:
     def measure(self, request):
         request.put(self.pid)
@@ -46,6 +63,24 @@ class Pipe(OneByOne):
     def call(self, message):
         self.connection.send(message)
         return self.connection.recv()
+
+
+class PipeStream:
+    CHUNKS = 5000
+
+    def __init__(self):
+        self.connection, other = multiprocessing.Pipe()
+        self.process = multiprocessing.Process(target=stream_child, args=(other,), daemon=True)
+        self.process.start()
+        other.close()
+
+    def chunks(self, n):
+        self.connection.send(n)
+        return iter(self.connection.recv, None)
+
+    def measure(self, request):
+        request.put(self.process.pid)
+        return peer_loop.streamed(self.chunks, self.CHUNKS, request)
 
 
 class Pool(OneByOne):
@@ -103,4 +138,4 @@ class Map:
 
 
 if __name__ == "__main__":
-    peer_loop.serve({"pipe": Pipe, "pool": Pool, "executor": Executor, "map": Map}[sys.argv[1]])
+    peer_loop.serve({"pipe": Pipe, "pipe-stream": PipeStream, "pool": Pool, "executor": Executor, "map": Map}[sys.argv[1]])

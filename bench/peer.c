@@ -20,6 +20,7 @@ static const struct {
 } programs[PEER_COUNT] = {
     [PEER_EMBED] = {NULL, NULL},
     [PEER_PIPE] = {"mp_peer.py", "pipe"},
+    [PEER_PIPE_STREAM] = {"mp_peer.py", "pipe-stream"},
     [PEER_POOL] = {"mp_peer.py", "pool"},
     [PEER_MAP] = {"mp_peer.py", "map"},
     [PEER_EXECUTOR] = {"mp_peer.py", "executor"},
@@ -146,6 +147,12 @@ int run_grpc_window(struct bench *b, int arg, struct result *ret)
 {
     (void)arg;
     return script_ask(b, PEER_GRPC, "depth64", PLACE_FREE, ret);
+}
+
+int run_grpc_stream(struct bench *b, int arg, struct result *ret)
+{
+    (void)arg;
+    return script_ask(b, PEER_GRPC, "stream", PLACE_TWO, ret);
 }
 
 int run_codec(struct bench *b, int series, struct result *ret)

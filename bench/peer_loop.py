@@ -76,6 +76,26 @@ def sampled(samples, rate, operations=1):
     return f"ok {len(samples) * operations} {rate:.1f} " + " ".join(f"{q:.1f}" for q in quantiles)
 
 
+def streamed(chunks, n, request):
+    """The answer of a peer that streams: chunks(n) gives 0 to n - 1, one stream after the other."""
+    now = time.perf_counter_ns
+    samples = []
+    end = None  # the first one is the warm-up
+    while end is None or len(samples) < 3 or now() < end:
+        start, expected = now(), 0
+        for chunk in chunks(n):
+            if chunk != expected:
+                raise RuntimeError("wrong chunk")
+            expected += 1
+        if expected != n:
+            raise RuntimeError("chunks are missing")
+        if end is None:
+            end = now() + request.milliseconds * 1_000_000
+        else:
+            samples.append(now() - start)
+    return sampled(samples, len(samples) * n * 1e9 / sum(samples), n)
+
+
 def counted(count, seconds):
     """The answer of a peer that has only a rate to tell."""
     return f"ok {count} {count / seconds:.1f}" + " 0" * len(FRACTIONS)

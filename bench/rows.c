@@ -8,9 +8,14 @@
     X(IDLE_FRESH, "idle.fresh", "1/s", run_idle, 0, 1, MEASURE_BEFORE)                                                         \
     X(C_RING_2, "c_ring.2core", "ns", run_c_ring, PLACE_TWO, 2, MEASURE_EACH_ROUND)                                            \
     X(HOT_2, "call.hot.2core", "ns", run_call_hot, PLACE_TWO, 2, MEASURE_EACH_ROUND)                                           \
+    X(TOOL_ASK, "tool.roundtrip", "ns", run_tool, TOOL_ROUNDTRIP, 2, MEASURE_EACH_ROUND)                                       \
+    X(TOOL_FIRST, "tool.nested.first", "ns", run_tool, TOOL_FIRST_LEVELS, 2, MEASURE_EACH_ROUND)                               \
+    X(TOOL_LAST, "tool.nested.last", "ns", run_tool, TOOL_LAST_LEVELS, 2, MEASURE_EACH_ROUND)                                  \
     X(STREAM_FIRST_CHUNK, "stream.first", "ns", run_stream, STREAM_FIRST, 2, MEASURE_EACH_ROUND)                               \
     X(STREAM_TALK, "stream.bidi", "ns", run_stream, STREAM_BIDI, 2, MEASURE_EACH_ROUND)                                        \
     X(STREAM_CHUNKS, "stream.small", "1/s", run_stream, STREAM_SMALL, 2, MEASURE_EACH_ROUND)                                   \
+    X(PIPE_CHUNKS, "mp.Pipe.stream", "1/s", run_peer, PEER_AT(PEER_PIPE_STREAM, PLACE_TWO), 2, MEASURE_EACH_ROUND)             \
+    X(GRPC_CHUNKS, "grpcio.stream", "1/s", run_grpc_stream, 0, 2, MEASURE_EACH_ROUND)                                          \
     X(STREAM_MEMORY, "stream.slow_reader", "bytes", run_stream, STREAM_SLOW, 2, MEASURE_EACH_ROUND)                            \
     X(DEFAULT, "call.hot.default", "ns", run_call_default, 0, 2, MEASURE_EACH_ROUND)                                           \
     X(EMBED, "embed", "ns", run_embed, 0, 1, MEASURE_EACH_ROUND)                                                               \
@@ -192,12 +197,20 @@ const struct row row_list[] = {
     FASTER("stream.small", S_STREAM_CHUNKS, S_PY_SOCKET_2, 30.0,
            "chunks a second of one stream against one plain call after the other: what a generator, its encoding, the ring and "
            "the callback take, on two CPUs at the same time"),
+    FASTER("vs.pipe.stream", S_STREAM_CHUNKS, S_PIPE_CHUNKS, 10.0,
+           "stream.small against the same generator in a child that sends each item through a multiprocessing.Pipe"),
+    FASTER("vs.grpc.stream", S_STREAM_CHUNKS, S_GRPC_CHUNKS, 50.0, "stream.small against a server stream of grpcio"),
     AGAINST("stream.first", S_STREAM_FIRST_CHUNK, STAT_P50, S_HOT_2, STAT_P50, 1.5,
             "from the opening of a stream to its first chunk in hand, against a hot call"),
     AGAINST("stream.bidi", S_STREAM_TALK, STAT_P50, S_HOT_2, STAT_P50, 1.2,
             "a value to the inbox and its chunk back, against a hot call"),
     {"stream.slow_reader", S_STREAM_MEMORY, NO_SERIES, STAT_P50, NO_SERIES, STAT_P50, 9 << 20, false,
      "bytes that the host has gained at most while 1 GB is offered and its reader is slow: the window, 8 MiB, and 1 MiB"},
+    AGAINST("tool.roundtrip", S_TOOL_ASK, STAT_P50, S_HOT_2, STAT_P50, 1.5,
+            "a call of the host's tool by Python code inside a call, against a hot call: the same way, from the other side"),
+    AGAINST("tool.nested", S_TOOL_LAST, STAT_P50, S_TOOL_FIRST, STAT_P50, 1.2,
+            "what a further level of calls inside each other costs among the deepest, against the first ones"),
+    AGAINST("tool.nested.level", S_TOOL_FIRST, STAT_P50, S_HOT_2, STAT_P50, 0, NULL),
     AGAINST("codec.floats", S_CODEC_FLOATS, STAT_P50, S_JSON_FLOATS, STAT_P50, 1.0 / 20,
             "a list of 1,000 floats encoded and decoded in the worker against json.dumps and json.loads"),
     AGAINST("codec.dict", S_CODEC_DICT, STAT_P50, S_MARSHAL_DICT, STAT_P50, 1.2,
