@@ -14,22 +14,21 @@ struct hosts {
 };
 
 static const struct {
-    const char *name;
+    const char *name, *adapter;
     int workers;
     int channel;
     const char *const env[2];
-    const char *adapter; /* NULL: worker.py */
 } pools[POOL_COUNT] = {
-    [POOL_HOT] = {"hot", 1, PIT_CHANNEL_AUTO, {NULL}},
-    [POOL_TOOL] = {"tool", 1, PIT_CHANNEL_AUTO, {NULL}, "tool_worker.py"},
-    [POOL_FALLBACK] = {"fallback", 1, PIT_CHANNEL_SOCKET, {"SNAKEPIT_NO_EXTENSION=1", NULL}},
-    [POOL_PAIR] = {"pair", 2, PIT_CHANNEL_AUTO, {NULL}},
-    [POOL_BYTES] = {"bytes", 1, PIT_CHANNEL_AUTO, {NULL}},
-    [POOL_CRASH] = {"crash", 1, PIT_CHANNEL_AUTO, {NULL}},
-    [POOL_CANCEL] = {"cancel", 1, PIT_CHANNEL_AUTO, {NULL}},
-    [POOL_RETRY] = {"retry", 1, PIT_CHANNEL_AUTO, {NULL}},
-    [POOL_DOSSIER] = {"dossier", 1, PIT_CHANNEL_AUTO, {NULL}},
-    [POOL_NO_DOSSIER] = {"no-dossier", 1, PIT_CHANNEL_AUTO, {NULL}},
+    [POOL_HOT] = {"hot", "worker.py", 1, PIT_CHANNEL_AUTO, {NULL}},
+    [POOL_TOOL] = {"tool", "tool_worker.py", 1, PIT_CHANNEL_AUTO, {NULL}},
+    [POOL_FALLBACK] = {"fallback", "worker.py", 1, PIT_CHANNEL_SOCKET, {"SNAKEPIT_NO_EXTENSION=1", NULL}},
+    [POOL_PAIR] = {"pair", "worker.py", 2, PIT_CHANNEL_AUTO, {NULL}},
+    [POOL_BYTES] = {"bytes", "worker.py", 1, PIT_CHANNEL_AUTO, {NULL}},
+    [POOL_CRASH] = {"crash", "worker.py", 1, PIT_CHANNEL_AUTO, {NULL}},
+    [POOL_CANCEL] = {"cancel", "worker.py", 1, PIT_CHANNEL_AUTO, {NULL}},
+    [POOL_RETRY] = {"retry", "worker.py", 1, PIT_CHANNEL_AUTO, {NULL}},
+    [POOL_DOSSIER] = {"dossier", "worker.py", 1, PIT_CHANNEL_AUTO, {NULL}},
+    [POOL_NO_DOSSIER] = {"no-dossier", "worker.py", 1, PIT_CHANNEL_AUTO, {NULL}},
 };
 
 const char *host_pool_name(int pool)
@@ -57,7 +56,7 @@ static int pool_start(struct bench *b, struct hosts *h, int pool, struct result 
     char adapter[PATH_MAX + 32];
     pit_error *err = NULL;
     pit_pool_options o = PIT_POOL_OPTIONS_INIT;
-    snprintf(adapter, sizeof adapter, "%s/%s", b->dir, pools[pool].adapter != NULL ? pools[pool].adapter : "worker.py");
+    snprintf(adapter, sizeof adapter, "%s/%s", b->dir, pools[pool].adapter);
     o.name = pools[pool].name;
     o.adapter = adapter;
     o.workers = pools[pool].workers;
