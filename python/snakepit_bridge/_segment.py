@@ -53,6 +53,11 @@ class Marks:
         self._finished = (at + _FINISHED) // 8
         self._claims = (at + _CLAIMS) // 8
 
+    @property
+    def there(self) -> bool:
+        """Is there a segment?"""
+        return self._words is not None
+
     def started(self, call: int) -> bool:
         """Marks it as started; False when the host has taken it back."""
         if self._words is None:

@@ -3,6 +3,7 @@
 Invariants
  1. Each CALL is answered by one RESULT or ERROR, whatever the function does; a child that a function forked never answers.
  2. The marks in the segment are set in the order started, finished, answer.
+ 3. A CANCEL counts like the word ``cancel`` of the marks, and where there are none like ``raise``, too: SIGIO has it read while user code runs.
 
 Failure: ``ProtocolError``. Thread: the lane's.
 """
@@ -24,6 +25,7 @@ from ._registry import POLICY_DEFAULT, policy_of_options
 from ._segment import Marks
 from ._wire import (
     CALL,
+    CANCEL,
     CREDIT,
     ERROR,
     FIELD_OPTIONS,
@@ -49,7 +51,7 @@ if TYPE_CHECKING:
 
 _unpack, _pack_into = HEADER.unpack_from, HEADER.pack_into
 _exit, _now_ns = os._exit, monotonic_ns
-_STRAYS = (CREDIT, SEND, SEND_END, TOOL_RESULT, TOOL_ERROR, TOOL_LIST)
+_STRAYS = (CANCEL, CREDIT, SEND, SEND_END, TOOL_RESULT, TOOL_ERROR, TOOL_LIST)
 _PLAIN = frozenset({type(None), bool, int, float, str, bytes, list, tuple, dict})
 
 
@@ -94,6 +96,8 @@ class SocketLane:
         self._thread = self._runner = get_ident()
         self._guard = allocate_lock()
         self._policy = POLICY_DEFAULT
+        self._told: set[int] = set()  # calls that CANCEL frames have named
+        self.listens = False  # SIGIO tells of frames
 
     def abandon(self) -> None:
         """After a fork, in the child: what runs there is no worker."""
@@ -105,12 +109,12 @@ class SocketLane:
 
     def raising(self, call: int) -> bool:
         """Shall the call with this id end by an exception?"""
-        return self._marks.raising(call)
+        return self._marks.raising(call) or (self.listens and call in self._told)
 
     def interrupted(self) -> bool:
         """Shall ``Cancelled`` be raised in the synchronous call that runs? True once a call."""
         call = self._call_id
-        if call == 0 or call == self._raised or self._runner != get_ident() or not self._marks.raising(call):
+        if call == 0 or call == self._raised or self._runner != get_ident() or not self.raising(call):
             return False
         self._raised = call
         return True
@@ -124,12 +128,14 @@ class SocketLane:
                 if data is None:
                     return False
                 kind = data[1]
+                if self._told:
+                    self._told = {call for call in self._told if call > self._current}  # the others have been answered
                 if kind == CALL:
                     self._serve_call(data, self._run)
                 elif kind == STREAM_CALL:
                     self._serve_call(data, self._run_stream)
                 elif kind in _STRAYS:
-                    _wire.parse(data)  # of a stream that has ended
+                    _wire.parse(data)  # of a call that has been answered
                 elif self._on_frame(data):
                     return True
         except ConnectionError:
@@ -193,7 +199,9 @@ class SocketLane:
     def _enter(self, fn: Callable[..., Any], args: Any, keywords: Any, call: int) -> Any:
         self._call_id = call
         self._live = True
-        if self._marks.cancelled(call):
+        if self.listens:
+            self.hear()
+        if self._is_cancelled(call):
             raise Cancelled("the call was cancelled before it began")
         return fn(*args, **keywords) if keywords else fn(*args)
 
@@ -204,6 +212,8 @@ class SocketLane:
         self._marks.task(call)
         self._task = call
         try:
+            if self.listens:
+                self.hear()
             return method(args[0], made, *args[1:])
         finally:
             self._task = 0
@@ -232,14 +242,31 @@ class SocketLane:
         return found[0], args, keywords, found[1]
 
     def _is_cancelled(self, call: int) -> bool:
-        return self._marks.cancelled(call)
+        return self._marks.cancelled(call) or call in self._told
+
+    def take_cancel(self, data: bytes) -> None:
+        """The call with this id shall end, now or as soon as it begins."""
+        self._told.add(_wire.parse(data).id)
+
+    def listen(self) -> int:
+        """From here on somebody calls ``hear`` when there is something to read, for there are no marks to look at: the descriptor."""
+        self._with_inner()
+        self.listens = True
+        return self._control.fd
+
+    def hear(self) -> None:
+        """Reads what has come while user code runs, on the lane's thread."""
+        if self._call_id or self._task:
+            self._inner.hear()
+        else:
+            self._inner.missed = True
 
     def _context(self) -> SessionContext:
         made = self._made
         if made is None:
             self._asked = True
             made = self._made = SessionContext(
-                self._call_id, self._stamp, self._fields, self._prefix, self._marks.cancelled, self._cut, self
+                self._call_id, self._stamp, self._fields, self._prefix, self._is_cancelled, self._cut, self
             )
         return made
 

@@ -7,6 +7,7 @@ Invariants
     frame is being read, or written, none raises.
  2. A thread waits only while it is counted in ``SocketStream._waiters``: a call ends when these are 0.
  3. What belongs to no call that runs (pings, STOP) is kept for later.
+ 4. Where SIGIO tells of frames (``SocketLane.listens``) and comes when nobody may look at it, it is sent once more afterwards (``missed``).
 
 Failure: ``Cancelled``, ``ProtocolError``. Thread: any of the call.
 """
@@ -67,6 +68,8 @@ class Inner:
         self._writer = 0
         self._wake = os.pipe()
         self._main = thread
+        self._held = 0
+        self.missed = False
 
     def hold(self) -> int:
         """From here on no signal raises ``Cancelled`` on the lane's thread; what ``let`` is to be given."""
@@ -75,11 +78,37 @@ class Inner:
             return 0
         call: int = lane._call_id
         lane._call_id = 0
+        self._held += 1
         return call
 
     def let(self, call: int) -> None:
+        if get_ident() != self._main:
+            return
+        self._held -= 1
         if call:
             self.lane._call_id = call
+        if self.missed and not self._held:
+            self._send_again()
+
+    def _send_again(self) -> None:
+        from _signal import SIGIO, pthread_kill
+
+        self.missed = False
+        pthread_kill(self._main, SIGIO)
+
+    def hear(self) -> None:
+        """SIGIO has come, on the lane's thread, while user code may run."""
+        if self._held or self._reading:
+            self.missed = True
+        else:
+            self.poll()
+
+    def _stop_reading(self) -> None:
+        with self.news:
+            self._reading = False
+            self.news.notify_all()
+        if self.missed and not self._held:
+            self._send_again()
 
     def write(self, out: bytes | bytearray, chunk_of: SocketStream | None = None, final: bool = False) -> bool:
         """One frame. False: it is a chunk, and not to be sent now."""
@@ -124,9 +153,8 @@ class Inner:
                 self._read_one(call)
             finally:
                 with self.news:
-                    self._reading = False
                     stream._waiters -= 1
-                    self.news.notify_all()
+                self._stop_reading()
         finally:
             self.let(call)
 
@@ -147,8 +175,7 @@ class Inner:
         try:
             found = poll.poll()
         finally:
-            if call:
-                self.hold()
+            self.hold()
         ready = [fd for fd, _ in found]
         if self._wake[0] in ready:
             os.read(self._wake[0], 4096)
@@ -162,11 +189,17 @@ class Inner:
 
     def poll(self) -> None:
         """Takes what has come, without waiting."""
+        call = self.hold()
+        try:
+            self._poll()
+        finally:
+            self.let(call)
+
+    def _poll(self) -> None:
         with self.news:
             if self._reading:
                 return
             self._reading = True
-        call = self.hold()
         try:
             while True:
                 data = self.control.next()
@@ -178,16 +211,16 @@ class Inner:
                         return
                 self.take(data)
         finally:
-            self.let(call)
-            with self.news:
-                self._reading = False
-                self.news.notify_all()
+            self._stop_reading()
 
     def take(self, data: bytes) -> None:
         """A frame that has come while a call runs."""
         kind = data[1]
         if kind in STRAYS:
             self.take_stray(data)
+        elif kind == _wire.CANCEL:
+            self.lane.take_cancel(data)
+            self.missed = self.lane.listens
         elif kind in (_wire.CALL, _wire.STREAM_CALL) and _wire.parse(data).flags & FLAG_NESTED:
             from ._socket_tools import serve_nested
 
@@ -195,14 +228,18 @@ class Inner:
         else:
             self.later.append(data)
 
-    def give_up_reading(self) -> None:
-        """For a nested call, whose threads may read."""
-        with self.news:
-            self._reading = False
-            self.news.notify_all()
+    def give_up_reading(self) -> int:
+        """For a nested call, whose threads may read; what ``take_reading`` is to be given."""
+        held = 0
+        if get_ident() == self._main:
+            held, self._held = self._held, 0
+        self._stop_reading()
+        return held
 
-    def take_reading(self) -> None:
+    def take_reading(self, held: int) -> None:
         """After it."""
+        if get_ident() == self._main:
+            self._held = held
         with self.news:
             while self._reading:
                 self.news.wait()
@@ -425,6 +462,8 @@ def _follow(lane: Any, stream: SocketStream, result: Any, takes: int, call: int)
         return lane._in_loop(call, lane._commands.drive, result, stream)
     if hasattr(kind, "__next__"):
         lane._call_id = call
+        if lane.listens:
+            lane.hear()
         return _drive(stream, result)
     if takes & (TAKES_STREAM | TAKES_INBOX):
         return result

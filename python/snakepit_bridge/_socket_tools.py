@@ -199,7 +199,7 @@ def serve_nested(inner: Inner, data: bytes) -> None:
     elsewhere = before.runner != get_ident()
     if elsewhere:  # the calls of this thread are the lane's for a while
         bind_thread(lane.make_context)
-    inner.give_up_reading()
+    held = inner.give_up_reading()
     try:
         Context().run(lane.serve_inner, data)
     finally:
@@ -209,7 +209,7 @@ def serve_nested(inner: Inner, data: bytes) -> None:
             lane.take_up(before)
             inner.outer.pop(0)
             inner.news.notify_all()
-        inner.take_reading()
+        inner.take_reading(held)
 
 
 __all__ = ["TOOL_LIST", "ask", "serve_nested", "take_answer"]

@@ -266,7 +266,15 @@ class Worker:
             found.append("cancel_signal")
         if getattr(instance, "survives_cancel", False) is True:
             found.append("survives_cancel")
+        if self._hears_cancel():
+            found.append("cancel")
         return found
+
+    def _hears_cancel(self) -> bool:
+        """CANCEL frames, where calls go over the socket."""
+        if self._welcome.get("channel") == "ring":
+            return False
+        return self._segment_fd >= 0 or _cancel.listen(self._lane, self._commands)
 
     def _make_lane(self) -> Any:
         prefix = int(self._welcome.get("call_prefix", 0))

@@ -24,6 +24,7 @@ from snakepit_bridge._decode import _take
 TIMEOUT = 120.0  # ends a test that hangs; no test measures time by it
 
 HELLO, WELCOME, READY, FAILED, STOP, CALL, RESULT, ERROR, LOG = 1, 2, 3, 4, 5, 16, 17, 18, 56
+CANCEL = 19
 STREAM_CALL, CHUNK, CREDIT, SEND, SEND_END = 24, 25, 26, 27, 28
 TOOL_CALL, TOOL_RESULT, TOOL_ERROR, TOOL_LIST = 32, 33, 34, 35
 FINAL, NESTED = 4, 8
