@@ -6,6 +6,8 @@
 #include "api/stream_tell.h"
 #include "base/alloc.h"
 
+enum { SMALL_FRAME = 512 }; /* bytes: sent without a block of the heap */
+
 struct pit_stream {
     struct carried c;
     struct stream stream;
@@ -216,7 +218,9 @@ int pit_stream_send(pit_stream *s, const pit_value *v, int64_t timeout_ms, pit_e
         return api_refused(reterr, rc);
     if (p == NULL)
         return ended_with(s, reterr);
-    struct buf frame = {0};
+    struct buf frame;
+    uint8_t small[SMALL_FRAME];
+    buf_init_on(&frame, small, sizeof small);
     pit_error *e = stream_encode(s->c.pool, v, &frame);
     if (e == NULL)
         rc = stream_write(s->c.pool, &s->stream, &frame, now ? 0 : host_deadline(p->host, timeout_ms));

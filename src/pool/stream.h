@@ -43,12 +43,11 @@ struct stream {
     uint32_t change, waiters; /* futex word; atomic */
     bool rides;               /* fixed: its reader may ride the lane; else the loop carries the call from the beginning */
     bool riding;              /* lock: the lane is a caller's: that of whoever is `inside`, or nobody's at the moment */
-    bool inside;              /* lock: a thread rides */
+    bool inside, was_inside;  /* lock: a thread rides; or did since the call's timer rang last */
     bool over; /* atomic: the call has its outcome, and whoever carried it has let go: what is left belongs to the reader */
     struct stream_chunk slot, *came;    /* the rider's who reads: a chunk that nobody else has seen; NULL or &slot */
     bool reads;                         /* the rider's: it is the reader, not the sender */
     bool look;                          /* atomic: who is inside shall look at the clock */
-    uint64_t left_ns;                   /* lock: when somebody was inside last */
     void (*on_chunk)(struct stream *s); /* NULL; or on the loop, without the lock: there is something to take */
 };
 

@@ -3,8 +3,8 @@
  * The lane is a caller's from the moment when the call gets it. While its reader is in the library he is `inside` and does all that a blocking call
  * does: he receives, watches the clock and judges his worker's death. Between two reads nobody is inside, and the loop does not look at the lane either.
  * What is to be done then (a death, a frame that does not go out at once) begins with stream_take_over(), which makes the lane one of the loop's, and the
- * call one that the loop carries, for good; so does an absence of ABSENT_NS, of which the call's timer tells: a stream that has ended must not keep its
- * worker because nobody reads on.
+ * call one that the loop carries, for good; so does an absence of ABSENT_NS, of which the call's timer tells: when it rings, nobody is inside, and nobody
+ * was since it rang last. A stream that has ended must not keep its worker because nobody reads on.
  *
  * Who is inside when the worker dies judges that death, or leaves it to the timer: a dead lane is never given to the loop but by who judges it there.
  * Sending is done under the pool's lock, by whoever has something to send. */
@@ -18,8 +18,7 @@
 #include "pool/pool_internal.h"
 #include "pool/stream.h"
 
-#define ABSENT_NS (10 * MS)
-#define LOOK_AGAIN_NS (2 * ABSENT_NS)
+#define ABSENT_NS (20 * MS)
 
 /* ---- who carries it: lock ---- */
 
@@ -35,8 +34,7 @@ bool stream_board(struct pool *p, struct lane *l, struct call *c)
         sched_condemn(p, l->worker, rc, worker_fault(rc));
     else if (rc == PIT_E_WORKER_LOST)
         sched_lost(p, l->worker);
-    s->left_ns = c->sent_ns;
-    async_expire_at(p, c, c->sent_ns + LOOK_AGAIN_NS);
+    async_expire_at(p, c, c->sent_ns + ABSENT_NS);
     if (rc == CHANNEL_AGAIN)
         stream_take_over(p, s);
     return true;
@@ -96,11 +94,12 @@ bool stream_keeps_time(struct pool *p, struct call *c, struct list *done)
     }
     if (!s->riding)
         return false;
-    uint64_t now = pool_now(p);
-    if (s->inside || now - s->left_ns < ABSENT_NS) {
+    if (s->inside || s->was_inside) {
+        uint64_t now = pool_now(p);
         if (s->inside && now >= stream_due(p, c, last_look_due(c)))
             __atomic_store_n(&s->look, true, __ATOMIC_RELEASE);
-        wheel_set(&p->expiry, &c->expiry, now + LOOK_AGAIN_NS);
+        s->was_inside = s->inside;
+        wheel_set(&p->expiry, &c->expiry, now + ABSENT_NS);
     } else {
         wheel_stop(&p->expiry, &c->expiry);
         if (c->state == CALL_SENT && c->lane->dead)
@@ -111,26 +110,24 @@ bool stream_keeps_time(struct pool *p, struct call *c, struct list *done)
     return true;
 }
 
-/* This thread rides from here on, if somebody shall. */
+/* lock: this thread rides from here on, if somebody shall. */
 static bool get_inside(struct stream *s, bool reads)
 {
     if (!s->riding || s->inside)
         return false;
-    s->inside = true;
+    s->inside = s->was_inside = true;
     s->reads = reads;
     return true;
 }
 
+/* lock */
 static void get_out(struct pool *p, struct stream *s)
 {
-    pool_lock(p);
     s->inside = false;
-    s->left_ns = pool_now(p);
     if (!s->call->lane->dead && (pool_is_ending(p) || s->call->lane->unsent.len != 0))
         stream_take_over(p, s); /* what has to be done cannot wait for the next time */
     if (__atomic_load_n(&s->waiters, __ATOMIC_SEQ_CST) != 0)
         stream_changed(p, s);
-    pool_unlock(p);
 }
 
 /* ---- what comes ---- */
@@ -260,15 +257,12 @@ static void send_what_is_left(struct pool *p, struct stream *s)
 }
 
 /* Until what the thread is there for has come: 0; PIT_E_PENDING; PIT_E_END: the call has its outcome; CHANNEL_AGAIN: its worker has died before it
- * began. */
-static int ride(struct pool *p, struct stream *s, uint64_t until_ns)
+ * began. due: when to look at the clock at the latest. */
+static int ride(struct pool *p, struct stream *s, uint64_t due, uint64_t until_ns)
 {
     struct call *c = s->call;
     struct channel_frame in;
     int rc = PIT_E_PENDING;
-    pool_lock(p);
-    uint64_t due = stream_due(p, c, last_look_due(c));
-    pool_unlock(p);
     channel_frame_init(&in);
     for (bool waited = false, woken = false;; waited = true) {
         if (__atomic_load_n(&c->wake, __ATOMIC_SEQ_CST) != 0)
@@ -347,15 +341,21 @@ static bool wait_change(struct pool *p, struct stream *s, uint32_t seen, uint64_
     return changed;
 }
 
-/* After a ride: 0 and *ret_again, or what the caller is told. */
-static int ridden(struct pool *p, struct stream *s, int rc, bool stay)
+/* After a ride. k: NULL, or the chunk for which it was. 0: go on, or what the caller is told. */
+static int ridden(struct pool *p, struct stream *s, int rc, const struct stream_chunk *k, bool stay)
 {
-    if (rc == PIT_E_END)
+    if (rc == PIT_E_END) {
         let_go(p, s);
-    else if (rc == CHANNEL_AGAIN)
+    } else if (rc == CHANNEL_AGAIN) {
         go_on_elsewhere(p, s);
-    else if (!stay)
-        get_out(p, s);
+    } else {
+        pool_lock(p);
+        if (k != NULL)
+            stream_took(p, s, k);
+        if (!stay)
+            get_out(p, s);
+        pool_unlock(p);
+    }
     return rc == PIT_E_PENDING ? rc : 0;
 }
 
@@ -368,19 +368,6 @@ void stream_is_over(struct pool *p, struct stream *s)
 static bool is_over(const struct stream *s)
 {
     return __atomic_load_n(&s->over, __ATOMIC_ACQUIRE);
-}
-
-/* What this thread has received itself. */
-static struct stream_chunk *take_own(struct pool *p, struct stream *s)
-{
-    struct stream_chunk *k = s->came;
-    s->came = NULL;
-    if (k != NULL) {
-        pool_lock(p);
-        stream_took(p, s, k);
-        pool_unlock(p);
-    }
-    return k;
 }
 
 int stream_read(struct pool *p, struct stream *s, uint64_t until_ns, bool stay, struct stream_chunk **ret)
@@ -397,6 +384,7 @@ int stream_read(struct pool *p, struct stream *s, uint64_t until_ns, bool stay, 
         if (*ret != NULL)
             stream_took(p, s, *ret);
         bool rides = *ret == NULL && ((stay && s->inside) || get_inside(s, true));
+        uint64_t due = rides ? stream_due(p, s->call, last_look_due(s->call)) : 0;
         pool_unlock(p);
         if (*ret != NULL)
             return 0;
@@ -405,9 +393,10 @@ int stream_read(struct pool *p, struct stream *s, uint64_t until_ns, bool stay, 
                 return PIT_E_PENDING;
             continue;
         }
-        int rc = ride(p, s, until_ns);
-        *ret = rc == 0 ? take_own(p, s) : NULL;
-        rc = ridden(p, s, rc, stay);
+        int rc = ride(p, s, due, until_ns);
+        *ret = rc == 0 ? s->came : NULL;
+        s->came = rc == 0 ? NULL : s->came;
+        rc = ridden(p, s, rc, *ret, stay);
         if (*ret != NULL || rc != 0)
             return rc;
     }
@@ -447,11 +436,13 @@ void stream_stop(struct pool *p, struct stream *s, struct outcome o, const char 
         pool_end_with(p, s->call, o, reason);
 }
 
-static int try_write(struct pool *p, struct stream *s, struct buf *frame, bool *ret_rides)
+/* *ret_due: 0, or this thread rides until there is room, and looks at the clock then at the latest. */
+static int try_write(struct pool *p, struct stream *s, struct buf *frame, uint64_t *ret_due)
 {
     pool_lock(p);
     int rc = s->inbox_closed ? PIT_E_INVALID_REQUEST : stream_send(p, s, frame);
-    *ret_rides = rc == CHANNEL_AGAIN && get_inside(s, false);
+    bool rides = rc == CHANNEL_AGAIN && get_inside(s, false);
+    *ret_due = rides ? stream_due(p, s->call, last_look_due(s->call)) : 0;
     pool_unlock(p);
     return rc;
 }
@@ -460,17 +451,17 @@ int stream_write(struct pool *p, struct stream *s, struct buf *frame, uint64_t u
 {
     for (;;) {
         uint32_t seen = __atomic_load_n(&s->change, __ATOMIC_SEQ_CST);
-        bool rides = false;
-        int rc = is_over(s) ? PIT_E_END : try_write(p, s, frame, &rides);
+        uint64_t due = 0;
+        int rc = is_over(s) ? PIT_E_END : try_write(p, s, frame, &due);
         if (rc == PIT_E_END && !is_over(s)) { /* in a moment: then its outcome can be read */
             wait_change(p, s, seen, UINT64_MAX);
             continue;
         }
         if (rc != CHANNEL_AGAIN)
             return rc;
-        if (!rides && !wait_change(p, s, seen, until_ns))
+        if (due == 0 && !wait_change(p, s, seen, until_ns))
             return PIT_E_PENDING;
-        if (rides && ridden(p, s, ride(p, s, until_ns), false) != 0)
+        if (due != 0 && ridden(p, s, ride(p, s, due, until_ns), NULL, false) != 0)
             return PIT_E_PENDING;
     }
 }
