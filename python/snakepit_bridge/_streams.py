@@ -41,7 +41,7 @@ def streams_nothing(result: object) -> SnakepitError:
     return SnakepitError(
         "streaming_not_supported",
         f"the tool gave a value of the type {type_name(type(result))}, which is no stream",
-        suggestions=["call it as any other tool, or have the method yield what it makes"],
+        suggestions=["have the method yield what it makes"],
     )
 
 
@@ -50,7 +50,7 @@ def streaming_required(what: str) -> SnakepitError:
     return SnakepitError(
         "streaming_required",
         f"{what}: it streams, and this was no call for a stream",
-        suggestions=["call it for a stream, or have the method collect it: return list(...)"],
+        suggestions=["have the method collect what it makes: return list(...)"],
     )
 
 

@@ -51,6 +51,16 @@ static bool may_send(int code)
     return false;
 }
 
+/* What the host adds to a worker's error: how its own side is called instead, which the worker cannot know. */
+static const struct {
+    int code;
+    const char *way;
+} ways[] = {
+    {PIT_E_STREAMING_REQUIRED,
+     "pit_call_stream(), pit_submit_stream() and pit_stream_open() call for a stream; so does snakepit call --stream"},
+    {PIT_E_STREAMING_NOT_SUPPORTED, "pit_call() and pit_submit() call for one answer; so does snakepit call without --stream"},
+};
+
 static int code_of(const pit_value *map, int fallback)
 {
     const pit_value *name = pit_value_get(map, "code");
@@ -132,6 +142,9 @@ static void add_extras(pit_error *e, const pit_value *map)
     for (size_t i = 0; pit_value_next(suggestions, &i, NULL, &item);)
         error_suggest(e, "%s", pit_value_str(item));
     pit_value_free(suggestions);
+    for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++)
+        if (ways[i].code == pit_error_code(e))
+            error_suggest(e, "%s", ways[i].way);
 }
 
 pit_error *error_from_worker(const uint8_t *payload, size_t n, int fallback)

@@ -309,6 +309,16 @@ def test_a_stream_that_died_is_made_again_as_a_stream(snakepit, adapter):
     assert " --stream" in line
 
 
+def test_the_wrong_form_of_a_call_names_the_other(snakepit, adapter):
+    path = adapter("def count(self, n):\n    yield from range(n)\n\ndef echo(self, n):\n    return n")
+    done = snakepit("call", "count", "3", "--adapter", path)
+    assert done.returncode == 1 and "[tool/streaming_required]" in done.stderr and "snakepit call --stream" in done.stderr
+    done = snakepit("call", "echo", "3", "--adapter", path, "--stream", "-o", "json")
+    error = json.loads(done.stderr)
+    assert (done.returncode, done.stdout, error["code"]) == (1, "", "streaming_not_supported")
+    assert any("snakepit call without --stream" in line for line in error["suggestions"])
+
+
 def test_timeout_bounds_a_call(snakepit, adapter):
     path = adapter("def slow(self):\n    import time\n    time.sleep(600)")  # allow-sleep: it shall hang
     done = snakepit("call", "slow", "--adapter", path, "--timeout", "500ms", "-o", "json")

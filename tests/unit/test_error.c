@@ -294,6 +294,20 @@ static void what_a_worker_says(void **state)
     pit_error_free(e);
 }
 
+static void what_the_host_adds(void **state)
+{
+    (void)state;
+    pit_error *e = from_worker(pit_pack("{s:s,s:[s]}", "code", "streaming_required", "suggestions", "collect it"), 0);
+    assert_int_equal(pit_value_len(pit_error_suggestions(e)), 2);
+    assert_string_equal(pit_value_str(pit_value_at(pit_error_suggestions(e), 0)), "collect it");
+    assert_non_null(strstr(pit_value_str(pit_value_at(pit_error_suggestions(e), 1)), "call --stream"));
+    pit_error_free(e);
+    e = from_worker(pit_pack("{s:s}", "code", "streaming_not_supported"), 0);
+    assert_int_equal(pit_value_len(pit_error_suggestions(e)), 1);
+    assert_non_null(strstr(pit_error_string(e), "without --stream"));
+    pit_error_free(e);
+}
+
 static void what_a_worker_may_not_say(void **state)
 {
     (void)state;
@@ -483,6 +497,7 @@ int main(void)
         WIRE_TEST(texts_become_utf8),
         WIRE_TEST(a_long_chain_of_causes),
         WIRE_TEST(what_a_worker_says),
+        WIRE_TEST(what_the_host_adds),
         WIRE_TEST(what_a_worker_may_not_say),
         WIRE_TEST(what_a_worker_says_is_cut),
         WIRE_TEST(nearest_name),
