@@ -174,7 +174,8 @@ static int put_binary(struct buf *out, const pit_value *binary, struct codec_err
 /* The tool's result as a frame; or why it is none. */
 static pit_error *put_result(struct pit_tool_ctx *c, const struct asked *a, const pit_value *v, struct buf *out)
 {
-    struct codec_error why = {0};
+    struct codec_error why; /* large: filled in where the codec fails */
+    why.text[0] = '\0';
     begin(out);
     int rc = c->binary != NULL ? put_binary(out, c->binary, &why) : 0;
     if (rc == 0)
@@ -195,7 +196,7 @@ static pit_error *put_result(struct pit_tool_ctx *c, const struct asked *a, cons
 
 void inner_run(struct pit_tool_ctx *c, struct tool *t, const struct asked *a, struct buf *out)
 {
-    struct codec_error why = {0};
+    struct codec_error why; /* large, and written on failure only */
     pit_value *args = NULL, *binary = NULL;
     pit_error *e = NULL;
     int rc = decode_args(a, &args, &why);

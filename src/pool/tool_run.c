@@ -36,6 +36,13 @@ static struct event_common common_of(const struct pit_tool_ctx *c)
                                  .call_id = c->sequence};
 }
 
+/* Does anybody hear of it? Else the clock need not be read. */
+static bool is_observed(const struct telemetry *t)
+{
+    return telemetry_wants(t, EVENT_TOOL_EXECUTION_START) || telemetry_wants(t, EVENT_TOOL_EXECUTION_STOP) ||
+           telemetry_wants(t, EVENT_TOOL_EXECUTION_EXCEPTION);
+}
+
 static void tell_start(const struct pit_tool_ctx *c)
 {
     struct telemetry *t = c->host->telemetry;
@@ -50,7 +57,7 @@ static void tell_end(const struct pit_tool_ctx *c, const pit_error *e, size_t re
 {
     struct telemetry *t = c->host->telemetry;
     enum event_id id = e == NULL ? EVENT_TOOL_EXECUTION_STOP : EVENT_TOOL_EXECUTION_EXCEPTION;
-    if (!telemetry_wants(t, id))
+    if (!telemetry_wants(t, id) || c->began_ns == 0)
         return;
     struct event_common common = common_of(c);
     const double numbers[] = {(double)(c->host->os->now_ns() - c->began_ns) / 1e6, (double)c->parameters_bytes,
@@ -108,8 +115,9 @@ static int run(struct pit_tool_ctx *c, const pit_value *args, pit_value **ret)
 struct outcome tool_run(struct pit_tool_ctx *c, const pit_value *args)
 {
     pit_value *value = NULL;
-    uint64_t now = c->host->os->now_ns(), own_ns = UINT64_MAX;
-    if (c->tool->timeout_ms > 0 && !__builtin_mul_overflow((uint64_t)c->tool->timeout_ms, MS, &own_ns) &&
+    bool limited = c->tool->timeout_ms > 0;
+    uint64_t now = limited || is_observed(c->host->telemetry) ? c->host->os->now_ns() : 0, own_ns = UINT64_MAX;
+    if (limited && !__builtin_mul_overflow((uint64_t)c->tool->timeout_ms, MS, &own_ns) &&
         __builtin_add_overflow(now, own_ns, &own_ns))
         own_ns = UINT64_MAX;
     if (own_ns < c->deadline_ns)

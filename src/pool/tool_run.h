@@ -17,7 +17,7 @@ struct pit_tool_ctx {
     struct pool *pool;                                   /* whose worker calls; NULL: none does */
     struct lane *lane;                                   /* on which it waits; NULL: none does, or the tool runs on the loop */
     bool rides;                                          /* this thread rides that lane */
-    uint64_t id;                                         /* the worker\'s number of the tool call */
+    uint64_t id;                                         /* the worker's number of the tool call */
     uint64_t sequence;                                   /* of the call there that has called the tool */
     int depth;                                           /* 1: that call is no tool's */
     int chain;                                           /* 1: it is the thread's outermost */
@@ -25,7 +25,7 @@ struct pit_tool_ctx {
     uint64_t deadline_ns;
     const pit_value *binary_parameters; /* borrowed */
     size_t parameters_bytes;
-    uint64_t began_ns;  /* of observed ones */
+    uint64_t began_ns;  /* of observed ones; 0: nobody has heard of its beginning */
     pit_value *binary;  /* owned: what it gives beside its result */
     pit_error *failure; /* owned: what it has failed with */
 };
