@@ -86,12 +86,21 @@ class Cancelled(BaseException):
 
 
 class HostToolError(RuntimeError):
-    """A tool of the host has failed. ``code`` and ``details`` are those of its error."""
+    """A tool of the host has failed. ``tool`` is its name, ``code`` and ``details`` are those of its error.
 
-    def __init__(self, message: str, code: str = "tool_execution_failed", details: dict[str, Any] | None = None) -> None:
+    Who lets it pass fails with ``tool_execution_failed`` for his own caller: an error of the tool, and none of Python's."""
+
+    def __init__(
+        self,
+        message: str,
+        code: str = "tool_execution_failed",
+        details: dict[str, Any] | None = None,
+        tool: str | None = None,
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.details = details if details is not None else {}
+        self.tool = tool
 
 
 class RemoteException(Exception):
@@ -215,6 +224,8 @@ def _plain_traceback(exc: BaseException, tb: Any) -> str:
 def code_of(exc: BaseException) -> str:
     if isinstance(exc, (SnakepitError, Cancelled)):
         return exc.code
+    if isinstance(exc, HostToolError):
+        return "tool_execution_failed"  # not its code: that deadline, or lane, was the tool's
     kind = exc.type if isinstance(exc, RemoteException) else type(exc).__name__
     code = _CODES.get(kind)
     if code is not None:
@@ -246,7 +257,7 @@ def describe(exc: BaseException) -> dict[str, Any]:
     told = message
     if code == "python_exception" and message:  # the code does not say what it was: "2" alone is no news of a SystemExit
         told = cut(f"{name}: {message}", MESSAGE_LIMIT)
-    return {
+    payload: dict[str, Any] = {
         "code": code,
         "message": told if told else name,
         "python": {
@@ -256,6 +267,9 @@ def describe(exc: BaseException) -> dict[str, Any]:
             "notes": notes_of(exc),
         },
     }
+    if isinstance(exc, HostToolError):
+        payload["details"] = {"host_tool": {"name": exc.tool, "code": exc.code, "details": exc.details}}
+    return payload
 
 
 def exception_fields(exc: BaseException) -> tuple[str, str, str | None, list[str], BaseException | None]:

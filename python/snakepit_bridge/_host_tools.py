@@ -55,7 +55,7 @@ def tool_failure(name: str | None, fields: Any) -> Exception:
     code = str(fields.get("code", "tool_execution_failed"))
     if code == "tool_not_found" and name is not None:
         return ValueError(_missing(name, details.get("available")))
-    return HostToolError(str(fields.get("message", code)), code, details)
+    return HostToolError(str(fields.get("message", code)), code, details, name)
 
 
 def question(parameters: Any, named: dict[str, Any], binary: Any) -> tuple[dict[str, Any] | None, bytes | None]:

@@ -106,7 +106,7 @@ def test_ends(build, env, command, channel, how):
 BREAKS = [
     "wrong_id", "id_zero", "version", "flags", "size_zero", "size_small", "no_kind", "unknown_kind", "reserved_kind", "hosts_kind",
     "ready_again", "hello_again", "fields_overrun", "field_broken", "no_fields", "rubbish", "unasked",
-    "unasked_and_heard",
+    "unasked_and_heard", "unasked_credit", "unasked_send", "unasked_tool_result",
 ]  # fmt: skip
 CONTROL_BREAKS = ["rubbish_control", "log_rubbish"]
 RING_BREAKS = [
@@ -297,10 +297,11 @@ def test_rewrites_what_is_read(build, env, command):
             nothing_lost(host, descriptors)
 
 
-def test_answers_twice(build, env, command, channel):
-    """The second answer comes when nothing is asked, or to the next call: that worker is killed, and nobody gets the wrong answer."""
+@pytest.mark.parametrize("how", ["twice", "later_chunk", "later_credit", "later_tool_call", "later_tool_list"])
+def test_goes_on_when_it_has_answered(build, env, command, channel, how):
+    """What it sends comes when nothing is asked, or to the next call: that worker is killed, and nobody gets the wrong answer."""
     with Host(build, env, command=command, workers=1, channel=channel) as host:
-        assert host.call("evil", "twice") is None
+        assert host.call("evil", how) is None
         for n in range(20):
             answer = host.ask("call", command="echo", json=f"[{n}]")
             assert answer["rc"] != 0 or answer["result"] == str(n), answer

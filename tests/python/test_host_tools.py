@@ -336,7 +336,12 @@ def test_a_tool_that_fails(tools):
     assert tools.call("fails", "fail") == [True, "tool_execution_failed", {"a": [1]}, "it failed"]
     missing = tools.call("fails", "nobody")
     assert "'nobody'" in missing and "inc, same, fail" in missing
-    assert tools.error("ask", "fail")["python"]["type"].endswith("HostToolError")
+    for how in ("ask", "aask"):  # who lets it pass tells his caller that it was a tool of his
+        error = tools.error(how, "fail")
+        assert (error["code"], error["message"]) == ("tool_execution_failed", "it failed")
+        failed = {"name": "fail", "code": "tool_execution_failed", "details": {"a": [1]}}
+        assert error["details"] == {"host_tool": failed}
+        assert error["python"]["type"].endswith("HostToolError") and "call_host_tool" in error["python"]["traceback"]
     assert tools.error("aask", "nobody")["code"] == "value_error"
 
 

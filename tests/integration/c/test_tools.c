@@ -455,7 +455,11 @@ static void test_from_python(void **state)
         pit_value_free(v);
     }
     pit_error *e = NULL;
-    assert_int_equal(pit_callf(p, "down", NULL, NULL, &e, "{s:i}", "n", 16), PIT_E_RUNTIME_ERROR);
+    assert_int_equal(pit_callf(p, "down", NULL, NULL, &e, "{s:i}", "n", 16), PIT_E_TOOL_EXECUTION_FAILED);
+    const pit_value *failed = pit_value_get(pit_error_details(e), "host_tool");
+    assert_string_equal(pit_value_str_or(pit_value_get(failed, "name"), ""), "down");
+    assert_non_null(strstr(pit_error_message(e), "at most 16"));
+    assert_non_null(strstr(pit_error_python_type(e), "HostToolError"));
     pit_error_free(e);
     pit_close(p);
 }

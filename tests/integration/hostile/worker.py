@@ -18,11 +18,13 @@ import sys
 import termios
 import threading
 import time
+from functools import partialmethod
 
 from snakepit_bridge._codec import decode, encode
 
 CONTROL, SEGMENT = 3, 4
-HELLO, WELCOME, READY, FAILED, STOP, CALL, RESULT, ERROR, CHUNK, LOG = 1, 2, 3, 4, 5, 16, 17, 18, 25, 56
+HELLO, WELCOME, READY, FAILED, STOP, CALL, RESULT, ERROR, LOG = 1, 2, 3, 4, 5, 16, 17, 18, 56
+CHUNK, CREDIT, SEND, TOOL_CALL, TOOL_RESULT, TOOL_LIST = 25, 26, 27, 32, 33, 35
 HEADER = struct.Struct("<BBHIQQ")
 CLAIMS, SLOTS = 128, 256
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -411,8 +413,20 @@ class Evil:
     def unknown_kind(self):
         return self.raw(frame(200, b"", self.call))
 
-    def reserved_kind(self):
-        return self.raw(frame(CHUNK, b"\xc0", self.call))
+    def stray(self, kind, payload=b"\xc0", answered=False):
+        """A frame that has no place in a plain call, or behind it."""
+        if answered:
+            self.result(b"\xc0")
+        return self.raw(frame(kind, payload, self.call))
+
+    reserved_kind = partialmethod(stray, CHUNK)
+    unasked_credit = partialmethod(stray, CREDIT, b"\1\1")
+    unasked_send = partialmethod(stray, SEND)
+    unasked_tool_result = partialmethod(stray, TOOL_RESULT)
+    later_chunk = partialmethod(stray, CHUNK, answered=True)
+    later_credit = partialmethod(stray, CREDIT, b"\1\1", answered=True)
+    later_tool_call = partialmethod(stray, TOOL_CALL, b"\xa1x\xc0", answered=True)
+    later_tool_list = partialmethod(stray, TOOL_LIST, b"", answered=True)
 
     def hosts_kind(self):
         return self.raw(frame(CALL, b"\xa4echo\xc0", self.call))
