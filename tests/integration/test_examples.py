@@ -194,9 +194,9 @@ def test_digits_bad_usage(example, arguments):
     assert "usage: digits" in done.stderr
 
 
-def test_digits_without_scikit_learn_says_so(example, env, tmp_path):
+def test_digits_without_scikit_learn_says_so(example, env, python, tmp_path):
     bare = tmp_path / "venv"
-    subprocess.run(["python3", "-m", "venv", "--without-pip", str(bare)], check=True, timeout=LIMIT_S)
+    subprocess.run([python, "-m", "venv", "--without-pip", str(bare)], check=True, timeout=LIMIT_S)
     done = example("digits", env={**env, "SNAKEPIT_PYTHON": str(bare / "bin" / "python")})
     assert done.returncode == 1
     assert "No module named" in done.stderr and "./dev setup" in done.stderr

@@ -47,6 +47,7 @@ verb_bench() {
 verb_coverage() {
     verb_setup test
     setup_libraries libraries
+    setup_libraries voice model
     build_preset coverage
     find build-coverage -name '*.gcda' -delete
     # also a user without rights, in a test, must be able to write his counts: else he says so on the program's stderr

@@ -15,6 +15,7 @@ demo|python3-venv|find_python venv|keeps our Python packages inside the tree
 test|libcmocka-dev|test -e /usr/include/cmocka.h|runs the unit tests
 test|clang|command -v clang|second compiler, and the one that fuzzes
 test|@fuzzer|have_fuzzer|libFuzzer and its sanitizers
+test|espeak-ng|command -v espeak-ng|speaks what the example voice listens to
 test|nodejs|command -v node|runs the worker written in JavaScript
 test|g++|command -v g++|builds a C++ program against what was installed
 test|pkg-config|command -v pkg-config|says how such a program is linked
@@ -123,7 +124,7 @@ setup_system() {
 
 # The Python packages of a level stand in tools/requirements-LEVEL.txt; a stamp in .venv holds the lists that were installed.
 setup_python() {
-    local level file wanted python
+    local level file wanted python options
     python=$(find_python venv) || {
         say "No Python >= 3.9 with headers and the venv module was found."
         exit 1
@@ -138,7 +139,9 @@ setup_python() {
         wanted=$(cksum <"$file")
         [ "$(cat "$venv/.installed-$level" 2>/dev/null)" = "$wanted" ] && continue
         say "Python packages for $level: $(sed -n 's/^\([A-Za-z0-9][^ #]*\).*/\1/p' "$file" | tr '\n' ' ')"
-        must "installing them with pip" "pip-$level" "$venv/bin/python" -m pip install --disable-pip-version-check --no-input -r "$file"
+        options=()
+        [ "$level" != model ] || options=(--no-deps) # cannot stand in the file
+        must "installing them with pip" "pip-$level" "$venv/bin/python" -m pip install --disable-pip-version-check --no-input "${options[@]}" -r "$file"
         printf '%s\n' "$wanted" >"$venv/.installed-$level"
     done
 }

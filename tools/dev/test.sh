@@ -248,6 +248,7 @@ verb_test() {
     done
     verb_setup test
     setup_libraries libraries
+    setup_libraries voice model
     [ "$extent" = quick ] || setup_libraries heavy
     sanitizer_environment
     if [ -n "$name" ]; then
