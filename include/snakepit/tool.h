@@ -36,7 +36,7 @@ typedef struct pit_tool_options {
     const pit_value *
         metadata; /* (none) a map of text to text, numbers or booleans, at most 32 entries and 4096 bytes (else invalid_metadata) */
     int exposed; /* (PIT_OFF) PIT_ON: Python finds it in session_context.host_tools. By its name it can be called in any case */
-    int idempotent; /* (PIT_OFF) PIT_ON: may be run again without harm. So the call that has called it may be, too */
+    int idempotent; /* (PIT_OFF) PIT_ON: may be run again. Else a call that has called it is not, when its worker dies */
     int replace;    /* (PIT_OFF) PIT_ON: takes the place of a tool of the same name and scope */
     int run_on;     /* (PIT_RUN_ON_CALLER) PIT_RUN_ON_* */
     int64_t

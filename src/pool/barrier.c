@@ -25,7 +25,8 @@ static uint64_t queue_deadline(const struct pool *p, const struct call *c)
 
 static bool may_run_twice(struct pool *p, const struct call *c)
 {
-    if (c->stream != NULL) /* its reader has had some of it, perhaps */
+    if (c->stream != NULL ||
+        c->unrepeatable) /* its reader has had some of it, perhaps; what its tool did cannot be taken back */
         return false;
     return c->idempotent == PIT_ON || (c->idempotent == 0 && pit_value_get(p->repeatable, c->command) != NULL);
 }

@@ -121,6 +121,7 @@ static int ask(struct pool *p, struct call *c, const struct frame *f)
         inner_list(p, c->session_id, f->id, &out);
     } else if (inner_read(f, &a) == 0) {
         struct tool *t = tools_find(&p->host->tools, c->session_id, a.name);
+        c->unrepeatable |= t != NULL && !t->idempotent;
         if (t != NULL)
             serve(p, c, &a, t, &out);
         else

@@ -144,6 +144,21 @@ void inner_job_drop(struct tool_job *j)
 
 /* ---- who runs it ---- */
 
+/* lock: the flight of the call that has called the tool, with its level; NULL: its worker or its caller has gone. */
+static struct flight *find_level(struct lane *l, uint64_t sequence, unsigned *ret_level)
+{
+    unsigned first = l->count - l->nested;
+    if (l->owner != LANE_LOOP || l->dead)
+        return NULL;
+    for (unsigned i = 0; i <= l->nested; i++) {
+        struct flight *f = i == 0 ? lane_head(l) : lane_at(l, first + i - 1);
+        *ret_level = i;
+        if (f != NULL && f->sequence == sequence)
+            return f->call != NULL ? f : NULL;
+    }
+    return NULL;
+}
+
 /* The thread that waits in the call which asks: it has nothing else to do. */
 static void deliver(struct inner_mail *mail, struct tool_job *j)
 {
@@ -176,6 +191,19 @@ static void hand_out(struct pool *p, struct tool_job *j, struct inner_mail *mail
     finish(j, &out);
 }
 
+/* Before the tool runs: its call, if that still waits, must know. */
+static void mark(struct pool *p, const struct tool_job *j)
+{
+    unsigned level;
+    if (j->tool->idempotent)
+        return;
+    pool_lock(p);
+    struct flight *f = find_level(j->lane, j->ctx.sequence, &level);
+    if (f != NULL)
+        f->call->unrepeatable = true;
+    pool_unlock(p);
+}
+
 static int answer(struct pool *p, struct tool_job *j, struct inner_mail *mail, const struct frame *f)
 {
     struct asked a;
@@ -188,6 +216,7 @@ static int answer(struct pool *p, struct tool_job *j, struct inner_mail *mail, c
     int rc = inner_read(f, &a);
     j->tool = rc == 0 ? tools_find(&p->host->tools, j->ctx.session_id, a.name) : NULL;
     if (j->tool != NULL) {
+        mark(p, j);
         hand_out(p, j, mail);
         return 0;
     }
@@ -267,21 +296,6 @@ struct turn {
     struct lane *lane;
     uint64_t sequence;
 };
-
-/* lock: the flight of the call that has called the tool, with its level; NULL: its worker or its caller has gone. */
-static struct flight *find_level(struct lane *l, uint64_t sequence, unsigned *ret_level)
-{
-    unsigned first = l->count - l->nested;
-    if (l->owner != LANE_LOOP || l->dead)
-        return NULL;
-    for (unsigned i = 0; i <= l->nested; i++) {
-        struct flight *f = i == 0 ? lane_head(l) : lane_at(l, first + i - 1);
-        *ret_level = i;
-        if (f != NULL && f->sequence == sequence)
-            return f->call != NULL ? f : NULL;
-    }
-    return NULL;
-}
 
 /* Nothing runs above it; or it is not there any more. */
 static bool is_our_turn(void *arg)

@@ -107,8 +107,9 @@ struct call {
     unsigned level; /* of a call that a tool has made on the lane of the call that it serves: 1, 2, ...; 0: any other */
     unsigned depth; /* calls that it is inside of, of whatever pool */
     bool called_tools;
-    const char *cut; /* atomic: of a nested call that a thread rides: it is to end, for this reason */
-    bool spared;     /* a worker that was to run it next has ended itself, and had not begun, by its own word */
+    const char *cut;   /* atomic: of a nested call that a thread rides: it is to end, for this reason */
+    bool spared;       /* a worker that was to run it next has ended itself, and had not begun, by its own word */
+    bool unrepeatable; /* it has called a tool that may not be run again */
     /* after its worker has died, where it may run again (pool/barrier.h) */
     unsigned restarts;
     uint64_t retry_ns, backoff_ns; /* not before then; so long after the death */

@@ -14,6 +14,11 @@ class Fragile(BaseAdapter):
     def undeclared(self, path):
         return self._run(path)
 
+    @tool(idempotent=True)
+    def asks(self, path, name):
+        self.session_context.call_host_tool(name, {"path": path})
+        return self._run(path)
+
     def _run(self, path):
         with open(path, "a+") as f:
             f.write("x")

@@ -73,9 +73,55 @@ static void test_who_says_it(void **state)
     kit_clean(before, "who says it");
 }
 
+static int count(pit_tool_ctx *c, const pit_value *args, pit_value **ret, void *user)
+{
+    (void)c, (void)args, (void)ret;
+    atomic_fetch_add((atomic_int *)user, 1);
+    return 0;
+}
+
+/* What a tool of the host did cannot be taken back, unless it says that it may be run again; that alone repeats nothing. */
+static void test_tools_say_it(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *tool;
+        int option;
+        bool again;
+    } rows[] = {{"plain", 0, false},
+                {"plain", PIT_ON, false},
+                {"harmless", 0, true},
+                {"harmless", PIT_ON, true},
+                {"harmless", PIT_OFF, false}};
+    struct kit_before before = kit_before();
+    pit *p = open_fragile();
+    atomic_int ran;
+    pit_tool_options harmless = PIT_TOOL_OPTIONS_INIT;
+    harmless.idempotent = PIT_ON;
+    assert_int_equal(pit_tool_register(p, NULL, "plain", count, &ran, NULL, NULL), 0);
+    assert_int_equal(pit_tool_register(p, NULL, "harmless", count, &ran, &harmless, NULL), 0);
+    for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        for (int form = 0; form < FORMS; form++) {
+            char path[] = "/tmp/snakepit-repeat-XXXXXX";
+            close(mkstemp(path));
+            pit_value *args = pit_pack("[ss]", path, rows[i].tool);
+            pit_call_options o = PIT_CALL_OPTIONS_INIT;
+            o.idempotent = rows[i].option;
+            atomic_store(&ran, 0);
+            int rc = call_as(form, p, "asks", args, &o);
+            if (rc != (rows[i].again ? 0 : PIT_E_WORKER_CRASH) || atomic_load(&ran) != (rows[i].again ? 2 : 1))
+                fail_msg("%s, %d, form %d: %s, ran %d times", rows[i].tool, rows[i].option, form, pit_error_code_name(rc),
+                         atomic_load(&ran));
+            pit_value_free(args);
+            unlink(path);
+        }
+    assert_int_equal(pit_close(p), 0);
+    kit_clean(before, "tools say it");
+}
+
 int main(int argc, char **argv)
 {
     kit_init(argc, argv);
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_who_says_it)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_who_says_it), cmocka_unit_test(test_tools_say_it)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
