@@ -58,10 +58,14 @@ enum { PIT_STREAM_READ = 0, PIT_STREAM_BIDI = 1 };
  * (flags, bad arguments), shutting_down. Never blocks. Since 0.1. */
 PIT_API int pit_stream_open(pit *p, const char *command, const pit_value *args, const pit_call_options *o, int flags,
                             pit_stream **ret, pit_error **reterr);
-/* The next chunk: 0, and *ret_chunk (may be NULL; untouched otherwise) is the caller's; the producer's metadata is told by pit_call_stream() only.
+/* The next chunk: 0, and *ret_chunk (may be NULL; untouched otherwise) is the caller's; pit_stream_chunk() has what else there is to say of it.
  * PIT_E_END: there is none any more, pit_stream_result() has the result. PIT_E_PENDING: none came in timeout_ms (0: does not wait; PIT_INFINITE). Anything
  * else is how the stream ended, again each time; wrong_thread, shutting_down. *Blocks.* Since 0.1. */
 PIT_API int pit_stream_next(pit_stream *s, int64_t timeout_ms, pit_value **ret_chunk, pit_error **reterr);
+/* Of the chunk that pit_stream_next() has returned last: its index, is_final (1 only where the producer has marked it: none is made up here) and metadata,
+ * as in a callback; the value is the caller's already, and NULL here. NULL before the first. Borrowed: it lives until the next pit_stream_next() or
+ * pit_stream_close(), so it is for the thread that reads. Since 0.1. */
+PIT_API const pit_stream_event *pit_stream_chunk(const pit_stream *s);
 /* Sends a value to the producer's inbox. While that is full (as many wait there as stream_window and stream_window_bytes say) it waits, for timeout_ms (0:
  * not at all; PIT_INFINITE), then PIT_E_PENDING: nothing was sent. PIT_E_END: the stream has ended; invalid_request: it takes no values, or
  * pit_stream_send_end() was called; invalid_parameter, limit_exceeded (max_frame_bytes): a value that cannot be sent; or how the stream failed;

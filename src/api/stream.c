@@ -11,6 +11,8 @@ enum { SMALL_FRAME = 512 }; /* bytes: sent without a block of the heap */
 struct pit_stream {
     struct carried c;
     struct stream stream;
+    pit_stream_event last; /* the reader's: what is said of the chunk that it has; size 0 before the first */
+    pit_value *last_metadata;
 };
 
 static void stream_unref(pit_stream *s)
@@ -18,6 +20,7 @@ static void stream_unref(pit_stream *s)
     if (!carried_unref(&s->c))
         return;
     stream_finish(&s->stream);
+    pit_value_free(s->last_metadata);
     mem_free(s);
 }
 
@@ -163,6 +166,20 @@ static int next_chunk(pit *p, pit_stream *s, uint64_t until_ns, struct stream_ch
     return *ret != NULL ? 0 : PIT_E_END;
 }
 
+/* Takes the metadata over. */
+static void remember(pit_stream *s, struct stream_chunk *k)
+{
+    if (s->last_metadata != NULL)
+        pit_value_free(s->last_metadata);
+    s->last_metadata = k->metadata;
+    k->metadata = NULL;
+    s->last = (pit_stream_event){.size = sizeof s->last,
+                                 .kind = PIT_STREAM_CHUNK,
+                                 .is_final = k->final,
+                                 .index = k->index,
+                                 .metadata = s->last_metadata};
+}
+
 int pit_stream_next(pit_stream *s, int64_t timeout_ms, pit_value **ret_chunk, pit_error **reterr)
 {
     if (s == NULL || timeout_ms < PIT_NOW)
@@ -186,8 +203,14 @@ int pit_stream_next(pit_stream *s, int64_t timeout_ms, pit_value **ret_chunk, pi
         *ret_chunk = k->value;
         k->value = NULL;
     }
+    remember(s, k);
     stream_chunk_free(k);
     return 0;
+}
+
+const pit_stream_event *pit_stream_chunk(const pit_stream *s)
+{
+    return s != NULL && s->last.size != 0 ? &s->last : NULL;
 }
 
 const pit_value *pit_stream_result(const pit_stream *s)

@@ -204,6 +204,37 @@ static unsigned settles(void)
     return last;
 }
 
+/* What a callback hears of a chunk beside its value can be asked for. */
+static void test_what_else_is_said_of_a_chunk(void **state)
+{
+    (void)state;
+    assert_null(pit_stream_chunk(NULL));
+    for (int i = 0; i < 2; i++) {
+        struct kit_before before = kit_before();
+        pit *p = open_on(channels[i]);
+        pit_stream *s = open_stream(p, "count", FEW, PIT_STREAM_READ);
+        assert_null(pit_stream_chunk(s));
+        for (int n = 0; n < FEW; n++) {
+            assert_int_equal(next_number(s), n);
+            const pit_stream_event *said = pit_stream_chunk(s);
+            assert_true(said->size == sizeof *said && said->kind == PIT_STREAM_CHUNK && said->index == (uint64_t)n);
+            assert_true(said->is_final == 0 && said->value == NULL && said->metadata == NULL && said->error == NULL);
+        }
+        pit_stream_close(s);
+        s = open_stream(p, "marked", 0, PIT_STREAM_READ);
+        assert_int_equal(pit_stream_next(s, KIT_LIMIT_MS, NULL, NULL), 0);
+        for (int n = 0; n < 2; n++) { /* also at the end */
+            int64_t part = 0;
+            assert_int_equal(pit_stream_chunk(s)->is_final, 1);
+            assert_true(pit_value_get_int(pit_value_get(pit_stream_chunk(s)->metadata, "part"), &part) && part == 1);
+            assert_int_equal(pit_stream_next(s, KIT_LIMIT_MS, NULL, NULL), PIT_E_END);
+        }
+        pit_stream_close(s);
+        pit_close(p);
+        kit_clean(before, channels[i]);
+    }
+}
+
 static void test_a_producer_is_no_further_ahead_than_the_window(void **state)
 {
     (void)state;
@@ -541,6 +572,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_errors_come_as_the_last_event),
         cmocka_unit_test(test_a_future_is_told_on_the_loop),
         cmocka_unit_test(test_a_stream_is_read_at_its_readers_pace),
+        cmocka_unit_test(test_what_else_is_said_of_a_chunk),
         cmocka_unit_test(test_a_producer_is_no_further_ahead_than_the_window),
         cmocka_unit_test(test_values_go_to_the_inbox_while_chunks_come),
         cmocka_unit_test(test_an_inbox_that_nobody_reads_is_full),
