@@ -44,6 +44,8 @@ static void accuse(struct pool *p, struct call *c, int code, const char *text)
     pit_error *e = error_new(code, "worker %s: %s", w->id, text);
     error_worker(e, w->id);
     error_pool(e, p->set.name);
+    if (c->level != 0)
+        inner_forget_above(p, c);
     pool_lock(p);
     sched_condemn(p, w, code, text);
     if (c->level != 0)
@@ -93,9 +95,14 @@ static bool judge_death(struct pool *p, struct call *c)
 
 void blocking_leave_behind(struct pool *p, struct call *c, pit_error *e, const char *reason)
 {
-    pool_lock(p);
     struct lane *l = c->lane;
-    cancel_abandon(p, l, c->level != 0 ? lane_inner(l) : lane_head(l), reason);
+    pool_lock(p);
+    if (l->dead && !inner_on_top(l, c)) { /* nobody will answer what is above it any more */
+        pool_unlock(p);
+        inner_forget_above(p, c);
+        pool_lock(p);
+    }
+    cancel_abandon(p, l, lane_flight(l, c), reason);
     bool last = c->level == 0 && worker_unref(l->worker);
     c->lane = NULL;
     sched_finish(p, c, outcome_failed(e));

@@ -109,11 +109,6 @@ static void free_notes(struct list *notes)
         mem_free(LIST_ENTRY(node, struct cancel_note, node));
 }
 
-void cancel_forget(struct lane *l)
-{
-    free_notes(&l->notes);
-}
-
 void cancel_init(struct pool *p)
 {
     list_init(&p->cancelled_notes);

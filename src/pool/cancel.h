@@ -29,7 +29,6 @@ void cancel_watch(struct pool *p, struct lane *l);
 void cancel_tell(struct pool *p, struct lane *l);
 /* lock, loop: a call without a caller has been answered, or its worker has ended. */
 void cancel_ended(struct pool *p, struct lane *l, uint64_t sequence);
-void cancel_forget(struct lane *l); /* the lane is freed */
 void cancel_init(struct pool *p);
 void cancel_finish(struct pool *p);
 void cancel_on_grace(struct loop_timer *t); /* of a lane */

@@ -321,7 +321,7 @@ void inner_call(struct pool *p, struct call *c, struct pit_tool_ctx *under)
     pit_error *e = drain(p, c, under, level_of(under->lane, under->sequence));
     pool_lock(p);
     if (e == NULL) {
-        inner_assign(p, under->lane, c, under);
+        inner_assign(p, under->lane, c);
         if (c->cut != NULL)
             tell_of_cut(c);
         pool_unlock(p);

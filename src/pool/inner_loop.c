@@ -130,6 +130,10 @@ void inner_job_run(struct tool_job *j)
     struct frame f;
     struct asked a;
     struct buf out = {0};
+    if (inner_given_up(j->ctx.pool, j->lane, j->ctx.sequence)) { /* while it waited for a thread */
+        inner_job_drop(j);
+        return;
+    }
     if (frame_parse(j->frame.data, j->frame.len, &f) == 0 && inner_read(&f, &a) == 0)
         inner_run(&j->ctx, j->tool, &a, &out);
     finish(j, &out);
@@ -320,7 +324,7 @@ static pit_error *put_inside(struct pool *p, struct call *c, const struct pit_to
                           p->set.name);
     if (level != l->nested)
         return expired_error(p, c, false);
-    inner_assign(p, l, c, under);
+    inner_assign(p, l, c);
     if (c->sent < c->frame.len)
         async_push(p, l, c);
     async_expire_at(p, c, last_look_due(c));

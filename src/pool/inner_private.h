@@ -36,7 +36,7 @@ bool inner_put_to(struct lane *l, unsigned level, const struct buf *frame);
 /* What is held for the level that is on top now. */
 bool inner_put_held(struct lane *l);
 /* lock: c goes to the lane's worker, inside the call that is on top. */
-void inner_assign(struct pool *p, struct lane *l, struct call *c, const struct pit_tool_ctx *under);
+void inner_assign(struct pool *p, struct lane *l, struct call *c);
 /* lock: its frame was cut, or an answer to it is lost. */
 void inner_condemn(struct pool *p, struct lane *l);
 void inner_submit(struct pool *p, struct call *c, struct pit_tool_ctx *under); /* inner_call, of a lane of the loop */

@@ -32,9 +32,13 @@ static int decode_args(const struct asked *a, pit_value **ret, struct codec_erro
 {
     pit_value *v = NULL;
     int rc = a->args_n != 0 ? codec_decode(a->args, a->args_n, NULL, &v, NULL, why) : 0;
-    if (rc == 0)
-        *ret = v != NULL && pit_value_kind(v) != PIT_KIND_NIL ? v : pit_map();
-    return rc;
+    if (rc != 0)
+        return rc;
+    bool none = v == NULL || pit_value_kind(v) == PIT_KIND_NIL;
+    *ret = none ? pit_map() : v;
+    if (none)
+        pit_value_free(v);
+    return 0;
 }
 
 static bool is_binary(const pit_value *m)
@@ -263,14 +267,13 @@ void inner_condemn(struct pool *p, struct lane *l)
     sched_condemn(p, l->worker, PIT_E_WORKER_KILLED, "it was killed: memory ran out in the middle of a message to it");
 }
 
-void inner_assign(struct pool *p, struct lane *l, struct call *c, const struct pit_tool_ctx *under)
+void inner_assign(struct pool *p, struct lane *l, struct call *c)
 {
     c->state = CALL_NEW;
     p->requests++;
     p->active++;
     call_move(c, CALL_SENT);
     c->level = l->nested + 1;
-    c->depth = (unsigned)under->depth;
     c->sent_ns = c->entered_ns;
     c->lane = l;
     c->prefix = l->worker->prefix;

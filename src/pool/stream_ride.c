@@ -414,11 +414,23 @@ static bool end_on_dead_lane(struct pool *p, struct stream *s, struct outcome o)
     return worker_unref(l->worker);
 }
 
+static bool on_dead_lane(const struct stream *s)
+{
+    return s->riding && s->call->state == CALL_SENT && s->call->lane->dead;
+}
+
 void stream_stop(struct pool *p, struct stream *s, struct outcome o, const char *reason)
 {
     int rc = o.rc;
+    bool last = false;
     pool_lock(p);
-    bool ended = s->riding && s->call->state == CALL_SENT && s->call->lane->dead, last = false;
+    bool ended = on_dead_lane(s);
+    if (ended && !inner_on_top(s->call->lane, s->call)) {
+        s->inside = true; /* so nobody else judges it meanwhile */
+        pool_unlock(p);
+        inner_forget_above(p, s->call);
+        pool_lock(p);
+    }
     struct worker *w = ended ? s->call->lane->worker : NULL;
     s->inside = false;
     if (ended)

@@ -53,6 +53,14 @@ struct flight *lane_inner(struct lane *l)
     return l->nested != 0 ? lane_at(l, l->count - 1) : lane_head(l);
 }
 
+struct flight *lane_flight(struct lane *l, const struct call *c)
+{
+    for (unsigned i = 0; i < l->count; i++)
+        if (lane_at(l, i)->call == c)
+            return lane_at(l, i);
+    return NULL;
+}
+
 void lane_pop_inner(struct lane *l)
 {
     if (l->nested == 0) {

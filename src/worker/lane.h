@@ -100,6 +100,7 @@ uint64_t lane_push(struct lane *l, struct call *c); /* its sequence; there must 
 bool lane_has_mark(const struct lane *l);
 struct flight *lane_head(struct lane *l);           /* NULL: none */
 struct flight *lane_at(struct lane *l, unsigned i); /* i-th oldest */
+struct flight *lane_flight(struct lane *l, const struct call *c); /* of a call that is there; NULL: it is not */
 void lane_pop(struct lane *l);
 struct flight *lane_inner(struct lane *l);  /* the one that is answered next: the innermost; NULL: none */
 void lane_pop_inner(struct lane *l);        /* takes that one out */

@@ -171,6 +171,10 @@ static void test_answers(void **state)
             pit_value_free(v);
             assert_int_equal(call_by(p, loop, "ask_often", 600, NULL, &v), 0);
             pit_value_free(v);
+            for (int64_t with_nil = 0; with_nil < 2; with_nil++) {
+                assert_int_equal(call_by(p, loop, "ask_nothing", with_nil, NULL, &v), 0);
+                assert_int_equal(number(v), 1);
+            }
             pit_close(p);
         }
 }
@@ -375,13 +379,25 @@ static int slow_inside(pit_tool_ctx *c, const pit_value *args, pit_value **ret, 
     return 0;
 }
 
+/* A level more: the innermost call is over first, and what it leaves behind stands above the others. */
+static int slow_far_inside(pit_tool_ctx *c, const pit_value *args, pit_value **ret, void *user)
+{
+    struct bench *b = user;
+    (void)args;
+    __atomic_store_n(&b->asked, 1, __ATOMIC_SEQ_CST);
+    b->rc = pit_tool_depth(c) < 3 ? kit_call(b->p, "ask", 0, 0, NULL) : kit_call(b->p, "sleep", 30000, 0, NULL);
+    b->cancelled = pit_tool_cancelled(c);
+    *ret = pit_int(1);
+    return 0;
+}
+
 static void test_outer_deadline(void **state)
 {
     (void)state;
-    static const pit_tool_fn tools[] = {slow, slow_inside};
+    static const pit_tool_fn tools[] = {slow, slow_inside, slow_far_inside};
     for (int form = 0; form < FORMS; form++)
         for (int loop = 0; loop < 2; loop++)
-            for (int tool = 0; tool < 2; tool++) {
+            for (int tool = 0; tool < 3; tool++) {
                 struct kit_before before = kit_before();
                 struct kit k = forms[form];
                 struct bench b;
@@ -401,10 +417,55 @@ static void test_outer_deadline(void **state)
                 pit_value_free(v);
                 assert_int_equal(pit_close(p), 0);
                 assert_true(b.cancelled);
-                if (tool == 1)
+                if (tool != 0)
                     assert_true(b.rc == PIT_E_DEADLINE_EXCEEDED || b.rc == PIT_E_CANCELLED);
                 kit_clean(before, "an outer deadline");
             }
+}
+
+/* What has been given up before its tool got a thread is not called any more. */
+static int held_up(pit_tool_ctx *c, const pit_value *args, pit_value **ret, void *user)
+{
+    struct bench *b = user;
+    (void)c;
+    *ret = pit_int(__atomic_add_fetch(&b->asked, 1, __ATOMIC_SEQ_CST));
+    KIT_AWAIT(argument(args) != 1 || __atomic_load_n(&b->over, __ATOMIC_SEQ_CST));
+    return 0;
+}
+
+static void test_given_up_before(void **state)
+{
+    (void)state;
+    enum { CALLS = 6 };
+    struct kit k = forms[0];
+    struct bench b;
+    k.workers = CALLS;
+    k.pool.cancel_max_rung = PIT_RUNG_FLAG;
+    pit *p = open_with(&b, &k, held_up);
+    pit_value *one = pit_pack("[i]", 1), *v = NULL;
+    pit_call_options o = PIT_CALL_OPTIONS_INIT;
+    pit_future *f[CALLS];
+    for (int i = 0; i < 4; i++) /* as many as there are threads */
+        assert_int_equal(pit_submit(p, "ask", one, NULL, &f[i], NULL), 0);
+    KIT_AWAIT(__atomic_load_n(&b.asked, __ATOMIC_SEQ_CST) == 4);
+    o.timeout_ms = 100;
+    for (int i = 4; i < CALLS; i++)
+        assert_int_equal(pit_submit(p, "ask", one, &o, &f[i], NULL), 0);
+    for (int i = 4; i < CALLS; i++) {
+        assert_int_equal(pit_future_wait(f[i], KIT_LIMIT_MS), 0);
+        assert_int_equal(pit_future_result(f[i], NULL, NULL), PIT_E_DEADLINE_EXCEEDED);
+    }
+    __atomic_store_n(&b.over, true, __ATOMIC_SEQ_CST);
+    for (int i = 0; i < CALLS; i++) {
+        assert_int_equal(pit_future_wait(f[i], KIT_LIMIT_MS), 0);
+        pit_future_free(f[i]);
+    }
+    pit_value_free(one);
+    for (int i = 0; i < CALLS; i++) { /* behind them: every thread has been there */
+        assert_int_equal(call_by(p, true, "ask", 0, NULL, &v), 0);
+        assert_int_equal(number(v), 5 + i);
+    }
+    pit_close(p);
 }
 
 static pit_canceller *canceller;
@@ -704,6 +765,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_held),
         cmocka_unit_test(test_ladder_kills),
         cmocka_unit_test(test_outer_deadline),
+        cmocka_unit_test(test_given_up_before),
         cmocka_unit_test(test_outer_cancelled),
         cmocka_unit_test(test_inner_cancelled),
         cmocka_unit_test(test_hostile),

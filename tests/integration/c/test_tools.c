@@ -464,6 +464,39 @@ static void test_from_python(void **state)
     pit_close(p);
 }
 
+/* From one pool to the other and back: what counts is what stands inside each other, wherever. */
+static int go_across(pit_tool_ctx *c, const pit_value *args, pit_value **ret, void *user)
+{
+    struct {
+        pit *p;
+        int depth, rc;
+    } *t = user;
+    pit_call_options o = PIT_CALL_OPTIONS_INIT;
+    pit_error *e = NULL;
+    (void)args;
+    assert_int_equal(pit_tool_depth(c), ++t->depth);
+    o.pool = strcmp(pit_tool_pool(c), "first") == 0 ? "second" : "first";
+    int rc = pit_callf(t->p, "down", &o, ret, &e, "{s:i}", "n", 1);
+    t->rc = t->rc == 0 ? rc : t->rc; /* the innermost is the first */
+    return pit_tool_fail_take(c, e);
+}
+
+static void test_depth_across_pools(void **state)
+{
+    (void)state;
+    struct {
+        pit *p;
+        int depth, rc;
+    } t = {.p = open_python(2)};
+    pit_call_options o = PIT_CALL_OPTIONS_INIT;
+    o.pool = "first";
+    assert_int_equal(pit_tool_register(t.p, NULL, "down", go_across, &t, NULL, NULL), 0);
+    assert_int_not_equal(pit_callf(t.p, "down", &o, NULL, NULL, "{s:i}", "n", 1), 0);
+    assert_int_equal(t.depth, 16);
+    assert_int_equal(t.rc, PIT_E_NESTING_TOO_DEEP);
+    pit_close(t.p);
+}
+
 static int64_t numbers[8];
 static char told[256];
 
@@ -499,10 +532,19 @@ int main(int argc, char **argv)
 {
     kit_init(argc, argv);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_names),    cmocka_unit_test(test_metadata),   cmocka_unit_test(test_options),
-        cmocka_unit_test(test_scopes),   cmocka_unit_test(test_batch),      cmocka_unit_test(test_failures),
-        cmocka_unit_test(test_reenters), cmocka_unit_test(test_endless),    cmocka_unit_test(test_list),
-        cmocka_unit_test(test_events),   cmocka_unit_test(test_of_workers), cmocka_unit_test(test_from_python),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_metadata),
+        cmocka_unit_test(test_options),
+        cmocka_unit_test(test_scopes),
+        cmocka_unit_test(test_batch),
+        cmocka_unit_test(test_failures),
+        cmocka_unit_test(test_reenters),
+        cmocka_unit_test(test_endless),
+        cmocka_unit_test(test_list),
+        cmocka_unit_test(test_events),
+        cmocka_unit_test(test_of_workers),
+        cmocka_unit_test(test_from_python),
+        cmocka_unit_test(test_depth_across_pools),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

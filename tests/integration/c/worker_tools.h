@@ -45,6 +45,21 @@ static void ask(uint64_t id, const char *name, pit_value *arg, pit_value *binary
     send_buf(&b);
 }
 
+/* The same without arguments, or with none. */
+static void ask_nothing(uint64_t id, const char *name, bool with_nil)
+{
+    struct buf b = {0};
+    pit_value *text = pit_str(name), *nil = pit_nil();
+    buf_append(&b, (const uint8_t[FRAME_HEADER]){0}, FRAME_HEADER);
+    codec_encode(&b, text, NULL);
+    if (with_nil)
+        codec_encode(&b, nil, NULL);
+    frame_put_header(b.data, FRAME_TOOL_CALL, 0, id, 0, b.len);
+    pit_value_free(text);
+    pit_value_free(nil);
+    send_buf(&b);
+}
+
 static void ask_empty(int kind, uint64_t id)
 {
     struct buf b = {0};
@@ -178,6 +193,11 @@ static pit_value *run_tools(const char *command, int64_t n)
         return ask_and_wait("a23456789b123456789c123456789d123456789e123456789f123456789g12345", pit_int(n));
     if (strcmp(command, "ask_list") == 0)
         return list_tools();
+    if (strcmp(command, "ask_nothing") == 0) {
+        uint64_t id = ++tools.asked;
+        ask_nothing(id, "tool", n != 0);
+        return answer_to(id);
+    }
     if (strcmp(command, "ask_often") == 0) {
         for (; n > 1; n--)
             pit_value_free(ask_and_wait("tool", pit_int(1))); /* a call inside each */
