@@ -97,10 +97,12 @@ typedef struct pit_tool_filter {
 PIT_API int pit_tool_list(pit *p, const char *session_id, const pit_tool_filter *filter, pit_value **ret, pit_error **reterr);
 
 /* Calls a tool by its name, wherever it is: one of the host, which the session sees (NULL: no session), here, on this thread; else the command of
- * that name in the pool that has it, as pit_call() does. o (may be NULL): with `pool` only that pool's; session_id, when it is set there, must be the
- * same or absent here. *ret (may be NULL) is owned by the caller. *Blocks*; wrong_thread from a callback on the loop thread.
- * Errors: tool_not_found (it names the tool and the session), ambiguous_tool (several pools have it: details.pools), tool_execution_failed, what
- * pit_call() returns. Since 0.1. */
+ * that name in the pool that has it, as pit_call() does. Blanks around the name do not count. o (may be NULL): with `pool` only that pool's; session_id,
+ * when it is set there, must be the same or absent here. To a tool of the host its timeout_ms (none, unless it is set), deadline_ns, canceller, correlation_id
+ * and binary_parameters apply, too: pit_tool_cancelled() tells the tool, and what it returns then is dropped. *ret (may be NULL) is owned by the caller. *Blocks*; wrong_thread from a callback on the loop thread.
+ * Errors: tool_not_found (it names the tool and the session; details.available, nearest), ambiguous_tool (several pools have it: details.pools),
+ * tool_execution_failed, what pit_call() returns; deadline_exceeded of a tool of the host has details.phase entry or tool, and its `limits` are refused:
+ * invalid_parameter. Since 0.1. */
 PIT_API int pit_tool_call(pit *p, const char *session_id, const char *name, const pit_value *args, const pit_call_options *o,
                           pit_value **ret, pit_error **reterr);
 

@@ -11,7 +11,7 @@
 #include "pool/tool_run.h"
 #include "wire/mp.h"
 
-enum { COMMAND_MAX = 256, EXACT_BELOW_MS = 10000 };
+enum { EXACT_BELOW_MS = 10000 };
 
 /* ---- checking ---- */
 
@@ -25,8 +25,8 @@ pit_error *call_check_command(const char *command)
 {
     if (command == NULL || *command == '\0')
         return error_new(PIT_E_INVALID_REQUEST, "the command is empty");
-    if (!call_text_is_good(command, COMMAND_MAX))
-        return error_new(PIT_E_INVALID_REQUEST, "the command is longer than %d bytes, or no UTF-8", COMMAND_MAX);
+    if (!call_text_is_good(command, CALL_COMMAND_MAX))
+        return error_new(PIT_E_INVALID_REQUEST, "the command is longer than %d bytes, or no UTF-8", CALL_COMMAND_MAX);
     return NULL;
 }
 
@@ -134,6 +134,20 @@ static pit_error *make_fields(struct call_plan *plan)
         e = put_value(b, FIELD_BINARY, "binary_parameters", o->binary_parameters, 0);
     if (e == NULL && (o->on_unserializable != 0 || o->idempotent == PIT_ON))
         e = put_options(b, o);
+    return e;
+}
+
+pit_error *call_check_options(const pit_call_options *o)
+{
+    struct call_plan plan;
+    plan.options = *o;
+    plan.fields = (struct buf){0};
+    pit_error *e = check_options(o);
+    if (e == NULL)
+        e = make_fields(&plan);
+    call_plan_finish(&plan);
+    if (e == NULL && o->canceller != NULL)
+        e = canceller_check(o->canceller);
     return e;
 }
 

@@ -29,10 +29,12 @@ void call_plan_finish(struct call_plan *plan);
 pit_error *call_plan_waits(pit *p, const struct call_plan *plan);
 /* What cannot be planned is counted, once the pool is known: n calls. Returns e. */
 pit_error *call_plan_refuse(const struct call_plan *plan, size_t n, pit_error *e);
-pit_error *call_check_command(const char *command);   /* NULL, or an error (owned) */
-enum { CALL_ID_MAX = 256 };                           /* bytes of a session id, and of a correlation id */
-bool call_text_is_good(const char *text, size_t max); /* 1 to max bytes of UTF-8 */
-pit_error *call_check_binary(const pit_value *m);     /* is it a map of names to bytes? NULL, or an error (owned) */
+pit_error *call_check_command(const char *command); /* NULL, or an error (owned) */
+enum { CALL_ID_MAX = 256 };                         /* bytes of a session id, and of a correlation id */
+enum { CALL_COMMAND_MAX = 256 };
+pit_error *call_check_options(const pit_call_options *o); /* of a call that goes to no worker: NULL, or an error (owned) */
+bool call_text_is_good(const char *text, size_t max);     /* 1 to max bytes of UTF-8 */
+pit_error *call_check_binary(const pit_value *m);         /* is it a map of names to bytes? NULL, or an error (owned) */
 /* Fills and encodes a cleared call, which borrows command (checked) and the options' texts. NULL, or an error (owned). */
 pit_error *call_begin(pit *p, const struct call_plan *plan, struct call *c, const char *command, const struct call_args *args);
 struct stream;

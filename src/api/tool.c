@@ -5,6 +5,7 @@
 #include "api/api.h"
 #include "api/begin.h"
 #include "api/metadata.h"
+#include "api/tool_here.h"
 #include "base/alloc.h"
 #include "pool/pool_internal.h"
 #include "pool/pool_list.h"
@@ -16,8 +17,7 @@ enum { DESCRIPTION_MAX = 64 << 10 };
 
 /* ---- names ---- */
 
-/* The name without the blanks around it; *ret_n: its length. */
-static const char *trim(const char *name, size_t *ret_n)
+const char *tool_name_trim(const char *name, size_t *ret_n)
 {
     static const char blanks[] = " \t\r\n\v\f";
     if (name == NULL)
@@ -132,7 +132,7 @@ static pit_error *make_tool(const char *session, const pit_tool_item *item, stru
     static const pit_tool_options none = PIT_TOOL_OPTIONS_INIT;
     pit_tool_options o;
     size_t n;
-    const char *name = trim(item->name, &n);
+    const char *name = tool_name_trim(item->name, &n);
     pit_error *e = check_name(name, n);
     int rc = e == NULL && item->options != NULL ? options_copy(&o, sizeof o, item->options) : 0;
     if (item->options == NULL || e != NULL)
@@ -254,7 +254,7 @@ int pit_tool_unregister(pit *p, const char *session_id, const char *name)
     if (rc != 0)
         return rc;
     size_t n, count;
-    name = trim(name, &n);
+    name = tool_name_trim(name, &n);
     if (n <= TOOL_NAME_MAX && tools_remove(&p->host->tools, session_id, name, n, &count)) {
         char text[TOOL_NAME_MAX + 1] = "";
         memcpy(text, name, n);

@@ -4,59 +4,15 @@
 
 #include "api/api.h"
 #include "api/begin.h"
+#include "api/tool_here.h"
 #include "base/alloc.h"
 #include "pool/inner.h"
 #include "pool/pool_internal.h"
+#include "pool/pool_list.h"
 #include "pool/tool_run.h"
 #include "pool/worker_tools.h"
 
 /* ---- calling ---- */
-
-/* What a tool that is called from here is told. In a tool, it is called for the same call. */
-static void fill(pit *p, struct pit_tool_ctx *c, const pit_call_options *o, const char *session)
-{
-    const struct pit_tool_ctx *outer = tool_innermost(p->host);
-    c->host = p->host;
-    c->deadline_ns = o->deadline_ns != 0 ? o->deadline_ns : UINT64_MAX;
-    c->session_id = session;
-    c->correlation_id = o->correlation_id;
-    c->binary_parameters = o->binary_parameters;
-    uint64_t due = o->timeout_ms > 0 ? host_deadline(p->host, o->timeout_ms) : UINT64_MAX;
-    if (due < c->deadline_ns)
-        c->deadline_ns = due;
-    if (outer == NULL)
-        return;
-    c->depth = outer->depth;
-    if (c->correlation_id == NULL)
-        c->correlation_id = outer->correlation_id;
-    if (outer->deadline_ns < c->deadline_ns)
-        c->deadline_ns = outer->deadline_ns;
-}
-
-static int run_here(pit *p, struct tool *t, const char *session, const pit_value *args, const pit_call_options *o,
-                    pit_value **ret, pit_error **reterr)
-{
-    struct pit_tool_ctx c = {.tool = t};
-    pit_value *nothing = args == NULL ? pit_map() : NULL;
-    fill(p, &c, o, session);
-    if (c.deadline_ns <= p->os->now_ns()) {
-        pit_value_free(nothing);
-        return error_give(reterr,
-                          error_detail_take(error_new(PIT_E_DEADLINE_EXCEEDED,
-                                                      "the deadline of the call of %s had passed before it began", t->name),
-                                            "phase", pit_str("entry")));
-    }
-    struct outcome done = tool_run(&c, args != NULL ? args : nothing);
-    if (done.error != NULL)
-        error_correlation(done.error, c.correlation_id);
-    tool_ran(&c, done.error, 0);
-    pit_value_free(nothing);
-    if (done.rc == 0 && ret != NULL)
-        *ret = done.value != NULL ? done.value : pit_nil();
-    else
-        pit_value_free(done.value);
-    return error_give(reterr, done.error);
-}
 
 static pit_error *ambiguous(const char *name, pit_value *pools)
 {
@@ -64,6 +20,36 @@ static pit_error *ambiguous(const char *name, pit_value *pools)
     error_detail_take(e, "tool", pit_str(name));
     error_detail_take(e, "pools", pools);
     return error_suggest(e, "name the pool by the option `pool` of the call");
+}
+
+static void list_pool(struct pool *pool, void *arg)
+{
+    worker_tools_list(pool, NULL, arg);
+}
+
+/* Nobody has it: what there is, and what may have been meant. */
+static pit_error *missing(pit *p, const char *session, const char *name)
+{
+    enum { LISTED = 10 };
+    pit_error *e = tool_missing(p->host, session, name, false);
+    pit_value *tools = pit_list(), *available = pit_list();
+    tools_list(&p->host->tools, session, NULL, NULL, tools);
+    host_each_pool(p->host, list_pool, tools);
+    size_t n = pit_value_len(tools);
+    const char **names = mem_array(n + 1, sizeof *names), *near;
+    for (size_t i = 0; names != NULL && i < n; i++) {
+        names[i] = pit_value_str(pit_value_get(pit_value_at(tools, i), "name"));
+        if (i < LISTED)
+            pit_list_append_take(available, pit_str(names[i]));
+    }
+    error_detail_take(e, "available", available);
+    if (names != NULL && (near = error_nearest(name, names, n)) != NULL) {
+        error_detail_take(e, "nearest", pit_str(near));
+        error_suggest(e, "did you mean '%s'?", near);
+    }
+    mem_free(names);
+    pit_value_free(tools);
+    return e;
 }
 
 /* The pool whose workers have it. */
@@ -76,7 +62,7 @@ static pit_error *find_pool(pit *p, const char *session, const char *name, const
         return ambiguous(name, names);
     pit_value_free(names);
     if (n == 0)
-        return tool_missing(p->host, session, name, false);
+        return missing(p, session, name);
     *ret = pool->set.name;
     return NULL;
 }
@@ -94,24 +80,24 @@ static pit_error *settle_session(const char **session, pit_call_options *o)
     return NULL;
 }
 
-static int call_tool(pit *p, const char *session, const char *name, const pit_value *args, pit_call_options *o, pit_value **ret,
-                     pit_error **reterr)
+static int call_tool(pit *p, const char *session, const char *given, const pit_value *args, pit_call_options *o,
+                     pit_value **ret, pit_error **reterr)
 {
     const struct pit_tool_ctx *outer = tool_innermost(p->host);
+    char name[CALL_COMMAND_MAX + 2] = "";
+    size_t n;
+    given = tool_name_trim(given, &n);
+    memcpy(name, given, n < sizeof name - 1 ? n : sizeof name - 1);
     pit_error *e = call_check_command(name);
     if (e == NULL)
         e = settle_session(&session, o);
-    if (e == NULL && o->timeout_ms < 0 && o->timeout_ms != PIT_INFINITE)
-        e = error_new(PIT_E_INVALID_TIMEOUT, "timeout_ms: %lld", (long long)o->timeout_ms);
-    if (e == NULL && o->binary_parameters != NULL)
-        e = call_check_binary(o->binary_parameters);
     if (e != NULL)
         return error_give(reterr, e);
     if (session == NULL && outer != NULL)
         session = outer->session_id;
     struct tool *t = o->pool == NULL ? tools_find(&p->host->tools, session, name) : NULL;
     if (t != NULL) {
-        int rc = run_here(p, t, session, args, o, ret, reterr);
+        int rc = tool_here(p, t, session, args, o, ret, reterr);
         tool_unref(t);
         return rc;
     }
@@ -218,7 +204,7 @@ bool pit_tool_cancelled(const pit_tool_ctx *c)
     if (c->deadline_ns != UINT64_MAX && c->host->os->now_ns() >= c->deadline_ns)
         return true;
     for (; c != NULL; c = c->outer)
-        if (c->lane != NULL && inner_given_up(c->pool, c->lane, c->sequence))
+        if (c->pool == NULL ? tool_here_cut(c) : c->lane != NULL && inner_given_up(c->pool, c->lane, c->sequence))
             return true;
     return false;
 }
