@@ -94,6 +94,30 @@ def test_repl_keeps_its_names(example):
     assert done.stdout.splitlines() == ["42", "hi", "ZeroDivisionError: division by zero", "6"]
 
 
+def test_concurrent_gains_by_each_way_and_answers_alike(example):
+    line = r"  (one at a time|threads|futures|a batch) +(\d+\.\d{3}) s  (?:on )?(\d) (?:at a time|workers?) *(?:(\d+\.\d) times as fast)?"
+    for _ in range(5):  # on a starved machine nothing may happen at once
+        done = example("concurrent")
+        assert (done.returncode, done.stderr) == (0, ""), done.stdout
+        lines = done.stdout.splitlines()
+        assert [text.split(",")[0] for text in lines[0::5]] == ["waiting", "computing", "computing"]
+        blocks = [[re.fullmatch(line, text) for text in lines[i + 1 : i + 5]] for i in (0, 5, 10)]
+        assert all(found for block in blocks for found in block), done.stdout
+        for alone, *ways in blocks:
+            assert [alone[1], *(way[1] for way in ways)] == ["one at a time", "threads", "futures", "a batch"]
+            assert alone[3] == "1" or alone[0].endswith("workers")
+            assert alone[4] is None
+            for way in ways:  # the gain is what the times say, to the digits that they have
+                assert abs(float(way[4]) - float(alone[2]) / float(way[2])) < 0.1 + float(alone[2]) / float(way[2]) * 0.1, way[
+                    0
+                ]
+        waiting, processes, threads = blocks
+        assert all(way[3] == "1" for way in threads)
+        if all(2 <= int(way[3]) <= 8 for way in waiting[1:]) and all(int(way[3]) >= 2 for way in processes[1:]):
+            return
+    pytest.fail(done.stdout)
+
+
 def rungs(example):
     done = example("cancellation")
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
