@@ -113,6 +113,7 @@ static void put_end(struct pool *p, struct stream *s)
     uint8_t frame[FRAME_HEADER];
     frame_put_header(frame, FRAME_SEND_END, 0, s->call->sequence, 0, sizeof frame);
     s->end_due = false;
+    s->call->fed = true;
     async_send_inner(p, l, frame, sizeof frame);
 }
 
@@ -309,6 +310,7 @@ int stream_send(struct pool *p, struct stream *s, struct buf *frame)
     frame_put_header(frame->data, FRAME_SEND, 0, c->sequence, 0, frame->len);
     s->send_chunks--;
     s->send_bytes -= (int64_t)frame->len;
+    c->fed = true;
     async_send_inner(p, l, frame->data, frame->len);
     return 0;
 }

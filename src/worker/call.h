@@ -107,6 +107,7 @@ struct call {
     unsigned level; /* of a call that a tool has made on the lane of the call that it serves: 1, 2, ...; 0: any other */
     unsigned depth; /* calls that it is inside of, of whatever pool */
     bool called_tools;
+    bool fed;          /* of a stream: something was sent to its inbox, which another worker would not have */
     const char *cut;   /* atomic: of a nested call that a thread rides: it is to end, for this reason */
     bool spared;       /* a worker that was to run it next has ended itself, and had not begun, by its own word */
     bool unrepeatable; /* it has called a tool that may not be run again */

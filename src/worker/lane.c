@@ -99,7 +99,7 @@ uint64_t lane_last_begun(const struct lane *l)
 bool lane_had_begun(const struct lane *l, struct call *c, uint64_t sequence, bool next)
 {
     bool doubtful = next && c->sent == c->frame.len && exit_signal(l->worker->how) != SIGKILL;
-    if (c->called_tools || lane_started(l, sequence) || (doubtful && c->spared))
+    if (c->called_tools || c->fed || lane_started(l, sequence) || (doubtful && c->spared))
         return true;
     c->spared |= doubtful;
     return false;
