@@ -25,8 +25,7 @@ static uint64_t queue_deadline(const struct pool *p, const struct call *c)
 
 static bool may_run_twice(struct pool *p, const struct call *c)
 {
-    if (c->stream != NULL ||
-        c->unrepeatable) /* its reader has had some of it, perhaps; what its tool did cannot be taken back */
+    if (c->unrepeatable) /* what its tool did cannot be taken back */
         return false;
     return c->idempotent == PIT_ON || (c->idempotent == 0 && pit_value_get(p->repeatable, c->command) != NULL);
 }
@@ -47,6 +46,8 @@ bool barrier_takes(struct pool *p, const struct lane *l, struct call *c, pit_err
     const struct worker *w = l->worker;
     uint64_t now = pool_now(p), at;
     bool poison = is_crash(w) && poison_death(p, l, c, *e);
+    if (c->stream != NULL) /* its reader has had some of it, perhaps */
+        return false;
     if (!is_crash(w) || p->state > POOL_DEGRADED ||
         !barrier_retries(&p->set.barrier, may_run_twice(p, c), c->restarts, now, c->deadline_ns, &at))
         return false;
