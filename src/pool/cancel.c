@@ -196,7 +196,8 @@ static bool withdraw(struct pool *p, struct call *c, const char *reason, struct 
         struct flight *f = lane_at(l, i);
         if (f->call != c)
             continue;
-        dropped = i > 0 && c->sent == c->frame.len && lane_revoke(l, f->sequence);
+        /* on a socket the worker's marks are not taken in one step: it may have begun all the same */
+        dropped = i > 0 && c->sent == c->frame.len && l->worker->is_ring && lane_revoke(l, f->sequence);
         if (dropped) {
             lane_drop(l, i);
             l->nested -= c->level != 0;
