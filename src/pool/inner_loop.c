@@ -109,7 +109,7 @@ static void finish(struct tool_job *j, struct buf *out)
     bool wanted = is_wanted(j);
     if (wanted) {
         l->asking &= ~(UINT32_C(1) << j->level);
-        if (!inner_put_to(l, j->level, out))
+        if ((out->len != 0 || out->failed) && !inner_put_to(l, j->level, out)) /* empty: what it asked was no question */
             inner_condemn(p, l);
     }
     bool rest = wanted && l->unsent.len != 0;
