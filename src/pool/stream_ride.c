@@ -333,9 +333,14 @@ static void go_on_elsewhere(struct pool *p, struct stream *s)
 
 /* ---- waiting for either kind: any thread that may block ---- */
 
-static bool wait_change(struct pool *p, struct stream *s, uint32_t seen, uint64_t until_ns)
+/* lock, where somebody else is inside: whoever gets out then sees that somebody waits. */
+static void will_wait(struct stream *s)
 {
     __atomic_add_fetch(&s->waiters, 1, __ATOMIC_SEQ_CST);
+}
+
+static bool wait_change(struct pool *p, struct stream *s, uint32_t seen, uint64_t until_ns)
+{
     bool changed = host_wait(p->host, &s->change, seen, until_ns);
     __atomic_sub_fetch(&s->waiters, 1, __ATOMIC_SEQ_CST);
     return changed;
@@ -385,6 +390,8 @@ int stream_read(struct pool *p, struct stream *s, uint64_t until_ns, bool stay, 
             stream_took(p, s, *ret);
         bool rides = *ret == NULL && ((stay && s->inside) || get_inside(s, true));
         uint64_t due = rides ? stream_due(p, s->call, last_look_due(s->call)) : 0;
+        if (*ret == NULL && !rides)
+            will_wait(s);
         pool_unlock(p);
         if (*ret != NULL)
             return 0;
@@ -455,6 +462,8 @@ static int try_write(struct pool *p, struct stream *s, struct buf *frame, uint64
     int rc = s->inbox_closed ? PIT_E_INVALID_REQUEST : stream_send(p, s, frame);
     bool rides = rc == CHANNEL_AGAIN && get_inside(s, false);
     *ret_due = rides ? stream_due(p, s->call, last_look_due(s->call)) : 0;
+    if (rc == CHANNEL_AGAIN && !rides)
+        will_wait(s);
     pool_unlock(p);
     return rc;
 }
@@ -466,6 +475,7 @@ int stream_write(struct pool *p, struct stream *s, struct buf *frame, uint64_t u
         uint64_t due = 0;
         int rc = is_over(s) ? PIT_E_END : try_write(p, s, frame, &due);
         if (rc == PIT_E_END && !is_over(s)) { /* in a moment: then its outcome can be read */
+            will_wait(s);
             wait_change(p, s, seen, UINT64_MAX);
             continue;
         }
