@@ -287,10 +287,10 @@ pit_error *call_plan_make(pit *p, const pit_call_options *given, struct call_pla
     if (given != NULL)
         e = rc != 0 ? options_refused(rc, "the call", "PIT_CALL_OPTIONS_INIT") : check_options(&ret->options);
     bool inside = __atomic_load_n(&p->host->tools_running, __ATOMIC_RELAXED) != 0; /* some thread */
-    if (e == NULL && inside)
-        e = inherit(p->host, ret);
     if (e == NULL)
         ret->pool = host_find(p->host, ret->options.pool, &e);
+    if (e == NULL && inside)
+        e = inherit(p->host, ret);
     if (e == NULL && inside)
         ret->under = tool_under(p->host, ret->pool);
     if (e == NULL && given != NULL)
