@@ -66,6 +66,7 @@ bool barrier_takes(struct pool *p, const struct lane *l, struct call *c, pit_err
     c->queue_deadline_ns = queue_deadline(p, c);
     c->taken_back = true; /* nobody else's call stands behind it */
     c->window = 1;
+    c->called_tools = false; /* the next worker has not begun */
     if (c->observed)
         sched_note(p, c, CALL_RETRIED);
     if (at == now)
