@@ -203,7 +203,7 @@ static bool is_there(struct pool *p, const struct stream *s)
     if (s->reads)
         return s->came != NULL;
     pool_lock(p);
-    bool room = s->send_chunks != 0 && s->send_bytes > 0 && s->call->lane->unsent.len == 0;
+    bool room = s->send_chunks != 0 && s->send_bytes > 0 && async_can_send(s->call->lane); /* as stream_send has it */
     pool_unlock(p);
     return room;
 }
