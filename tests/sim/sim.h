@@ -8,7 +8,7 @@
  *   sim_proc.c       processes, numbers of processes, signals, deaths
  *   sim_guard.c      what snakepit-guard does
  *   sim_worker*.c    what a worker does, well or badly
- *   sim_scenario.c   who calls what, and what goes wrong meanwhile
+ *   sim_scenario*.c  who calls what, and what goes wrong meanwhile; streams and their readers; tools of the host
  *   sim_check.c      what must hold after every step
  *
  * One step is one fiber until it gives way, or one act of one process. Thread: one. */
@@ -30,7 +30,14 @@
 #define SIM_MS UINT64_C(1000000)
 #define SIM_NEVER UINT64_MAX
 
-enum { SIM_FDS = 512, SIM_PROCS = 192, SIM_CALLS = 64, SIM_PROC_FD = 1 << 20 /* from here on: descriptors of processes */ };
+enum {
+    SIM_FDS = 512,
+    SIM_PROCS = 192,
+    SIM_CALLS = 64,
+    SIM_WINDOW = 8,
+    SIM_DEPTH_MAX = 16,
+    SIM_PROC_FD = 1 << 20 /* from here on: descriptors of processes */
+};
 
 /* ---- chance ---- */
 uint64_t sim_random(void);
@@ -62,6 +69,9 @@ struct sim_mood {
     unsigned bad_start;    /* permille of starts that end badly */
     unsigned guards;       /* permille of disturbances that meet the guard */
     unsigned foreign;      /* permille: a number that has become free goes to a process of somebody else */
+    unsigned streams;      /* permille of calls that are streams */
+    unsigned tools;        /* permille of calls that call tools of the host */
+    bool deep;             /* tools call back until they may not any more */
     bool socket, farewell; /* workers without rings; the kernel rings the bell of who sleeps on a dying worker */
 };
 
@@ -101,6 +111,7 @@ void fiber_looks(void);   /* it has looked at epoll */
 bool fiber_is_loop(void); /* the one that runs */
 void fiber_run_all(void); /* until the first fiber has ended and nothing is left to do */
 bool fiber_ended(const struct fiber *f);
+void fiber_join(struct fiber *f);
 void fiber_is_the_loop(struct fiber *f);
 uintptr_t fiber_number(const struct fiber *f); /* as pthread_self() says it */
 
@@ -149,7 +160,8 @@ struct proc {
     enum proc_kind kind;
     enum proc_state state;
     bool stopped, was_stopped;
-    int wait_status; /* from DYING on */
+    unsigned at_work; /* calls that ran in it when it ended */
+    int wait_status;  /* from DYING on */
     struct proc *parent;
     bool reaped;     /* its number may be used again; the struct lives while a pidfd of it does */
     unsigned refs;   /* the table, pidfds, the guard's child */
@@ -184,12 +196,33 @@ bool sim_worker_may_run(struct proc *p);
 void sim_worker_run(struct proc *p);
 void sim_worker_finish(struct proc *p);
 void sim_worker_take_signal(struct proc *p, int sig);
+/* What the call that runs in a worker waits for; false: nothing, or the worker does not look. */
+struct sim_wait {
+    unsigned tag;
+    bool for_credit, for_inbox;
+    uint64_t asked; /* for the answer to this tool call, unless 0 */
+    bool hears;     /* who is told that its call has ended would end */
+};
+bool sim_worker_waits(struct proc *p, struct sim_wait *ret);
+bool sim_worker_works(struct proc *p); /* or is on its way: others may have to wait for it */
 
 /* ---- what is asked, and what must come of it ---- */
-enum ask_form { ASK_BLOCKING, ASK_CANCELLABLE, ASK_FUTURE, ASK_BATCH };
+enum ask_form {
+    ASK_BLOCKING,
+    ASK_CANCELLABLE,
+    ASK_FUTURE,
+    ASK_BATCH,
+    ASK_STREAM, /* told of on its caller's thread */
+    ASK_TOLD,   /* on the loop */
+    ASK_PULL    /* read at its reader's pace */
+};
 struct ask {
     int form;
-    uint64_t deadline_ns, cancelled_ns;
+    uint64_t made_ns, deadline_ns, cancelled_ns;
+    unsigned outside;   /* threads that run code of the program for it: a tool, a callback, its reader between two reads */
+    bool by_tool;       /* a tool has made it */
+    bool unsure;        /* it ended for its reader, and perhaps otherwise for the pool */
+    bool told_given_up; /* its worker was told so, when it asked for a tool */
     bool begun;
     bool again;                        /* it may be run again when its worker has died of it */
     unsigned completions, runs, kills; /* kills: workers that died of it, and not by a kill from outside */
@@ -201,6 +234,28 @@ extern unsigned n_asks;
 void ask_ran(unsigned tag, struct proc *w); /* a worker begins it */
 void ask_completed(struct ask *a, int rc, const pit_value *value, const pit_error *e);
 int64_t ask_answer(unsigned tag);
+
+/* ---- streams: sim_scenario_stream.c ---- */
+struct live;
+void stream_reset(void);
+void stream_call(struct live *l);
+void flow_begins(unsigned tag);                                    /* a worker begins it */
+uint64_t flow_produced(unsigned tag, bool final);                  /* the number of the chunk that it gives */
+void flow_granted(unsigned tag, uint64_t credit, uint64_t window); /* what it has then */
+void flow_heard(unsigned tag, unsigned number);                    /* a value out of its inbox */
+void flow_inbox_ended(unsigned tag);
+void flow_check_wait(const struct sim_wait *w); /* nothing can run, and a worker waits */
+void flow_check_end(const struct ask *a, int rc);
+
+/* ---- tools of the host: sim_scenario_tool.c ---- */
+void tool_reset(void);
+void tool_register_some(void);
+void tool_change_some(void);
+/* A worker asks for a tool: its number, and the name, "" for a list; negative: it does not. */
+int errand_begins(unsigned tag, struct proc *w, uint64_t id, char *ret_name, size_t n);
+void errand_ends(struct proc *w, uint64_t id, int kind, const pit_value *v, bool dropped);
+void errand_check_wait(struct proc *w, uint64_t id);
+void tool_check_end(void);
 
 void scenario_begin(void);
 bool scenario_may_disturb(void);

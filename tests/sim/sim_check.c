@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "pool/pool_internal.h"
+#include "pool/stream.h"
 #include "sim.h"
 
 enum { LANES = 128 };
@@ -12,9 +13,28 @@ enum { LANES = 128 };
 struct view {
     struct pool *pool;
     unsigned idle, loop, caller;
-    const struct call *sent[LANES * 4];
+    const struct call *sent[LANES * SIM_DEPTH_MAX];
     unsigned n_sent;
 };
+
+/* Credit and what is kept for the reader are the window, or a chunk less: one that he is about to take. */
+static void see_stream(const struct stream *s)
+{
+    uint64_t n = s->came != NULL, bytes = s->came != NULL ? s->came->bytes : 0;
+    for (const struct list *node = s->chunks.next; node != &s->chunks; node = node->next, n++)
+        bytes += LIST_ENTRY(node, const struct stream_chunk, node)->bytes;
+    if (n > s->window || s->may_chunks + n + s->due_chunks > s->window)
+        sim_fail("a stream keeps %llu chunks, its worker may send %llu and %llu are to be granted; its window is %llu",
+                 (unsigned long long)n, (unsigned long long)s->may_chunks, (unsigned long long)s->due_chunks,
+                 (unsigned long long)s->window);
+    if (s->may_bytes + (int64_t)(bytes + s->due_bytes) > (int64_t)s->window_bytes)
+        sim_fail("a stream keeps %llu bytes, its worker may send %lld and %llu are to be granted; its window is %llu",
+                 (unsigned long long)bytes, (long long)s->may_bytes, (unsigned long long)s->due_bytes,
+                 (unsigned long long)s->window_bytes);
+    if (s->send_chunks > s->window)
+        sim_fail("the host may send %llu values; the window is %llu", (unsigned long long)s->send_chunks,
+                 (unsigned long long)s->window);
+}
 
 static void see_flights(struct view *v, struct lane *l)
 {
@@ -24,6 +44,8 @@ static void see_flights(struct view *v, struct lane *l)
             continue;
         if (f->call->lane != l || f->call->state != CALL_SENT || f->call->sequence != f->sequence)
             sim_fail("a call stands in a lane that it does not know of");
+        if (f->call->stream != NULL)
+            see_stream(f->call->stream);
         for (unsigned k = 0; k < v->n_sent; k++)
             if (v->sent[k] == f->call)
                 sim_fail("a call stands in two lanes");
@@ -43,7 +65,7 @@ static void see_lane(struct view *v, struct lane *l)
     bool there = l->owner == LANE_IDLE && list_linked(&l->node);
     if (there && l->worker->dead)
         sim_fail("a lane of worker %s is idle, and the worker is dead", l->worker->id);
-    if (l->owner == LANE_CALLER && l->count > 1)
+    if (l->owner == LANE_CALLER && l->count > 1 + l->nested)
         sim_fail("a lane of worker %s is a caller's, and has %u calls", l->worker->id, l->count);
     see_flights(v, l);
 }
@@ -157,27 +179,62 @@ static void check_aside(struct pool *p)
         sim_fail("%u workers are tainted and aside, and nobody serves in their place", aside);
 }
 
+/* A lane without a call is idle, or closed. */
+static void check_given_back(struct pool *p)
+{
+    LIST_EACH(node, &p->workers)
+    {
+        struct worker *w = LIST_ENTRY(node, struct worker, node);
+        for (uint32_t i = 0; w->lanes != NULL && w->lanes[0].attend.fn != NULL && i < w->config->lanes; i++) {
+            const struct lane *l = &w->lanes[i];
+            bool taken = l->owner == LANE_CALLER || l->owner == LANE_LOOP;
+            if (taken && l->count == 0 && l->unsent.len == 0 && !w->dead && w->condemned == 0 && !w->lost && !l->broken)
+                sim_fail("a lane of worker %s has no call, and nobody gives it back", w->id);
+        }
+    }
+}
+
+/* Workers wait for what nobody does. */
+static void check_waits(void)
+{
+    struct proc *p;
+    struct sim_wait wait;
+    for (unsigned i = 0; (p = proc_at(i)) != NULL; i++) {
+        if (!sim_worker_waits(p, &wait))
+            continue;
+        flow_check_wait(&wait);
+        if (wait.asked != 0)
+            errand_check_wait(p, wait.asked);
+    }
+}
+
+static void check_pool(struct pool *p)
+{
+    check_aside(p);
+    check_given_back(p);
+    if (p->queue.depth != 0 && !list_empty(&p->idle))
+        sim_fail("%zu calls wait beside an idle lane", p->queue.depth);
+}
+
 void check_quiet(void)
 {
-    if (sim.host != NULL && sim.loop_waits == 0)
+    if (sim.host != NULL && sim.loop_waits == 0) {
         LIST_EACH(node, &sim.host->pools)
-        {
-            struct pool *p = LIST_ENTRY(node, struct pool, node);
-            check_aside(p);
-            if (p->queue.depth != 0 && !list_empty(&p->idle))
-                sim_fail("%zu calls wait beside an idle lane", p->queue.depth);
-        }
+        check_pool(LIST_ENTRY(node, struct pool, node));
+        check_waits();
+    }
     for (unsigned i = 0; i < n_asks; i++) {
         const struct ask *a = &asks[i];
-        bool by_loop = a->form != ASK_BLOCKING || sim.driven;
-        if (!a->begun || a->completions != 0 || (by_loop && sim.loop_waits != 0))
+        bool by_loop = a->form != ASK_BLOCKING || a->by_tool || sim.driven;
+        if (!a->begun || a->completions != 0 || a->outside != 0 || (by_loop && sim.loop_waits != 0))
             continue; /* while the loop waits for a guard, what it carries is late; callers are not */
         /* the loop's timers have ticks; the thread of a batch looks now and then */
         uint64_t late = a->form == ASK_BATCH ? 50 * SIM_MS : by_loop ? 2 * SIM_MS : 0;
         if (a->deadline_ns != SIM_NEVER && sim.now > a->deadline_ns + late)
             sim_fail("call %u has no outcome %llu us after its deadline", i,
                      (unsigned long long)((sim.now - a->deadline_ns) / SIM_US));
-        if (a->cancelled_ns != 0 && a->form != ASK_BATCH) /* of a batch, what runs is waited for */
+        bool roused = a->form != ASK_BATCH && !(a->by_tool && sim.mood.socket);
+        if (a->cancelled_ns != 0 && roused) /* what runs is waited for: of a batch, and where nobody can be roused */
             sim_fail("call %u was cancelled, and has no outcome", i);
     }
 }

@@ -3,12 +3,13 @@
  * Invariants
  *  1. A fiber gives way only in fiber_* functions: at a wait, and by the dice around locks and wake-ups. Between them it runs alone.
  *  2. Mutexes and condition variables of the library are replaced by the linker's --wrap: a held one keeps who wants it from running. So is
- *     pthread_self(), by which the loop knows its own thread.
+ *     pthread_self(), by which the loop knows its own thread. What the library keeps for each thread (_Thread_local) is exchanged with the fiber.
  *  3. The clock moves a little with every step, and to the next time that somebody waits for when nobody can run.
  *
  * Failure: a schedule in which nothing can run and nobody waits for the clock, or which does not come to an end, has failed. */
 #undef _FORTIFY_SOURCE /* its longjmp takes a fiber's stack for a mistake */
 #include <errno.h>
+#include <link.h>
 #include <setjmp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,11 +20,11 @@
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/common_interface_defs.h>
-enum { STACK = 1 << 20 };
+enum { STACK = 4 << 20 }; /* calls nest in it, sixteen deep */
 #else
-enum { STACK = 256 << 10 };
+enum { STACK = 1 << 20 };
 #endif
-enum { FIBERS = 32, MUTEXES = 32, STEPS_MAX = 200000, LOOKS_MAX = 12, LOOKS_DRIVEN = 500 };
+enum { FIBERS = 40, MUTEXES = 32, LOCALS_MAX = 256, STEPS_MAX = 200000, LOOKS_MAX = 12, LOOKS_DRIVEN = 500 };
 
 enum fiber_state { FIBER_FREE, FIBER_READY, FIBER_WAITING, FIBER_ENDED };
 
@@ -38,6 +39,7 @@ struct fiber {
     void *(*fn)(void *arg);
     void *arg;
     bool is_loop;
+    char locals[LOCALS_MAX];  /* its _Thread_local variables while another one runs */
     bool (*ready)(void *arg); /* WAITING: until this, or the deadline */
     void *ready_arg;
     const void *word; /* or until a wake-up of this word */
@@ -63,8 +65,26 @@ static struct {
     struct fiber *holder;
 } held[MUTEXES];
 static unsigned n_held;
+static struct {
+    char *at;
+    size_t n;
+} locals;                          /* of the one real thread */
 static const struct fiber *looker; /* who has run a loop, `looks` turns of it in a row, and nobody else has run */
 static unsigned looks;
+
+/* Those of the program itself: of the library that is linked into it, not of libc. */
+static int find_locals(struct dl_phdr_info *program, size_t n, void *user)
+{
+    (void)n, (void)user;
+    for (int i = 0; i < program->dlpi_phnum; i++)
+        if (program->dlpi_phdr[i].p_type == PT_TLS) {
+            locals.at = program->dlpi_tls_data;
+            locals.n = program->dlpi_phdr[i].p_memsz;
+        }
+    if (locals.n > LOCALS_MAX)
+        sim_fail("the simulator has no place for the %zu bytes of a thread's own variables", locals.n);
+    return 1; /* the program comes first */
+}
 
 static void switch_to_root(struct fiber *f, bool for_ever)
 {
@@ -121,6 +141,7 @@ struct fiber *fiber_start(void *(*fn)(void *arg), void *arg, const char *name)
     f->fake_stack = NULL;
     f->word = NULL;
     f->is_loop = f->begun = false;
+    memset(f->locals, 0, sizeof f->locals);
     return f;
 }
 
@@ -130,6 +151,8 @@ void fiber_reset(void)
         fibers[i].state = FIBER_FREE;
     n_fibers = n_held = looks = 0;
     current = NULL;
+    if (locals.at == NULL)
+        dl_iterate_phdr(find_locals, NULL);
 }
 
 bool fiber_ended(const struct fiber *f)
@@ -161,6 +184,7 @@ static void run_fiber(struct fiber *f)
 {
     current = f;
     f->state = FIBER_READY;
+    memcpy(locals.at, f->locals, locals.n);
 #if defined(__SANITIZE_ADDRESS__)
     __sanitizer_start_switch_fiber(&root_fake_stack, f->stack, STACK);
     swapcontext(&root, &f->context);
@@ -173,6 +197,7 @@ static void run_fiber(struct fiber *f)
         setcontext(&f->context);
     }
 #endif
+    memcpy(f->locals, locals.at, locals.n);
     current = NULL;
 }
 
@@ -331,13 +356,20 @@ static bool has_ended(void *f)
     return fiber_ended(f);
 }
 
+void fiber_join(struct fiber *f)
+{
+    fiber_wait_for(has_ended, f, SIM_NEVER);
+    f->state = FIBER_FREE;
+}
+
 int __wrap_pthread_join(pthread_t t, void **ret)
 {
     (void)ret;
     struct fiber *f = &fibers[(uintptr_t)t - 1];
-    fiber_wait_for(has_ended, f, SIM_NEVER);
-    f->state = FIBER_FREE;
-    sim.host = NULL; /* whose thread that was */
+    bool was_loop = f->is_loop;
+    fiber_join(f);
+    if (was_loop)
+        sim.host = NULL; /* whose thread that was */
     return 0;
 }
 

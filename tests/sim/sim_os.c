@@ -365,10 +365,15 @@ static int op_real_path(const char *path, char ret[])
 
 static int op_thread_start(pthread_t *ret, void *(*fn)(void *), void *arg)
 {
-    struct fiber *f = fiber_start(fn, arg, "the loop");
-    fiber_is_the_loop(f);
+    bool is_loop = !sim.driven && sim.host == NULL; /* the first */
+    if (!is_loop && refused())
+        return -EAGAIN;
+    struct fiber *f = fiber_start(fn, arg, is_loop ? "the loop" : "a tool thread");
     *ret = (pthread_t)fiber_number(f);
-    sim.host = arg;
+    if (is_loop) {
+        fiber_is_the_loop(f);
+        sim.host = arg;
+    }
     return 0;
 }
 

@@ -41,6 +41,7 @@ void sim_worker_begin(struct proc *p)
 void sim_worker_finish(struct proc *p)
 {
     struct worker_part *w = of(p);
+    p->at_work += w->n_jobs;
     if (sim.mood.farewell && w->ring && w->status != NULL) {
         uint8_t *lane = (uint8_t *)(void *)w->status;
         struct ring_shared *reply = (void *)(lane + LANE_REPLY_OFFSET(w->segment->ring_bytes));
@@ -51,6 +52,8 @@ void sim_worker_finish(struct proc *p)
     if (w->control != NULL)
         w->control->ops->destroy(w->control);
     buf_finish(&w->out);
+    while (w->n_kept != 0)
+        buf_finish(&w->kept[--w->n_kept]);
     free(w);
     p->part = NULL;
 }
@@ -133,6 +136,8 @@ static void on_welcome(struct worker_part *w)
         pit_list_append_take(list, pit_str("heart"));
     if (!w->swallows)
         pit_list_append_take(list, pit_str("cancel_signal"));
+    if (!w->ring && sim_chance(500))
+        pit_list_append_take(list, pit_str("cancel"));
     pit_map_set_take(ready, "capabilities", list);
     if (send_frame(w, FRAME_READY, ready))
         w->phase = W_SERVES;
@@ -140,15 +145,17 @@ static void on_welcome(struct worker_part *w)
 
 /* ---- the control socket ---- */
 
-static void on_frame(struct worker_part *w, const struct frame *f)
+static void on_frame(struct worker_part *w, const struct frame *f, const struct channel_frame *in)
 {
     if (f->kind == FRAME_WELCOME && w->phase == W_HELLO) {
         on_welcome(w);
     } else if (f->kind == FRAME_STOP) {
         if (!w->deaf)
             proc_exit(w->proc, 0);
-    } else if (f->kind == FRAME_CALL && w->phase == W_SERVES && !w->ring) {
-        job_begin(w, f);
+    } else if (f->kind == FRAME_CANCEL) {
+        w->told_cancel = f->id;
+    } else if (w->phase == W_SERVES && !w->ring) {
+        job_frame(w, f, in);
     }
 }
 
@@ -158,8 +165,9 @@ static void read_control(struct worker_part *w)
     struct frame f;
     channel_frame_init(&in);
     int rc = w->control->ops->recv(w->control, &in);
+    w->more = rc == 0;
     if (rc == 0 && frame_parse(in.data, in.n, &f) == 0)
-        on_frame(w, &f);
+        on_frame(w, &f, &in);
     else if (rc != CHANNEL_AGAIN)
         proc_exit(w->proc, 0); /* its host has gone, or does not want it any more */
     channel_frame_finish(&in);
@@ -167,9 +175,10 @@ static void read_control(struct worker_part *w)
 
 /* ---- acts ---- */
 
-static bool control_has_news(const struct worker_part *w)
+static bool control_has_news(struct worker_part *w)
 {
-    return w->control != NULL && (w->ring || !w->busy) && w->out.len == 0 && file_readable(w->proc->files[PROC_CONTROL]);
+    return w->control != NULL && (w->ring || job_listens(w)) && w->out.len == 0 &&
+           (w->more || file_readable(w->proc->files[PROC_CONTROL]));
 }
 
 /* Asked whether it is alive, and not yet answered: by a thread of its own, whatever else it does. */
@@ -182,7 +191,8 @@ static bool is_asked(const struct worker_part *w)
 static void answer_ping(struct worker_part *w)
 {
     w->status->pong_ns = sim.now;
-    w->status->ticks += w->fate != FATE_HANGS;
+    const struct job *j = top_job(w);
+    w->status->ticks += j == NULL || j->fate != FATE_HANGS;
     __atomic_store_n(&w->status->pong, w->status->ping, __ATOMIC_RELEASE);
 }
 
@@ -195,25 +205,29 @@ bool sim_worker_may_run(struct proc *p)
         return sim.now >= p->due_ns;
     if (w->out.len != 0)
         return sim.now >= w->retry_ns;
-    if (w->busy && job_may_go_on(w))
+    if (w->n_jobs != 0 && job_may_go_on(w))
         return true;
-    if (w->phase == W_SERVES && w->ring && !w->busy && job_may_read(w))
+    if (w->phase == W_SERVES && w->n_jobs == 0 && w->n_kept != 0)
         return true;
-    return (w->phase == W_HELLO || w->phase == W_SERVES) && !(w->busy && w->fate == FATE_HANGS && !w->ring) &&
-           control_has_news(w);
+    if (w->phase == W_SERVES && w->ring && job_listens(w) && job_may_read(w))
+        return true;
+    return (w->phase == W_HELLO || w->phase == W_SERVES) && control_has_news(w);
 }
 
 static void act(struct worker_part *w)
 {
+    bool reads = w->phase == W_SERVES && w->ring && job_listens(w) && job_may_read(w);
     if (w->phase == W_BOOT) {
         be_born(w);
     } else if (is_asked(w)) {
         answer_ping(w);
     } else if (w->out.len != 0) {
         job_push_out(w);
-    } else if (w->busy && job_may_go_on(w)) {
+    } else if (w->n_jobs != 0 && job_may_go_on(w)) {
         job_go_on(w);
-    } else if (w->phase == W_SERVES && w->ring && !w->busy && job_may_read(w) && !(control_has_news(w) && sim_chance(500))) {
+    } else if (w->phase == W_SERVES && w->n_jobs == 0 && job_begin_kept(w)) {
+        return;
+    } else if (reads && !(control_has_news(w) && sim_chance(500))) {
         job_read(w);
     } else if (control_has_news(w)) {
         read_control(w);
@@ -226,5 +240,29 @@ void sim_worker_run(struct proc *p)
     struct worker_part *w = of(p);
     if (w == NULL || w->phase == W_BOOT) /* it has ended */
         return;
-    p->due_ns = w->out.len != 0 ? w->retry_ns : w->busy ? w->until_ns : SIM_NEVER;
+    const struct job *j = top_job(w);
+    p->due_ns = w->out.len != 0 ? w->retry_ns : j != NULL && j->state == JOB_WORKS ? j->until_ns : SIM_NEVER;
+}
+
+bool sim_worker_works(struct proc *p)
+{
+    struct worker_part *w = of(p);
+    struct job *j = w != NULL ? top_job(w) : NULL;
+    return p->kind == PROC_WORKER &&
+           (p->stopped || w == NULL || w->lied || w->out.len != 0 || (j != NULL && j->state == JOB_WORKS));
+}
+
+bool sim_worker_waits(struct proc *p, struct sim_wait *ret)
+{
+    struct worker_part *w = of(p);
+    struct job *j = w != NULL ? top_job(w) : NULL;
+    if (p->kind != PROC_WORKER || p->state != PROC_ALIVE || p->stopped || j == NULL || w->lied || j->state == JOB_WORKS ||
+        w->out.len != 0)
+        return false;
+    *ret = (struct sim_wait){.tag = j->tag,
+                             .for_credit = j->state == JOB_WANTS_CREDIT,
+                             .for_inbox = j->state == JOB_WANTS_INBOX,
+                             .asked = j->state == JOB_ASKS ? j->asked : 0,
+                             .hears = w->ring && w->obeys};
+    return true;
 }
