@@ -246,7 +246,7 @@ void sim_worker_run(struct proc *p)
 
 bool sim_worker_works(struct proc *p)
 {
-    struct worker_part *w = of(p);
+    struct worker_part *w = p->kind == PROC_WORKER ? of(p) : NULL;
     struct job *j = w != NULL ? top_job(w) : NULL;
     return p->kind == PROC_WORKER &&
            (p->stopped || w == NULL || w->lied || w->out.len != 0 || (j != NULL && j->state == JOB_WORKS));
@@ -254,10 +254,9 @@ bool sim_worker_works(struct proc *p)
 
 bool sim_worker_waits(struct proc *p, struct sim_wait *ret)
 {
-    struct worker_part *w = of(p);
+    struct worker_part *w = p->kind == PROC_WORKER ? of(p) : NULL;
     struct job *j = w != NULL ? top_job(w) : NULL;
-    if (p->kind != PROC_WORKER || p->state != PROC_ALIVE || p->stopped || j == NULL || w->lied || j->state == JOB_WORKS ||
-        w->out.len != 0)
+    if (p->state != PROC_ALIVE || p->stopped || j == NULL || w->lied || j->state == JOB_WORKS || w->out.len != 0)
         return false;
     *ret = (struct sim_wait){.tag = j->tag,
                              .for_credit = j->state == JOB_WANTS_CREDIT,
