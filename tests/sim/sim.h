@@ -234,6 +234,7 @@ extern unsigned n_asks;
 void ask_ran(unsigned tag, struct proc *w); /* a worker begins it */
 void ask_completed(struct ask *a, int rc, const pit_value *value, const pit_error *e);
 int64_t ask_answer(unsigned tag);
+void ask_has_acted(struct ask *a); /* a tool that may not be run again has run for it */
 
 /* ---- streams: sim_scenario_stream.c ---- */
 struct live;

@@ -67,6 +67,11 @@ void ask_ran(unsigned tag, struct proc *w)
         sim_fail("call %u runs, and its caller was told that it never did", tag);
 }
 
+void ask_has_acted(struct ask *a)
+{
+    a->again = a->again && barrier.retry == PIT_RETRY_ALWAYS;
+}
+
 static struct {
     int rc;
     unsigned long long n;

@@ -15,7 +15,7 @@ enum behaviour { ANSWERS, FAILS, TAKES_TIME, CALLS_BACK, LEAVES, BEHAVIOURS };
 /* A tool as it was registered. */
 static struct place {
     enum behaviour does;
-    bool on_loop, registered;
+    bool on_loop, registered, idempotent;
     unsigned name, running, released;
     uint64_t changed_ns; /* registered or taken away */
 } places[PLACES];
@@ -121,6 +121,8 @@ static int run_tool(pit_tool_ctx *c, const pit_value *args, pit_value **ret, voi
                  (unsigned)tag);
     if (pit_tool_depth(c) < 1 || pit_tool_depth(c) > SIM_DEPTH_MAX)
         sim_fail("a tool runs at depth %d", pit_tool_depth(c));
+    if (!t->idempotent)
+        ask_has_acted(&asks[tag]);
     x->running = true;
     t->running++;
     asks[tag].outside++;
@@ -156,7 +158,8 @@ static void add(unsigned name)
     *t = (struct place){.does = sim.mood.deep ? CALLS_BACK : (enum behaviour)sim_below(BEHAVIOURS), .name = name};
     t->on_loop = !sim.mood.deep && sim_chance(150);
     o.exposed = sim_chance(500) ? PIT_ON : PIT_OFF;
-    o.idempotent = sim_chance(300) ? PIT_ON : PIT_OFF;
+    t->idempotent = sim_chance(300);
+    o.idempotent = t->idempotent ? PIT_ON : PIT_OFF;
     o.replace = PIT_ON;
     o.run_on = t->on_loop ? PIT_RUN_ON_LOOP : PIT_RUN_ON_CALLER;
     o.release = on_release;
@@ -217,6 +220,8 @@ static void check_refusal(const struct errand *x, const char *code)
     const struct place *t = place_of(x->name);
     if (strcmp(code, "tool_not_found") == 0 && t != NULL && t->changed_ns < x->asked_ns)
         sim_fail("tool t%u is there, and call %u was told that it is not", x->name, x->tag);
+    if (strcmp(code, "system_error") == 0) /* or nearly: its thread could not be started */
+        ask_has_acted(&asks[x->tag]);
     if (strcmp(code, "cancelled") == 0)
         asks[x->tag].told_given_up = true;
     else if (strcmp(code, "tool_not_found") != 0 && strcmp(code, "system_error") != 0)
