@@ -15,7 +15,7 @@ from ._errors import MESSAGE_LIMIT, Cancelled, SnakepitError, clean, cut, descri
 from ._registry import POLICY_MARKER
 from ._streams import AsyncStream, Drive, inbox_name, stream_name, streaming_required, taken, unary
 from .adapter import BaseAdapter, ToolSpec, find_tools, first_paragraph, spec_of
-from .context import SessionContext, current_context, enter
+from .context import RAISED, TOLD, SessionContext, current_context, enter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -330,12 +330,15 @@ class Commands:
                 if type(awaitable) is Drive:
                     await awaitable.close()
                     return False, Cancelled()
-                self._task.cancel()
+                _cancel_task(self._task, context, TOLD)
             return True, await awaitable
         except BaseException as exc:
             if context is not None and _flagged(context) and type(exc).__name__ == "CancelledError":
                 return False, Cancelled()
             return False, exc
+
+    # A task is cancelled once on each rung, and not at all on the second when its code has heard of its end by itself (``check()``, a chunk that
+    # could not be sent): what it does then, in a ``finally`` or an ``aclose()``, is not to be cut.
 
     def interrupted(self, lane: Any) -> bool:
         """The signal has come: cancels the async method that runs, if it is for that. True: its own code blocks the loop, and has to be
@@ -343,9 +346,13 @@ class Commands:
         task, context, loop = self._task, self._context, self._loop
         if task is None or context is None or not _flagged(context):
             return False
-        if lane.raising(context._id) and _current_task(loop) is task:
+        rung = RAISED if lane.raising(context._id) else TOLD
+        if context._ending >= rung:
+            return False
+        if rung == RAISED and task.get_coro().cr_running:  # not in the loop's own code, which would lose the task
+            context._ending = rung
             return True
-        loop.call_soon_threadsafe(task.cancel)
+        loop.call_soon_threadsafe(_cancel_task, task, context, rung)
         return False
 
     def thrown(self, lane: Any) -> bool:
@@ -353,10 +360,14 @@ class Commands:
         task, context, loop = self._task, self._context, self._loop
         if task is None or context is None or not _flagged(context):
             return False
+        rung = RAISED if lane.raising(context._id) else TOLD
+        if context._ending >= rung:
+            return False
         if lane.throw(context._id, task.get_coro()):
+            context._ending = RAISED
             return True
         try:
-            loop.call_soon_threadsafe(task.cancel)
+            loop.call_soon_threadsafe(_cancel_task, task, context, rung)
         except RuntimeError:  # it has just been closed
             pass
         return False
@@ -400,6 +411,13 @@ def _is_awaitable(kind: type) -> bool:
 def _flagged(context: SessionContext) -> bool:
     """Has the host asked for its end? (``cancelled()`` is true at the deadline as well.)"""
     return context._cancelled(context._id)
+
+
+def _cancel_task(task: Any, context: SessionContext, rung: int) -> None:
+    """On the loop: it may have heard of its end since this was asked for."""
+    if context._ending < rung:
+        context._ending = rung
+        task.cancel()
 
 
 def _current_task(loop: Any) -> Any:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from _collections_abc import Iterator, Mapping  # what every interpreter has loaded; collections itself is large
 
 from . import _coder
-from ._errors import HostToolError, clean
+from ._errors import Cancelled, HostToolError, clean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -138,6 +138,9 @@ async def ask_later(context: SessionContext, name: str, parameters: Any, binary:
         )
         try:
             return await asyncio.shield(asked)
+        except Cancelled:
+            context._note_end()
+            raise
         except asyncio.CancelledError:
             asked.add_done_callback(_forget)
             raise

@@ -19,7 +19,7 @@ from types import AsyncGeneratorType, GeneratorType
 from ._commands import can_be_awaited
 from ._errors import SnakepitError, clean, traceback_of, type_name
 from .adapter import BaseAdapter
-from .context import SessionContext, current_context, enter
+from .context import SessionContext, current_context, enter, note_end
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -205,9 +205,10 @@ class Requests:
             _tell_cleanup(exc)
 
     async def end_async(self, instance: Any) -> None:
-        """The same on the lane's event loop, which runs."""
+        """The same on the lane's event loop, which runs. A call that shall end while it is cleaned up after is on its way there."""
         if not isinstance(instance, BaseAdapter):
             return
+        note_end()
         try:
             result = instance.cleanup()
             if hasattr(type(result), "__await__"):

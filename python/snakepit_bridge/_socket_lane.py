@@ -109,7 +109,10 @@ class SocketLane:
 
     def raising(self, call: int) -> bool:
         """Shall the call with this id end by an exception?"""
-        return self._marks.raising(call) or (self.listens and call in self._told)
+        if self._marks.raising(call):
+            return True
+        made = self._made
+        return self.listens and call in self._told and (made is None or made._id != call or not made._ending)
 
     def interrupted(self) -> bool:
         """Shall ``Cancelled`` be raised in the synchronous call that runs? True once a call."""

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from types import FunctionType
 
-from ._errors import SnakepitError, type_name
+from ._errors import Cancelled, SnakepitError, type_name
+from .context import note_end
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -150,8 +151,12 @@ class AsyncStream:
 
     async def send(self, value: Any, *, metadata: dict[str, Any] | None = None, is_final: bool = False) -> None:
         """One chunk. Waits while the host takes no more; other tasks go on."""
-        while not self._port.push(value, metadata, is_final):
-            await self._news(FOR_CREDIT)
+        try:
+            while not self._port.push(value, metadata, is_final):
+                await self._news(FOR_CREDIT)
+        except Cancelled:
+            note_end()
+            raise
 
     asend = send
 
@@ -159,14 +164,18 @@ class AsyncStream:
         return self
 
     async def __anext__(self) -> Any:
-        while True:
-            found = self._port.pull()
-            if found is None:
-                await self._news(FOR_INBOX)
-            elif found:
-                return found[0]
-            else:
-                raise StopAsyncIteration
+        try:
+            while True:
+                found = self._port.pull()
+                if found is None:
+                    await self._news(FOR_INBOX)
+                elif found:
+                    return found[0]
+                else:
+                    raise StopAsyncIteration
+        except Cancelled:
+            note_end()
+            raise
 
     async def _news(self, what: int) -> None:
         from asyncio import get_running_loop, shield
@@ -203,6 +212,9 @@ class Drive:
                     from asyncio import sleep
 
                     await sleep(0)
+        except Cancelled:
+            note_end()
+            raise
         finally:
             await self.close()
 

@@ -28,12 +28,13 @@ if TYPE_CHECKING:
     Maker = Callable[[], Optional["SessionContext"]]
 
 _now_ns = monotonic_ns
+TOLD, RAISED = 1, 2  # the second and the third rung of the ladder
 
 
 class SessionContext:
     """What is known about one call. Usable after the call has ended, too."""
 
-    __slots__ = ("_cancelled", "_deadline_ns", "_fields", "_id", "_lane", "_prefix", "_times_truncated", "_turn")
+    __slots__ = ("_cancelled", "_deadline_ns", "_ending", "_fields", "_id", "_lane", "_prefix", "_times_truncated", "_turn")
 
     def __init__(
         self,
@@ -53,6 +54,7 @@ class SessionContext:
         self._times_truncated = times_truncated
         self._lane = lane
         self._turn: Any = None  # of the tasks that ask the host for something
+        self._ending = 0  # TOLD, RAISED: by what its code has come to its end, to which no second word must come in between
 
     @property
     def session_id(self) -> str | None:
@@ -161,9 +163,15 @@ class SessionContext:
     def check(self) -> None:
         """Raises ``Cancelled`` when this call shall end."""
         if self._deadline_ns != 0 and _now_ns() >= self._deadline_ns:
+            self._note_end()
             raise Cancelled("the call's deadline has passed", "deadline_exceeded")
         if self._cancelled(self._id):
+            self._note_end()
             raise Cancelled()
+
+    def _note_end(self) -> None:
+        """Its code has heard that it shall end: what it does from now on is left alone before the third rung."""
+        self._ending = self._ending or TOLD
 
     def __repr__(self) -> str:
         return f"<SessionContext {self.correlation_id} session={self.session_id!r} deadline={self.deadline}>"
@@ -196,6 +204,13 @@ def current_context() -> SessionContext:
     if context is None:
         raise RuntimeError("there is no call: the context exists only while a call runs")
     return context
+
+
+def note_end() -> None:
+    """The call whose task this is has heard that it shall end, or is being cleaned up after."""
+    context = _current.get()
+    if context is not None:
+        context._note_end()
 
 
 def bind_thread(make: Maker | None) -> None:
