@@ -1,4 +1,5 @@
-/* Streams of workers that share no code with the library: the reference workers in C and, where there is a node, in JavaScript, over their sockets. */
+/* Streams, and tools of the host, of workers that share no code with the library: the reference workers in C and, where there is a node, in JavaScript,
+ * over their sockets. */
 #include "integration/c/kit.h"
 #include "skip.h"
 
@@ -105,6 +106,75 @@ static void refuses(pit *p)
     pit_value_free(args);
 }
 
+/* ---- tools of the host ---- */
+
+enum { DEPTH = 16 };
+
+static int twice(pit_tool_ctx *c, const pit_value *args, pit_value **ret, void *user)
+{
+    (void)user;
+    int64_t n = 0;
+    if (!pit_value_get_int(pit_value_get(args, "n"), &n))
+        return pit_tool_fail(c, "n is no number");
+    *ret = pit_int(2 * n);
+    return 0;
+}
+
+/* Asks the worker that waits for it to ask for it again, so many more times. */
+static int deeper(pit_tool_ctx *c, const pit_value *args, pit_value **ret, void *user)
+{
+    int64_t n = 0;
+    pit_error *e = NULL;
+    (void)pit_value_get_int(pit_value_get(args, "n"), &n);
+    if (n == 0) {
+        *ret = pit_int(pit_tool_depth(c));
+        return 0;
+    }
+    int rc = pit_callf(*(pit **)user, "ask", NULL, ret, &e, "[s,{s:I}]", "deeper", "n", n - 1);
+    return rc == 0 ? 0 : pit_tool_fail_take(c, e);
+}
+
+static void offer(pit *p, const char *name, pit_tool_fn fn, void *user)
+{
+    pit_error *e = NULL;
+    pit_tool_options o = PIT_TOOL_OPTIONS_INIT;
+    o.exposed = PIT_ON;
+    if (pit_tool_register(p, NULL, name, fn, user, &o, &e) != 0)
+        fail_msg("%s", pit_error_string(e));
+}
+
+static void asks_for(pit *p, const char *tool, int64_t n, int64_t expected)
+{
+    pit_value *v = NULL;
+    pit_error *e = NULL;
+    int64_t got = -1;
+    if (pit_callf(p, "ask", NULL, &v, &e, "[s,{s:I}]", tool, "n", n) != 0)
+        fail_msg("%s", pit_error_string(e));
+    assert_true(pit_value_get_int(v, &got));
+    assert_int_equal(got, expected);
+    pit_value_free(v);
+}
+
+static void asks(pit **p)
+{
+    pid_t pid = kit_worker(*p, 0);
+    pit_value *v = NULL;
+    pit_error *e = NULL;
+    offer(*p, "twice", twice, NULL);
+    offer(*p, "deeper", deeper, p);
+    asks_for(*p, "twice", 21, 42);
+    asks_for(*p, "deeper", DEPTH - 1, DEPTH);
+    assert_int_equal(pit_callf(*p, "ask", NULL, NULL, &e, "[s,{}]", "twice"), PIT_E_TOOL_EXECUTION_FAILED);
+    assert_non_null(strstr(pit_error_message(e), "n is no number"));
+    pit_error_free(e);
+    assert_int_equal(pit_callf(*p, "ask", NULL, NULL, &e, "[s,{}]", "nobody"), PIT_E_TOOL_NOT_FOUND);
+    pit_error_free(e);
+    assert_int_equal(pit_callf(*p, "tools", NULL, &v, NULL, ""), 0);
+    assert_int_equal(pit_value_len(v), 2);
+    pit_value_free(v);
+    assert_int_equal(kit_worker(*p, 0), pid);
+}
+
 static void serves(const char *const *command)
 {
     struct kit_before before = kit_before();
@@ -112,6 +182,7 @@ static void serves(const char *const *command)
     streams(p);
     talks(p);
     refuses(p);
+    asks(&p);
     assert_int_equal(pit_close(p), 0);
     kit_clean(before, "foreign");
 }
