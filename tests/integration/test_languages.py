@@ -19,6 +19,7 @@ from programs import LIMIT_S, wait_for
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FOREIGN = str(ROOT / "tests" / "integration" / "hostile" / "foreign.py")
 NO_NODE = "there is no node here"
+NO_SHELL = "there is no bash here, or no od of the GNU tools"
 CONFORMANCE = """
     def echo(self, value):
         return value
@@ -70,6 +71,11 @@ def command_of(name: str, build: pathlib.Path, python: str) -> list[str]:
         if node is None:
             pytest.skip(NO_NODE)
         return [node, str(folder / "worker.js")]
+    if name == "sh":
+        bash, od = shutil.which("bash"), shutil.which("od")
+        if bash is None or od is None or "GNU" not in subprocess.run([od, "--version"], capture_output=True, text=True).stdout:
+            pytest.skip(NO_SHELL)
+        return [bash, str(folder / "worker.sh")]
     return {"c": [str(folder / "worker")], "python": [python, FOREIGN]}[name]
 
 
@@ -77,17 +83,23 @@ def failures(done: subprocess.CompletedProcess[str]) -> list[str]:
     return re.findall(r"^FAILED  (.*)$", done.stdout, re.M)
 
 
-@pytest.mark.parametrize("name", ["c", "js", "python"])
+SKIPPED = {
+    "python": ["inbox: READY names no tool `talk`", "tool: what tools there are: READY names no tool `tools`"],
+    "sh": [
+        "cancel: of a call that runs: not among its capabilities: such a call is ended with its worker",
+        "stream: READY names no tool `count`",
+        "inbox: READY names no tool `talk`",
+        "tool: READY names no tool `ask`",
+    ],
+}
+
+
+@pytest.mark.parametrize("name", ["c", "js", "sh", "python"])
 def test_a_reference_worker_keeps_to_the_protocol(check, build, python, name):
     done = check("--timeout", "60s", "--", *command_of(name, build, python))
     assert (done.returncode, failures(done)) == (0, []), done.stdout
     skipped = re.findall(r"^skipped (.*)$", done.stdout, re.M)
-    own = (
-        []
-        if name != "python"
-        else ["inbox: READY names no tool `talk`", "tool: what tools there are: READY names no tool `tools`"]
-    )
-    assert skipped == ["health: not among its capabilities", *own], done.stdout
+    assert skipped == ["health: not among its capabilities", *SKIPPED.get(name, [])], done.stdout
     assert re.search(rf"^\d{{3}} ok, 0 failed, {len(skipped)} skipped$", done.stdout, re.M), done.stdout
 
 
@@ -204,6 +216,24 @@ def test_values_go_both_ways(build, env, command):
         failed = host.fails("fail", "that is how it is")
         assert (failed.code, failed.message) == ("tool_execution_failed", "that is how it is")
         assert host.fails("nothing").code == "tool_not_found"
+
+
+def test_a_worker_in_shell_in_a_pool(build, env, python):
+    with Host(build, env, command=command_of("sh", build, python)) as host:
+        pid = host.workers()[0]["pid"]
+        for a, b in ((1, 2), (-(2**63), 2**63 - 1), (255, -128), (65536, -32769), (2**32, 2**31)):
+            assert host.call("add", a, b) == host.call("add", a=a, b=b) == a + b
+        assert host.fails("add", 2**63 - 1, 1).code == "limit_exceeded"
+        assert host.fails("add", 2**63, 1).code == "invalid_parameter"
+        assert host.call("words", "of a text, and 'quoted' $HOME `ls` \0 \\n\n") == 8
+        value = {"a": [1, 2.5, None, True, "ä" * 300, list(range(40))]}
+        assert host.call("echo", value) == value
+        failed = host.fails("fail", "nö $(ls)")
+        assert (failed.code, failed.message) == ("tool_execution_failed", "nö $(ls)")
+        assert [worker["pid"] for worker in host.workers()] == [pid]
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: host.stats()["restarts"] == 1 and host.is_whole(), "the worker to be replaced")
+        assert host.call("add", 1, 2) == 3
 
 
 @pytest.mark.parametrize("how", ["call", "submit"])
