@@ -105,6 +105,7 @@ static pit_error *run(struct here *h, const pit_value *args, const pit_call_opti
     pit_error *e = judge(h, o, done.error);
     canceller_leave(&h->entry);
     tool_ran(&h->ctx, e, 0);
+    tool_let_go(&h->ctx);
     *ret = done.value;
     return e;
 }

@@ -74,6 +74,7 @@ static bool is_fresh(const struct host *h, const struct lane *l, uint64_t id)
     return true;
 }
 
+/* Runs the tool (taken) and answers. What both have left is let go when the answer is out: the worker goes on meanwhile. */
 static void serve(struct pool *p, struct call *c, const struct asked *a, struct tool *t, struct buf *out)
 {
     struct lane *l = c->lane;
@@ -89,6 +90,9 @@ static void serve(struct pool *p, struct call *c, const struct asked *a, struct 
                                .worker_id = l->worker->id,
                                .deadline_ns = c->deadline_ns};
     inner_run(&ctx, t, a, out);
+    put_to(p, l, c->level, out);
+    tool_let_go(&ctx);
+    tool_unref(t);
 }
 
 /* What stands above c has been given up, and asks: it is told so. */
@@ -117,20 +121,20 @@ static int ask(struct pool *p, struct call *c, const struct frame *f)
     __atomic_store_n(&l->inner, 1, __ATOMIC_RELEASE);
     c->called_tools = true;
     buf_init_on(&out, small, sizeof small);
-    if (f->kind == FRAME_TOOL_LIST) {
-        inner_list(p, c->session_id, f->id, &out);
-    } else if (inner_read(f, &a) == 0) {
-        struct tool *t = tools_find(&p->host->tools, c->session_id, a.name);
-        c->unrepeatable |= t != NULL && !t->idempotent;
-        if (t != NULL)
-            serve(p, c, &a, t, &out);
+    bool lists = f->kind == FRAME_TOOL_LIST;
+    if (!lists && inner_read(f, &a) != 0)
+        return PIT_E_PROTOCOL_ERROR;
+    struct tool *t = lists ? NULL : tools_find(&p->host->tools, c->session_id, a.name);
+    if (t != NULL) {
+        c->unrepeatable |= !t->idempotent;
+        serve(p, c, &a, t, &out);
+    } else {
+        if (lists)
+            inner_list(p, c->session_id, f->id, &out);
         else
             inner_refuse_missing(p, c->session_id, &a, &out);
-        tool_unref(t);
-    } else {
-        return PIT_E_PROTOCOL_ERROR;
+        put_to(p, l, c->level, &out);
     }
-    put_to(p, l, c->level, &out);
     buf_finish(&out);
     return 0;
 }

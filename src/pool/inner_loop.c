@@ -136,6 +136,7 @@ void inner_job_run(struct tool_job *j)
     }
     if (frame_parse(j->frame.data, j->frame.len, &f) == 0 && inner_read(&f, &a) == 0)
         inner_run(&j->ctx, j->tool, &a, &out);
+    tool_let_go(&j->ctx);
     finish(j, &out);
 }
 

@@ -20,7 +20,8 @@ enum {
 
 /* 0, or PIT_E_PROTOCOL_ERROR. */
 int inner_read(const struct frame *f, struct asked *ret);
-/* Finds and runs what was asked for on this thread, or says why not: out (empty) is the frame of the answer. c is filled in but for the tool. */
+/* Runs what was asked for on this thread, or says why not: out (empty) is the frame of the answer. c is filled in but for the tool; tool_let_go() is the
+ * caller's, best when the answer is out. */
 void inner_run(struct pit_tool_ctx *c, struct tool *t, const struct asked *a, struct buf *out);
 /* The frame that lists the exposed tools which the session sees. */
 void inner_list(struct pool *p, const char *session, uint64_t id, struct buf *out);

@@ -201,9 +201,9 @@ static pit_error *put_result(struct pit_tool_ctx *c, const struct asked *a, cons
 void inner_run(struct pit_tool_ctx *c, struct tool *t, const struct asked *a, struct buf *out)
 {
     struct codec_error why; /* large, and written on failure only */
-    pit_value *args = NULL, *binary = NULL;
+    pit_value *binary = NULL;
     pit_error *e = NULL;
-    int rc = decode_args(a, &args, &why);
+    int rc = decode_args(a, &c->parameters, &why);
     if (rc != 0)
         e = unreadable(a, "the arguments", rc, &why);
     else if (a->binary != NULL && (rc = decode_binary(a, &binary, &why)) != 0)
@@ -212,12 +212,11 @@ void inner_run(struct pit_tool_ctx *c, struct tool *t, const struct asked *a, st
     c->binary_parameters = binary;
     c->parameters_bytes = a->args_n;
     if (e == NULL) {
-        struct outcome o = tool_run(c, args);
+        struct outcome o = tool_run(c, c->parameters);
+        c->result = o.value;
         e = o.error != NULL ? o.error : put_result(c, a, o.value, out);
-        pit_value_free(o.value);
         tool_ran(c, e, out->len);
     }
-    pit_value_free(args);
     pit_value_free(binary);
     if (e != NULL)
         inner_refuse(c->pool, a->id, e, out);

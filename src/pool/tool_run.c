@@ -53,7 +53,7 @@ static void tell_start(const struct pit_tool_ctx *c)
                    (const char *const[]){c->tool->name, "host"});
 }
 
-static void tell_end(const struct pit_tool_ctx *c, const pit_error *e, size_t result_bytes)
+void tool_ran(const struct pit_tool_ctx *c, const pit_error *e, size_t result_bytes)
 {
     struct telemetry *t = c->host->telemetry;
     enum event_id id = e == NULL ? EVENT_TOOL_EXECUTION_STOP : EVENT_TOOL_EXECUTION_EXCEPTION;
@@ -66,12 +66,13 @@ static void tell_end(const struct pit_tool_ctx *c, const pit_error *e, size_t re
     telemetry_emit(t, id, &common, numbers, texts);
 }
 
-void tool_ran(struct pit_tool_ctx *c, const pit_error *e, size_t result_bytes)
+void tool_let_go(struct pit_tool_ctx *c)
 {
-    tell_end(c, e, result_bytes);
+    pit_value_free(c->parameters);
+    pit_value_free(c->result);
     pit_value_free(c->binary);
     pit_error_free(c->failure);
-    c->binary = NULL;
+    c->parameters = c->result = c->binary = NULL;
     c->failure = NULL;
 }
 

@@ -26,14 +26,18 @@ struct pit_tool_ctx {
     const pit_value *binary_parameters; /* borrowed */
     size_t parameters_bytes;
     uint64_t began_ns;  /* of observed ones; 0: nobody has heard of its beginning */
-    pit_value *binary;  /* owned: what it gives beside its result */
-    pit_error *failure; /* owned: what it has failed with */
+    /* owned, until tool_let_go(): */
+    pit_value *parameters, *result; /* NULL: they are somebody else's */
+    pit_value *binary;              /* what it gives beside its result */
+    pit_error *failure;             /* what it has failed with */
 };
 
 /* Runs it on this thread. c is filled in but for what the tool leaves there. The outcome's value or error is owned. No lock. */
 struct outcome tool_run(struct pit_tool_ctx *c, const pit_value *args);
-/* Tells how it ended, and frees what it has left in c. result_bytes: of what goes to the worker. */
-void tool_ran(struct pit_tool_ctx *c, const pit_error *e, size_t result_bytes);
+/* Tells how it ended. result_bytes: of what goes to the worker. */
+void tool_ran(const struct pit_tool_ctx *c, const pit_error *e, size_t result_bytes);
+/* Frees what it has left in c: the worker need not wait for that. */
+void tool_let_go(struct pit_tool_ctx *c);
 /* What this thread runs for this host; NULL: nothing. */
 struct pit_tool_ctx *tool_innermost(const struct host *h);
 /* The innermost tool of this thread that a worker of this pool waits for: a call into the pool goes there by the same lane. NULL: none. */
