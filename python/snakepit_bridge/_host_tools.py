@@ -74,6 +74,13 @@ def question(parameters: Any, named: dict[str, Any], binary: Any) -> tuple[dict[
     return named or None, data
 
 
+def call(context: SessionContext, name: str, parameters: Any = None, binary: Any = None, /, **named: Any) -> Any:
+    """``SessionContext.call_host_tool``."""
+    if binary is not None or (parameters is not None and (named or type(parameters) is not dict)):
+        parameters, binary = question(parameters, named, binary)
+    return context._host().ask(context._id, name, parameters or named or None, binary)
+
+
 class HostTools(Mapping):  # type: ignore[type-arg]
     """Names of the host's tools and what calls them: ``host_tools["lookup"](key=1)``."""
 

@@ -129,14 +129,9 @@ class SessionContext:
         binary: bytes by name, beside the parameters. A tool that gives bytes beside its value has them in ``.binary`` of what is returned, its
         value in ``.value``. ``HostToolError`` when the tool fails; ``ValueError`` when there is none of that name.
         """
-        if binary is not None or (parameters is not None and (named or type(parameters) is not dict)):
-            from ._host_tools import question
+        from ._host_tools import call  # the extension has this method in C
 
-            parameters, binary = question(parameters, named, binary)
-        lane = self._lane  # what _host() gives, without a call: this is the way of every tool
-        if lane is None:
-            lane = self._host()
-        return lane.ask(self._id, name, parameters or named or None, binary)
+        return call(self, name, parameters, binary, **named)
 
     async def acall_host_tool(self, name: str, parameters: Any = None, binary: Any = None, /, **named: Any) -> Any:
         """The same for async tools: other tasks go on meanwhile."""

@@ -81,7 +81,7 @@ static int module_exec(PyObject *module)
     st->stream_type = PyType_FromModuleAndSpec(module, &stream_spec, NULL);
     if (st->stream_type == NULL)
         return -1;
-    return template_add(module);
+    return context_add(module) == 0 ? template_add(module) : -1;
 }
 
 static int module_traverse(PyObject *module, visitproc visit, void *arg)

@@ -53,6 +53,7 @@
     X(stream_name, "snakepit_bridge._streams")                                                                                 \
     X(inbox_name, "snakepit_bridge._streams")                                                                                  \
     X(bind_thread, "snakepit_bridge.context")                                                                                  \
+    X(call, "snakepit_bridge._host_tools")                                                                                     \
     X(tool_failure, "snakepit_bridge._host_tools")                                                                             \
     X(with_binary, "snakepit_bridge._host_tools")                                                                              \
     X(handed, "snakepit_bridge.context")                                                                                       \
@@ -76,7 +77,8 @@ struct state {
     HELPER_LIST(HELPER_MEMBER)
 #undef HELPER_MEMBER
     PyObject *lane_type, *stream_type;
-    struct text_cache texts; /* of decode(); a lane has its own */
+    Py_ssize_t context_lane, context_id; /* where a SessionContext has these slots */
+    struct text_cache texts;             /* of decode(); a lane has its own */
     struct control_line line;
 };
 

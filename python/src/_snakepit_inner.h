@@ -59,6 +59,16 @@ static inline bool stream_has_turn(const struct stream *s)
 
 /* ---- _snakepit_tools.c ---- */
 
+/* What a call asks of its host; all of it borrowed. */
+struct question {
+    int kind;
+    PyObject *name, *parameters, *binary; /* parameters and binary may be None */
+    PyObject *names, *const *named;       /* in place of the parameters: their names, and the values; names NULL: none */
+};
+
+/* Asks for the call with this id, and waits for the answer: its value, or NULL with an exception. */
+PyObject *tools_ask(struct lane *l, uint64_t id, const struct question *q);
+
 /* TOOL_RESULT, TOOL_ERROR or TOOL_LIST. Before its release. */
 void tools_take(struct lane *l, const struct frame *f);
 

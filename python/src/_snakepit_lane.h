@@ -213,6 +213,11 @@ PyObject *lane_list_tools(PyObject *self, PyObject *id);
 /* The call ends: nobody asks for it any more. Keeps the exception that is being raised. */
 void tools_end(struct lane *l);
 
+/* ---- _snakepit_context.c ---- */
+
+/* Gives SessionContext what it has in C. 0, or -1 with an exception. */
+int context_add(PyObject *module);
+
 /* ---- _snakepit_stream.c ---- */
 
 extern PyType_Spec stream_spec;

@@ -81,11 +81,6 @@ static PyObject *take_answer(struct lane *l, struct running *c, PyObject *name)
 
 /* ---- the question ---- */
 
-struct question {
-    int kind;
-    PyObject *name, *parameters, *binary; /* borrowed; parameters and binary may be None */
-};
-
 static int put_binary(struct writer *w, PyObject *binary)
 {
     size_t n = (size_t)PyBytes_GET_SIZE(binary);
@@ -98,6 +93,20 @@ static int put_binary(struct writer *w, PyObject *binary)
     return 0;
 }
 
+/* As a dict of them would be. */
+static int put_named(struct writer *w, const struct question *q)
+{
+    Py_ssize_t n = PyTuple_GET_SIZE(q->names);
+    bool odd = false;
+    if (container_enter(w, n, 0) != 0 || entries_count(w, n) != 0)
+        return -1;
+    w->p = mp_put_map(w->p, (uint32_t)n);
+    for (Py_ssize_t i = 0; i < n; i++)
+        if (put_entry(w, PyTuple_GET_ITEM(q->names, i), q->named[i], 1, &odd) != 0)
+            return -1;
+    return odd ? keys_distinct(w, q->names, false) : 0;
+}
+
 static int put_question(struct lane *l, struct writer *w, const struct question *q)
 {
     w->policy = POLICY_ERROR;
@@ -105,7 +114,7 @@ static int put_question(struct lane *l, struct writer *w, const struct question 
         return 0;
     if (q->binary != Py_None && put_binary(w, q->binary) != 0)
         return -1;
-    if (value_encode(w, q->name, 0) != 0 || value_encode(w, q->parameters, 0) != 0)
+    if (value_encode(w, q->name, 0) != 0 || (q->names != NULL ? put_named(w, q) : value_encode(w, q->parameters, 0)) != 0)
         return -1;
     return writer_size(w) > l->max_frame ? writer_grow(w, 0) : 0; /* says so */
 }
@@ -178,7 +187,7 @@ static PyObject *ask_in_turn(struct lane *l, uint64_t id, unsigned *askers, cons
     return take_answer(l, c, q->name);
 }
 
-static PyObject *ask(struct lane *l, uint64_t id, const struct question *q)
+PyObject *tools_ask(struct lane *l, uint64_t id, const struct question *q)
 {
     struct running *c = l->map != NULL ? inner_level(l, id) : NULL;
     if (c == NULL || !c->live) {
@@ -203,7 +212,7 @@ PyObject *lane_ask(PyObject *self, PyObject *const *args, Py_ssize_t n)
     if (id == (unsigned long long)-1 && PyErr_Occurred() != NULL)
         return NULL;
     const struct question q = {.kind = FRAME_TOOL_CALL, .name = args[1], .parameters = args[2], .binary = args[3]};
-    return ask((struct lane *)(void *)self, id, &q);
+    return tools_ask((struct lane *)(void *)self, id, &q);
 }
 
 PyObject *lane_list_tools(PyObject *self, PyObject *arg)
@@ -212,7 +221,7 @@ PyObject *lane_list_tools(PyObject *self, PyObject *arg)
     if (id == (unsigned long long)-1 && PyErr_Occurred() != NULL)
         return NULL;
     const struct question q = {.kind = FRAME_TOOL_LIST, .name = Py_None, .parameters = Py_None, .binary = Py_None};
-    return ask((struct lane *)(void *)self, id, &q);
+    return tools_ask((struct lane *)(void *)self, id, &q);
 }
 
 /* ---- the end of a call ---- */

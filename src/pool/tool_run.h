@@ -25,7 +25,7 @@ struct pit_tool_ctx {
     uint64_t deadline_ns;
     const pit_value *binary_parameters; /* borrowed */
     size_t parameters_bytes;
-    uint64_t began_ns;  /* of observed ones; 0: nobody has heard of its beginning */
+    uint64_t began_ns; /* of observed ones; 0: nobody has heard of its beginning */
     /* owned, until tool_let_go(): */
     pit_value *parameters, *result; /* NULL: they are somebody else's */
     pit_value *binary;              /* what it gives beside its result */

@@ -67,6 +67,36 @@ WORKER = """
             ]
 
         @tool
+        def odd_forms(self):
+            from collections import OrderedDict
+            from types import MappingProxyType
+            c = self.session_context
+            class Text(str): pass
+            many = {f"k{i}": i for i in range(40)}
+            return [
+                c.call_host_tool("same", OrderedDict(a=1)), c.call_host_tool("same", MappingProxyType({"a": 1})),
+                c.call_host_tool("same", None, None, a=1), c.call_host_tool("same", {"a": 1}, None),
+                c.call_host_tool(Text("same"), **{Text("a"): 1}), type(c).call_host_tool(c, "same", a=1),
+                c.call_host_tool("same", **many) == many, c.call_host_tool("same", {(1, 2): 3}) == {(1, 2): 3},
+                c.call_host_tool("same", self=1, parameters=2, binary=3, q=None),
+            ]
+
+        @tool
+        def refused(self):
+            c = self.session_context
+            class Text(str): pass
+            told = []
+            for args, named in [((), {}), ((5,), {}), (("same", {}, None, 4), {}), (("same", [1]), {}), (("same", 1), {}),
+                                (("same", {}, b"1"), {}), (("same", {"a": {"b": object}}), {}), (("same",), {"a": {"b": object}}),
+                                (("same",), {"a": 1 << (1 << 21)}), (("same", {Text("b"): 1, "a": chr(0xD800)}), {}),
+                                (("same",), {chr(0xD800): 1})]:
+                try:
+                    told.append(c.call_host_tool(*args, **named))
+                except Exception as exc:
+                    told.append([type(exc).__name__, getattr(exc, "path", None)])
+            return told, c.call_host_tool("same", a=1)
+
+        @tool
         def around(self, name, p):
             before = self.session_context.session_id
             found = self.session_context.call_host_tool(name, p)
@@ -323,6 +353,20 @@ def test_every_form_of_a_question(tools):
     assert tools.call("forms") == [None, None, {"a": 1}, {"a": 1}, {"a": 2, "b": 3}, {"name": 5}, {"k": 1}, {"k": 2}]
     ids = [id for id, _, _ in tools.asked]
     assert all(ids) and len(set(ids)) == len(ids)
+
+
+def test_odd_forms_of_a_question(tools):
+    one = {"a": 1}
+    assert tools.call("odd_forms") == [one] * 6 + [True, True, {"self": 1, "parameters": 2, "binary": 3, "q": None}]
+
+
+def test_questions_that_cannot_be_put(tools):
+    told, after = tools.call("refused")
+    wrong = ["TypeError", None]
+    assert told[:6] == [wrong] * 6
+    assert told[6] == told[7] and told[6][0] == "CodecError"
+    assert [name for name, path in told[8:]] == ["CodecError"] * 3
+    assert after == {"a": 1} and all(asked == "same" for _, asked, _ in tools.asked)
 
 
 @pytest.mark.parametrize("how", ["ask", "aask", "blocking"])
