@@ -344,6 +344,8 @@ static void climb(struct pool *p, struct lane *l)
         take_rung(p, l);
     if (l->ladder.rung == RUNG_KILL && l->worker->condemned == 0)
         kill_when_seen(p, l, &due);
+    if (l->ladder.rung >= l->ladder.max_rung && pool_is_ending(p))
+        host_changed(p->host);
     if (due != UINT64_MAX)
         loop_timer_set(p->env->loop, &l->grace, due);
     else
@@ -396,6 +398,17 @@ void cancel_on_grace(struct loop_timer *t)
     pool_unlock(p);
 }
 
+bool cancel_climbs(const struct pool *p, struct lane *l)
+{
+    const struct flight *f = lane_inner(l);
+    if (f == NULL || f->call != NULL || l->worker->dead)
+        return false;
+    if (l->ladder.sequence == f->sequence)
+        return l->ladder.rung < l->ladder.max_rung;
+    const struct cancel_note *note = note_of(l, f->sequence); /* its turn comes as soon as the loop looks */
+    return (note != NULL ? note->max_rung : p->set.cancel_max_rung) > RUNG_FLAG;
+}
+
 void cancel_ended(struct pool *p, struct lane *l, uint64_t sequence)
 {
     struct cancel_note *note = note_of(l, sequence);
@@ -415,4 +428,6 @@ void cancel_ended(struct pool *p, struct lane *l, uint64_t sequence)
         ladder_clear(&l->ladder);
         loop_timer_stop(p->env->loop, &l->grace);
     }
+    if (pool_is_ending(p)) /* who closes waits for it */
+        host_changed(p->host);
 }

@@ -29,6 +29,8 @@ void cancel_watch(struct pool *p, struct lane *l);
 void cancel_tell(struct pool *p, struct lane *l);
 /* lock, loop: a call without a caller has been answered, or its worker has ended. */
 void cancel_ended(struct pool *p, struct lane *l, uint64_t sequence);
+/* lock: something runs there without a caller, and the ladder has not done yet what it may to end it. */
+bool cancel_climbs(const struct pool *p, struct lane *l);
 void cancel_init(struct pool *p);
 void cancel_finish(struct pool *p);
 void cancel_on_grace(struct loop_timer *t); /* of a lane */

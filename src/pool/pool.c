@@ -74,6 +74,12 @@ bool pool_is_idle(struct pool *p)
 {
     pool_lock(p);
     bool idle = p->active == 0;
+    LIST_EACH(node, &p->workers)
+    {
+        struct worker *w = LIST_ENTRY(node, struct worker, node);
+        for (unsigned i = 0; idle && w->lanes != NULL && i < p->config.lanes; i++)
+            idle = !cancel_climbs(p, &w->lanes[i]);
+    }
     pool_unlock(p);
     return idle;
 }

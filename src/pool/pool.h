@@ -215,6 +215,6 @@ void pool_disarm(struct pool *p);
 int64_t pool_timeout_of(struct pool *p, const char *command, bool streams); /* of a call that asks for none, in milliseconds */
 void pool_count_refusals(struct pool *p, size_t n, int rc);                 /* calls that failed before they came here */
 void pool_get_stats(struct pool *p, pit_stats *add);
-bool pool_is_idle(struct pool *p); /* no call inside */
+bool pool_is_idle(struct pool *p); /* no call inside, nor one that has lost its caller and is being ended */
 
 #endif

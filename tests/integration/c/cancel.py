@@ -28,6 +28,15 @@ class Work(BaseAdapter):
         time.sleep(3600)  # allow-sleep: it is to be broken
 
     @tool
+    def tidy(self, path):
+        """Says by a second byte that its `finally` has run."""
+        begin(path)
+        try:
+            time.sleep(3600)  # allow-sleep: it is to be broken
+        finally:
+            begin(path)
+
+    @tool
     def swallow(self, path):
         begin(path)
         while True:

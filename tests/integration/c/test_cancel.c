@@ -196,6 +196,23 @@ static void test_kill(void **state)
     climb_to("stop", "4", s, false);
 }
 
+/* Who closes at once after the end of a call lets the ladder do its work: Python's `finally` runs, and close() does not wait for more than that. */
+static void test_closed_meanwhile(void **state)
+{
+    (void)state;
+    static const enum way ways[] = {BY_FUTURE, BY_CANCELLER};
+    for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
+        struct kit_before before = kit_before();
+        pit *p = open_work((struct setting){.grace_ms = 100});
+        int64_t first = 0;
+        assert_int_equal(end_call(p, "tidy", ways[i], PIT_RUNG_RAISE, &first), PIT_E_CANCELLED); /* never killed, however slow */
+        assert_int_equal(pit_close(p), 0);
+        assert_int_equal(marks(), 2);
+        unlink(mark_path);
+        kit_clean(before, "closed meanwhile");
+    }
+}
+
 /* Below the last rung the lane stays busy until Python returns; the caller does not wait for it. */
 static void test_max_rung(void **state)
 {
@@ -419,11 +436,11 @@ int main(int argc, char **argv)
 {
     kit_init(argc, argv);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_flag),           cmocka_unit_test(test_task),          cmocka_unit_test(test_raise_in_loop),
-        cmocka_unit_test(test_raise_in_sleep), cmocka_unit_test(test_raise_in_task), cmocka_unit_test(test_survivor),
-        cmocka_unit_test(test_kill),           cmocka_unit_test(test_max_rung),      cmocka_unit_test(test_drop),
-        cmocka_unit_test(test_caller_first),   cmocka_unit_test(test_batch),         cmocka_unit_test(test_driven),
-        cmocka_unit_test(test_late_and_early),
+        cmocka_unit_test(test_flag),           cmocka_unit_test(test_task),           cmocka_unit_test(test_raise_in_loop),
+        cmocka_unit_test(test_raise_in_sleep), cmocka_unit_test(test_raise_in_task),  cmocka_unit_test(test_survivor),
+        cmocka_unit_test(test_kill),           cmocka_unit_test(test_max_rung),       cmocka_unit_test(test_closed_meanwhile),
+        cmocka_unit_test(test_drop),           cmocka_unit_test(test_caller_first),   cmocka_unit_test(test_batch),
+        cmocka_unit_test(test_driven),         cmocka_unit_test(test_late_and_early),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
