@@ -25,6 +25,10 @@ static int upload(pit *p, const char *path, FILE *file, pit_error **err)
     int pieces = 0, rc = pit_stream_open(p, "upload", args, NULL, PIT_STREAM_BIDI, &s, err);
     while (rc == 0 && (n = fread(block, 1, sizeof block, file)) > 0)
         rc = send_piece(s, block, n, err), pieces++;
+    if (rc == 0 && ferror(file)) {
+        perror(path);
+        rc = PIT_E_SYSTEM_ERROR;
+    }
     if (rc == 0)
         rc = pit_stream_send_end(s);
     if (rc == 0)
@@ -60,7 +64,7 @@ int main(int argc, char **argv)
     int rc = pit_open(&o, &p, &err);
     if (rc == 0)
         rc = upload(p, argv[1], file, &err);
-    if (rc != 0)
+    if (rc != 0 && !ferror(file)) /* which has been told */
         fprintf(stderr, "%s\n", err != NULL ? pit_error_string(err) : pit_strerror(rc));
     fclose(file);
     pit_error_free(err);

@@ -1,26 +1,45 @@
 /* A conversation with one worker: each line of standard input is run in Python, and the answer printed. Its state lives as long as the stream. */
 #include <snakepit/snakepit.h>
+#include <stdbool.h>
 #include <stdio.h>
-#include <string.h>
+#include <stdlib.h>
 #include <unistd.h>
+
+/* Prints what a line has said; *ret_more: it is the beginning of something that goes on in the next one. */
+static int answer(pit_stream *s, bool *ret_more, pit_error **err)
+{
+    pit_value *v = NULL;
+    const void *said = NULL;
+    size_t n = 0;
+    int rc = pit_stream_next(s, PIT_INFINITE, &v, err);
+    if (rc == 0)
+        rc = pit_unpack(v, err, "{s:y,s:b}", "said", &said, &n, "more", ret_more);
+    if (rc == 0)
+        (void)fwrite(said, 1, n, stdout);
+    pit_value_free(v);
+    return rc;
+}
 
 static int converse(pit_stream *s, pit_error **err)
 {
-    char line[4096];
-    const char *prompt = isatty(0) ? ">>> " : "";
+    char *line = NULL;
+    size_t room = 0;
+    ssize_t n;
+    bool on_terminal = isatty(0), more = false;
     int rc = 0;
-    while (rc == 0 && fputs(prompt, stdout) >= 0 && fflush(stdout) == 0 && fgets(line, sizeof line, stdin) != NULL) {
-        line[strcspn(line, "\n")] = '\0';
-        pit_value *v = pit_str(line), *answer = NULL;
+    while (rc == 0) {
+        fputs(on_terminal ? more ? "... " : ">>> " : "", stdout);
+        (void)fflush(stdout);
+        if ((n = getline(&line, &room, stdin)) < 0)
+            break;
+        pit_value *v = pit_strn(line, (size_t)n - (line[n - 1] == '\n'));
         rc = pit_stream_send(s, v, PIT_INFINITE, err);
         if (rc == 0)
-            rc = pit_stream_next(s, PIT_INFINITE, &answer, err);
-        if (rc == 0)
-            fputs(pit_value_str_or(answer, ""), stdout);
-        pit_value_free(answer);
+            rc = answer(s, &more, err);
         pit_value_free(v);
     }
-    return rc;
+    free(line);
+    return rc == PIT_E_END ? 0 : rc; /* exit() */
 }
 
 int main(void)

@@ -1,18 +1,18 @@
 """An interpreter at the other end of a stream: each line that comes is run, and what it prints goes back. Names stay from line to line."""
 
+import code
 import contextlib
 import io
-import traceback
 
 
 class Interpreter:
     def session(self, inbox):
-        names: dict = {}
+        console = code.InteractiveConsole()
         for line in inbox:
             out = io.StringIO()
-            with contextlib.redirect_stdout(out):
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
                 try:
-                    exec(compile(line, "<repl>", "single"), names)
-                except Exception:
-                    out.write(traceback.format_exc(limit=0))
-            yield out.getvalue()
+                    more = console.push(line)
+                except SystemExit:
+                    return
+            yield {"said": out.getvalue().encode("utf-8", "backslashreplace"), "more": more}

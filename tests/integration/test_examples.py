@@ -73,6 +73,8 @@ def test_file_upload(example, tmp_path):
     assert example("file_upload").returncode == 2
     missing = example("file_upload", str(tmp_path / "none"))
     assert missing.returncode == 2 and "No such file" in missing.stderr
+    folder = example("file_upload", str(tmp_path))  # can be opened, and not read
+    assert (folder.returncode, folder.stdout, folder.stderr) == (1, "", f"{tmp_path}: Is a directory\n")
 
 
 def test_bidirectional_tools(example):
@@ -91,7 +93,32 @@ def test_bidirectional_tools(example):
 def test_repl_keeps_its_names(example):
     done = example("repl", input="x = 6\nx * 7\nprint('hi')\n1 / 0\nx\n")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines() == ["42", "hi", "ZeroDivisionError: division by zero", "6"]
+    said = [line for line in done.stdout.splitlines() if not line.startswith(("Traceback", "  "))]
+    assert said == ["42", "hi", "ZeroDivisionError: division by zero", "6"]
+
+
+def test_repl_takes_what_people_type(example):
+    lines = [
+        "def f(n):",
+        "    return n + 1",
+        "",
+        "f(1)",
+        "for i in range(3): print(i)",
+        "",
+        "raise KeyboardInterrupt",
+        "len('" + "x" * 9000 + "')",
+    ]
+    done = example("repl", input="\n".join([*lines, "print('a\\0b')", "print('\\ud800')", "1 +", "exit()", "2", ""]))
+    assert (done.returncode, done.stderr) == (0, "")
+    said = [line for line in done.stdout.splitlines() if not line.startswith(("Traceback", "  "))]
+    assert said[:-1] == ["2", "0", "1", "2", "KeyboardInterrupt", "9000", "a\0b", "\\ud800"] and said[-1].startswith(
+        "SyntaxError: "
+    )
+
+
+def test_repl_whose_worker_ends_says_so(example):
+    done = example("repl", input="import os\nos._exit(3)\n1\n")
+    assert (done.returncode, done.stdout) == (1, "") and "worker_crash" in done.stderr
 
 
 def test_concurrent_gains_by_each_way_and_answers_alike(example):
