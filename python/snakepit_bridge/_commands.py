@@ -230,22 +230,28 @@ class Commands:
 
     def complete(self, result: Any, context: SessionContext | None = None) -> Any:
         """Waits for what an async method returned; refuses a stream; anything else is the result itself."""
-        self._refuse(result)
-        kind = type(result)
-        if kind is GeneratorType or _is_awaitable(kind):
+        if can_be_awaited(result):
             result = self.run(result, context)
-            self._refuse(result)
+        self._refuse(result)
         return result
 
     def _refuse(self, result: Any) -> None:
         kind = type(result)
-        if kind is AsyncGeneratorType:
-            self.run(result.aclose())
-        elif kind is GeneratorType and not result.gi_code.co_flags & _CO_ITERABLE_COROUTINE:
-            result.close()
+        if _has(kind, "__anext__"):
+            what, end = "an asynchronous iterator", getattr(result, "aclose", None)
+        elif _has(kind, "__next__"):
+            what, end = "an iterator", getattr(result, "close", None)
         else:
             return
-        raise streaming_required("the result of the tool is a generator")
+        if kind is AsyncGeneratorType or kind is GeneratorType:
+            what = "a generator"
+        elif _has_value(kind):
+            return
+        if callable(end):
+            ended = end()
+            if can_be_awaited(ended):
+                self.run(ended)
+        raise streaming_required(f"the result of the tool is {what}")
 
     def settle(self, result: Any, context: SessionContext) -> Any:
         """Waits for what an async tool gave to a call for a stream."""
@@ -398,14 +404,20 @@ def can_be_awaited(result: Any) -> bool:
     kind = type(result)
     if kind is GeneratorType:
         return bool(result.gi_code.co_flags & _CO_ITERABLE_COROUTINE)
-    return _is_awaitable(kind)
+    return _has(kind, "__await__")
 
 
-def _is_awaitable(kind: type) -> bool:
+def _has(kind: type, method: str) -> bool:
     try:
-        return hasattr(kind, "__await__")
+        return hasattr(kind, method)
     except Exception:  # a metaclass has a say in it; Python's own await would not ask it
         return False
+
+
+def _has_value(kind: type) -> bool:
+    from ._convert import has_value  # with the first iterator
+
+    return has_value(kind)
 
 
 def _flagged(context: SessionContext) -> bool:

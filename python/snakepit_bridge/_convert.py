@@ -475,6 +475,14 @@ def _step(obj: Any) -> Any:
     return _plain(obj)
 
 
+def has_value(kind: type) -> bool:
+    """Do objects of this type leave as values, by a kind of their own, a codec or a converter?"""
+    try:
+        return issubclass(kind, _BASES) or registered_for(kind) is not None or bool(_plan_of(kind))
+    except Exception:  # a metaclass has a say in it
+        return False
+
+
 def _is_final(obj: Any) -> bool:
     kind = type(obj)
     if kind in _FINAL:

@@ -162,15 +162,15 @@ static int keep_fields(struct lane *l, const struct frame *f)
     return f->fields_n != 0 ? read_options(l, f) : 0;
 }
 
-/* Is the result a value as it is? Nearly always by its type; what can be awaited, and generators, are not. */
+/* Is the result a value as it is? Nearly always by its type; what can be awaited or iterated over is to be looked at. */
 static bool is_plain(PyObject *result)
 {
     PyTypeObject *t = Py_TYPE(result);
     if (t == &PyDict_Type || t == &PyLong_Type || t == &PyUnicode_Type || t == &PyFloat_Type || t == &PyList_Type ||
         result == Py_None || t == &PyBool_Type || t == &PyBytes_Type || t == &PyTuple_Type)
         return true;
-    return !PyGen_CheckExact(result) && !PyAsyncGen_CheckExact(result) &&
-           (t->tp_as_async == NULL || t->tp_as_async->am_await == NULL);
+    return !PyIter_Check(result) &&
+           (t->tp_as_async == NULL || (t->tp_as_async->am_await == NULL && t->tp_as_async->am_anext == NULL));
 }
 
 PyObject *call_in_loop(struct lane *l, const char *method, PyObject *result, PyObject *with)

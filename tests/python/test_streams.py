@@ -372,6 +372,70 @@ def test_who_sends_or_reads_needs_a_stream(numbers):
     assert numbers.error("later", 3)["code"] == "streaming_required"
 
 
+ITERATORS = """
+import os
+from snakepit_bridge import register_codec
+
+class _Rows:
+    closed = 0
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        raise StopIteration
+
+    def close(self):
+        _Rows.closed += 1
+
+class _Later:
+    def __aiter__(self):
+        return self
+
+    async def __anext__(self):
+        raise StopAsyncIteration
+
+    async def aclose(self):
+        _Rows.closed += 1
+
+class _Coded(_Rows):
+    pass
+
+class _Told(_Rows):
+    def to_dict(self):
+        return {"told": True}
+
+class _Listed(list):
+    def __next__(self):
+        raise StopIteration
+
+register_codec(_Coded, lambda rows: "coded")
+
+class C:
+    def give(self, what):
+        found = {"rows": _Rows, "later": _Later, "coded": _Coded, "told": _Told, "listed": lambda: _Listed([1, 2])}.get(what)
+        return found() if found else {"map": map(str, [1]), "list": iter([1]), "file": open(os.devnull)}[what]
+
+    async def agive(self, what):
+        return self.give(what)
+
+    def closed(self):
+        return _Rows.closed
+"""
+
+
+@pytest.mark.parametrize("command", ["give", "agive"])
+def test_an_iterator_is_no_result_of_a_plain_call(worker, command):
+    w = worker(ITERATORS)
+    for what in ("map", "list", "file", "rows", "later"):
+        error = w.error(command, what)
+        assert error["code"] == "streaming_required" and "iterator" in error["message"], what
+    assert w.call("closed") == 2
+    assert w.call(command, "coded") == "coded"
+    assert w.call(command, "told") == {"told": True}
+    assert w.call(command, "listed") == [1, 2]
+
+
 def test_what_is_no_stream(numbers):
     s = numbers.open_stream("plain")
     assert s.all() == [] and s.error()["code"] == "streaming_not_supported"
