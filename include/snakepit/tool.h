@@ -16,7 +16,7 @@ typedef struct pit_tool_ctx pit_tool_ctx;
 
 /* A function of the host. args: what it was called with, as in pit_call(): a map of keyword arguments, a list of positional ones; or pit_args() of
  * both; borrowed. It sets *ret to a value, which the library takes (NULL: nil), and returns 0; or fails: with what pit_tool_fail() returns, or with
- * any other number. user is what it was registered with. It may block, call pit_call() and the other functions of this library, and
+ * any other number, which is in details.status if it is none of PIT_E_*. user is what it was registered with. It may block, call pit_call() and the other functions of this library, and
  * may be unregistered while it runs; pit_close() and pit_shutdown() return wrong_thread in it. Several threads may run it at a time. */
 typedef int (*pit_tool_fn)(pit_tool_ctx *c, const pit_value *args, pit_value **ret, void *user);
 
@@ -115,8 +115,9 @@ __attribute__((format(printf, 2, 3)))
 #endif
 PIT_API int
 pit_tool_fail(pit_tool_ctx *c, const char *format, ...);
-/* Fails with what another function has reported; e (may be NULL) is taken: its code is in details.code, its message in the message. Returns
- * PIT_E_TOOL_EXECUTION_FAILED. Since 0.1. */
+/* Fails with what another function has reported; e (may be NULL) is taken: its code is in details.code, its message in the message, and all of it is the
+ * cause: pit_error_cause(), in Python details["cause"] of the HostToolError, a map of code, message and, where it has them, details, pool, worker_id, type and
+ * traceback. Returns PIT_E_TOOL_EXECUTION_FAILED. Since 0.1. */
 PIT_API int pit_tool_fail_take(pit_tool_ctx *c, pit_error *e);
 /* Gives bytes beside the result: a map of names to bytes, borrowed. 0, or invalid_parameter; a later one replaces it. Since 0.1. */
 PIT_API int pit_tool_set_binary(pit_tool_ctx *c, const pit_value *binary);

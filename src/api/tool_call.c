@@ -31,6 +31,8 @@ static void list_pool(struct pool *pool, void *arg)
 static pit_error *missing(pit *p, const char *session, const char *name)
 {
     enum { LISTED = 10 };
+    const struct event_common common = {.session_id = session};
+    const struct tool_told told = {.name = name, .side = "host"};
     pit_error *e = tool_missing(p->host, session, name, false);
     pit_value *tools = pit_list(), *available = pit_list();
     tools_list(&p->host->tools, session, NULL, NULL, tools);
@@ -49,6 +51,7 @@ static pit_error *missing(pit *p, const char *session, const char *name)
     }
     mem_free(names);
     pit_value_free(tools);
+    tool_tell_end(p->host->telemetry, &common, &told, e, true);
     return e;
 }
 
@@ -104,7 +107,7 @@ static int call_tool(pit *p, const char *session, const char *given, const pit_v
     if (o->pool == NULL && (e = find_pool(p, session, name, &o->pool)) != NULL)
         return error_give(reterr, e);
     o->session_id = session;
-    return pit_call(p, name, args, o, ret, reterr);
+    return tool_there(p, name, args, o, ret, reterr);
 }
 
 int pit_tool_call(pit *p, const char *session_id, const char *name, const pit_value *args, const pit_call_options *given,

@@ -9,6 +9,7 @@
 #include "api/canceller.h"
 #include "base/alloc.h"
 #include "pool/pool_internal.h"
+#include "wire/codec.h"
 
 struct here {
     struct pit_tool_ctx ctx;
@@ -34,6 +35,11 @@ static void earlier(uint64_t *deadline_ns, uint64_t other_ns)
         *deadline_ns = other_ns;
 }
 
+static void new_id(pit *p, char id[CALL_ID])
+{
+    call_put_id(id, p->host->call_prefix, __atomic_add_fetch(&p->host->call_counter, 1, __ATOMIC_RELAXED));
+}
+
 /* What the tool is told. In a tool, it is called for the same call. */
 static void fill(pit *p, struct here *h, const char *session, const pit_call_options *o)
 {
@@ -53,7 +59,7 @@ static void fill(pit *p, struct here *h, const char *session, const pit_call_opt
     if (c->correlation_id == NULL && outer != NULL)
         c->correlation_id = outer->correlation_id;
     if (c->correlation_id == NULL) {
-        call_put_id(h->id, p->host->call_prefix, __atomic_add_fetch(&p->host->call_counter, 1, __ATOMIC_RELAXED));
+        new_id(p, h->id);
         c->correlation_id = h->id;
     }
 }
@@ -95,16 +101,27 @@ static pit_error *judge(struct here *h, const pit_call_options *o, pit_error *fa
     return failure != NULL ? error_cause_take(e, failure) : e;
 }
 
+/* What events tell of a value: how long it is as it would travel. */
+static size_t bytes_of(const struct telemetry *t, const pit_value *v)
+{
+    struct buf b = {0};
+    bool good = v != NULL && tool_is_observed(t) && codec_encode(&b, v, NULL) == 0 && !b.failed;
+    size_t n = good ? b.len : 0;
+    buf_finish(&b);
+    return n;
+}
+
 static pit_error *run(struct here *h, const pit_value *args, const pit_call_options *o, pit_value **ret)
 {
     const char *reason;
     canceller_join(o->canceller, &h->entry, on_fire);
     if (canceller_fired(o->canceller, &reason))
         __atomic_store_n(&h->cut, reason != NULL ? reason : "", __ATOMIC_SEQ_CST);
+    h->ctx.parameters_bytes = bytes_of(h->ctx.host->telemetry, args);
     struct outcome done = tool_run(&h->ctx, args);
     pit_error *e = judge(h, o, done.error);
     canceller_leave(&h->entry);
-    tool_ran(&h->ctx, e, 0);
+    tool_ran(&h->ctx, e, bytes_of(h->ctx.host->telemetry, done.value));
     tool_let_go(&h->ctx);
     *ret = done.value;
     return e;
@@ -132,5 +149,35 @@ int tool_here(pit *p, struct tool *t, const char *session, const pit_value *args
         pit_value_free(value);
     if (e != NULL)
         error_correlation(e, h.ctx.correlation_id);
+    return error_give(reterr, e);
+}
+
+int tool_there(pit *p, const char *name, const pit_value *args, pit_call_options *o, pit_value **ret, pit_error **reterr)
+{
+    struct telemetry *t = p->host->telemetry;
+    const struct pit_tool_ctx *outer = tool_innermost(p->host);
+    if (!tool_is_observed(t) || (o->correlation_id != NULL && !call_text_is_good(o->correlation_id, CALL_ID_MAX)))
+        return pit_call(p, name, args, o, ret, reterr);
+    char id[CALL_ID];
+    if (o->correlation_id == NULL && outer != NULL)
+        o->correlation_id = outer->correlation_id;
+    if (o->correlation_id == NULL) {
+        new_id(p, id);
+        o->correlation_id = id;
+    }
+    const struct event_common common = {.pool = o->pool, .session_id = o->session_id, .correlation_id = o->correlation_id};
+    struct tool_told told = {.name = name, .side = "worker", .parameters_bytes = bytes_of(t, args)};
+    uint64_t began_ns = p->os->now_ns();
+    pit_value *value = NULL;
+    pit_error *e = NULL;
+    tool_tell_start(t, &common, &told);
+    int rc = pit_call(p, name, args, o, &value, &e);
+    told.took_ns = p->os->now_ns() - began_ns;
+    told.result_bytes = bytes_of(t, value);
+    tool_tell_end(t, &common, &told, e, true);
+    if (rc == 0 && ret != NULL)
+        *ret = value;
+    else
+        pit_value_free(value);
     return error_give(reterr, e);
 }

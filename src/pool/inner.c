@@ -132,7 +132,7 @@ static int ask(struct pool *p, struct call *c, const struct frame *f)
         if (lists)
             inner_list(p, c->session_id, f->id, &out);
         else
-            inner_refuse_missing(p, c->session_id, &a, &out);
+            inner_refuse_missing(p, l, c->session_id, &a, &out);
         put_to(p, l, c->level, &out);
     }
     buf_finish(&out);

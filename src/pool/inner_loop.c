@@ -226,7 +226,7 @@ static int answer(struct pool *p, struct tool_job *j, struct inner_mail *mail, c
         return 0;
     }
     if (rc == 0)
-        inner_refuse_missing(p, j->ctx.session_id, &a, &out);
+        inner_refuse_missing(p, j->lane, j->ctx.session_id, &a, &out);
     finish(j, &out);
     return rc;
 }

@@ -28,7 +28,7 @@ void inner_list(struct pool *p, const char *session, uint64_t id, struct buf *ou
 /* The frame that refuses a call of a tool; e is taken. */
 void inner_refuse(struct pool *p, uint64_t id, pit_error *e, struct buf *out);
 void inner_refuse_given_up(struct pool *p, uint64_t id, struct buf *out);
-void inner_refuse_missing(struct pool *p, const char *session, const struct asked *a, struct buf *out);
+void inner_refuse_missing(struct pool *p, const struct lane *l, const char *session, const struct asked *a, struct buf *out);
 
 /* Who may send on the lane: one frame to the worker, now or as soon as there is room. false: no memory, and the worker must go. */
 bool inner_put(struct lane *l, const uint8_t *frame, size_t n);

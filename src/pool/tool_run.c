@@ -1,8 +1,13 @@
 /* See tool_run.h. */
 #include "pool/tool_run.h"
 
+#include <string.h>
+
+#include "pool/inner.h"
 #include "pool/pool_internal.h"
 #include "pool/worker_tools.h"
+
+#define FAILED "Tool execution failed: "
 
 static _Thread_local struct pit_tool_ctx *innermost;
 
@@ -36,34 +41,51 @@ static struct event_common common_of(const struct pit_tool_ctx *c)
                                  .call_id = c->sequence};
 }
 
-/* Does anybody hear of it? Else the clock need not be read. */
-static bool is_observed(const struct telemetry *t)
+bool tool_is_observed(const struct telemetry *t)
 {
     return telemetry_wants(t, EVENT_TOOL_EXECUTION_START) || telemetry_wants(t, EVENT_TOOL_EXECUTION_STOP) ||
            telemetry_wants(t, EVENT_TOOL_EXECUTION_EXCEPTION);
 }
 
+void tool_tell_start(struct telemetry *t, const struct event_common *common, const struct tool_told *x)
+{
+    if (telemetry_wants(t, EVENT_TOOL_EXECUTION_START))
+        telemetry_emit(t, EVENT_TOOL_EXECUTION_START, common, (const double[]){(double)x->parameters_bytes},
+                       (const char *const[]){x->name, x->side});
+}
+
+void tool_tell_end(struct telemetry *t, const struct event_common *common, const struct tool_told *x, const pit_error *e,
+                   bool wanted)
+{
+    enum event_id id = e == NULL ? EVENT_TOOL_EXECUTION_STOP : EVENT_TOOL_EXECUTION_EXCEPTION;
+    if (!telemetry_wants(t, id))
+        return;
+    const double numbers[] = {(double)x->took_ns / 1e6, (double)x->parameters_bytes, (double)x->result_bytes};
+    const char *texts[] = {x->name, x->side, e != NULL ? pit_error_name(e) : wanted ? "true" : "false"};
+    telemetry_emit(t, id, common, numbers, texts);
+}
+
 static void tell_start(const struct pit_tool_ctx *c)
 {
-    struct telemetry *t = c->host->telemetry;
-    if (!telemetry_wants(t, EVENT_TOOL_EXECUTION_START))
-        return;
     struct event_common common = common_of(c);
-    telemetry_emit(t, EVENT_TOOL_EXECUTION_START, &common, (const double[]){(double)c->parameters_bytes},
-                   (const char *const[]){c->tool->name, "host"});
+    struct tool_told x = {.name = c->tool->name, .side = "host", .parameters_bytes = c->parameters_bytes};
+    tool_tell_start(c->host->telemetry, &common, &x);
+}
+
+/* The call that it served has been given up, or its time is over, or its worker has ended. */
+static bool is_unwanted(const struct pit_tool_ctx *c, uint64_t now)
+{
+    return now >= c->deadline_ns || (c->lane != NULL && inner_given_up(c->pool, c->lane, c->sequence));
 }
 
 void tool_ran(const struct pit_tool_ctx *c, const pit_error *e, size_t result_bytes)
 {
-    struct telemetry *t = c->host->telemetry;
-    enum event_id id = e == NULL ? EVENT_TOOL_EXECUTION_STOP : EVENT_TOOL_EXECUTION_EXCEPTION;
-    if (!telemetry_wants(t, id) || c->began_ns == 0)
+    if (c->began_ns == 0 || !tool_is_observed(c->host->telemetry))
         return;
+    uint64_t now = c->host->os->now_ns();
     struct event_common common = common_of(c);
-    const double numbers[] = {(double)(c->host->os->now_ns() - c->began_ns) / 1e6, (double)c->parameters_bytes,
-                              (double)result_bytes};
-    const char *texts[] = {c->tool->name, "host", e == NULL ? "true" : pit_error_name(e)};
-    telemetry_emit(t, id, &common, numbers, texts);
+    struct tool_told x = {c->tool->name, "host", now - c->began_ns, c->parameters_bytes, result_bytes};
+    tool_tell_end(c->host->telemetry, &common, &x, e, !is_unwanted(c, now));
 }
 
 void tool_let_go(struct pit_tool_ctx *c)
@@ -76,19 +98,39 @@ void tool_let_go(struct pit_tool_ctx *c)
     c->failure = NULL;
 }
 
+/* Tools inside each other fail one after the other: once is enough. */
+static const char *without_prefix(const char *text)
+{
+    size_t n = sizeof FAILED - 1;
+    return strncmp(text, FAILED, n) == 0 ? text + n : text;
+}
+
+/* Does it say more than its message? */
+static bool is_telling(const pit_error *e)
+{
+    return pit_error_code(e) != PIT_E_TOOL_EXECUTION_FAILED || pit_error_worker(e) != NULL || pit_error_cause(e) != NULL ||
+           pit_value_len(pit_error_details(e)) != 0;
+}
+
 /* What it has failed with, in the words that every failure has. */
 static pit_error *failed(struct pit_tool_ctx *c, int rc)
 {
-    const pit_error *why = c->failure;
-    const char *text = why != NULL ? pit_error_message(why) : rc < 0 ? pit_strerror(rc) : "it returned an unknown status";
+    pit_error *why = c->failure;
     int code = why != NULL ? pit_error_code(why) : rc;
-    pit_error *e = error_new(PIT_E_TOOL_EXECUTION_FAILED, "Tool execution failed: %s", text);
+    bool known = code < 0 && strcmp(pit_error_code_name(code), "unknown") != 0;
+    const char *text = why != NULL ? without_prefix(pit_error_message(why))
+                       : known     ? pit_strerror(rc)
+                                   : "it returned an unknown status";
+    pit_error *e = error_new(PIT_E_TOOL_EXECUTION_FAILED, FAILED "%s", text);
     error_detail_take(e, "tool", pit_str(c->tool->name));
-    if (code < 0 && code != PIT_E_TOOL_EXECUTION_FAILED)
-        error_detail_take(e, "code", pit_str(pit_error_code_name(code)));
-    else if (code >= 0)
+    if (!known)
         error_detail_take(e, "status", pit_int(code));
-    return e;
+    else if (code != PIT_E_TOOL_EXECUTION_FAILED)
+        error_detail_take(e, "code", pit_str(pit_error_code_name(code)));
+    if (why == NULL || !is_telling(why))
+        return e;
+    c->failure = NULL;
+    return error_cause_take(e, why);
 }
 
 static pit_error *came_late(const struct pit_tool_ctx *c)
@@ -117,14 +159,15 @@ struct outcome tool_run(struct pit_tool_ctx *c, const pit_value *args)
 {
     pit_value *value = NULL;
     bool limited = c->tool->timeout_ms > 0;
-    uint64_t now = limited || is_observed(c->host->telemetry) ? c->host->os->now_ns() : 0, own_ns = UINT64_MAX;
+    uint64_t now = limited || tool_is_observed(c->host->telemetry) ? c->host->os->now_ns() : 0, own_ns = UINT64_MAX;
     if (limited && !__builtin_mul_overflow((uint64_t)c->tool->timeout_ms, MS, &own_ns) &&
         __builtin_add_overflow(now, own_ns, &own_ns))
         own_ns = UINT64_MAX;
     if (own_ns < c->deadline_ns)
         c->deadline_ns = own_ns;
     c->began_ns = now;
-    tell_start(c);
+    if (now != 0)
+        tell_start(c);
     int rc = run(c, args, &value);
     pit_error *e = NULL;
     if (rc != 0)

@@ -7,6 +7,7 @@
 
 #include "pool/host.h"
 #include "pool/tools.h"
+#include "telemetry/event.h"
 
 enum { TOOL_DEPTH_MAX = 16 /* calls inside each other */, TOOL_CHAIN_MAX = 64 /* tools inside each other on one thread */ };
 
@@ -38,6 +39,24 @@ struct outcome tool_run(struct pit_tool_ctx *c, const pit_value *args);
 void tool_ran(const struct pit_tool_ctx *c, const pit_error *e, size_t result_bytes);
 /* Frees what it has left in c: the worker need not wait for that. */
 void tool_let_go(struct pit_tool_ctx *c);
+
+/* ---- events ---- */
+
+/* Of a tool, of the host or of a worker. */
+struct tool_told {
+    const char *name, *side; /* "host", "worker" */
+    uint64_t took_ns;
+    size_t parameters_bytes, result_bytes;
+};
+
+bool tool_is_observed(const struct telemetry *t); /* does anybody hear of it? Else the clock need not be read */
+void tool_tell_start(struct telemetry *t, const struct event_common *common, const struct tool_told *x);
+/* e NULL: it has returned; wanted: to somebody who still waited for it. */
+void tool_tell_end(struct telemetry *t, const struct event_common *common, const struct tool_told *x, const pit_error *e,
+                   bool wanted);
+
+/* ---- who runs ---- */
+
 /* What this thread runs for this host; NULL: nothing. */
 struct pit_tool_ctx *tool_innermost(const struct host *h);
 /* The innermost tool of this thread that a worker of this pool waits for: a call into the pool goes there by the same lane. NULL: none. */
