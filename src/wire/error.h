@@ -28,6 +28,9 @@ pit_error *error_python(pit_error *e, const char *type, const char *message, con
 /* The error that a worker's ERROR or FAILED frame carries: a map {code, message, python {type, message, traceback, notes},
  * details, suggestions}, all optional and none trusted. A code that is not one that a worker may send becomes `fallback`. */
 pit_error *error_from_worker(const uint8_t *payload, size_t n, int fallback);
+bool error_may_come(int code); /* is it a code that a worker may send? */
+/* Such a map (owned), of what e knows but for what Python said; its cause is in details.cause. */
+pit_value *error_map(const pit_error *e);
 /* The name's number (error_code_from_name("value_error") = PIT_E_VALUE_ERROR), 0 when there is none. */
 int error_code_from_name(const char *name, size_t n);
 bool error_code_retriable(int code);

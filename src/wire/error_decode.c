@@ -17,7 +17,7 @@
 #define DETAILS 64u
 
 /* Besides the categories python_error, tool and value. */
-static bool may_send(int code)
+bool error_may_come(int code)
 {
     static const int codes[] = {PIT_E_OUT_OF_MEMORY,
                                 PIT_E_CALL_LIMIT_EXCEEDED,
@@ -66,7 +66,7 @@ static int code_of(const pit_value *map, int fallback)
     const pit_value *name = pit_value_get(map, "code");
     const char *text = pit_value_str(name);
     int code = text != NULL ? error_code_from_name(text, pit_value_len(name)) : 0;
-    return code != 0 && may_send(code) ? code : fallback;
+    return code != 0 && error_may_come(code) ? code : fallback;
 }
 
 static bool continues(char c)
