@@ -30,7 +30,8 @@ struct ring_channel {
     uint32_t interrupted; /* atomic: GONE, ROUSED */
     uint32_t futile;      /* atomic: wakes for nothing since futile_since_ns, or since something came */
     uint64_t futile_since_ns;
-    int bell_fd; /* -1: the peer is not rung by the socket */
+    uint64_t attention; /* the worker's side: status->attention, as whoever waits has seen it */
+    int bell_fd;        /* -1: the peer is not rung by the socket */
     void (*let_go)(void *memory);
     void *memory;
 };
@@ -44,6 +45,17 @@ static bool interrupted(void *user)
 {
     const struct ring_channel *r = user;
     return __atomic_load_n(&r->interrupted, __ATOMIC_SEQ_CST) != 0;
+}
+
+/* The same for the worker's side, where a wait also ends when the host has written to the control socket. The bell is set when this is asked: a word
+ * that comes later rings it. */
+static bool spoken_to(void *user)
+{
+    struct ring_channel *r = user;
+    uint64_t attention = __atomic_load_n(&r->status->attention, __ATOMIC_SEQ_CST);
+    bool news = attention != r->attention;
+    r->attention = attention;
+    return news || interrupted(user);
 }
 
 /* The peer has made progress: its wakes for nothing are forgiven. */
@@ -262,7 +274,7 @@ struct channel *ring_channel_new(const struct os_ops *os, void *segment, unsigne
     ring_reader_init(&r->in, (struct ring_shared *)(void *)in, in + sizeof(struct ring_shared), ring_bytes, &r->sys);
     /* the peer's other position is the later word on its CPU: it moves when the peer takes a frame up, before it answers */
     r->in.waiter.fresh_cpu = &r->out.shared->tail_cpu;
-    r->in.waiter.stop = r->out.waiter.stop = interrupted;
+    r->in.waiter.stop = r->out.waiter.stop = side == RING_HOST ? interrupted : spoken_to;
     r->in.waiter.user = r->out.waiter.user = r;
     return &r->base;
 }
