@@ -189,6 +189,11 @@ typedef struct pit_pool_options {
     int64_t
         stream_idle_timeout_ms; /* while its reader is ready for more, it may be silent for so long: deadline_exceeded (PIT_INFINITE) */
     int stream_window;
+
+    /* In place of adapter and command: functions of this program (snakepit/plugin.h), run by `workers` threads of it; c_adapter_user goes to each of
+     * them. What is about processes and Python cannot be set then (config_conflict). Copied. Without execute, or without a size: adapter_invalid. */
+    const struct pit_adapter *c_adapter;
+    void *c_adapter_user;
 } pit_pool_options;
 
 enum { PIT_DESCENDANTS_KILL = 1, PIT_DESCENDANTS_KEEP = 2 };
@@ -197,7 +202,7 @@ enum { PIT_CHANNEL_AUTO = 0, PIT_CHANNEL_RING = 1, PIT_CHANNEL_SOCKET = 2 };
 #define PIT_POOL_OPTIONS_INIT                                                                                                  \
     {                                                                                                                          \
         sizeof(pit_pool_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0,  \
-            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                       \
+            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                 \
     }
 
 /* Adds a pool. *Blocks* until it has a ready worker. When every start failed: no_workers_started with its cause, as for pit_open, and
@@ -323,7 +328,7 @@ enum {
 #undef PIT_WORKER_ENUM
 };
 
-enum { PIT_START_EXEC = 1, PIT_START_ZYGOTE = 2, PIT_START_ATTACH = 3 };
+enum { PIT_START_EXEC = 1, PIT_START_ZYGOTE = 2, PIT_START_ATTACH = 3, PIT_START_THREAD = 4 /* of this process: c_adapter */ };
 
 /* Flags of a worker. STALLED: it answers heartbeats, but has run no Python code for stall_report_ms: it computes in C, waits, or hangs. SUSPECT:
  * its last health check has failed. TAINTED: it gets no calls while others serve (pit_taint). */
@@ -336,7 +341,7 @@ typedef struct pit_worker_info {
     int slot;
     int state; /* PIT_WORKER_* */
     uint64_t generation;
-    pid_t pid;
+    pid_t pid;      /* 0 with PIT_START_THREAD */
     int start_mode; /* PIT_START_* */
     int lanes, busy_lanes;
     const char *channel;              /* "ring" or "socket" */

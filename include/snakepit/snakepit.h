@@ -11,6 +11,7 @@
 #include <snakepit/codes.h>
 #include <snakepit/error.h>
 #include <snakepit/event.h>
+#include <snakepit/plugin.h>
 #include <snakepit/pool.h>
 #include <snakepit/runtime.h>
 #include <snakepit/stream.h>

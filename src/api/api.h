@@ -61,6 +61,9 @@ pit_error *host_settings_read(const struct os_ops *os, const pit_options *o, str
 /* settings_recorder.c */
 pit_error *recorder_settings_read(const pit_recorder_options *given, struct recorder_rules *ret);
 pit_error *pool_settings_read(const struct os_ops *os, const pit_pool_options *o, struct pool_settings *ret);
+/* settings_adapter.c: an adapter in C, before the other options; and at the end what a pool of one is without. NULL or an error (owned). */
+pit_error *adapter_settings_read(const pit_pool_options *o, struct pool_settings *s);
+void adapter_settings_force(struct pool_settings *s);
 /* settings_heartbeat.c: into *s. NULL or an error (owned). */
 pit_error *heartbeat_settings_read(const pit_heartbeat_options *given, const char *pool, struct pool_settings *s);
 /* Sets what `given` (may be NULL) says in *ret; of: whose they are. NULL or an error (owned). */

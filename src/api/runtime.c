@@ -210,7 +210,8 @@ int pit_shutdown(pit *p)
     if (p == NULL)
         return 0;
     int rc = api_enter_blocking(p);
-    if (rc == 0 && tool_innermost(p->host) != NULL) { /* it would wait for the call that this tool serves */
+    if (rc == 0 && (tool_innermost(p->host) != NULL ||
+                    inproc_serves(p->host->loop))) { /* it would wait for the call that this tool serves */
         api_leave(p);
         rc = PIT_E_WRONG_THREAD;
     }

@@ -409,12 +409,14 @@ pit_error *pool_settings_read(const struct os_ops *os, const pit_pool_options *g
         return error_new(PIT_E_MISSING_KEY, "a pool needs a name");
     if (!name_is_good(o.name))
         return error_new(PIT_E_INVALID_POOL_NAME, "%s", pit_strerror(PIT_E_INVALID_POOL_NAME));
-    if ((o.adapter == NULL) == (o.command == NULL || o.command[0] == NULL))
+    if (o.c_adapter == NULL && (o.adapter == NULL) == (o.command == NULL || o.command[0] == NULL))
         return error_new(o.adapter == NULL ? PIT_E_MISSING_KEY : PIT_E_CONFIG_CONFLICT,
                          "pool %s needs an adapter or a command, not both", o.name);
     if (o.adapter != NULL && o.adapter[0] == '\0')
         return error_new(PIT_E_ADAPTER_INVALID, "pool %s: the adapter's name is empty", o.name);
-    pit_error *e = check_env(o.env, o.name);
+    pit_error *e = adapter_settings_read(&o, &s);
+    if (e == NULL)
+        e = check_env(o.env, o.name);
     if (e == NULL)
         e = read_numbers(os, &o, &s);
     if (e == NULL)
@@ -442,6 +444,7 @@ pit_error *pool_settings_read(const struct os_ops *os, const pit_pool_options *g
         e = read_command_timeouts(&o, &s);
     if (e == NULL)
         e = read_texts(os, &o, &s);
+    adapter_settings_force(&s);
     if (e != NULL)
         pool_settings_free(&s);
     else

@@ -56,6 +56,10 @@ pit_error *profile_settings_read(const pit_pool_options *o, struct pool_settings
 pit_error *profile_check_limits(const struct pool_settings *s, const struct limits *l, const char *of)
 {
     static const enum limit_kind of_process[] = {LIMIT_CPU, LIMIT_MEMORY, LIMIT_FILES, LIMIT_OUTPUT};
+    if (s->c_adapter.size != 0 && limits_any(l))
+        return error_suggest(
+            error_new(PIT_E_UNSUPPORTED_OPTION, "limits of %s: a pool of a C adapter has no processes to limit", of),
+            "a call of it ends at its deadline; the adapter asks pit_adapter_cancelled()");
     if (s->lanes == 1)
         return NULL;
     for (size_t i = 0; i < sizeof of_process / sizeof of_process[0]; i++)

@@ -21,7 +21,8 @@
 
 int cancel_max_rung(const struct pool *p, const struct call *c)
 {
-    return c->max_rung != 0 ? c->max_rung : p->set.cancel_max_rung;
+    int rung = c->max_rung != 0 ? c->max_rung : p->set.cancel_max_rung;
+    return pool_has_adapter(p) && rung > RUNG_FLAG ? RUNG_FLAG : rung; /* nobody can end a thread */
 }
 
 int cancel_first_rung(const struct pool *p, const struct call *c)

@@ -139,6 +139,21 @@ static void report_cleanup(struct host *h, enum event_id id, uint64_t began_ns, 
     telemetry_emit(h->telemetry, id, NULL, numbers, texts);
 }
 
+/* Adapters are asked to come to their end by now; a function that does not is left to itself. Nobody adds a pool or stops one any more. */
+static unsigned leave_adapters(struct host *h)
+{
+    unsigned left = 0;
+    uint64_t soon = host_deadline(h, KILL_RESERVE_MS / 2), last = h->close_deadline_ns > soon ? h->close_deadline_ns : soon;
+    struct list *lists[] = {&h->pools, &h->stopped};
+    for (int i = 0; i < 2; i++)
+        LIST_EACH(node, lists[i])
+        {
+            struct pool *p = LIST_ENTRY(node, struct pool, node);
+            left += pool_leave_adapter(p, earlier(last, host_deadline(h, p->set.graceful_ms)));
+        }
+    return left;
+}
+
 int host_destroy(struct host *h)
 {
     uint64_t began = h->os->now_ns(), kill_at = h->close_deadline_ns;
@@ -150,6 +165,7 @@ int host_destroy(struct host *h)
         host_run(h, stop_all, h);
         host_wait_until(h, all_gone, h, host_deadline(h, KILL_RESERVE_MS / 2));
     }
+    unsigned left = leave_adapters(h);
     tool_threads_stop(&h->tool_threads); /* they may need the loop */
     if (h->has_thread) {
         __atomic_store_n(&h->stop, true, __ATOMIC_RELEASE);
@@ -159,7 +175,7 @@ int host_destroy(struct host *h)
     zygotes_end(h);
     guard_destroy(h->lost_guard, 0);
     guard_destroy(h->next_guard, 0);
-    int survivors = guard_destroy(h->env.guard, host_deadline(h, KILL_RESERVE_MS / 2));
+    int survivors = guard_destroy(h->env.guard, host_deadline(h, KILL_RESERVE_MS / 2)) + (int)left;
     h->env.guard = NULL;
     struct list *lists[] = {&h->pools, &h->stopped};
     for (int i = 0; i < 2; i++)

@@ -39,7 +39,8 @@ static void on_lost(void *user, const char *why)
     h->lost_guard = h->env.guard;
     h->env.guard = NULL;
     LIST_EACH(node, &h->pools)
-    pool_guard_lost(LIST_ENTRY(node, struct pool, node));
+    if (!pool_has_adapter(LIST_ENTRY(node, struct pool, node)))
+        pool_guard_lost(LIST_ENTRY(node, struct pool, node));
     interpreters_guard_lost(h);
     zygotes_guard_lost(h);
     loop_post(h->loop, &h->guard_work);

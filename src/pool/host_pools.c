@@ -147,7 +147,7 @@ static void add_pool(struct host *h, void *arg)
     a->pool = p;
     if (p->set.command != NULL)
         launch(p, NULL);
-    else
+    else if (!pool_has_adapter(p)) /* one that has begins where it may block */
         ask_interpreter(p);
 }
 
@@ -157,6 +157,8 @@ pit_error *host_add_pool(struct host *h, struct pool_settings *set, struct pool 
     host_run(h, add_pool, &a);
     if (a.pool != NULL)
         host_try_crashes(h, a.pool);
+    if (a.pool != NULL && pool_has_adapter(a.pool))
+        pool_start_adapter(a.pool);
     *ret = a.pool;
     return a.error;
 }
@@ -342,5 +344,6 @@ void host_stop_pool(struct host *h, struct pool *p, int64_t drain_ms)
         host_run(h, kill_workers, p);
         host_wait_until(h, without_workers, p, host_deadline(h, 2000));
     }
+    pool_leave_adapter(p, inproc_serves(h->loop) ? 0 : host_deadline(h, p->set.graceful_ms)); /* nobody waits for himself */
     host_run(h, unlink_pool, p);
 }

@@ -86,6 +86,10 @@ static pit_error *look_into(struct pool *p, struct worker *w, pit_value **ret)
     pool_lock(p);
     struct look_target t = look_target_of(w);
     pool_unlock(p);
+    if (pool_has_adapter(p))
+        return error_suggest(
+            error_worker(error_new(PIT_E_INVALID_REQUEST, "worker %s is a thread of this program", w->id), w->id),
+            "a debugger that is attached to the program shows what it does");
     if (t.pid == 0)
         return error_worker(error_new(PIT_E_NOT_READY, "worker %s has no process yet", w->id), w->id);
     pit_value *map = look_take(p->env->os, &t, LIMIT_NS, &rc);

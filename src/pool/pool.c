@@ -198,7 +198,10 @@ struct pool *pool_create(struct host *h, struct worker_env *env, struct pool_set
                                        .repro = {h->set.generate_repro, p->set.adapter, p->set.python},
                                        .lock = &p->lock};
     *set = (struct pool_settings){0};
-    return p;
+    if (pool_make_adapter(p))
+        return p;
+    pool_destroy(p);
+    return NULL;
 }
 
 void pool_destroy(struct pool *p)

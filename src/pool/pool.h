@@ -31,6 +31,7 @@
 #include "pool/probe.h"
 #include "pool/queue.h"
 #include "pool/taint.h"
+#include "worker/inproc.h"
 #include "worker/worker.h"
 
 /* X(CONSTANT, name, edges) */
@@ -84,7 +85,9 @@ struct pool_settings {
     struct crash_rules crash_rules;
     struct poison_rules poison;
     struct stream_rules stream;
-    bool idempotent_arg; /* an argument of that name says it */
+    bool idempotent_arg;   /* an argument of that name says it */
+    pit_adapter c_adapter; /* size 0: none */
+    void *c_adapter_user;
     int recycle_max_parallel;
     int64_t lifecycle_check_interval_ms, drain_timeout_ms;
 };
@@ -114,7 +117,7 @@ struct pool {
     struct host *host;
     struct list node; /* in the host's list */
     struct pool_settings set;
-    struct worker_env *env;
+    struct worker_env *env, own_env; /* own_env: of threads, which no guard and no registry needs to know of */
     struct worker_config config;
     struct worker_events events;
     struct poollock lock;
@@ -152,6 +155,7 @@ struct pool {
     struct tainting tainting;
     struct crash_health crash_health;
     struct poison poison;
+    bool left_adapter;  /* lock: it has left its adapter */
     unsigned recycling; /* workers that are being recycled */
     unsigned settled;   /* slots */
     bool complete;      /* pool.init_complete is told */
@@ -165,6 +169,18 @@ struct pool {
     bool held, held_enough; /* the slots that were never started wait for the template; have waited for it */
     uint64_t opened_ns;
 };
+
+/* ---- pools of a C adapter (adapter.c) ---- */
+static inline bool pool_has_adapter(const struct pool *p)
+{
+    return p->config.home != NULL;
+}
+bool pool_make_adapter(struct pool *p); /* false: no memory */
+/* Has the adapter make itself ready, on this thread; then the pool's threads are started, or it has failed. Blocks for a turn of the loop. */
+void pool_start_adapter(struct pool *p);
+/* The pool leaves its adapter, once it has no worker: waits to the deadline for threads that are still in it. How many are left. Any thread, without a
+ * lock; the second time it is nothing. */
+unsigned pool_leave_adapter(struct pool *p, uint64_t deadline_ns);
 
 /* ---- life: loop thread ---- */
 struct pool *pool_create(struct host *h, struct worker_env *env, struct pool_settings *set /* its content is taken */);

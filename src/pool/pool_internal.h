@@ -23,6 +23,12 @@ static inline void pool_unlock(struct pool *p)
     poollock_release(&p->lock);
 }
 
+/* Is there somebody who starts workers? A thread starts by itself. */
+static inline bool pool_can_start(const struct pool *p)
+{
+    return p->env->guard != NULL || pool_has_adapter(p);
+}
+
 /* No worker is started any more. */
 static inline bool pool_is_ending(const struct pool *p)
 {

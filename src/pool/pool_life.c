@@ -46,7 +46,7 @@ void life_start_slot(struct slot *s)
     struct pool *p = s->pool;
     if (pool_is_ending(p) || s->current != NULL)
         return;
-    if (p->env->guard == NULL || !start_mode_may_start(p))
+    if (!pool_can_start(p) || !start_mode_may_start(p))
         return; /* pool_guard_back starts it */
     if (!start_worker(s, false))
         loop_timer_set(p->env->loop, &s->timer, pool_now(p) + NO_MEMORY_NS);

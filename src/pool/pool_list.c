@@ -39,7 +39,9 @@ static void fill(struct worker_row *row, const struct pool *p, const struct work
                                   .state = w->state,
                                   .generation = w->generation,
                                   .pid = w->pid,
-                                  .start_mode = w->zygote != NULL ? PIT_START_ZYGOTE : PIT_START_EXEC,
+                                  .start_mode = pool_has_adapter(p) ? PIT_START_THREAD
+                                                : w->zygote != NULL ? PIT_START_ZYGOTE
+                                                                    : PIT_START_EXEC,
                                   .lanes = (int)p->config.lanes,
                                   .busy_lanes = (int)w->busy_lanes,
                                   .channel = w->is_ring ? "ring" : "socket",

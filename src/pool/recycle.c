@@ -256,7 +256,7 @@ static void leave_place(struct pool *p)
 static bool begin(struct pool *p, struct worker *w)
 {
     struct slot *s = slot_of(w);
-    if (s->current != w || s->next != NULL || p->env->guard == NULL)
+    if (s->current != w || s->next != NULL || !pool_can_start(p))
         return false;
     w->recycle.begun = true;
     p->recycling++;

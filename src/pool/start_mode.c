@@ -223,8 +223,8 @@ void start_mode_close(struct pool *p)
 int start_mode_batch(struct pool *p)
 {
     bool awaited = p->zygote != NULL && p->zygote->state == ZYGOTE_STARTING && !p->held_enough;
-    if (zygote_can_fork(p->zygote))
-        return p->n_slots; /* the guard takes them as fast as it can */
+    if (pool_has_adapter(p) || zygote_can_fork(p->zygote))
+        return p->n_slots; /* a thread is made in no time; the guard takes them as fast as it can */
     if (must_fork(p)) {
         p->held = true;
         return 0;

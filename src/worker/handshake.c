@@ -141,7 +141,7 @@ static int make_lanes(struct worker *w)
 
 void handshake_announce(struct worker *w)
 {
-    if (!w->said_ready || w->pidfd < 0 || w->dead)
+    if (!w->said_ready || !w->runs || w->dead)
         return;
     loop_timer_stop(w->env->loop, &w->ready_timer);
     uint64_t now = w->env->os->now_ns();

@@ -9,6 +9,7 @@
 
 #include "base/alloc.h"
 #include "base/sm.h"
+#include "worker/inproc.h"
 #include "worker/worker_internal.h"
 
 /* How long a dead worker's status, and the end of one that has closed its socket, may take on a machine under load (a core dump, gigabytes
@@ -85,10 +86,11 @@ void worker_free(struct worker *w)
     }
     if (w->control != NULL)
         w->control->ops->destroy(w->control);
-    if (w->segment != NULL)
+    if (w->segment != NULL && w->inproc == NULL)
         w->env->os->segment_unmap(w->segment, w->segment_bytes);
     if (w->control_fd >= 0)
         w->env->os->close(w->control_fd);
+    inproc_release(w->inproc);
     capture_finish(&w->out);
     capture_finish(&w->err);
     pit_error_free(w->failure);
@@ -140,6 +142,8 @@ void worker_close_control(struct worker *w)
 
 void worker_signal_group(struct worker *w, int sig)
 {
+    if (w->inproc != NULL)
+        inproc_signal(w, sig);
     if (w->pid <= 0 || w->exited)
         return;
     recorder_note(w, RECORDER_SIGNALLED, 0, (uint64_t)sig);
@@ -224,7 +228,7 @@ void worker_let_go(struct worker *w)
 int worker_ending(const struct worker *w)
 {
     struct os_proc p;
-    return w->env->os->proc_info(w->pid, &p) == 0 ? p.wait_status : 0;
+    return w->pid > 0 && w->env->os->proc_info(w->pid, &p) == 0 ? p.wait_status : 0;
 }
 
 /* How it ends, from the kernel, which knows that before it takes the memory down and long before the guard can reap. The process still
@@ -524,6 +528,20 @@ static void spawn_failed(struct worker *w, int error, const char *call)
     on_exited(&w->child, (struct guard_exit){0});
 }
 
+void worker_runs(struct worker *w)
+{
+    w->runs = true;
+    if (telemetry_wants(w->env->telemetry, EVENT_POOL_WORKER_SPAWNED)) {
+        struct event_common common = worker_common(w);
+        char pid_text[16];
+        snprintf(pid_text, sizeof pid_text, "%d", (int)w->pid);
+        const double numbers[] = {(double)(w->env->os->now_ns() - w->started_ns) / 1e6};
+        const char *texts[] = {worker_start_mode(w), pid_text};
+        telemetry_emit(w->env->telemetry, EVENT_POOL_WORKER_SPAWNED, &common, numbers, texts);
+    }
+    handshake_announce(w);
+}
+
 static void on_spawned(struct guard_child *c, int error, const char *call, pid_t pid, int pidfd)
 {
     struct worker *w = LIST_ENTRY(c, struct worker, child);
@@ -551,15 +569,7 @@ static void on_spawned(struct guard_child *c, int error, const char *call, pid_t
     } else if (!w->control_open) {
         worker_lost(w);
     }
-    if (telemetry_wants(w->env->telemetry, EVENT_POOL_WORKER_SPAWNED)) {
-        struct event_common common = worker_common(w);
-        char pid_text[16];
-        snprintf(pid_text, sizeof pid_text, "%d", (int)pid);
-        const double numbers[] = {(double)(w->env->os->now_ns() - w->started_ns) / 1e6};
-        const char *texts[] = {worker_start_mode(w), pid_text};
-        telemetry_emit(w->env->telemetry, EVENT_POOL_WORKER_SPAWNED, &common, numbers, texts);
-    }
-    handshake_announce(w);
+    worker_runs(w);
 }
 
 void worker_init_hooks(struct worker *w)

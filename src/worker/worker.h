@@ -69,7 +69,9 @@ struct worker_config {
     int channel; /* PIT_CHANNEL_* */
     int64_t ready_timeout_ms, graceful_ms;
     bool keeps_descendants;
-    bool heartbeat; /* its workers are asked for signs of life */
+    bool heartbeat;            /* its workers are asked for signs of life */
+    struct adapter_home *home; /* its workers are threads of this process (inproc.h); NULL: processes */
+    uint64_t spin_ns;          /* of those */
     struct dossier_rules dossier;
     struct repro_rules repro;
     struct poollock *lock; /* the pool's */
@@ -77,6 +79,8 @@ struct worker_config {
 
 struct worker;
 struct zygote;
+struct adapter_home;
+struct inproc;
 
 struct worker_events {
     void (*ready)(struct worker *w);   /* its lanes may be used */
@@ -158,7 +162,8 @@ struct worker {
     struct loop_timer ready_timer, stop_timer, status_timer, more_timer;
     struct capture out, err;
     bool overdue; /* its start has been cancelled, and the guard is still to say so */
-    bool spawned, hello, said_ready, exited, control_open, is_ring, term_sent;
+    bool spawned, runs, hello, said_ready, exited, control_open, is_ring,
+        term_sent;         /* runs: it was started, and can be ended */
     unsigned capabilities; /* WORKER_HAS_*; written once, before it is READY */
     int gil;               /* PIT_ON or PIT_OFF, as READY says; 0: it does not. Written once, before it is READY */
     struct pit_value
@@ -180,6 +185,7 @@ struct worker {
     struct worker_recycle recycle;
     struct zygote *zygote; /* of the pool: forks it; NULL: exec */
     bool must_fork;        /* an exec is no way out */
+    struct inproc *inproc; /* its body, where it is a thread; NULL: it is a process */
 };
 
 /* Takes nothing; NULL: out of memory. One reference: the pool's. */
@@ -225,7 +231,7 @@ pit_error *worker_end_error(struct worker *w, const struct call *c);
 /* How it ended, as exit_text() says it, and who has sent the signal when that was another process. After `gone`. */
 const char *worker_exit_text(const struct worker *w, char text[EXIT_TEXT_SIZE]);
 void worker_describe_end(struct worker *w, pit_error *e); /* adds the exit and what it printed to e */
-const char *worker_start_mode(const struct worker *w);    /* "zygote" or "exec" */
+const char *worker_start_mode(const struct worker *w);    /* "zygote", "exec" or "thread" */
 uint64_t worker_calls(const struct worker *w);            /* finished ones */
 /* n bytes of valid UTF-8, as far as there is room, on one line and without control characters. */
 void worker_clean(char *out, size_t size, const char *t, size_t n);

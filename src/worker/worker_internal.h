@@ -24,6 +24,8 @@ int worker_log(struct worker *w, const struct frame *f);
 void worker_output_dropped(struct worker *w, uint64_t dropped, const char *stream);
 /* control.c: lock; loop. A short frame on the control socket: 1; 0: not now; PIT_E_PROTOCOL_ERROR: half of it is out, the socket is lost. */
 int worker_send_control(struct worker *w, const uint8_t *frame, size_t n);
+/* It was started: tells of that. */
+void worker_runs(struct worker *w);
 /* READY has come and the guard has told the pid, in either order: a quick worker is faster than the guard's word. */
 void handshake_announce(struct worker *w);
 /* It can serve no longer. code 0: it died by itself. failure (taken, may be NULL): why it did not become ready. */

@@ -5,6 +5,7 @@
 #include <sys/epoll.h>
 
 #include "base/alloc.h"
+#include "worker/inproc.h"
 #include "worker/look.h"
 #include "worker/worker_internal.h"
 #include "worker/zygote.h"
@@ -94,11 +95,13 @@ static int open_control(struct worker *w)
 static int open_all(struct worker *w, const char **what)
 {
     *what = "shared memory";
-    int rc = open_segment(w);
+    int rc = w->config->home != NULL ? inproc_open(w) : open_segment(w);
     if (rc == 0) {
         *what = "control socket";
         rc = open_control(w);
     }
+    if (w->inproc != NULL) /* it has this process's output */
+        return rc;
     if (rc == 0) {
         *what = "output pipes";
         rc = capture_open(&w->out, w->env->os, w->env->loop, &w->child_fds[1]);
@@ -168,7 +171,7 @@ static int ask_guard(struct worker *w)
 
 const char *worker_start_mode(const struct worker *w)
 {
-    return w->zygote != NULL ? "zygote" : "exec";
+    return w->config->home != NULL ? "thread" : w->zygote != NULL ? "zygote" : "exec";
 }
 
 static pit_error *no_resources(const struct worker *w, int error, const char *what)
@@ -247,7 +250,7 @@ void worker_start(struct worker *w, uint32_t prefix)
         worker_ref(w); /* the guard's: until its exit is told */
         poollock_release(w->config->lock);
         w->spawned = true;
-        rc = ask_guard(w);
+        rc = w->inproc != NULL ? inproc_start(w) : ask_guard(w);
         w->oom_before = oom_before(w->env->oom, w->env->os); /* while it is being started */
         if (rc != 0) {
             w->spawned = false;
@@ -264,4 +267,6 @@ void worker_start(struct worker *w, uint32_t prefix)
         return;
     }
     set_ready_timer(w);
+    if (w->inproc != NULL)
+        worker_runs(w);
 }

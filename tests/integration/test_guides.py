@@ -17,6 +17,7 @@ from programs import LIMIT_S, sanitizers
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 GUIDES = [
+    "guide-c-adapters.md",
     "guide-getting-started.md",
     "guide-calls.md",
     "guide-cancellation.md",
