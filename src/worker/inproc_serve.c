@@ -331,7 +331,7 @@ static bool shall_end(const struct inproc *b)
 static void serve_calls(struct inproc *b)
 {
     struct frame f;
-    bool welcome;
+    bool welcome = false;
     b->waited = true;
     while (!shall_end(b)) {
         int rc = b->lane->ops->recv(b->lane, &b->in);
