@@ -20,7 +20,8 @@ typedef struct pit_adapter_ctx pit_adapter_ctx;
  * the pool's options.
  *
  * Each thread of the pool (option `workers`) runs one call at a time, so several run the same callback at once, each with a context of its own. They may
- * block, and call the other functions of this library: also pit_call() into this pool, which needs a thread of its own while this one waits.
+ * block, and call the other functions of this library: also pit_call() into this pool, which needs a thread of its own while this one waits. What such a
+ * call does not say (session, correlation id) is that of the call that runs, and it lasts no longer than that.
  * pit_shutdown() and pit_close() return wrong_thread there. Every signal is blocked on these threads.
  *
  * A callback that returns int succeeds with 0; else it returns what pit_adapter_fail() returned, or another PIT_E_*; anything else is
@@ -72,7 +73,7 @@ PIT_API int pit_adapter_fail_take(pit_adapter_ctx *c, pit_error *e);
 /* Has the call been given up (cancelled, over its time, its stream halted), or is the thread to end? What is returned then is dropped. Cheap: a
  * function that computes for long asks every millisecond or so. Since 0.1. */
 PIT_API bool pit_adapter_cancelled(const pit_adapter_ctx *c);
-/* When the call must be done (pit_now_ns()'s clock); UINT64_MAX: never. For the calls that it makes itself. Since 0.1. */
+/* When the call must be done (pit_now_ns()'s clock); UINT64_MAX: never. Calls that it makes end by then. Since 0.1. */
 PIT_API uint64_t pit_adapter_deadline_ns(const pit_adapter_ctx *c);
 /* For whom it works. Texts are borrowed and live as long as c; NULL: there is none (init has only the pool, start_worker and collect_telemetry no call).
  * Since 0.1. */

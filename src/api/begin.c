@@ -218,21 +218,29 @@ static void observe(struct call *c, struct host *h)
     c->correlation_id = c->id;
 }
 
-/* ---- inside a tool ---- */
+/* ---- inside a tool, or an adapter in C ---- */
+
+static void inherit_from(pit_call_options *o, const char *session_id, const char *correlation_id, uint64_t deadline_ns)
+{
+    if (o->session_id == NULL)
+        o->session_id = session_id;
+    if (o->correlation_id == NULL)
+        o->correlation_id = correlation_id;
+    if (deadline_ns != UINT64_MAX && (o->deadline_ns == 0 || deadline_ns < o->deadline_ns))
+        o->deadline_ns = deadline_ns;
+}
 
 /* What is not said is that of the call which the tool serves; nothing lasts longer than that. */
 static pit_error *inherit(const struct host *h, struct call_plan *plan)
 {
     pit_call_options *o = &plan->options;
     const struct pit_tool_ctx *t = tool_innermost(h);
+    const struct pit_adapter_ctx *a = t == NULL ? inproc_current(h->loop) : NULL; /* a tool runs inside it, if at all */
+    if (a != NULL)
+        inherit_from(o, a->session_id, a->correlation_id, a->deadline_ns);
     if (t == NULL)
         return NULL;
-    if (o->session_id == NULL)
-        o->session_id = t->session_id;
-    if (o->correlation_id == NULL)
-        o->correlation_id = t->correlation_id;
-    if (t->deadline_ns != UINT64_MAX && (o->deadline_ns == 0 || t->deadline_ns < o->deadline_ns))
-        o->deadline_ns = t->deadline_ns;
+    inherit_from(o, t->session_id, t->correlation_id, t->deadline_ns);
     plan->depth = (unsigned)t->depth;
     if (t->depth < TOOL_DEPTH_MAX)
         return NULL;

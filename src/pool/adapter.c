@@ -31,14 +31,18 @@ static void begin(struct host *h, void *arg)
     (void)h;
     if (b->error != NULL)
         pool_fail(b->pool, b->error);
-    else
+    else if (!pool_is_ending(b->pool))
         pool_start(b->pool, NULL, NULL);
 }
 
+/* From now on a thread may be inside a function of the host, as inside a tool, and its calls inherit from that. */
 void pool_start_adapter(struct pool *p)
 {
-    struct beginning b = {.pool = p, .error = adapter_home_init(p->config.home)};
+    struct adapter_home *home = p->config.home;
+    struct beginning b = {.pool = p, .error = adapter_home_init(home)};
+    __atomic_add_fetch(&p->host->tools_running, 1, __ATOMIC_RELAXED);
     host_run(p->host, begin, &b);
+    adapter_home_leave(home); /* somebody may have stopped the pool meanwhile */
 }
 
 unsigned pool_leave_adapter(struct pool *p, uint64_t deadline_ns)
@@ -47,5 +51,6 @@ unsigned pool_leave_adapter(struct pool *p, uint64_t deadline_ns)
     bool mine = pool_has_adapter(p) && !p->left_adapter;
     p->left_adapter = p->left_adapter || mine;
     pool_unlock(p);
-    return mine ? adapter_home_close(p->config.home, deadline_ns) : 0;
+    return mine ? adapter_home_close(p->config.home, deadline_ns)
+                : 0; /* tools_running stays: others may be in there for long */
 }

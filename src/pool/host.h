@@ -81,7 +81,7 @@ struct host {
     unsigned recycling;                    /* loop: workers that are being recycled */
     struct tools tools;                    /* what Python code may call here */
     struct tool_threads tool_threads;
-    uint32_t tools_running; /* atomic: of them; 0: no thread is inside one */
+    uint32_t tools_running; /* atomic: of them, and of adapters in C; 0: no thread is inside one */
 };
 
 void host_settings_free(struct host_settings *s);

@@ -9,12 +9,23 @@
 #include "ring/segment.h"
 #include "worker/inproc_private.h"
 
-/* Of the host whose adapter this thread runs: its loop. */
+/* Of the host whose adapter this thread runs: its loop; and the call that it runs. */
 static _Thread_local const struct loop *serving;
+static _Thread_local const struct pit_adapter_ctx *current;
 
 bool inproc_serves(const struct loop *l)
 {
     return serving == l;
+}
+
+const struct pit_adapter_ctx *inproc_current(const struct loop *l)
+{
+    return serving == l ? current : NULL;
+}
+
+void inproc_set_current(const struct pit_adapter_ctx *c)
+{
+    current = c;
 }
 
 /* ---- the home ---- */
@@ -28,7 +39,7 @@ struct adapter_home *adapter_home_create(const struct os_ops *os, const pit_adap
     h->adapter = *adapter;
     h->user = user;
     h->os = os;
-    h->refs = h->users = 1;
+    h->refs = h->users = 2;
     memcpy(h->pool, pool, n);
     return h;
 }
@@ -53,14 +64,14 @@ pit_error *adapter_home_init(struct adapter_home *h)
     return c.failure != NULL ? error_cause_take(e, c.failure) : e;
 }
 
-static void enter(struct adapter_home *h)
+static void enter_home(struct adapter_home *h)
 {
     __atomic_add_fetch(&h->refs, 1, __ATOMIC_RELAXED);
     __atomic_add_fetch(&h->users, 1, __ATOMIC_RELAXED);
 }
 
 /* Who leaves last ends the adapter; who waits for that may let go of the home as soon as the count has moved. */
-static void leave(struct adapter_home *h)
+void adapter_home_leave(struct adapter_home *h)
 {
     if (__atomic_sub_fetch(&h->users, 1, __ATOMIC_ACQ_REL) == 0 && h->inited && h->adapter.terminate != NULL)
         h->adapter.terminate(h->user);
@@ -74,7 +85,7 @@ unsigned adapter_home_close(struct adapter_home *h, uint64_t deadline_ns)
     uint32_t n;
     while ((n = __atomic_load_n(&h->users, __ATOMIC_ACQUIRE)) != 1 && h->os->now_ns() < deadline_ns)
         h->os->futex_wait(&h->users, n, deadline_ns);
-    leave(h);
+    adapter_home_leave(h);
     return n - 1;
 }
 
@@ -143,7 +154,7 @@ static void *run(void *arg)
     serving = b->loop;
     b->exit_status = inproc_serve(b);
     serving = NULL;
-    leave(home);
+    adapter_home_leave(home);
     if (__atomic_compare_exchange_n(&b->state, &runs, INPROC_ENDED, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
         loop_post(b->loop, &b->ended); /* it is joined: so b, the loop and what they need are there until this returns */
     unref(b);
@@ -183,11 +194,11 @@ int inproc_start(struct worker *w)
     if (rc != 0)
         return rc;
     __atomic_add_fetch(&b->refs, 1, __ATOMIC_RELAXED);
-    enter(b->home);
+    enter_home(b->home);
     b->started = b->os->thread_start(&b->thread, run, b) == 0;
     if (b->started)
         return 0;
-    leave(b->home); /* not the last: the pool is there */
+    adapter_home_leave(b->home); /* not the last: the pool is there */
     unref(b);
     return PIT_E_SYSTEM_ERROR;
 }

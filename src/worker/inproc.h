@@ -10,7 +10,8 @@
  *  1. The body (struct inproc: rings, channels, socket) has two references, the worker's and the thread's, and goes with the last: a thread that was left
  *     to itself touches nothing of host, pool and worker any more.
  *  2. The state leaves RUNS once. Who has moved it posts `ended`; so the worker's child->exited comes once.
- *  3. The home (the adapter and its user pointer) counts the pool and each thread that may still be in a callback; who leaves it last calls `terminate`.
+ *  3. The home (the adapter and its user pointer) counts the pool, who opens it, and each thread that may still be in a callback; who leaves it last calls
+ *     `terminate`.
  *
  * Failure modes: no memory, no descriptor or no thread: the start fails. Memory that runs out in the middle of a message to the thread ends it like a
  * process that exits, with its call; the pool starts another. */
@@ -30,15 +31,17 @@ struct adapter_home;
 
 /* ---- the adapter of a pool ---- */
 
-/* Copies adapter; the pool is in it. NULL: no memory. */
+/* Copies adapter. The pool is in it, and who opens it, who leaves it by adapter_home_leave. NULL: no memory. */
 struct adapter_home *adapter_home_create(const struct os_ops *os, const pit_adapter *adapter, void *user, const char *pool);
 /* Calls init, on this thread, without a lock. NULL, or an error (owned). Once. */
 pit_error *adapter_home_init(struct adapter_home *h);
 /* Waits until no thread is in the adapter, or the deadline; then the pool leaves it, for ever. How many threads are left; none: terminate has
  * been called, on this thread. Without a lock. */
 unsigned adapter_home_close(struct adapter_home *h, uint64_t deadline_ns);
-/* Does this thread run an adapter of the host with that loop? */
+void adapter_home_leave(struct adapter_home *h);
+/* Does this thread run an adapter of the host with that loop? And for which call; NULL: none. */
 bool inproc_serves(const struct loop *l);
+const struct pit_adapter_ctx *inproc_current(const struct loop *l);
 
 /* ---- one worker: loop thread ---- */
 

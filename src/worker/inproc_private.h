@@ -14,7 +14,7 @@ struct adapter_home {
     void *user;
     const struct os_ops *os;
     unsigned refs;  /* atomic: of the memory */
-    uint32_t users; /* atomic, a futex word: the pool, and the threads that are in the adapter */
+    uint32_t users; /* atomic, a futex word: the pool, who opens it, and the threads that are in the adapter */
     bool inited;    /* before there is a thread */
     char pool[];
 };
@@ -50,6 +50,7 @@ struct inproc {
     struct channel_frame in, side; /* of the lane; what comes in a stream, and by the control socket */
 };
 
+void inproc_set_current(const struct pit_adapter_ctx *c);
 /* Its thread's whole life but for the end: handshake, calls. What exit() would be given. */
 int inproc_serve(struct inproc *b);
 /* Sends a whole frame on the lane, or as much as the host will read. */

@@ -236,8 +236,10 @@ static void serve_call(struct inproc *b, const struct frame *f)
     bool timed = (f->flags & FRAME_TIMED) != 0;
     pit_error *e = read_call(b, f, &g, &c);
     uint64_t began = timed ? b->os->now_ns() : 0;
+    inproc_set_current(&c);
     if (e == NULL)
         e = f->kind == FRAME_CALL ? run_call(&c, &g, &v) : run_stream(&c, f, &g, &v);
+    inproc_set_current(NULL);
     uint64_t took = timed ? b->os->now_ns() - began + 1 : 0;
     mark_finished(b, f->id);
     answer(b, f->id, took, v, e);

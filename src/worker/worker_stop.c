@@ -82,7 +82,7 @@ void worker_stop(struct worker *w)
 
 void worker_terminate(struct worker *w, int64_t grace_ms, int code, const char *text)
 {
-    if (grace_ms == 0 || w->pid == 0) { /* who has not even been spawned has nothing to end in peace */
+    if (grace_ms == 0 || !w->runs) { /* who has not even been spawned has nothing to end in peace */
         worker_kill(w, code, text);
         return;
     }

@@ -60,7 +60,6 @@ static inline int count_execute(pit_adapter_ctx *c, const char *command, const p
         pit_call_options o = PIT_CALL_OPTIONS_INIT;
         pit_error *e = NULL;
         int64_t inner = 0;
-        o.deadline_ns = pit_adapter_deadline_ns(c);
         pit_value_free(*ret);
         *ret = NULL;
         if (pit_callf(s->p, n > 0 ? "nested" : "echo", &o, ret, &e, "[I]", n - 1) != 0)

@@ -197,11 +197,17 @@ static void test_recycling(void **state)
     assert_int_equal(kit_outcome(f, NULL), PIT_E_WORKER_KILLED);
     assert_int_equal(kit_call(p, "echo", 1, 0, NULL), 0);
     assert_int_equal(kit_stats(p).crashes, 0);
-    open_gate(&s);
+    f = kit_submit(p, "gate", 1, NULL); /* with a grace a function may come to its end by itself */
+    KIT_AWAIT(atomic_load(&s.arrived) == 2);
+    assert_int_equal(pit_kill(p, "c/0.4", KIT_LIMIT_MS, NULL), 0);
+    assert_int_equal(kit_outcome(f, NULL), PIT_E_CANCELLED); /* what it has answered counts */
     KIT_AWAIT(atomic_load(&s.stops) == 3);
+    assert_int_equal(kit_call(p, "echo", 1, 0, NULL), 0);
+    open_gate(&s);
+    KIT_AWAIT(atomic_load(&s.stops) == 4);
     assert_int_equal(pit_close(p), 0);
-    assert_int_equal(atomic_load(&s.starts), 4);
-    assert_int_equal(atomic_load(&s.stops), 4);
+    assert_int_equal(atomic_load(&s.starts), 5);
+    assert_int_equal(atomic_load(&s.stops), 5);
     assert_int_equal(atomic_load(&s.terminates), 1);
     kit_clean(before, "recycling");
     kit_reset_stage();
@@ -225,6 +231,54 @@ static void test_guard_dies(void **state)
     assert_int_equal(atomic_load(&s.starts), 1);
     assert_int_equal(pit_close(p), 0);
     kit_clean(before, "guard dies");
+}
+
+/* One thread opens a pool, and another stops it while its adapter is still making itself ready. */
+static int init_at_gate(pit_adapter_ctx *c, void *user)
+{
+    (void)c;
+    wait_at_gate(c, user, false);
+    return 0;
+}
+
+struct opening {
+    pit *p;
+    struct counted s;
+    int rc;
+};
+
+static void *open_there(void *arg)
+{
+    struct opening *o = arg;
+    static const pit_adapter slow = {
+        .size = sizeof slow, .execute = count_execute, .init = init_at_gate, .terminate = count_terminate};
+    pit_pool_options pool = PIT_POOL_OPTIONS_INIT;
+    pool.name = "slow";
+    pool.workers = 1;
+    pool.c_adapter = &slow;
+    pool.c_adapter_user = &o->s;
+    pool.graceful_shutdown_timeout_ms = 50;
+    o->rc = pit_pool_start(o->p, &pool, NULL);
+    return NULL;
+}
+
+static void test_stop_while_opening(void **state)
+{
+    (void)state;
+    struct kit_before before = kit_before();
+    struct adapter_open a = ADAPTER_OPEN(pit_adapter_mock(), NULL);
+    struct opening o = {.p = adapter_open(&a)};
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, open_there, &o), 0);
+    KIT_AWAIT(atomic_load(&o.s.arrived) == 1);
+    assert_int_equal(pit_pool_stop(o.p, "slow", 0, NULL), 0);
+    assert_int_equal(atomic_load(&o.s.terminates), 0);
+    open_gate(&o.s);
+    pthread_join(thread, NULL);
+    assert_int_not_equal(o.rc, 0);
+    assert_int_equal(atomic_load(&o.s.terminates), 1);
+    assert_int_equal(pit_close(o.p), 0);
+    kit_clean(before, "stop while opening");
 }
 
 /* ---- ends in the middle of calls ---- */
@@ -386,10 +440,19 @@ static void test_memory(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_callbacks),        cmocka_unit_test(test_init_fails), cmocka_unit_test(test_start_fails),
-        cmocka_unit_test(test_worker_list),      cmocka_unit_test(test_deadline),   cmocka_unit_test(test_cancel),
-        cmocka_unit_test(test_recycling),        cmocka_unit_test(test_guard_dies), cmocka_unit_test(test_stop_while_running),
-        cmocka_unit_test(test_close_while_deaf), cmocka_unit_test(test_telemetry),  cmocka_unit_test(test_events),
+        cmocka_unit_test(test_callbacks),
+        cmocka_unit_test(test_init_fails),
+        cmocka_unit_test(test_start_fails),
+        cmocka_unit_test(test_worker_list),
+        cmocka_unit_test(test_deadline),
+        cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_recycling),
+        cmocka_unit_test(test_guard_dies),
+        cmocka_unit_test(test_stop_while_opening),
+        cmocka_unit_test(test_stop_while_running),
+        cmocka_unit_test(test_close_while_deaf),
+        cmocka_unit_test(test_telemetry),
+        cmocka_unit_test(test_events),
         cmocka_unit_test(test_memory),
     };
     kit_init(argc, argv);

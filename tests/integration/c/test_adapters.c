@@ -208,11 +208,49 @@ static void test_calls_inside(void **state)
     assert_int_equal(pit_tool_register(p, NULL, "price", price, p, NULL, NULL), 0);
     assert_int_equal(pit_tool_call(p, NULL, "price", NULL, NULL, &v, NULL), 0);
     pit_value_free(v);
-    /* the fourth has no thread to run on: the deadline ends all of them */
+    /* the fourth has no thread to run on: the deadline of the first is that of all */
     assert_int_equal(kit_call(p, "nested", 9, 200, NULL), PIT_E_DEADLINE_EXCEEDED);
     KIT_AWAIT(kit_stats(p).busy == 0);
     assert_int_equal(pit_close(p), 0);
     kit_clean(before, "calls inside");
+}
+
+static int ask_inside(pit_adapter_ctx *c, const char *command, const pit_value *args, pit_value **ret, void *user)
+{
+    pit_error *e = NULL;
+    (void)command, (void)args;
+    return pit_callf(*(pit **)user, "look", &(pit_call_options){.size = sizeof(pit_call_options), .pool = "probe"}, ret, &e,
+                     "") == 0
+               ? 0
+               : pit_adapter_fail_take(c, e);
+}
+
+static void test_inherits(void **state)
+{
+    (void)state;
+    struct kit_before before = kit_before();
+    pit *p = NULL;
+    const pit_adapter asking = {.size = sizeof asking, .execute = ask_inside};
+    struct adapter_open a = ADAPTER_OPEN(&asking, &p);
+    p = adapter_open(&a);
+    pit_pool_options pool = PIT_POOL_OPTIONS_INIT;
+    pool.name = "probe";
+    pool.c_adapter = pit_adapter_probe();
+    assert_int_equal(pit_pool_start(p, &pool, NULL), 0);
+    pit_call_options o = PIT_CALL_OPTIONS_INIT;
+    pit_value *v = NULL;
+    double left = 0;
+    o.session_id = "s-2";
+    o.correlation_id = "corr-2";
+    o.timeout_ms = KIT_LIMIT_MS;
+    assert_int_equal(pit_callf(p, "ask", &o, &v, NULL, ""), 0);
+    assert_string_equal(text_in(v, "pool"), "probe");
+    assert_string_equal(text_in(v, "session_id"), "s-2");
+    assert_string_equal(text_in(v, "correlation_id"), "corr-2");
+    assert_true(pit_value_get_float(pit_value_get(v, "remaining_ms"), &left) && left <= KIT_LIMIT_MS);
+    pit_value_free(v);
+    assert_int_equal(pit_close(p), 0);
+    kit_clean(before, "inherits");
 }
 
 /* ---- failures ---- */
@@ -350,8 +388,8 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_arguments),    cmocka_unit_test(test_long_values), cmocka_unit_test(test_context),
         cmocka_unit_test(test_side_by_side), cmocka_unit_test(test_batch),       cmocka_unit_test(test_foreign_loop),
-        cmocka_unit_test(test_calls_inside), cmocka_unit_test(test_failures),    cmocka_unit_test(test_failing),
-        cmocka_unit_test(test_invalid),      cmocka_unit_test(test_conflicts),
+        cmocka_unit_test(test_calls_inside), cmocka_unit_test(test_inherits),    cmocka_unit_test(test_failures),
+        cmocka_unit_test(test_failing),      cmocka_unit_test(test_invalid),     cmocka_unit_test(test_conflicts),
     };
     kit_init(argc, argv);
     return cmocka_run_group_tests(tests, NULL, NULL);
