@@ -39,7 +39,7 @@ struct adapter_home *adapter_home_create(const struct os_ops *os, const pit_adap
     h->adapter = *adapter;
     h->user = user;
     h->os = os;
-    h->refs = h->users = 2;
+    h->users = 2;
     memcpy(h->pool, pool, n);
     return h;
 }
@@ -66,18 +66,21 @@ pit_error *adapter_home_init(struct adapter_home *h)
 
 static void enter_home(struct adapter_home *h)
 {
-    __atomic_add_fetch(&h->refs, 1, __ATOMIC_RELAXED);
     __atomic_add_fetch(&h->users, 1, __ATOMIC_RELAXED);
 }
 
-/* Who leaves last ends the adapter; who waits for that may let go of the home as soon as the count has moved. */
+/* Who waits for the others may free the home as soon as the count has moved: it is woken by an address that may be nobody's then. */
 void adapter_home_leave(struct adapter_home *h)
 {
-    if (__atomic_sub_fetch(&h->users, 1, __ATOMIC_ACQ_REL) == 0 && h->inited && h->adapter.terminate != NULL)
+    const struct os_ops *os = h->os;
+    uint32_t *word = &h->users;
+    if (__atomic_sub_fetch(word, 1, __ATOMIC_ACQ_REL) != 0) {
+        os->futex_wake(word, INT_MAX);
+        return;
+    }
+    if (h->inited && h->adapter.terminate != NULL)
         h->adapter.terminate(h->user);
-    h->os->futex_wake(&h->users, INT_MAX);
-    if (__atomic_sub_fetch(&h->refs, 1, __ATOMIC_ACQ_REL) == 0)
-        mem_free(h);
+    mem_free(h);
 }
 
 unsigned adapter_home_close(struct adapter_home *h, uint64_t deadline_ns)
@@ -154,10 +157,14 @@ static void *run(void *arg)
     serving = b->loop;
     b->exit_status = inproc_serve(b);
     serving = NULL;
-    adapter_home_leave(home);
-    if (__atomic_compare_exchange_n(&b->state, &runs, INPROC_ENDED, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+    if (__atomic_compare_exchange_n(&b->state, &runs, INPROC_ENDED, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+        adapter_home_leave(home);
         loop_post(b->loop, &b->ended); /* it is joined: so b, the loop and what they need are there until this returns */
-    unref(b);
+        unref(b);
+    } else { /* nobody joins it: who waits, waits for its leaving, and then nothing of it is left */
+        unref(b);
+        adapter_home_leave(home);
+    }
     return NULL;
 }
 

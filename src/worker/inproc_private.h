@@ -13,7 +13,6 @@ struct adapter_home {
     pit_adapter adapter;
     void *user;
     const struct os_ops *os;
-    unsigned refs;  /* atomic: of the memory */
     uint32_t users; /* atomic, a futex word: the pool, who opens it, and the threads that are in the adapter */
     bool inited;    /* before there is a thread */
     char pool[];

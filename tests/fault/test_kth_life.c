@@ -31,6 +31,20 @@ static int open_python(const struct os_ops *os, pit **ret, pit_error **reterr)
     return api_open_os(os, &o, ret, reterr);
 }
 
+static int open_adapter(const struct os_ops *os, pit **ret, pit_error **reterr)
+{
+    pit_pool_options pool = PIT_POOL_OPTIONS_INIT;
+    const pit_pool_options *pools[] = {&pool};
+    pit_options o = PIT_OPTIONS_INIT;
+    pool.name = "c";
+    pool.c_adapter = pit_adapter_mock();
+    pool.workers = 2;
+    o.guard_path = SNAKEPIT_GUARD_PATH;
+    o.pools = pools;
+    o.n_pools = 1;
+    return api_open_os(os, &o, ret, reterr);
+}
+
 static void look_at_recycling(struct host *h, void *arg)
 {
     struct slot *s = &h->first->slots[0];
@@ -93,6 +107,8 @@ static const struct life lives[] = {
     {"open, call, close, driven by the host", open_driven, op_call},
     {"open, recycle, call, close", open_c, use_recycled},
     {"open, call, close with Python", open_python, use_python},
+    {"open, call, close with an adapter in C", open_adapter, op_call},
+    {"open, recycle, call, close with an adapter in C", open_adapter, use_recycled},
 };
 
 static void test_allocations(void **state)

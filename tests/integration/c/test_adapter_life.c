@@ -1,5 +1,5 @@
 /* Pools whose adapter is in C: the life of adapter and threads, calls that are cancelled or over their time, what is left when a function does not
- * return, and memory that fails. */
+ * return. What happens when memory or a system call fails: tests/fault/test_kth_life.c. */
 #include "integration/c/adapter_kit.h"
 
 /* ---- beginnings and ends ---- */
@@ -401,42 +401,6 @@ static void test_events(void **state)
     kit_clean(before, "events");
 }
 
-/* ---- memory that fails ---- */
-
-static int whole_life(struct counted *s)
-{
-    struct adapter_open a = ADAPTER_OPEN(&counting, s);
-    pit *p = NULL;
-    pit_error *e = NULL;
-    a.pool.worker_ready_timeout_ms = KIT_LIMIT_MS;
-    int rc = adapter_open_os(&os_linux, &a, &p, &e);
-    pit_error_free(e);
-    if (rc != 0)
-        return rc;
-    rc = kit_call(p, "echo", 1, KIT_LIMIT_MS, NULL);
-    int closed = pit_close(p);
-    return rc != 0 ? rc : closed;
-}
-
-static void test_memory(void **state)
-{
-    (void)state;
-    struct kit_before before = kit_before();
-    struct counted s = {0};
-    long n = 0;
-    do {
-        atomic_store(&kit_allocs, 0);
-        atomic_store(&kit_fail_at, ++n);
-        int rc = whole_life(&s);
-        atomic_store(&kit_fail_at, 0);
-        if (rc != 0)
-            assert_true(kit_typed(rc));
-        adapter_clean(before, "memory");
-    } while (atomic_load(&kit_allocs) >= n);
-    assert_true(n > 50);
-    assert_int_equal(atomic_load(&s.stops), atomic_load(&s.starts));
-}
-
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -453,7 +417,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_close_while_deaf),
         cmocka_unit_test(test_telemetry),
         cmocka_unit_test(test_events),
-        cmocka_unit_test(test_memory),
+
     };
     kit_init(argc, argv);
     return cmocka_run_group_tests(tests, NULL, NULL);
