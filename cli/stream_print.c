@@ -1,6 +1,6 @@
-/* What a stream gives, one JSON document a line, as it comes: a map is itself, anything else stands under "data", bytes in base64 under
- * "raw_data_base64"; beside it is_final, and _metadata where the producer gave some. The producer's result, if there is one, stands in the last line under
- * "result".
+/* What a stream gives, one JSON document a line, as it comes: a map whose keys are texts is itself, anything else stands under "data", bytes in base64
+ * under "raw_data_base64"; beside it is_final, and _metadata where the producer gave some. The producer's result, if there is one, stands under "result" in
+ * the line that only ends the stream, or, where the producer has marked its last chunk itself, in a line of its own: the chunk was printed when it came.
  *
  * Failure modes: no memory, or a reader of stdout that has gone, ends the stream. */
 #include "cli.h"
@@ -27,6 +27,20 @@ static pit_value *base64(const unsigned char *data, size_t n)
     return v;
 }
 
+/* Is it an object of JSON? A map with other keys is written as something else, in which no member could stand. */
+static bool is_object(const pit_value *v)
+{
+    const pit_value *key, *item;
+    size_t at = 0;
+
+    if (pit_value_kind(v) != PIT_KIND_MAP)
+        return false;
+    while (pit_value_next(v, &at, &key, &item))
+        if (pit_value_kind(key) != PIT_KIND_STR)
+            return false;
+    return true;
+}
+
 static pit_value *line_of(const pit_value *chunk)
 {
     const void *data;
@@ -34,7 +48,7 @@ static pit_value *line_of(const pit_value *chunk)
     size_t n, at = 0;
     pit_value *line = pit_map();
 
-    if (pit_value_kind(chunk) == PIT_KIND_MAP) {
+    if (is_object(chunk)) {
         while (pit_value_next(chunk, &at, &key, &item))
             (void)pit_map_put_take(line, pit_value_ref(key), pit_value_ref(item));
     } else if (pit_value_get_bytes(chunk, &data, &n)) {
@@ -55,6 +69,17 @@ static int put(struct stream_print *s, pit_value *line)
     return s->code == EXIT_OK && !streams_failed() ? 0 : PIT_STREAM_HALT;
 }
 
+/* Is it the chunk that the library has added, which says how many came before it? The end is there then. (A producer that marks the very same map as
+ * its last chunk has its line printed with the end.) */
+static bool is_added(const pit_stream_event *ev)
+{
+    const pit_value *sent = pit_value_get(ev->value, "chunks_sent");
+    int64_t n;
+
+    return ev->is_final && ev->metadata == NULL && pit_value_len(ev->value) == 2 &&
+           pit_value_get(ev->value, "synthetic_final") != NULL && pit_value_get_int(sent, &n) && (uint64_t)n == ev->index;
+}
+
 int stream_print(pit_stream_event *ev, void *user)
 {
     struct stream_print *s = user;
@@ -64,14 +89,16 @@ int stream_print(pit_stream_event *ev, void *user)
         (void)pit_map_set_take(line, "is_final", pit_bool(ev->is_final));
         if (ev->metadata != NULL)
             (void)pit_map_set_take(line, "_metadata", pit_value_ref(ev->metadata));
-        if (!ev->is_final)
+        if (!is_added(ev))
             return put(s, line);
         s->last = line; /* the result comes next */
         return 0;
     }
     pit_value *line = s->last;
     s->last = NULL;
-    if (ev->kind == PIT_STREAM_END && pit_value_kind(ev->value) != PIT_KIND_NIL)
+    if (ev->kind == PIT_STREAM_END && pit_value_kind(ev->value) != PIT_KIND_NIL) {
+        line = line != NULL ? line : pit_map();
         (void)pit_map_set_take(line, "result", pit_value_ref(ev->value));
+    }
     return line != NULL ? put(s, line) : 0;
 }

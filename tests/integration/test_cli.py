@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import select
 import shutil
 import signal
 import subprocess
@@ -307,6 +308,37 @@ def test_a_stream_that_died_is_made_again_as_a_stream(snakepit, adapter):
     assert (done.returncode, done.stdout) == (1, '{"data":7,"is_final":false}\n')
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("  repro: snakepit call die --adapter ")]
     assert " --stream" in line
+
+
+def test_a_final_chunk_is_printed_when_it_comes(build, env, tmp_path, adapter):
+    """Its reader has it while the tool goes on; what the tool returns has a line of its own, and takes no place of the chunk's."""
+    go = tmp_path / "go"
+    os.mkfifo(go)
+    body = """
+def work(self, stream, go):
+    stream.send({"result": "the chunk's"}, metadata={"n": 1}, is_final=True)
+    with open(go) as f:  # until the line has been read
+        f.read()
+    return "the tool's"
+"""
+    process = start(build, env, tmp_path, "call", "work", json.dumps({"go": str(go)}), "--adapter", adapter(body), "--stream")
+    try:
+        assert select.select([process.stdout], [], [], LIMIT_S)[0], "the chunk waits for the tool's end"
+        line = process.stdout.readline()
+        go.write_text("on")
+        rest, said = process.communicate(timeout=LIMIT_S)
+    finally:
+        process.kill()
+    assert json.loads(line) == {"result": "the chunk's", "is_final": True, "_metadata": {"n": 1}}
+    assert (process.returncode, rest, said) == (0, '{"result":"the tool\'s"}\n', "")
+
+
+def test_each_line_of_a_stream_says_whether_it_is_the_last(snakepit, adapter):
+    path = adapter("def odd(self):\n    yield {1: 'one'}\n    yield {}\n    return {2: 3}")
+    done = snakepit("call", "odd", "--adapter", path, "--stream")
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["is_final"] for line in lines] == [False, False, True]
+    assert list(lines[0]) == ["data", "is_final"] and lines[2]["chunks_sent"] == 2 and "result" in lines[2]
 
 
 def test_the_wrong_form_of_a_call_names_the_other(snakepit, adapter):
