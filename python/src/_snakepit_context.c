@@ -35,9 +35,11 @@ static PyObject *call_host_tool(PyObject *module, PyObject *const *args, Py_ssiz
     return tools_ask((struct lane *)(void *)lane, id, &q);
 }
 
-static PyMethodDef method = {"call_host_tool", (PyCFunction)(void (*)(void))call_host_tool, METH_FASTCALL | METH_KEYWORDS,
-                             "call_host_tool($self, name, parameters=None, binary=None, /, **named)\n--\n\n"
-                             "Calls a tool of the host and waits for what it gives."};
+static PyMethodDef method = {
+    "call_host_tool", (PyCFunction)(void (*)(void))call_host_tool, METH_FASTCALL | METH_KEYWORDS,
+    "call_host_tool(self, name, parameters=None, binary=None, /, **named)\n--\n\n"
+    "Calls a tool of the host and waits for what it gives; binary: bytes by name, beside the parameters. "
+    "HostToolError when the tool fails; ValueError when there is none of that name."};
 
 static int find_slot(PyObject *type, const char *name, Py_ssize_t *ret)
 {

@@ -2,6 +2,7 @@
 
 import datetime
 import gc
+import inspect
 import os
 import socket
 import sys
@@ -379,3 +380,13 @@ def test_in_a_subinterpreter():
         assert interpreters.run_string(id, code) is None
     finally:
         interpreters.destroy(id)
+
+
+def test_the_context_calls_tools_without_python_in_between():
+    method = context.SessionContext.call_host_tool
+    assert inspect.isbuiltin(method) and context.SessionContext.call_elixir_tool is method
+    assert str(inspect.signature(method)) == "(self, name, parameters=None, binary=None, /, **named)"
+    bound = context.SessionContext(1, 0, b"", 0, bool).call_host_tool
+    assert str(inspect.signature(bound)) == "(name, parameters=None, binary=None, /, **named)"
+    with pytest.raises(RuntimeError, match="no host"):
+        bound("x", y=1)
