@@ -38,10 +38,10 @@ class _Tracked:
         self._adapter, self._name = adapter, name
 
     def __enter__(self) -> None:
-        self._adapter._count(self._name, 1, False)
+        self._adapter._snakepit_count(self._name, 1, False)
 
     def __exit__(self, kind: object, exc: object, traceback: object) -> None:
-        self._adapter._count(self._name, -1, kind is not None)
+        self._adapter._snakepit_count(self._name, -1, kind is not None)
 
 
 class ThreadSafeAdapter(BaseAdapter):
@@ -63,55 +63,56 @@ class ThreadSafeAdapter(BaseAdapter):
     __thread_safe__ = True
 
     def __new__(cls, *args: Any, **kwargs: Any) -> ThreadSafeAdapter:
-        self = super().__new__(cls)  # not __init__, which a subclass may leave out
-        self._lock = RLock()
-        self._own = _local()
-        self._counting = allocate_lock()
-        self._counts: dict[str, list[int]] = {}  # name -> started, running, failed
-        self._running = self._most = 0
+        # Not __init__, which a subclass may leave out; and under names that are no subclass's, which may well have a _lock of its own.
+        self = super().__new__(cls)
+        self.__lock = RLock()
+        self.__own = _local()
+        self.__counting = allocate_lock()
+        self.__counts: dict[str, list[int]] = {}  # name -> started, running, failed
+        self.__running = self.__most = 0
         return self
 
     def acquire_lock(self) -> Any:
         """The adapter's lock, for ``with self.acquire_lock():``. The thread that has it may take it again."""
-        return self._lock
+        return self.__lock
 
     def get_thread_local(self, key: str, default: Any = None) -> Any:
         """What this thread has kept under the key. A lane's thread lives as long as the lane, and so does what it keeps."""
-        return self._own.__dict__.get(key, default)
+        return self.__own.__dict__.get(key, default)
 
     def set_thread_local(self, key: str, value: Any) -> Any:
         """Keeps the value for this thread. Returns it."""
-        self._own.__dict__[key] = value
+        self.__own.__dict__[key] = value
         return value
 
     def clear_thread_local(self, key: str | None = None) -> None:
         """Forgets what this thread has kept under the key; without a key, all of it."""
         if key is None:
-            self._own.__dict__.clear()
+            self.__own.__dict__.clear()
         else:
-            self._own.__dict__.pop(key, None)
+            self.__own.__dict__.pop(key, None)
 
     def track_request(self, name: str = "request") -> Any:
         """Counts what runs within ``with self.track_request("predict"):`` for ``get_stats()``."""
         return _Tracked(self, name)
 
-    def _count(self, name: str, step: int, failed: bool) -> None:
-        with self._counting:
-            counts = self._counts.setdefault(name, [0, 0, 0])
+    def _snakepit_count(self, name: str, step: int, failed: bool) -> None:
+        with self.__counting:
+            counts = self.__counts.setdefault(name, [0, 0, 0])
             counts[0] += step > 0
             counts[1] += step
             counts[2] += failed
-            self._running += step
-            self._most = max(self._most, self._running)
+            self.__running += step
+            self.__most = max(self.__most, self.__running)
 
     def get_stats(self) -> dict[str, Any]:
         """What was tracked: how many requests have begun, run now, ran at a time at most, and have failed; and the same by name."""
-        with self._counting:
+        with self.__counting:
             by_name = {
                 name: {"requests": started, "running": running, "failed": failed}
-                for name, (started, running, failed) in self._counts.items()
+                for name, (started, running, failed) in self.__counts.items()
             }
-            running, most = self._running, self._most
+            running, most = self.__running, self.__most
         return {
             "requests": sum(each["requests"] for each in by_name.values()),
             "running": running,

@@ -192,3 +192,19 @@ def test_configured_twice_it_writes_once(quiet):
     get_logger().info("once")
     assert out.getvalue() == "once\n" and other in get_logger().handlers
     assert (get_logger().name, get_logger("a.b").name) == ("snakepit", "snakepit.a.b")
+
+
+def test_names_of_a_subclass_are_its_own():
+    class Busy(ThreadSafeAdapter):
+        def __init__(self):
+            self._lock = self._own = self._counting = self._counts = self._running = self._most = None
+
+        def _count(self):
+            raise AssertionError("this is ours")
+
+    busy = Busy()
+    with busy.track_request("x"), busy.acquire_lock():
+        assert busy.set_thread_local("key", 1) == busy.get_thread_local("key") == 1
+        assert busy.get_stats()["running"] == 1
+    busy.clear_thread_local()
+    assert busy.get_stats()["requests"] == 1 and vars(busy)["_lock"] is None
