@@ -306,6 +306,32 @@ def test_predictions(showcase):
     assert "4 features" in w.error("predict_single", [1, 2])["message"]
 
 
+def test_a_pipeline_says_what_was_chosen_and_no_more(showcase):
+    """What a step takes for granted is no choice: the next one still has its own."""
+    p = showcase.call("load_sample_data", rows=60)["pipeline"]
+    assert p == {"rows": 60}
+    p = showcase.call("preprocess_data", pipeline=p)["pipeline"]
+    wide = showcase.call("generate_features", pipeline=p)
+    assert wide["pipeline"] == {"rows": 60, "degree": 2} and wide["after"] > wide["before"]
+    narrow = showcase.call("select_features", pipeline=wide["pipeline"])
+    assert narrow["pipeline"] == {"rows": 60, "degree": 2, "keep": 3} and len(narrow["selected"]) == 3
+    again = showcase.call("generate_features", pipeline={"degree": 1})
+    assert again["pipeline"] == {"degree": 1} and again["after"] == again["before"]
+    trained = showcase.call("train_model", pipeline=narrow["pipeline"])
+    assert trained["features"] == narrow["selected"]
+
+
+def test_arguments_that_make_no_sense(showcase):
+    for data in (5, 1 << 70, "text", [1, 2]):
+        assert showcase.error("process_binary", data)["code"] == "type_error", data
+    for by in (1.5, True, 1j, "1", None):
+        assert showcase.error("increment_counter", by)["code"] == "type_error", by
+    assert showcase.call("increment_counter")["value"] == 1
+    for command, given in (("create_tensor", {"shape": [2]}), ("load_sample_data", {})):
+        assert showcase.error(command, **given, seed=1.5)["code"] in ("type_error", "value_error")
+    assert showcase.error("create_tensor", [2], fill="random", seed=None)["code"] == "type_error"
+
+
 def test_a_pipeline_that_is_none(showcase):
     wrong = {"rows": 3, "degree": 9, "scale": "log", "model": "forest", "rate": 0, "epochs": True, "colour": 1, "test_share": 1}
     for key, value in wrong.items():

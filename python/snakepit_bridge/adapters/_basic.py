@@ -164,6 +164,8 @@ class BasicTools(Counted):
         """Size, checksums, entropy and compressed size of bytes: the argument's, or of each of the call's binary parameters."""
         self.count("process_binary")
         if data is not None:
+            if not isinstance(data, (bytes, bytearray, memoryview)):
+                raise TypeError(f"data is bytes, not {type(data).__name__}")
             return _describe_bytes(bytes(data))
         return {name: _describe_bytes(value) for name, value in self.session_context.binary_parameters.items()}
 

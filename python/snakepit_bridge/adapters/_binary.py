@@ -13,7 +13,7 @@ from array import array
 from .. import _coder
 from ..adapter import tool
 from ..values import Tensor
-from ._counted import Counted, within
+from ._counted import Counted, whole, within
 from ._text import embed
 
 TYPE_CHECKING = False
@@ -43,14 +43,14 @@ class BinaryTools(Counted):
         for size in shape:
             n *= within("each of shape", size, 0, MOST)
         within("the number of elements", n, 0, MOST)
-        numbers = random.Random(seed)
-        whole = dtype[0] != "f"
+        numbers = random.Random(whole("seed", seed))
+        is_whole = dtype[0] != "f"
         top = 255 if dtype == "u8" else 1000
         fills: dict[str, Any] = {
             "zeros": lambda i: 0,
             "ones": lambda i: 1,
             "range": lambda i: i % 256 if dtype == "u8" else i,
-            "random": lambda i: numbers.randint(0, top) if whole else numbers.random(),
+            "random": lambda i: numbers.randint(0, top) if is_whole else numbers.random(),
         }
         if fill not in fills:
             raise ValueError(f"fill is one of {', '.join(fills)}, not {fill!r}")

@@ -35,13 +35,13 @@ def _choice(name: str, value: Any, *choices: str) -> None:
         raise ValueError(f"{name} is {' or '.join(choices)}, not {value!r}")
 
 
-def complete(pipeline: dict[str, Any] | None, **chosen: Any) -> dict[str, Any]:
-    """The pipeline with what was chosen now, checked."""
-    p = {**(pipeline or {}), **{key: value for key, value in chosen.items() if value is not None}}
-    unknown = sorted(map(repr, set(p) - set(_DEFAULTS)))
+def complete(pipeline: dict[str, Any] | None, **chosen: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The pipeline with what was chosen now; the same with a default for all that it does not say, checked."""
+    said = {**(pipeline or {}), **{key: value for key, value in chosen.items() if value is not None}}
+    unknown = sorted(map(repr, set(said) - set(_DEFAULTS)))
     if unknown:
         raise ValueError(f"a pipeline has no {', '.join(unknown)}; it has {', '.join(_DEFAULTS)}")
-    p = {**_DEFAULTS, **p}
+    p = {**_DEFAULTS, **said}
     within("rows", p["rows"], 12, 20_000)
     within("seed", p["seed"], -(1 << 63), (1 << 63) - 1)
     within("degree", p["degree"], 1, 3)
@@ -51,7 +51,7 @@ def complete(pipeline: dict[str, Any] | None, **chosen: Any) -> dict[str, Any]:
     _number("test_share", p["test_share"], 0.01, 0.9)
     _choice("scale", p["scale"], "standard", "minmax", "none")
     _choice("model", p["model"], "logistic", "centroids")
-    return p
+    return said, p
 
 
 def _fit(p: dict[str, Any], rows: list[list[float]], labels: list[int]) -> learning.Model:
@@ -98,10 +98,10 @@ class LearningTools(Counted):
     ) -> dict[str, Any]:
         """Measurements of flowers of three kinds, made from a seed: a pipeline's beginning."""
         self.count("load_sample_data")
-        p = complete(pipeline, rows=rows, seed=seed)
+        said, p = complete(pipeline, rows=rows, seed=seed)
         data, labels = learning.flowers(p["rows"], p["seed"])
         return {
-            "pipeline": p,
+            "pipeline": said,
             "rows": len(data),
             "features": learning.FEATURES,
             "classes": learning.CLASSES,
@@ -113,29 +113,29 @@ class LearningTools(Counted):
     def preprocess_data(self, scale: str | None = None, pipeline: dict[str, Any] | None = None) -> dict[str, Any]:
         """Brings the columns to the same range: standard, minmax or none."""
         self.count("preprocess_data")
-        p = complete(pipeline, scale=scale)
+        said, p = complete(pipeline, scale=scale)
         rows, _ = learning.flowers(p["rows"], p["seed"])
         shift, divide = learning.scaling(rows, p["scale"])
         after = [[(x - s) / d for x, s, d in zip(row, shift, divide)] for row in rows]
         means = [sum(column) / len(after) for column in zip(*after)]
-        return {"pipeline": p, "shift": shift, "divide": divide, "means": means, "preview": after[:5]}
+        return {"pipeline": said, "shift": shift, "divide": divide, "means": means, "preview": after[:5]}
 
     @tool(idempotent=True)
     def generate_features(self, degree: int | None = None, pipeline: dict[str, Any] | None = None) -> dict[str, Any]:
         """Adds products of up to `degree` columns."""
         self.count("generate_features")
-        p = complete(pipeline, degree=degree if degree is not None else (pipeline or {}).get("degree", 2))
+        said, p = complete(pipeline, degree=degree if degree is not None else (pipeline or {}).get("degree", 2))
         names = [name for name, _ in learning.terms(learning.FEATURES, p["degree"])]
-        return {"pipeline": p, "features": names, "before": len(learning.FEATURES), "after": len(names)}
+        return {"pipeline": said, "features": names, "before": len(learning.FEATURES), "after": len(names)}
 
     @tool(idempotent=True)
     def select_features(self, keep: int | None = None, pipeline: dict[str, Any] | None = None) -> dict[str, Any]:
         """Keeps the features that tell the classes apart best, by their F-score."""
         self.count("select_features")
-        p = complete(pipeline, keep=keep if keep is not None else (pipeline or {}).get("keep", 3))
+        said, p = complete(pipeline, keep=keep if keep is not None else (pipeline or {}).get("keep", 3))
         model, _, _ = self._train(p)
         scores = {name: score for (name, _), score in zip(model.terms, model.scores)}
-        return {"pipeline": p, "selected": model.names(), "scores": scores}
+        return {"pipeline": said, "selected": model.names(), "scores": scores}
 
     @tool(idempotent=True)
     def train_model(
@@ -148,10 +148,10 @@ class LearningTools(Counted):
     ) -> dict[str, Any]:
         """Trains a classifier (logistic or centroids), and tries it on rows that it has not seen."""
         self.count("train_model")
-        p = complete(pipeline, model=model, epochs=epochs, rate=rate, test_share=test_share)
+        said, p = complete(pipeline, model=model, epochs=epochs, rate=rate, test_share=test_share)
         trained, table, n = self._train(p)
         return {
-            "pipeline": p,
+            "pipeline": said,
             "model": p["model"],
             "features": trained.names(),
             "trained_on": n,
@@ -166,7 +166,7 @@ class LearningTools(Counted):
     def cross_validate(self, folds: int = 5, pipeline: dict[str, Any] | None = None) -> dict[str, Any]:
         """Trains as often as there are folds, each time without one of them, on which the model is tried."""
         self.count("cross_validate")
-        p = complete(pipeline)
+        said, p = complete(pipeline)
         rows, labels = learning.flowers(p["rows"], p["seed"])
         parts = learning.folds(len(rows), within("folds", folds, 2, min(20, len(rows) // 3)), p["seed"])
         scores = []
@@ -177,13 +177,13 @@ class LearningTools(Counted):
             scores.append(learning.accuracy(model.confusion([rows[i] for i in part], [labels[i] for i in part])))
         mean = sum(scores) / len(scores)
         deviation = (sum((s - mean) ** 2 for s in scores) / len(scores)) ** 0.5
-        return {"pipeline": p, "folds": folds, "scores": scores, "mean": mean, "deviation": deviation}
+        return {"pipeline": said, "folds": folds, "scores": scores, "mean": mean, "deviation": deviation}
 
     @tool(idempotent=True)
     def predict_single(self, features: Any, pipeline: dict[str, Any] | None = None) -> dict[str, Any]:
         """The kind of one flower, given as four numbers or as a map of them."""
         self.count("predict_single")
-        p = complete(pipeline)
+        _, p = complete(pipeline)
         row = _row(features)
         model, _, _ = self._train(p)
         chances = model.probabilities(row)
@@ -198,7 +198,7 @@ class LearningTools(Counted):
     def predict_batch_with_embeddings(self, batch: list[Any], pipeline: dict[str, Any] | None = None) -> dict[str, Any]:
         """The kinds of several flowers; and as a tensor what the classifier saw of each."""
         self.count("predict_batch_with_embeddings")
-        p = complete(pipeline)
+        _, p = complete(pipeline)
         rows = [_row(features) for features in batch]
         model, _, _ = self._train(p)
         seen = [model.features(row) for row in rows]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 
 from ..adapter import tool
-from ._counted import Counted
+from ._counted import Counted, whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,8 +64,7 @@ class SessionTools(Counted):
     def set_counter(self, value: int) -> dict[str, Any]:
         """Sets the session's counter."""
         self.count("set_counter")
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise TypeError(f"value is a whole number, not {value!r}")
+        whole("value", value)
         state = self.state()
         old, state.counter = state.counter, value
         return {"old": old, "new": value}
@@ -80,6 +79,7 @@ class SessionTools(Counted):
     def increment_counter(self, by: int = 1) -> dict[str, Any]:
         """Adds to the session's counter."""
         self.count("increment_counter")
+        whole("by", by)
         state = self.state()
         state.counter += by
         return {"value": state.counter}

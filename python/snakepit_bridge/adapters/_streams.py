@@ -10,7 +10,7 @@ import random
 import time
 
 from ..adapter import tool
-from ._counted import Counted, within
+from ._counted import Counted, whole, within
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class StreamTools(Counted):
         """Rows of random measurements, some at a time; the result is their mean."""
         self.count("generate_dataset")
         rows, chunk_rows = within("rows", rows, 0, 1 << 40), within("chunk_rows", chunk_rows, 1, 1_000_000)
-        numbers, total = random.Random(seed), 0.0
+        numbers, total = random.Random(whole("seed", seed)), 0.0
         for first in range(0, rows, chunk_rows):
             chunk = [
                 {"id": i, "value": numbers.gauss(100.0, 15.0), "group": numbers.choice("abc")}

@@ -15,7 +15,7 @@ from collections import OrderedDict, deque
 
 from ..adapter import tool
 from ..thread_safe import ThreadSafeAdapter, thread_safe_method
-from ._counted import within
+from ._counted import whole, within
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class ThreadedShowcase(ThreadSafeAdapter):
         """A chain of hashes, each of the one before."""
         begun = time.perf_counter()
         with self.track_request("compute_intensive"):
-            digest, context = str(seed).encode(), self.session_context
+            digest, context = str(whole("seed", seed)).encode(), self.session_context
             for i in range(within("iterations", iterations, 1, 100_000_000)):
                 digest = hashlib.sha256(digest).digest()
                 if not i & 0xFFF:
@@ -83,7 +83,7 @@ class ThreadedShowcase(ThreadSafeAdapter):
         with self.track_request("matrix_multiply"):
             within("size", size, 1, 512)
             made = self.get_thread_local("matrices") or self.set_thread_local("matrices", {})
-            if (size, seed) not in made:
+            if (size, whole("seed", seed)) not in made:
                 if len(made) >= 8:
                     made.clear()
                 made[size, seed] = _matrix(size, seed), _matrix(size, seed + 1)
