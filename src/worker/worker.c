@@ -374,6 +374,10 @@ uint64_t worker_calls(const struct worker *w)
 void worker_lost(struct worker *w)
 {
     worker_close_control(w);
+    if (w->inproc != NULL) { /* its thread keeps the socket to its end: it is this end that has failed */
+        worker_kill(w, PIT_E_WORKER_LOST, "its control socket failed");
+        return;
+    }
     if (w->pid == 0) /* who should have forked it let go of its socket before the guard could say so: it is not lost yet */
         return;
     if (!w->dead && take_status(w)) {

@@ -108,6 +108,7 @@ static const struct life lives[] = {
     {"open, recycle, call, close", open_c, use_recycled},
     {"open, call, close with Python", open_python, use_python},
     {"open, call, close with an adapter in C", open_adapter, op_call},
+    {"open, recycle, call, close with an adapter in C", open_adapter, use_recycled},
 };
 
 static void test_allocations(void **state)
