@@ -382,6 +382,8 @@ void cancel_watch(struct pool *p, struct lane *l)
     if (l->ladder.rung == RUNG_FLAG) {
         recorder_note(l->worker, RECORDER_RUNG, RUNG_FLAG, head->sequence);
         lane_flag_cancel(l, head->sequence);
+        if (l->inner != 0) /* it may be waiting for a tool's answer */
+            l->channel->ops->nudge(l->channel);
         if (takes_signal(l) && lane_runs_task(l, head->sequence))
             worker_signal(l->worker, CANCEL_SIGNAL);
         cancel_tell(p, l);
