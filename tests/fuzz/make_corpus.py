@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes the first inputs of the fuzz targets for frames, values, JSON and HELLO out of the test vectors, into tests/fuzz/corpus/.
+"""Makes the first inputs of the fuzz targets for frames, values, JSON, HELLO, tool calls and credits out of the test vectors, into tests/fuzz/corpus/.
 
 Only small ones: what is large finds nothing that a fuzzer cannot reach from there.
 """
@@ -68,6 +68,17 @@ def main():
               "details": {"key": "x"}, "suggestions": ["y"]}  # fmt: skip
     errors = [packed(m) for m in (hello, ready, failed)]
     write("hello", errors)
+    tools = []
+    args = [b"", packed({"a": 1}), make.array(packed(1), packed("x")), packed([])]
+    for name in ("echo", "fail", "nowhere", "a" * 65, "", "sp ace"):
+        tools += [bytes([0, 0]) + packed(name) + a for a in args]
+    field = packed({"blob": b"abc"})
+    tools += [bytes([5, len(field)]) + field + packed("echo") + args[1], bytes([1, len(field)]) + field + packed("echo"), b"\x02\x00",
+              bytes([5, 1]) + b"\x01" + packed("echo"), b"\x00\x00\x07"]  # fmt: skip
+    write("tool_call", tools)
+    step = bytes([3, 2, 3, 100])
+    write("credit", [bytes([7, 100]) + step * 4, bytes([0, 1]) + bytes([1, 2, 1, 1]) * 3, bytes([7, 9, 7, 4]) + b"\x02\xcd\x01\x00" + b"\x00\x0a\x01\xcf" + b"\xff" * 8,
+                     b"\x87\x01\x01\x02\x00\x00"])  # fmt: skip
     frames = [bytes.fromhex(r["hex"]) for r in rows("frames.json")]
     for kind, payload in ((1, errors[0]), (3, errors[1]), (4, errors[2]), (18, errors[2])):
         frames.append(bytes([1, kind, 0, 0]) + (24 + len(payload)).to_bytes(4, "little") + bytes(16) + payload)
