@@ -300,7 +300,7 @@ static void read_all(struct flow *f, struct fiber *other)
         if (f->bidi && other == NULL && !f->leaves && sim_chance(300))
             send_one(f);
         more = read_one(f, &rc, &e);
-        if (sim_chance(100))
+        if (sim_chance(other != NULL ? 400 : 100))
             dawdle(sim_chance(200) ? 50000 : 2000);
     }
     f->left = a->unsure = more || rc == PIT_E_SHUTTING_DOWN;
