@@ -193,6 +193,8 @@ static void cut_off(struct pool *p, struct worker *w)
             lane_flag_cancel(l, lane_inner(l)->sequence);
             deaf = true;
         }
+        /* no ladder ends a thread: one that is still at work a grace later is left to itself */
+        deaf = deaf || (pool_has_adapter(p) && (l->owner == LANE_LOOP || l->owner == LANE_CALLER));
     }
     sched_spread(p);
     pool_unlock(p);

@@ -213,6 +213,31 @@ static void test_recycling(void **state)
     kit_reset_stage();
 }
 
+/* The call of a worker that is recycled is cut off in the end; its thread goes on alone. */
+static void test_recycled_while_deaf(void **state)
+{
+    (void)state;
+    struct kit_before before = kit_before();
+    struct counted s = {0};
+    struct adapter_open a = ADAPTER_OPEN(&counting, &s);
+    a.pool.drain_timeout_ms = 50;
+    a.pool.graceful_shutdown_timeout_ms = 50;
+    pit *p = adapter_open(&a);
+    pit_future *f = kit_submit(p, "deaf", 1, NULL);
+    KIT_AWAIT(atomic_load(&s.arrived) == 1);
+    assert_int_equal(pit_worker_recycle(p, "c", "c/0.1", NULL), 0);
+    assert_int_equal(kit_outcome(f, NULL), PIT_E_WORKER_RECYCLED);
+    KIT_AWAIT(has_only(p, "c/0.2"));
+    assert_int_equal(kit_call(p, "echo", 1, 0, NULL), 0);
+    assert_int_equal(pit_worker_recycle(p, "c", "c/0.2", NULL), 0); /* nor is anything else held up */
+    KIT_AWAIT(has_only(p, "c/0.3"));
+    open_gate(&s);
+    KIT_AWAIT(atomic_load(&s.stops) == 2);
+    assert_int_equal(pit_close(p), 0);
+    kit_clean(before, "recycled while deaf");
+    kit_reset_stage();
+}
+
 static void test_guard_dies(void **state)
 {
     (void)state;
@@ -404,19 +429,13 @@ static void test_events(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_callbacks),
-        cmocka_unit_test(test_init_fails),
-        cmocka_unit_test(test_start_fails),
-        cmocka_unit_test(test_worker_list),
-        cmocka_unit_test(test_deadline),
-        cmocka_unit_test(test_cancel),
-        cmocka_unit_test(test_recycling),
-        cmocka_unit_test(test_guard_dies),
-        cmocka_unit_test(test_stop_while_opening),
-        cmocka_unit_test(test_stop_while_running),
-        cmocka_unit_test(test_close_while_deaf),
-        cmocka_unit_test(test_telemetry),
-        cmocka_unit_test(test_events),
+        cmocka_unit_test(test_callbacks),          cmocka_unit_test(test_init_fails),
+        cmocka_unit_test(test_start_fails),        cmocka_unit_test(test_worker_list),
+        cmocka_unit_test(test_deadline),           cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_recycling),          cmocka_unit_test(test_recycled_while_deaf),
+        cmocka_unit_test(test_guard_dies),         cmocka_unit_test(test_stop_while_opening),
+        cmocka_unit_test(test_stop_while_running), cmocka_unit_test(test_close_while_deaf),
+        cmocka_unit_test(test_telemetry),          cmocka_unit_test(test_events),
 
     };
     kit_init(argc, argv);
