@@ -20,7 +20,8 @@ typedef struct pit_tool_ctx pit_tool_ctx;
  * may be unregistered while it runs; pit_close() and pit_shutdown() return wrong_thread in it. Several threads may run it at a time. */
 typedef int (*pit_tool_fn)(pit_tool_ctx *c, const pit_value *args, pit_value **ret, void *user);
 
-/* Where a tool runs (run_on). */
+/* Where a tool runs (run_on). One that streams has a thread of its own as long as it runs, so that no reader waits for another one's producer, and none
+ * of its calls goes back to the worker that it serves; with PIT_RUN_ON_LOOP it runs where it is asked for, and cannot wait for its reader. */
 enum {
     PIT_RUN_ON_CALLER =
         1, /* on the thread that waits in pit_call() for the Python code; where none does, on a tool thread (option tool_threads) */
@@ -43,11 +44,12 @@ typedef struct pit_tool_options {
         timeout_ms; /* (the call's) so long may it take; what it returns later is dropped. PIT_INFINITE; else invalid_timeout */
     void (*release)(
         void *user); /* (none) called once when the tool is unregistered and no thread runs it any more: on any thread */
+    int streaming;   /* (PIT_OFF) PIT_ON: it gives its values one by one, with pit_tool_send(), and Python iterates over them */
 } pit_tool_options;
 
 #define PIT_TOOL_OPTIONS_INIT                                                                                                  \
     {                                                                                                                          \
-        sizeof(pit_tool_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                                                 \
+        sizeof(pit_tool_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                                              \
     }
 
 /* Registers a function under a name: 1 to 64 letters, digits, '_', '.' or '-', the first a letter or digit; blanks around it do not count. session_id
@@ -101,8 +103,8 @@ PIT_API int pit_tool_list(pit *p, const char *session_id, const pit_tool_filter 
  * when it is set there, must be the same or absent here. To a tool of the host its timeout_ms (none, unless it is set), deadline_ns, canceller, correlation_id
  * and binary_parameters apply, too: pit_tool_cancelled() tells the tool, and what it returns then is dropped. *ret (may be NULL) is owned by the caller. *Blocks*; wrong_thread from a callback on the loop thread.
  * Errors: tool_not_found (it names the tool and the session; details.available, nearest), ambiguous_tool (several pools have it: details.pools),
- * tool_execution_failed, what pit_call() returns; deadline_exceeded of a tool of the host has details.phase entry or tool, and its `limits` are refused:
- * invalid_parameter. Since 0.1. */
+ * tool_execution_failed, streaming_required (one of the host that streams: only Python code reads it), what pit_call() returns; deadline_exceeded of a
+ * tool of the host has details.phase entry or tool, and its `limits` are refused: invalid_parameter. Since 0.1. */
 PIT_API int pit_tool_call(pit *p, const char *session_id, const char *name, const pit_value *args, const pit_call_options *o,
                           pit_value **ret, pit_error **reterr);
 
@@ -122,6 +124,14 @@ PIT_API int pit_tool_fail_take(pit_tool_ctx *c, pit_error *e);
 /* Gives bytes beside the result: a map of names to bytes, borrowed. 0, or invalid_parameter; a later one replaces it. Since 0.1. */
 PIT_API int pit_tool_set_binary(pit_tool_ctx *c, const pit_value *binary);
 
+/* Of a tool that streams (option streaming): gives Python the next value (borrowed), and waits, up to timeout_ms (PIT_INFINITE; 0 or PIT_NOW: not at all),
+ * while Python has not taken enough of what was sent before. What the tool returns in *ret is told after the last one.
+ * 0; pending: there was no room until then, and the value was not sent; cancelled: nothing more is wanted, because the reader has closed, or the call
+ * has ended, been given up, or lost its worker: return soon; deadline_exceeded: the tool's own time or that of the call is over; wrong_thread: it would have to
+ * wait, and runs on the loop thread (PIT_RUN_ON_LOOP); streaming_not_supported: the tool was not registered with `streaming`; limit_exceeded: the value is
+ * larger than max_frame_bytes; invalid_parameter and others of a value that cannot be encoded. *Blocks* as long as it waits. Since 0.1. */
+PIT_API int pit_tool_send(pit_tool_ctx *c, const pit_value *chunk, int64_t timeout_ms);
+
 /* What the tool is called as, and for whom. Texts are borrowed and live as long as c; NULL: there is none. Of a tool that pit_tool_call() runs here
  * the worker and the pool are NULL. Since 0.1. */
 PIT_API const char *pit_tool_name(const pit_tool_ctx *c);
@@ -136,7 +146,8 @@ PIT_API int pit_tool_depth(const pit_tool_ctx *c);
 /* The metadata that it was registered with, and the bytes that it was called with beside its arguments: maps, borrowed; NULL: none. Since 0.1. */
 PIT_API const pit_value *pit_tool_metadata(const pit_tool_ctx *c);
 PIT_API const pit_value *pit_tool_binary_parameters(const pit_tool_ctx *c);
-/* Has the call that it serves been given up (cancelled, over its time), or its worker ended? What it returns then is dropped. Since 0.1. */
+/* Has the call that it serves been given up (cancelled, over its time), or its worker ended, or, of a tool that streams, its reader had enough? What it
+ * returns then is dropped. Since 0.1. */
 PIT_API bool pit_tool_cancelled(const pit_tool_ctx *c);
 
 #ifdef __cplusplus

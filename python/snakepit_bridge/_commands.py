@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from typing import Any, Callable
 
 LISTED = 10
-_WAITERS = 64  # at most two for each level of calls
+_WAITERS = 80  # at most two for each level of calls, and one for each tool of the host that streams to them
 DEFAULT_LIMIT = 4096
 _CO_VARARGS, _CO_VARKEYWORDS, _CO_GENERATOR = 0x04, 0x08, 0x20
 _CO_ITERABLE_COROUTINE, _CO_ASYNC_GENERATOR = 0x100, 0x200

@@ -82,7 +82,7 @@ def call(context: SessionContext, name: str, parameters: Any = None, binary: Any
 
 
 class HostTools(Mapping):  # type: ignore[type-arg]
-    """Names of the host's tools and what calls them: ``host_tools["lookup"](key=1)``."""
+    """Names of the host's tools and what calls them: ``host_tools["lookup"](key=1)``; one that streams is iterated over."""
 
     __slots__ = ("_context",)
 
@@ -110,11 +110,12 @@ class HostTools(Mapping):  # type: ignore[type-arg]
         return dict(found)
 
     def __getitem__(self, name: str) -> Callable[..., Any]:
-        self.describe(name)
+        streams = self.describe(name).get("streaming") is True
         context = self._context
 
         def call(parameters: Any = None, binary: Any = None, /, **named: Any) -> Any:
-            return context.call_host_tool(name, parameters, binary, **named)
+            by = context.stream_host_tool if streams else context.call_host_tool
+            return by(name, parameters, binary, **named)
 
         call.__name__ = call.__qualname__ = name
         return call

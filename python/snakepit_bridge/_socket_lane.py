@@ -37,6 +37,7 @@ from ._wire import (
     SEND_END,
     STREAM_CALL,
     TOOL_CALL,
+    TOOL_CHUNK,
     TOOL_ERROR,
     TOOL_LIST,
     TOOL_RESULT,
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
 
 _unpack, _pack_into = HEADER.unpack_from, HEADER.pack_into
 _exit, _now_ns = os._exit, monotonic_ns
-_STRAYS = (CANCEL, CREDIT, SEND, SEND_END, TOOL_RESULT, TOOL_ERROR, TOOL_LIST)
+_STRAYS = (CANCEL, CREDIT, SEND, SEND_END, TOOL_RESULT, TOOL_ERROR, TOOL_LIST, TOOL_CHUNK)
 _PLAIN = frozenset({type(None), bool, int, float, str, bytes, list, tuple, dict})
 
 
@@ -304,6 +305,14 @@ class SocketLane:
         if not isinstance(name, str):
             raise TypeError("the name of a tool is a text")
         return _socket_tools.ask(self._with_inner(), call, TOOL_CALL, name, parameters, binary)
+
+    def ask_stream(self, call: int, name: str, parameters: Any, binary: bytes | None, chunks: int, size: int) -> Any:
+        """The same of a tool that streams: what its values come out of. Of so many chunks and bytes it holds what is not taken yet."""
+        from . import _socket_tool_stream
+
+        if not isinstance(name, str):
+            raise TypeError("the name of a tool is a text")
+        return _socket_tool_stream.open_stream(self._with_inner(), call, name, parameters, binary, chunks, size)
 
     def list_tools(self, call: int) -> Any:
         """The tools of the host that the call with this id sees."""

@@ -45,7 +45,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_ANSWERS = (_wire.TOOL_RESULT, _wire.TOOL_ERROR, _wire.TOOL_LIST)
+_ANSWERS = (_wire.TOOL_RESULT, _wire.TOOL_ERROR, _wire.TOOL_LIST, _wire.TOOL_CHUNK)
 STRAYS = (CREDIT, SEND, SEND_END, *_ANSWERS)
 _WINDOW = Struct("<IIQ")
 _INBOX = 1
@@ -128,9 +128,16 @@ class Inner:
                 with self.news:
                     self._writer = 0
                     self.news.notify_all()
+                if self.lane._level is not None and self.lane._level.closing:
+                    self.lane._level.close_late()
             return True
         finally:
             self.let(call)
+
+    def has_turn(self, call: int) -> bool:
+        """May this call send? It is the innermost one, and waits for no tool."""
+        lane = self.lane
+        return lane._current == call and (lane._level is None or not lane._level.asking)
 
     def wait(self, stream: Any, what: int) -> None:
         """Until something has come, or changed: the caller looks whether it is what he waits for. At once when it is there."""
@@ -415,8 +422,7 @@ class SocketStream:
 
     def _has_turn(self) -> bool:
         """Not while its call waits for a tool."""
-        lane = self._inner.lane
-        return lane._current == self._id and (lane._level is None or not lane._level.asking)
+        return self._inner.has_turn(self._id)
 
     def block(self, what: int) -> None:
         """Waits until ``push`` (1) or ``pull`` (2) would get on. Any thread."""

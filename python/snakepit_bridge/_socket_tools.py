@@ -13,6 +13,7 @@ Failure: ``HostToolError``, ``ValueError``, ``Cancelled``, ``RuntimeError`` afte
 
 from __future__ import annotations
 
+from _weakref import ref
 from contextvars import Context
 from struct import Struct
 from threading import get_ident
@@ -23,7 +24,19 @@ from ._errors import Cancelled
 from ._host_tools import tool_failure, with_binary
 from ._refusals import too_large
 from ._registry import POLICY_ERROR
-from ._wire import FIELD_BINARY, FLAG_FIELDS, HEADER, HEADER_SIZE, TOOL_CALL, TOOL_ERROR, TOOL_LIST, VERSION, field
+from ._wire import (
+    FIELD_BINARY,
+    FIELD_STREAM,
+    FLAG_FIELDS,
+    HEADER,
+    HEADER_SIZE,
+    TOOL_CALL,
+    TOOL_CLOSE,
+    TOOL_ERROR,
+    TOOL_LIST,
+    VERSION,
+    field,
+)
 from .context import bind_thread
 
 TYPE_CHECKING = False
@@ -33,7 +46,7 @@ if TYPE_CHECKING:
     from ._socket_stream import Inner
 
 FOR_TURN, FOR_ANSWER = 3, 4
-_FIELD = Struct("<IBBH")
+_U32, _FIELD = Struct("<I"), Struct("<BBH")
 _pack_into = HEADER.pack_into
 
 
@@ -49,6 +62,8 @@ class Level:
         self.abandoned = False
         self.ask_id = 0
         self.answer: _wire.Frame | None = None
+        self.tools: list[Any] = []  # that stream to it, as weak references: _socket_tool_stream.py
+        self.closing: list[int] = []  # of them: the host is still to be told
 
     def check(self) -> None:
         """Raises when the call shall end."""
@@ -66,6 +81,15 @@ class Level:
         else:
             self.answer = frame
 
+    def close_late(self) -> None:
+        """Tells the host of what was closed when nothing could be sent."""
+        inner = self._inner
+        while self.closing and not inner._writer and inner.has_turn(self._id):
+            try:
+                inner.write(_wire.build(TOOL_CLOSE, b"", self.closing.pop()))
+            except (IndexError, OSError):
+                return  # another thread was quicker; the host has gone, and the lane hears of that
+
     def end(self) -> None:
         """Waits for those who ask; later ones are refused."""
         inner = self._inner
@@ -73,6 +97,13 @@ class Level:
             self.live = False
             while self._waiters:
                 inner.news.wait()
+            streams = [stream for stream in (found() for found in self.tools) if stream is not None]
+            for stream in streams:
+                stream.part()
+            while any(stream._waiters for stream in streams):
+                inner.recall()
+                inner.news.wait()
+            self.tools, self.closing = [], []
         while self.asking:
             try:
                 inner.wait(self, FOR_TURN)
@@ -99,18 +130,53 @@ def level_of(inner: Inner, call: int) -> Level:
     raise _has_ended()
 
 
-def _frame(lane: Any, kind: int, name: str | None, parameters: Any, binary: bytes | None) -> Output:
+def _frame(
+    lane: Any, kind: int, name: str | None, parameters: Any, binary: bytes | None, window: bytes | None = None
+) -> Output:
     out = Output(HEADER_SIZE)
     out.policy = POLICY_ERROR
-    if binary is not None:
-        n = len(binary)
-        out += _FIELD.pack(n + 4, FIELD_BINARY, n >> 16, n & 0xFFFF) + binary
+    given = [(tag, data) for tag, data in ((FIELD_STREAM, window), (FIELD_BINARY, binary)) if data is not None]
+    if given:
+        out += _U32.pack(sum(4 + len(data) for _, data in given))
+        for tag, data in given:
+            out += _FIELD.pack(tag, len(data) >> 16, len(data) & 0xFFFF) + data
     if kind == TOOL_CALL:
         encode_into(out, name)
         encode_into(out, parameters)
     if len(out) > lane._control.max_frame:
         raise too_large(lane._control.max_frame)
     return out
+
+
+def open_question(
+    inner: Inner, call: int, name: str, parameters: Any, binary: bytes | None, stream: Any, window: bytes
+) -> None:
+    """Asks for what comes to ``stream``, and waits for nothing."""
+    with inner.news:
+        level = level_of(inner, call)
+        level._waiters += 1
+    try:
+        _take_turn(inner, level)
+        try:
+            with inner.news:
+                stream.id, level.ask_id = level.ask_id, 0
+                level.tools = [found for found in level.tools if found() is not None]
+                level.tools.append(ref(stream))
+            out = _frame(inner.lane, TOOL_CALL, name, parameters, binary, window)
+            _pack_into(out, 0, VERSION, TOOL_CALL, FLAG_FIELDS, len(out), stream.id, 0)
+            inner.write(out)
+        except BaseException:
+            with inner.news:
+                level.tools = [found for found in level.tools if found() is not stream]
+            raise
+        finally:
+            with inner.news:
+                level.asking = False
+                inner.recall()
+    finally:
+        with inner.news:
+            level._waiters -= 1
+            inner.news.notify_all()
 
 
 def ask(inner: Inner, call: int, kind: int, name: str | None, parameters: Any, binary: bytes | None) -> Any:
@@ -167,6 +233,8 @@ def _await_answer(inner: Inner, level: Level) -> _wire.Frame:
     with inner.news:
         answer, level.answer, level.asking = level.answer, None, False
         inner.recall()
+    if level.closing:
+        level.close_late()
     return answer
 
 
@@ -182,10 +250,15 @@ def take_answer(inner: Inner, data: bytes) -> None:
     """TOOL_RESULT, TOOL_ERROR or TOOL_LIST: for who asked, or for nobody any more."""
     frame = _wire.parse(data)
     lane = inner.lane
-    for level in ([lane._level] if lane._level is not None else []) + inner.outer:
+    levels = ([lane._level] if lane._level is not None else []) + inner.outer
+    for level in levels:
         if level.asking and level.ask_id == frame.id and level.answer is None:
             level.take(frame)
             return
+    with inner.news:
+        for stream in [found() for level in levels for found in level.tools]:
+            if stream is not None and stream.id == frame.id:
+                stream.take(frame)
 
 
 def serve_nested(inner: Inner, data: bytes) -> None:

@@ -139,6 +139,24 @@ class SessionContext:
 
         return await ask_later(self, name, *question(parameters, named, binary))
 
+    def stream_host_tool(self, name: str, parameters: Any = None, binary: Any = None, /, **named: Any) -> Any:
+        """Iterates over what a tool of the host streams: ``for row in stream_host_tool("rows", table="t"): ...``.
+
+        Whoever has enough closes it: ``close()``, ``with``, or by letting go of it. What the tool has returned is in ``.result`` after the last value.
+        ``HostToolError`` when the tool fails; ``ValueError`` when there is none of that name: both when the iteration comes to it.
+        """
+        from ._host_tools import question
+        from ._tool_stream import WINDOW, WINDOW_BYTES
+
+        return self._host().ask_stream(self._id, name, *question(parameters, named, binary), WINDOW, WINDOW_BYTES)
+
+    def astream_host_tool(self, name: str, parameters: Any = None, binary: Any = None, /, **named: Any) -> Any:
+        """The same for async tools: ``async for row in astream_host_tool("rows"): ...``; closed by ``aclose()``, ``async with``, or by letting go of it."""
+        from ._host_tools import question
+        from ._tool_stream import AsyncToolStream
+
+        return AsyncToolStream(self, name, *question(parameters, named, binary))
+
     @property
     def host_tools(self) -> Any:
         """The tools that the host offers to this session: a mapping of their names to what calls them."""

@@ -81,6 +81,9 @@ static int module_exec(PyObject *module)
     st->stream_type = PyType_FromModuleAndSpec(module, &stream_spec, NULL);
     if (st->stream_type == NULL)
         return -1;
+    st->tool_stream_type = PyType_FromModuleAndSpec(module, &tool_stream_spec, NULL);
+    if (st->tool_stream_type == NULL)
+        return -1;
     return context_add(module) == 0 ? template_add(module) : -1;
 }
 
@@ -92,6 +95,7 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
 #undef HELPER_VISIT
     Py_VISIT(st->lane_type);
     Py_VISIT(st->stream_type);
+    Py_VISIT(st->tool_stream_type);
     return 0;
 }
 
@@ -103,6 +107,7 @@ static int module_clear(PyObject *module)
 #undef HELPER_CLEAR
     Py_CLEAR(st->lane_type);
     Py_CLEAR(st->stream_type);
+    Py_CLEAR(st->tool_stream_type);
     text_cache_finish(&st->texts);
     return 0;
 }

@@ -76,7 +76,7 @@ struct state {
 #define HELPER_MEMBER(name, module) PyObject *name;
     HELPER_LIST(HELPER_MEMBER)
 #undef HELPER_MEMBER
-    PyObject *lane_type, *stream_type;
+    PyObject *lane_type, *stream_type, *tool_stream_type;
     Py_ssize_t context_lane, context_id; /* where a SessionContext has these slots */
     struct text_cache texts;             /* of decode(); a lane has its own */
     struct control_line line;

@@ -27,24 +27,24 @@ static int64_t added(int64_t credit, uint64_t more)
     return __builtin_add_overflow(credit, (int64_t)more, &sum) ? INT64_MAX : sum;
 }
 
-static struct inbox_item *room(struct stream *s)
+static struct inbox_item *room(struct inbox *in)
 {
-    if (s->n == s->cap) {
-        size_t cap = s->cap != 0 ? 2 * s->cap : ITEMS_LEAST;
+    if (in->n == in->cap) {
+        size_t cap = in->cap != 0 ? 2 * in->cap : ITEMS_LEAST;
         struct inbox_item *items = PyMem_RawMalloc(cap * sizeof *items);
         if (items == NULL)
             return NULL;
-        for (size_t i = 0; i < s->n; i++)
-            items[i] = s->items[(s->first + i) & (s->cap - 1)];
-        PyMem_RawFree(s->items);
-        s->items = items;
-        s->first = 0;
-        s->cap = cap;
+        for (size_t i = 0; i < in->n; i++)
+            items[i] = in->items[(in->first + i) & (in->cap - 1)];
+        PyMem_RawFree(in->items);
+        in->items = items;
+        in->first = 0;
+        in->cap = cap;
     }
-    return &s->items[(s->first + s->n++) & (s->cap - 1)];
+    return &in->items[(in->first + in->n++) & (in->cap - 1)];
 }
 
-static int take_value(struct lane *l, struct stream *s, const struct frame *f)
+int inbox_put(struct lane *l, struct inbox *in, const struct frame *f)
 {
     struct reader r = frame_reader(l, f);
     PyObject *value = value_decode(&r, 0);
@@ -55,7 +55,7 @@ static int take_value(struct lane *l, struct stream *s, const struct frame *f)
     bool failed = value == NULL;
     if (failed)
         value = exception_take();
-    struct inbox_item *item = value != NULL ? room(s) : NULL;
+    struct inbox_item *item = value != NULL ? room(in) : NULL;
     if (item == NULL) {
         Py_XDECREF(value);
         PyErr_NoMemory();
@@ -70,7 +70,7 @@ int stream_take(struct lane *l, struct stream *s, const struct frame *f)
 {
     uint64_t chunks, bytes;
     if (f->kind == FRAME_SEND)
-        return s->ended ? 0 : take_value(l, s, f);
+        return s->ended ? 0 : inbox_put(l, &s->in, f);
     if (f->kind == FRAME_SEND_END) {
         s->ended = true;
         return 0;
@@ -103,22 +103,33 @@ static int grant(struct stream *s)
     return rc;
 }
 
+struct inbox_item inbox_pop(struct inbox *in)
+{
+    struct inbox_item item = in->items[in->first];
+    in->first = (in->first + 1) & (in->cap - 1);
+    in->n--;
+    return item;
+}
+
+PyObject *inbox_open(struct inbox_item item)
+{
+    if (!item.failed)
+        return item.value;
+    PyErr_SetObject((PyObject *)Py_TYPE(item.value), item.value);
+    Py_DECREF(item.value);
+    return NULL;
+}
+
 static PyObject *pop(struct stream *s)
 {
-    struct inbox_item item = s->items[s->first];
-    s->first = (s->first + 1) & (s->cap - 1);
-    s->n--;
+    struct inbox_item item = inbox_pop(&s->in);
     s->taken_chunks++;
     s->taken_bytes += item.bytes;
     if (grant(s) != 0) {
         Py_DECREF(item.value);
         return NULL;
     }
-    if (!item.failed)
-        return item.value;
-    PyErr_SetObject((PyObject *)Py_TYPE(item.value), item.value);
-    Py_DECREF(item.value);
-    return NULL;
+    return inbox_open(item);
 }
 
 PyObject *stream_receive(struct stream *s, bool wait, bool *none)
@@ -128,7 +139,7 @@ PyObject *stream_receive(struct stream *s, bool wait, bool *none)
             PyErr_SetNone(s->lane->st->Cancelled);
             return NULL;
         }
-        if (s->n != 0)
+        if (s->in.n != 0)
             return pop(s);
         if (s->ended)
             return NULL;
@@ -142,11 +153,11 @@ PyObject *stream_receive(struct stream *s, bool wait, bool *none)
     return NULL;
 }
 
-void stream_drop_items(struct stream *s)
+void inbox_finish(struct inbox *in)
 {
-    for (size_t i = 0; i < s->n; i++)
-        Py_DECREF(s->items[(s->first + i) & (s->cap - 1)].value);
-    PyMem_RawFree(s->items);
-    s->items = NULL;
-    s->first = s->n = s->cap = 0;
+    struct inbox old = *in; /* what goes may run code */
+    *in = (struct inbox){0};
+    for (size_t i = 0; i < old.n; i++)
+        Py_DECREF(old.items[(old.first + i) & (old.cap - 1)].value);
+    PyMem_RawFree(old.items);
 }

@@ -73,6 +73,8 @@ void inner_write_end(struct lane *l)
     l->writing = false;
     if (l->waiting != 0)
         inner_tell(l);
+    if (__builtin_expect(l->running.closing != NULL, 0))
+        tool_streams_close_late(l);
 }
 
 /* ---- reading ---- */
@@ -117,6 +119,10 @@ int inner_take(struct lane *l, const struct frame *f)
     case FRAME_TOOL_ERROR:
     case FRAME_TOOL_LIST:
         tools_take(l, f);
+        break;
+    case FRAME_TOOL_CHUNK:
+        if (tool_stream_take(l, f) != 0)
+            return break_lane(l, "a value that there is no memory for", f->kind);
         break;
     default:
         rc = 0;

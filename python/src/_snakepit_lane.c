@@ -249,6 +249,10 @@ static PyMethodDef lane_methods[] = {
     {"ask", (PyCFunction)(void (*)(void))lane_ask, METH_FASTCALL,
      "ask(id, name, parameters, binary): calls a tool of the host for the call with this id. parameters: a dict or None; "
      "binary: an encoded map, or None."},
+    {"ask_stream", (PyCFunction)(void (*)(void))lane_ask_stream, METH_FASTCALL,
+     "ask_stream(id, name, parameters, binary, chunks, bytes): the same of a tool that streams: what its values come out of. "
+     "Of "
+     "so many chunks and bytes it holds what is not taken yet."},
     {"list_tools", lane_list_tools, METH_O, "The tools of the host that the call with this id sees."},
     {"make_context", lane_make_context, METH_NOARGS, "The context of the synchronous call that runs, or None."},
     {"waits", lane_waits, METH_NOARGS, "How the lane has waited so far."},

@@ -43,8 +43,10 @@ struct running {
     bool asking;       /* one has asked, and the answer has not come */
     bool abandoned;    /* nobody waits for it any more */
     uint64_t ask_id;
-    int answer_kind;  /* FRAME_TOOL_RESULT ..., 0: none yet, -1: what could not be decoded */
-    PyObject *answer; /* its value, or the exception */
+    int answer_kind;            /* FRAME_TOOL_RESULT ..., 0: none yet, -1: what could not be decoded */
+    PyObject *answer;           /* its value, or the exception */
+    struct tool_stream *tools;  /* that stream to it */
+    struct late_close *closing; /* of them: the host is still to be told */
 };
 
 /* A call that stands in the way of an answer: it was written before the host knew that this one asks. */
@@ -220,7 +222,7 @@ int context_add(PyObject *module);
 
 /* ---- _snakepit_stream.c ---- */
 
-extern PyType_Spec stream_spec;
+extern PyType_Spec stream_spec, tool_stream_spec;
 /* Serves one STREAM_CALL, as lane_serve_call. */
 int lane_serve_stream(struct lane *l, const struct frame *f);
 

@@ -43,7 +43,7 @@ static PyObject *stream_pull(PyObject *self, PyObject *unused)
     struct stream *s = stream_of_self(self);
     bool none = false;
     (void)unused;
-    if (stream_is_open(s) != 0 || (s->n == 0 && !s->ended && inner_poll(s->lane) != 0))
+    if (stream_is_open(s) != 0 || (s->in.n == 0 && !s->ended && inner_poll(s->lane) != 0))
         return NULL;
     PyObject *value = stream_receive(s, false, &none);
     if (value == NULL)
@@ -55,7 +55,7 @@ static PyObject *stream_pull(PyObject *self, PyObject *unused)
 
 static bool is_there(const struct stream *s, int what)
 {
-    return what == FOR_CREDIT ? s->chunks > 0 && s->bytes > 0 && stream_has_turn(s) : s->n != 0 || s->ended;
+    return what == FOR_CREDIT ? s->chunks > 0 && s->bytes > 0 && stream_has_turn(s) : s->in.n != 0 || s->ended;
 }
 
 static PyObject *stream_block(PyObject *self, PyObject *arg)
@@ -95,7 +95,7 @@ static PyObject *stream_inbox(PyObject *self, void *unused)
 static void stream_dealloc(PyObject *self)
 {
     PyTypeObject *type = Py_TYPE(self);
-    stream_drop_items(stream_of_self(self));
+    inbox_finish(&stream_of_self(self)->in);
     type->tp_free(self);
     Py_DECREF(type);
 }

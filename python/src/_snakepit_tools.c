@@ -19,7 +19,7 @@
 
 /* ---- the answer ---- */
 
-static PyObject *decoded(struct lane *l, const struct frame *f)
+PyObject *tools_decode(struct lane *l, const struct frame *f)
 {
     struct reader r = frame_reader(l, f);
     PyObject *value = value_decode(&r, 0);
@@ -41,13 +41,15 @@ void tools_take(struct lane *l, const struct frame *f)
     struct running *c = &l->running;
     while (c != NULL && !(c->asking && c->ask_id == f->id && c->answer_kind == 0))
         c = c->outer;
-    if (c == NULL)
-        return; /* of a call that has ended meanwhile */
+    if (c == NULL) { /* of a tool that streams; or of a call that has ended meanwhile */
+        (void)tool_stream_take(l, f);
+        return;
+    }
     if (c->abandoned) {
         c->asking = c->abandoned = false;
         return;
     }
-    c->answer = decoded(l, f);
+    c->answer = tools_decode(l, f);
     c->answer_kind = c->answer != NULL ? f->kind : -1;
     if (c->answer == NULL)
         c->answer = exception_take();
@@ -70,6 +72,8 @@ static PyObject *take_answer(struct lane *l, struct running *c, PyObject *name)
     c->answer_kind = 0;
     c->asking = false;
     inner_recall(l);
+    if (l->running.closing != NULL)
+        tool_streams_close_late(l);
     if (kind == FRAME_TOOL_RESULT || kind == FRAME_TOOL_LIST)
         return answer;
     if (kind == FRAME_TOOL_ERROR)
@@ -81,15 +85,38 @@ static PyObject *take_answer(struct lane *l, struct running *c, PyObject *name)
 
 /* ---- the question ---- */
 
-static int put_binary(struct writer *w, PyObject *binary)
+static void put_le(uint8_t *p, uint64_t n, int bytes)
 {
-    size_t n = (size_t)PyBytes_GET_SIZE(binary);
-    if (writer_room(w, FRAME_FIELDS_HEAD + FRAME_FIELD_HEAD + n) != 0)
+    for (int i = 0; i < bytes; i++)
+        p[i] = (uint8_t)(n >> (8 * i));
+}
+
+static bool has_fields(const struct question *q)
+{
+    return q->binary != Py_None || q->window_chunks != 0;
+}
+
+static int put_fields(struct writer *w, const struct question *q)
+{
+    enum { WINDOW = FRAME_FIELD_HEAD + FIELD_STREAM_SIZE };
+    size_t n = q->binary != Py_None ? (size_t)PyBytes_GET_SIZE(q->binary) : 0;
+    size_t all = (q->binary != Py_None ? FRAME_FIELD_HEAD + n : 0) + (q->window_chunks != 0 ? WINDOW : 0);
+    if (writer_room(w, FRAME_FIELDS_HEAD + all) != 0)
         return -1;
-    frame_put_fields_head(w->p, FRAME_FIELD_HEAD + n);
-    frame_put_field_head(w->p + FRAME_FIELDS_HEAD, FIELD_BINARY, n);
-    memcpy(w->p + FRAME_FIELDS_HEAD + FRAME_FIELD_HEAD, PyBytes_AS_STRING(binary), n);
-    w->p += FRAME_FIELDS_HEAD + FRAME_FIELD_HEAD + n;
+    frame_put_fields_head(w->p, all);
+    w->p += FRAME_FIELDS_HEAD;
+    if (q->window_chunks != 0) {
+        frame_put_field_head(w->p, FIELD_STREAM, FIELD_STREAM_SIZE);
+        put_le(w->p + FRAME_FIELD_HEAD, q->window_chunks, 4);
+        put_le(w->p + FRAME_FIELD_HEAD + 4, 0, 4);
+        put_le(w->p + FRAME_FIELD_HEAD + 8, q->window_bytes, 8);
+        w->p += WINDOW;
+    }
+    if (q->binary != Py_None) {
+        frame_put_field_head(w->p, FIELD_BINARY, n);
+        memcpy(w->p + FRAME_FIELD_HEAD, PyBytes_AS_STRING(q->binary), n);
+        w->p += FRAME_FIELD_HEAD + n;
+    }
     return 0;
 }
 
@@ -112,7 +139,7 @@ static int put_question(struct lane *l, struct writer *w, const struct question 
     w->policy = POLICY_ERROR;
     if (q->kind == FRAME_TOOL_LIST)
         return 0;
-    if (q->binary != Py_None && put_binary(w, q->binary) != 0)
+    if (has_fields(q) && put_fields(w, q) != 0)
         return -1;
     if (value_encode(w, q->name, 0) != 0 || (q->names != NULL ? put_named(w, q) : value_encode(w, q->parameters, 0)) != 0)
         return -1;
@@ -128,7 +155,7 @@ static int send_question(struct lane *l, const struct question *q, uint64_t ask_
     if (rc == 0)
         rc = put_question(l, &w, q);
     if (rc == 0)
-        rc = stream_publish(l, &w, q->kind, q->binary != Py_None ? FRAME_FIELDS : 0, ask_id);
+        rc = stream_publish(l, &w, q->kind, has_fields(q) ? FRAME_FIELDS : 0, ask_id);
     writer_finish(&w);
     inner_write_end(l);
     return rc;
@@ -187,19 +214,56 @@ static PyObject *ask_in_turn(struct lane *l, uint64_t id, unsigned *askers, cons
     return take_answer(l, c, q->name);
 }
 
-PyObject *tools_ask(struct lane *l, uint64_t id, const struct question *q)
+/* Counted among those who ask: the call waits for them. NULL with an exception: it has ended. */
+static unsigned *enter(struct lane *l, uint64_t id)
 {
     struct running *c = l->map != NULL ? inner_level(l, id) : NULL;
     if (c == NULL || !c->live) {
         has_ended();
         return NULL;
     }
-    unsigned *askers = &l->askers[c->depth];
-    ++*askers;
-    PyObject *answer = ask_in_turn(l, id, askers, q);
+    ++l->askers[c->depth];
+    return &l->askers[c->depth];
+}
+
+static void leave(struct lane *l, unsigned *askers)
+{
     if (--*askers == 0 && l->waiting != 0)
         inner_tell(l);
+}
+
+PyObject *tools_ask(struct lane *l, uint64_t id, const struct question *q)
+{
+    unsigned *askers = enter(l, id);
+    if (askers == NULL)
+        return NULL;
+    PyObject *answer = ask_in_turn(l, id, askers, q);
+    leave(l, askers);
     return answer;
+}
+
+int tools_open(struct lane *l, uint64_t id, const struct question *q, struct tool_stream *s)
+{
+    unsigned *askers = enter(l, id);
+    if (askers == NULL)
+        return -1;
+    int rc = await_turn(l, id, askers);
+    if (rc == 0) {
+        struct running *c = &l->running;
+        c->asking = true; /* nobody else while this is being written */
+        c->abandoned = false;
+        c->answer_kind = 0;
+        c->ask_id = 0;
+        s->id = ++l->last_ask;
+        tool_stream_join(s, l, c);
+        rc = send_question(l, q, s->id);
+        l->running.asking = false;
+        inner_recall(l);
+        if (rc != 0)
+            tool_stream_part(s);
+    }
+    leave(l, askers);
+    return rc;
 }
 
 PyObject *lane_ask(PyObject *self, PyObject *const *args, Py_ssize_t n)
@@ -235,6 +299,7 @@ void tools_end(struct lane *l)
     c->live = false;
     while (l->askers[c->depth] != 0)
         inner_pause(l);
+    tool_streams_end(l, c);
     while (c->asking && !l->broken && !l->eof && !call_is_cancelled(l, c->id))
         if (inner_wait(l, c->id, &none) != 0)
             PyErr_Clear();

@@ -102,7 +102,7 @@ static pit_error *check_options(const pit_tool_options *o)
                          "timeout_ms: %lld; a tool needs a positive number of milliseconds, or PIT_INFINITE",
                          (long long)o->timeout_ms);
     if ((e = check_switch("exposed", o->exposed)) != NULL || (e = check_switch("idempotent", o->idempotent)) != NULL ||
-        (e = check_switch("replace", o->replace)) != NULL)
+        (e = check_switch("replace", o->replace)) != NULL || (e = check_switch("streaming", o->streaming)) != NULL)
         return e;
     if (o->parameters != NULL && (e = check_parameters(o->parameters)) != NULL)
         return e;
@@ -121,7 +121,7 @@ static pit_value *describe(const struct tool *t, const pit_tool_options *o)
     pit_map_set_take(map, "returns", o->returns != NULL ? pit_value_ref(o->returns) : pit_nil());
     pit_map_set_take(map, "metadata", o->metadata != NULL ? pit_value_ref(o->metadata) : pit_map());
     pit_map_set_take(map, "exposed", pit_bool(t->exposed));
-    pit_map_set_take(map, "streaming", pit_bool(false));
+    pit_map_set_take(map, "streaming", pit_bool(t->streaming));
     pit_map_set_take(map, "idempotent", pit_bool(t->idempotent));
     pit_map_set_take(map, "timeout_ms", t->timeout_ms > 0 ? pit_int(t->timeout_ms) : pit_nil());
     return map;
@@ -153,6 +153,7 @@ static pit_error *make_tool(const char *session, const pit_tool_item *item, stru
     t->exposed = o.exposed == PIT_ON;
     t->idempotent = o.idempotent == PIT_ON;
     t->replaces = o.replace == PIT_ON;
+    t->streaming = o.streaming == PIT_ON;
     t->run_on = o.run_on != 0 ? o.run_on : PIT_RUN_ON_CALLER;
     t->timeout_ms = o.timeout_ms;
     t->metadata = o.metadata != NULL ? pit_value_ref(o.metadata) : NULL;

@@ -55,6 +55,13 @@ static pit_error *missing(pit *p, const char *session, const char *name)
     return e;
 }
 
+/* A host's tool that streams is for Python code: here nobody reads. */
+static pit_error *streams(const struct tool *t)
+{
+    pit_error *e = error_new(PIT_E_STREAMING_REQUIRED, "the tool %s streams to the Python code that reads it", t->name);
+    return error_detail_take(e, "tool", pit_str(t->name));
+}
+
 /* The pool whose workers have it. */
 static pit_error *find_pool(pit *p, const char *session, const char *name, const char **ret)
 {
@@ -100,7 +107,7 @@ static int call_tool(pit *p, const char *session, const char *given, const pit_v
         session = outer->session_id;
     struct tool *t = o->pool == NULL ? tools_find(&p->host->tools, session, name) : NULL;
     if (t != NULL) {
-        int rc = tool_here(p, t, session, args, o, ret, reterr);
+        int rc = t->streaming ? error_give(reterr, streams(t)) : tool_here(p, t, session, args, o, ret, reterr);
         tool_unref(t);
         return rc;
     }
@@ -155,6 +162,13 @@ int pit_tool_set_binary(pit_tool_ctx *c, const pit_value *binary)
     return 0;
 }
 
+int pit_tool_send(pit_tool_ctx *c, const pit_value *chunk, int64_t timeout_ms)
+{
+    if (timeout_ms < PIT_NOW)
+        return PIT_E_INVALID_PARAMETER;
+    return c->stream != NULL ? inner_stream_send(c, chunk, timeout_ms) : PIT_E_STREAMING_NOT_SUPPORTED;
+}
+
 /* ---- asking ---- */
 
 const char *pit_tool_name(const pit_tool_ctx *c)
@@ -205,6 +219,8 @@ const pit_value *pit_tool_binary_parameters(const pit_tool_ctx *c)
 bool pit_tool_cancelled(const pit_tool_ctx *c)
 {
     if (c->deadline_ns != UINT64_MAX && c->host->os->now_ns() >= c->deadline_ns)
+        return true;
+    if (c->stream != NULL && inner_stream_closed((pit_tool_ctx *)(uintptr_t)c))
         return true;
     for (; c != NULL; c = c->outer)
         if (c->pool == NULL ? tool_here_cut(c) : c->lane != NULL && inner_given_up(c->pool, c->lane, c->sequence))

@@ -676,6 +676,7 @@ static void on_attend(struct loop_work *w)
 void lane_init_hooks(struct lane *l)
 {
     list_init(&l->notes);
+    list_init(&l->streams);
     l->grace.fn = cancel_on_grace;
     l->limit.timer.fn = limits_on_timer;
     l->stall.fn = on_stall;

@@ -147,7 +147,7 @@ static enum step take_frame(struct pool *p, struct call *c, struct channel_frame
     if (rc == 0)
         rc = inner_frame(p, c, &f, in);
     if (rc == 0)
-        return sent && c->lane->unsent.len == 0 ? STEP_FRAME : STEP_ROOM;
+        return sent && !__atomic_load_n(&c->lane->has_unsent, __ATOMIC_ACQUIRE) ? STEP_FRAME : STEP_ROOM;
     if (rc == INNER_LEFT)
         return STEP_DONE;
     accuse(p, c, PIT_E_PROTOCOL_ERROR,
@@ -177,7 +177,7 @@ enum step blocking_step(struct pool *p, struct call *c, struct channel_frame *in
     if (c->sent < c->frame.len)
         rc = ch->ops->send(ch, c->frame.data, c->frame.len, &c->sent);
     else if (c->lane->inner != 0 && c->stream == NULL) /* who rides a stream does it under the lock */
-        rc = inner_flush(c->lane);
+        rc = inner_flush_ridden(p, c->lane);
     bool cut = rc == PIT_E_WORKER_LOST, full = rc == CHANNEL_AGAIN; /* cut: the frame will never be whole */
     if (rc == 0 || rc == CHANNEL_AGAIN || cut)
         rc = ch->ops->recv(ch, in);

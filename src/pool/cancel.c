@@ -127,6 +127,7 @@ void cancel_finish(struct pool *p)
 static void keep_rest(struct lane *l, struct call *c)
 {
     size_t n = c->frame.len;
+    __atomic_store_n(&l->has_unsent, true, __ATOMIC_RELEASE);
     if (c->frame.borrowed || l->unsent.len != 0) {
         struct buf behind = l->unsent; /* of a lane whose calls call tools: none of it is out */
         l->unsent = (struct buf){0};
@@ -178,6 +179,8 @@ static bool give_up(struct pool *p, struct lane *l, struct flight *f, const char
         list_push_back(&p->loop_lanes, &l->node);
     }
     l->given_up++;
+    if (l->senders != 0)
+        inner_streams_changed(l);
     return true;
 }
 

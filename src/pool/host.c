@@ -267,6 +267,7 @@ static int make_ids(struct host *h, struct siphash_key *ret_key)
 void host_free(struct host *h)
 {
     tool_threads_finish(&h->tool_threads);
+    tool_threads_finish(&h->stream_threads);
     tools_finish(&h->tools);
     host_crashes_close(h);
     host_group_close(h);
@@ -314,6 +315,8 @@ static struct host *alloc_host(const struct os_ops *os, struct host_settings *se
     pthread_mutex_init(&h->drive_lock, NULL);
     tools_init(&h->tools);
     tool_threads_init(&h->tool_threads, os, h->set.tool_threads);
+    tool_threads_init(&h->stream_threads, os, TOOL_THREADS_MAX);
+    h->stream_threads.each = true;
     h->done_work.fn = host_tell_done;
     oom_init(&h->oom, os);
     host_guard_init(h);

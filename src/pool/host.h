@@ -75,13 +75,14 @@ struct host {
     char *crashes_dir;         /* where dossiers are kept, unless a pool says otherwise; NULL: nowhere */
     struct registry *registry; /* loop; NULL: none */
     struct loop_timer registry_timer;
-    pthread_t sweeper;                     /* a thread that ends the orphans of dead hosts, now and then */
-    bool sweeping, sweep_over, sweep_stop; /* loop; atomic; atomic */
-    bool registry_told;                    /* that it cannot be written */
-    unsigned recycling;                    /* loop: workers that are being recycled */
-    struct tools tools;                    /* what Python code may call here */
-    struct tool_threads tool_threads;
-    uint32_t tools_running; /* atomic: of them, and of adapters in C; 0: no thread is inside one */
+    pthread_t sweeper;                                /* a thread that ends the orphans of dead hosts, now and then */
+    bool sweeping, sweep_over, sweep_stop;            /* loop; atomic; atomic */
+    bool registry_told;                               /* that it cannot be written */
+    unsigned recycling;                               /* loop: workers that are being recycled */
+    struct tools tools;                               /* what Python code may call here */
+    struct tool_threads tool_threads, stream_threads; /* the latter: of tools that stream, a thread for each */
+    uint32_t streaming;                               /* atomic: of them */
+    uint32_t tools_running;                           /* atomic: of them, and of adapters in C; 0: no thread is inside one */
 };
 
 void host_settings_free(struct host_settings *s);

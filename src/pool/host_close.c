@@ -167,6 +167,7 @@ int host_destroy(struct host *h)
     }
     unsigned left = leave_adapters(h);
     tool_threads_stop(&h->tool_threads); /* they may need the loop */
+    tool_threads_stop(&h->stream_threads);
     if (h->has_thread) {
         __atomic_store_n(&h->stop, true, __ATOMIC_RELEASE);
         loop_wake(h->loop);

@@ -34,9 +34,21 @@ int inner_flush(struct lane *l)
         l->unsent_done = 0;
     }
     buf_finish(&l->unsent);
-    l->unsent_at = l->unsent_done = 0;
+    l->unsent_at = l->unsent_done = l->unsent_chunk = 0;
     l->unsent_inner = false;
     __atomic_store_n(&l->has_unsent, false, __ATOMIC_RELEASE);
+    if (l->senders != 0) /* then under the lock */
+        inner_streams_changed(l);
+    return rc;
+}
+
+int inner_flush_ridden(struct pool *p, struct lane *l)
+{
+    if (__atomic_load_n(&l->senders, __ATOMIC_ACQUIRE) == 0)
+        return inner_flush(l);
+    pool_lock(p);
+    int rc = inner_flush(l);
+    pool_unlock(p);
     return rc;
 }
 
@@ -74,6 +86,18 @@ static bool is_fresh(const struct host *h, const struct lane *l, uint64_t id)
     return true;
 }
 
+/* May it ask with this number, and does it read what it is answered? */
+static bool may_ask(struct pool *p, struct lane *l, uint64_t id)
+{
+    bool senders = __atomic_load_n(&l->senders, __ATOMIC_ACQUIRE) != 0;
+    if (senders)
+        pool_lock(p);
+    bool may = !inner_is_deaf(l) && !(senders && inner_stream_has(l, id));
+    if (senders)
+        pool_unlock(p);
+    return may && is_fresh(p->host, l, id);
+}
+
 /* Runs the tool (taken) and answers. What both have left is let go when the answer is out: the worker goes on meanwhile. */
 static void serve(struct pool *p, struct call *c, const struct asked *a, struct tool *t, struct buf *out)
 {
@@ -100,7 +124,7 @@ static int refuse(struct pool *p, struct lane *l, uint64_t id)
 {
     uint8_t small[ANSWER_SMALL];
     struct buf out;
-    if (l->unsent.len > UNREAD_MAX)
+    if (!may_ask(p, l, id))
         return PIT_E_PROTOCOL_ERROR;
     buf_init_on(&out, small, sizeof small);
     inner_refuse_given_up(p, id, &out);
@@ -109,13 +133,32 @@ static int refuse(struct pool *p, struct lane *l, uint64_t id)
     return 0;
 }
 
-static int ask(struct pool *p, struct call *c, const struct frame *f)
+static int begin_stream(struct pool *p, struct call *c, struct tool *t /* taken */, const struct asked *a,
+                        const struct channel_frame *in)
+{
+    pool_lock(p);
+    struct tool_job *j = inner_make_job(p, c->lane, c, a->id);
+    pool_unlock(p);
+    if (j == NULL) {
+        struct buf out = {0};
+        tool_unref(t);
+        inner_refuse(p, a->id, error_new(PIT_E_ALLOCATION_FAILED, "out of memory while a tool was called"), &out);
+        put_to(p, c->lane, c->level, &out);
+        buf_finish(&out);
+        return 0;
+    }
+    j->tool = t;
+    buf_append(&j->frame, in->data, in->n);
+    return inner_stream_begin(j, a);
+}
+
+static int ask(struct pool *p, struct call *c, const struct frame *f, const struct channel_frame *in)
 {
     struct lane *l = c->lane;
     struct asked a;
     uint8_t small[ANSWER_SMALL];
     struct buf out;
-    if (!is_fresh(p->host, l, f->id) || l->unsent.len > UNREAD_MAX)
+    if (!may_ask(p, l, f->id))
         return PIT_E_PROTOCOL_ERROR;
     l->asked_id = f->id;
     __atomic_store_n(&l->inner, 1, __ATOMIC_RELEASE);
@@ -125,6 +168,10 @@ static int ask(struct pool *p, struct call *c, const struct frame *f)
     if (!lists && inner_read(f, &a) != 0)
         return PIT_E_PROTOCOL_ERROR;
     struct tool *t = lists ? NULL : tools_find(&p->host->tools, c->session_id, a.name);
+    if (t != NULL && inner_streams(t, &a)) {
+        c->unrepeatable |= !t->idempotent;
+        return begin_stream(p, c, t, &a, in);
+    }
     if (t != NULL) {
         c->unrepeatable |= !t->idempotent;
         serve(p, c, &a, t, &out);
@@ -170,6 +217,8 @@ static void pop_given_up(struct pool *p, struct lane *l)
 /* A frame while something above `level`, which this thread has, is given up and runs still. */
 static int above(struct pool *p, struct lane *l, const struct frame *f)
 {
+    if (inner_is_of_stream(f))
+        return inner_stream_frame(p, l, f);
     if (f->kind == FRAME_TOOL_CALL || f->kind == FRAME_TOOL_LIST)
         return refuse(p, l, f->id);
     if (f->kind != FRAME_RESULT && f->kind != FRAME_ERROR)
@@ -193,7 +242,9 @@ int inner_frame(struct pool *p, struct call *c, const struct frame *f, struct ch
     if (c->stream != NULL && (f->kind == FRAME_CHUNK || f->kind == FRAME_CREDIT))
         return stream_ride_frame(p, c, f, in->n);
     bool asks = f->kind == FRAME_TOOL_CALL || f->kind == FRAME_TOOL_LIST;
-    return asks && c->sent == c->frame.len ? ask(p, c, f) : worker_side_frame(l->worker, f);
+    if (asks && c->sent == c->frame.len)
+        return ask(p, c, f, in);
+    return inner_is_of_stream(f) ? inner_stream_frame(p, l, f) : worker_side_frame(l->worker, f);
 }
 
 void inner_forget_above(struct pool *p, struct call *c)
@@ -222,6 +273,8 @@ void inner_leave(struct pool *p, struct call *c, struct outcome o)
     lane_pop_inner(l);
     l->finished++;
     c->lane = NULL;
+    if (l->senders != 0)
+        inner_streams_changed(l);
     sched_finish(p, c, o);
     if (c->level == 0) {
         __atomic_store_n(&l->inner, 0, __ATOMIC_RELEASE);
@@ -251,7 +304,7 @@ static pit_error *drain_once(struct pool *p, struct call *c, struct lane *l, str
     struct channel *ch = l->channel;
     struct frame f;
     bool dead = is_dead(l);
-    inner_flush(l);
+    inner_flush_ridden(p, l);
     int rc = ch->ops->recv(ch, in);
     if (rc == 0 && (rc = frame_parse(in->data, in->n, &f)) == 0)
         rc = above(p, l, &f);
@@ -262,8 +315,9 @@ static pit_error *drain_once(struct pool *p, struct call *c, struct lane *l, str
     if (pool_now(p) >= c->deadline_ns)
         return expired_error(p, c, false);
     if (rc == CHANNEL_AGAIN && worker_ending(l->worker) == 0) {
-        ch->ops->wait(ch, l->unsent.len != 0 ? CHANNEL_FOR_ROOM | CHANNEL_FOR_FRAME : CHANNEL_FOR_FRAME, c->deadline_ns,
-                      p->set.spin_ns);
+        ch->ops->wait(
+            ch, __atomic_load_n(&l->has_unsent, __ATOMIC_ACQUIRE) ? CHANNEL_FOR_ROOM | CHANNEL_FOR_FRAME : CHANNEL_FOR_FRAME,
+            c->deadline_ns, p->set.spin_ns);
         return NULL;
     }
     pool_lock(p);

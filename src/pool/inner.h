@@ -41,6 +41,8 @@ static inline bool inner_on_top(const struct lane *l, const struct call *c)
 /* Keeps a frame of which `done` bytes are out (0, where others stand before it) until there is room: false: no memory. */
 bool inner_queue(struct lane *l, const uint8_t *frame, size_t n, size_t done);
 int inner_flush(struct lane *l);
+/* The same for who rides it: where others may send, too, under the lock. No lock. */
+int inner_flush_ridden(struct pool *p, struct lane *l);
 /* The call has its answer: its outcome, and the lane goes back unless an outer call has it. No lock. */
 void inner_leave(struct pool *p, struct call *c, struct outcome o);
 /* The worker has ended: what was given up above c has ended, too. No lock. */
@@ -56,6 +58,15 @@ void inner_end_above(struct pool *p, struct call *c, const char *reason, struct 
 void inner_call(struct pool *p, struct call *c, struct pit_tool_ctx *under);
 /* Ends such a call, of a lane that a thread rides: any thread but that; the reason lives as long as the call. */
 void inner_cut(struct pool *p, struct call *c, const char *reason);
+
+/* ---- tools that stream ---- */
+
+/* What pit_tool_send() does, in a tool with c->stream. */
+int inner_stream_send(struct pit_tool_ctx *c, const pit_value *v, int64_t timeout_ms);
+/* Its reader has had enough, or is no more. No lock. */
+bool inner_stream_closed(struct pit_tool_ctx *c);
+/* lock: those of the lane that wait look again: a call has ended, the worker has, or the lane has room. */
+void inner_streams_changed(struct lane *l);
 
 /* ---- tool threads ---- */
 

@@ -16,6 +16,8 @@ int inner_loop_frame(struct pool *p, struct lane *l, const struct frame *f, stru
 {
     if (f->kind == FRAME_CHUNK || f->kind == FRAME_CREDIT)
         return stream_loop_frame(p, l, f, in->n);
+    if (inner_is_of_stream(f))
+        return inner_stream_frame(p, l, f);
     if (f->kind != FRAME_TOOL_CALL && f->kind != FRAME_TOOL_LIST)
         return worker_side_frame(l->worker, f);
     buf_append(&l->asked, in->data, in->n);
@@ -30,8 +32,7 @@ static void keep_text(char to[TOOL_ID_MAX + 1], const char *text, const char **r
     *ret = text != NULL ? to : NULL;
 }
 
-/* lock: all that is needed of the call, which may end before the tool does. NULL: no memory. */
-static struct tool_job *make_job(struct pool *p, struct lane *l, struct call *c, uint64_t id)
+struct tool_job *inner_make_job(struct pool *p, struct lane *l, struct call *c, uint64_t id)
 {
     struct tool_job *j = mem_zalloc(sizeof *j);
     if (j == NULL)
@@ -57,7 +58,8 @@ static struct tool_job *admit(struct pool *p, struct lane *l, const struct frame
 {
     struct flight *fl = lane_inner(l);
     *rc = PIT_E_PROTOCOL_ERROR;
-    if (l->owner != LANE_LOOP || fl == NULL || f->id == 0 || f->id == l->asked_id || l->unsent.len > UNREAD_MAX)
+    if (l->owner != LANE_LOOP || fl == NULL || f->id == 0 || f->id == l->asked_id || inner_stream_has(l, f->id) ||
+        inner_is_deaf(l))
         return NULL;
     if (fl->call == NULL) {
         struct buf out = {0};
@@ -75,7 +77,7 @@ static struct tool_job *admit(struct pool *p, struct lane *l, const struct frame
         async_take_back(p, l);
         sched_spread(p);
     }
-    struct tool_job *j = make_job(p, l, c, f->id);
+    struct tool_job *j = inner_make_job(p, l, c, f->id);
     *rc = j != NULL ? 0 : PIT_E_ALLOCATION_FAILED;
     if (j == NULL)
         return NULL;
@@ -137,14 +139,20 @@ void inner_job_run(struct tool_job *j)
     if (frame_parse(j->frame.data, j->frame.len, &f) == 0 && inner_read(&f, &a) == 0)
         inner_run(&j->ctx, j->tool, &a, &out);
     tool_let_go(&j->ctx);
-    finish(j, &out);
+    if (j->streams)
+        inner_stream_finish(j, &out);
+    else
+        finish(j, &out);
 }
 
 void inner_job_drop(struct tool_job *j)
 {
     struct buf out = {0};
     inner_refuse_given_up(j->ctx.pool, j->ctx.id, &out);
-    finish(j, &out);
+    if (j->streams)
+        inner_stream_finish(j, &out);
+    else
+        finish(j, &out);
 }
 
 /* ---- who runs it ---- */
@@ -190,9 +198,7 @@ static void hand_out(struct pool *p, struct tool_job *j, struct inner_mail *mail
     if (rc == 0)
         return;
     struct buf out = {0};
-    pit_error *e =
-        error_new(PIT_E_SYSTEM_ERROR, "no thread could be started for the tool %s: %s", j->tool->name, strerror(-rc));
-    inner_refuse(p, j->ctx.id, error_detail_take(e, "errno", pit_int(-rc)), &out);
+    inner_refuse(p, j->ctx.id, inner_no_thread(j->tool->name, rc), &out);
     finish(j, &out);
 }
 
@@ -220,8 +226,11 @@ static int answer(struct pool *p, struct tool_job *j, struct inner_mail *mail, c
     }
     int rc = inner_read(f, &a);
     j->tool = rc == 0 ? tools_find(&p->host->tools, j->ctx.session_id, a.name) : NULL;
-    if (j->tool != NULL) {
+    if (j->tool != NULL)
         mark(p, j);
+    if (j->tool != NULL && inner_streams(j->tool, &a))
+        return inner_stream_begin(j, &a);
+    if (j->tool != NULL) {
         hand_out(p, j, mail);
         return 0;
     }
@@ -261,6 +270,8 @@ void inner_serve(struct pool *p, struct lane *l)
 void inner_popped(struct pool *p, struct lane *l, unsigned level)
 {
     l->asking &= ~(UINT32_C(1) << level);
+    if (l->senders != 0)
+        inner_streams_changed(l);
     if (level == 0) {
         __atomic_store_n(&l->inner, 0, __ATOMIC_RELEASE);
         l->held.len = 0;

@@ -10,7 +10,8 @@ struct asked {
     uint64_t id;
     char name[TOOL_NAME_MAX + 1]; /* "": it is longer than a tool's name can be */
     const uint8_t *args, *binary; /* encoded; borrowed from the frame; binary NULL: none */
-    size_t args_n, binary_n;
+    const uint8_t *window;        /* the field stream, borrowed; NULL: none */
+    size_t args_n, binary_n, window_n;
 };
 
 enum {
@@ -40,6 +41,33 @@ bool inner_put_held(struct lane *l);
 void inner_assign(struct pool *p, struct lane *l, struct call *c);
 /* lock: its frame was cut, or an answer to it is lost. */
 void inner_condemn(struct pool *p, struct lane *l);
+/* lock: all that is needed of the call, which may end before the tool does. NULL: no memory. */
+struct tool_job *inner_make_job(struct pool *p, struct lane *l, struct call *c, uint64_t id);
+/* Why no thread runs the tool; rc: of starting one. */
+pit_error *inner_no_thread(const char *tool, int rc);
+/* lock: answers that the worker does not read: too many? */
+bool inner_is_deaf(const struct lane *l);
+
+/* ---- inner_stream.c: tools that stream ---- */
+
+/* Does the tool stream, or is it asked to? Then it takes this way. */
+static inline bool inner_streams(const struct tool *t, const struct asked *a)
+{
+    return __builtin_expect(t->streaming || a->window != NULL, 0);
+}
+/* Runs the job (taken), whose frame and tool are filled in, or answers why not. 0, or PIT_E_PROTOCOL_ERROR. No lock. */
+int inner_stream_begin(struct tool_job *j, const struct asked *a);
+/* Its answer goes out, if somebody wants it; the job is freed. No lock. */
+void inner_stream_finish(struct tool_job *j, struct buf *out);
+/* TOOL_CREDIT and TOOL_CLOSE. 0, or PIT_E_PROTOCOL_ERROR. Who receives; no lock. */
+int inner_stream_frame(struct pool *p, struct lane *l, const struct frame *f);
+static inline bool inner_is_of_stream(const struct frame *f)
+{
+    return f->kind == FRAME_TOOL_CREDIT || f->kind == FRAME_TOOL_CLOSE;
+}
+/* lock: is the number that of a tool which streams still? */
+bool inner_stream_has(struct lane *l, uint64_t id);
+
 void inner_submit(struct pool *p, struct call *c, struct pit_tool_ctx *under); /* inner_call, of a lane of the loop */
 
 #endif

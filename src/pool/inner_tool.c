@@ -22,8 +22,11 @@ int inner_read(const struct frame *f, struct asked *ret)
     ret->id = f->id;
     ret->args = p;
     ret->args_n = (size_t)(end - p);
-    ret->binary = NULL;
-    frame_field(f, FIELD_BINARY, &ret->binary, &ret->binary_n);
+    ret->binary = ret->window = NULL;
+    if (f->fields_n != 0) {
+        frame_field(f, FIELD_BINARY, &ret->binary, &ret->binary_n);
+        frame_field(f, FIELD_STREAM, &ret->window, &ret->window_n);
+    }
     return 0;
 }
 
@@ -213,7 +216,18 @@ void inner_run(struct pit_tool_ctx *c, struct tool *t, const struct asked *a, st
         inner_refuse(c->pool, a->id, e, out);
 }
 
+pit_error *inner_no_thread(const char *tool, int rc)
+{
+    pit_error *e = error_new(PIT_E_SYSTEM_ERROR, "no thread could be started for the tool %s: %s", tool, strerror(-rc));
+    return error_detail_take(e, "errno", pit_int(-rc));
+}
+
 /* ---- sending ---- */
+
+bool inner_is_deaf(const struct lane *l)
+{
+    return l->unsent.len > UNREAD_MAX + l->unsent_chunk;
+}
 
 bool inner_put(struct lane *l, const uint8_t *frame, size_t n)
 {
@@ -274,9 +288,11 @@ void inner_assign(struct pool *p, struct lane *l, struct call *c)
         memcpy(c->worker_id, l->worker->id, sizeof c->worker_id);
         sched_note(p, c, CALL_DISPATCHED);
     }
-    if (l->unsent.len != 0 || l->sending != NULL) { /* behind what is on its way */
+    if (l->unsent.len != 0 || l->sending != NULL || l->senders != 0) { /* behind what is on its way, or may be */
         c->sent = c->frame.len;
         if (!inner_queue(l, c->frame.data, c->frame.len, 0))
             inner_condemn(p, l);
+        else if (l->sending == NULL)
+            inner_flush(l);
     }
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "pool/inner.h"
 #include "pool/limits.h"
 #include "pool/pool_internal.h"
 #include "pool/start_mode.h"
@@ -285,6 +286,8 @@ static bool judge_lanes(struct pool *p, struct worker *w, struct list *done)
     for (uint32_t i = 0; w->lanes != NULL && i < p->config.lanes; i++) {
         struct lane *l = &w->lanes[i];
         __atomic_store_n(&l->dead, true, __ATOMIC_SEQ_CST);
+        if (l->senders != 0)
+            inner_streams_changed(l);
         loop_timer_stop(p->env->loop, &l->grace);
         limits_stop(p, l);
         loop_timer_stop(p->env->loop, &l->stall);

@@ -6,6 +6,17 @@
 
 enum { TOOL_ID_MAX = 256 };
 
+/* Of a tool that streams: what it may still send, and whether anybody wants it. Under the pool's lock; the futex word moves with each change. */
+struct tool_stream {
+    struct list node; /* of its lane's */
+    uint64_t window;  /* chunks that its reader holds at most */
+    uint64_t chunks;  /* credit */
+    int64_t bytes;
+    bool closed;   /* by its reader */
+    bool may_wait; /* fixed: its thread is its own */
+    uint32_t change, waiters;
+};
+
 struct tool_job {
     struct list node;
     struct pit_tool_ctx ctx; /* its lane's worker is kept alive by a reference of the job */
@@ -13,6 +24,8 @@ struct tool_job {
     unsigned level;
     struct buf frame;  /* what the worker has sent */
     struct tool *tool; /* a reference */
+    bool streams;
+    struct tool_stream stream;
     char session_id[TOOL_ID_MAX + 1], correlation_id[TOOL_ID_MAX + 1];
 };
 

@@ -19,7 +19,8 @@ struct pit_tool_ctx *tool_innermost(const struct host *h)
     return c;
 }
 
-struct pit_tool_ctx *tool_under(const struct host *h, const struct pool *p)
+/* The innermost tool of a worker of this pool. */
+static struct pit_tool_ctx *tool_of(const struct host *h, const struct pool *p)
 {
     struct pit_tool_ctx *c = innermost;
     while (c != NULL && (c->host != h || c->pool != p || c->lane == NULL))
@@ -27,9 +28,15 @@ struct pit_tool_ctx *tool_under(const struct host *h, const struct pool *p)
     return c;
 }
 
+struct pit_tool_ctx *tool_under(const struct host *h, const struct pool *p)
+{
+    struct pit_tool_ctx *c = tool_of(h, p);
+    return c != NULL && !c->apart ? c : NULL;
+}
+
 bool tool_holds_all(const struct host *h, const struct pool *p)
 {
-    return p->n_slots == 1 && p->set.lanes == 1 && tool_under(h, p) != NULL;
+    return p->n_slots == 1 && p->set.lanes == 1 && tool_of(h, p) != NULL;
 }
 
 static struct event_common common_of(const struct pit_tool_ctx *c)

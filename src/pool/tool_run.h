@@ -18,6 +18,8 @@ struct pit_tool_ctx {
     struct pool *pool;                                   /* whose worker calls; NULL: none does */
     struct lane *lane;                                   /* on which it waits; NULL: none does, or the tool runs on the loop */
     bool rides;                                          /* this thread rides that lane */
+    bool apart;                                          /* the worker does not wait for it: its calls take other lanes */
+    struct tool_stream *stream;                          /* of its job; NULL: it does not stream */
     uint64_t id;                                         /* the worker's number of the tool call */
     uint64_t sequence;                                   /* of the call there that has called the tool */
     int depth;                                           /* 1: that call is no tool's */
@@ -59,7 +61,8 @@ void tool_tell_end(struct telemetry *t, const struct event_common *common, const
 
 /* What this thread runs for this host; NULL: nothing. */
 struct pit_tool_ctx *tool_innermost(const struct host *h);
-/* The innermost tool of this thread that a worker of this pool waits for: a call into the pool goes there by the same lane. NULL: none. */
+/* The innermost tool of this thread that a worker of this pool waits for: a call into the pool goes there by the same lane. NULL: none; or it is one that
+ * streams, for which no worker waits. */
 struct pit_tool_ctx *tool_under(const struct host *h, const struct pool *p);
 /* Does a worker wait for a tool of this thread, so that who waits here for anything else of the pool waits for himself? */
 bool tool_holds_all(const struct host *h, const struct pool *p);

@@ -63,7 +63,7 @@ int tool_threads_add(struct tool_threads *t, struct list *job)
     pthread_mutex_lock(&t->lock);
     if (t->waiting >= t->idle && t->n < t->most)
         rc = start_one(t);
-    if (rc != 0 && t->n != 0) /* those that there are will do */
+    if (rc != 0 && t->n != 0 && !t->each) /* those that there are will do */
         rc = 0;
     if (rc == 0) {
         list_push_back(&t->jobs, job);

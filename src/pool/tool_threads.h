@@ -20,6 +20,7 @@ struct tool_threads {
     unsigned waiting;   /* lock: jobs */
     unsigned most;      /* of threads */
     bool stop;          /* lock */
+    bool each;          /* fixed: no job waits for another; who adds them sees to it that there are no more than `most` */
     uint32_t turn;      /* futex word */
     pthread_t *threads; /* lock */
 };

@@ -23,7 +23,7 @@ struct tool {
     pit_tool_fn fn;
     void *user;
     void (*release)(void *user);
-    bool exposed, idempotent, replaces;
+    bool exposed, idempotent, replaces, streaming;
     int run_on;                      /* PIT_RUN_ON_* */
     int64_t timeout_ms;              /* 0: none of its own */
     pit_value *metadata, *described; /* owned: maps; metadata may be NULL, described is what pit_tool_list() says */

@@ -41,10 +41,14 @@
     X(SEND, send, 27, h, "a value for the producer's inbox")                                                                   \
     X(SEND_END, send_end, 28, h, "nothing: the inbox ends here")                                                               \
     X(STREAM_END, stream_end, 29, b, "reserved: the stream is over")                                                           \
-    X(TOOL_CALL, tool_call, 32, w, "str name, then the arguments; the id is the worker's own")                                 \
+    X(TOOL_CALL, tool_call, 32, w,                                                                                             \
+      "str name, then the arguments; the id is the worker's own; of a tool that streams with the field stream")                \
     X(TOOL_RESULT, tool_result, 33, h, "the value; the id is that of the TOOL_CALL")                                           \
     X(TOOL_ERROR, tool_error, 34, h, "map: as ERROR; the id is that of the TOOL_CALL")                                         \
     X(TOOL_LIST, tool_list, 35, b, "from the worker: nothing; the answer, with its id: list of maps, the host's tools")        \
+    X(TOOL_CHUNK, tool_chunk, 36, h, "a value; the id is that of the TOOL_CALL")                                               \
+    X(TOOL_CREDIT, tool_credit, 37, w, "uint chunks, uint bytes: granted beyond what was before; the id as above")             \
+    X(TOOL_CLOSE, tool_close, 38, w, "nothing: no more is wanted of the tool; the id as above")                                \
     X(SLOT_GRANT, slot_grant, 40, h, "reserved: shared memory for a tensor")                                                   \
     X(SLOT_RELEASE, slot_release, 41, b, "reserved")                                                                           \
     X(SLOT_REQUEST, slot_request, 42, w, "reserved")                                                                           \
@@ -88,7 +92,7 @@ enum {
 #undef FRAME_FIELD_ENUM
 };
 
-/* The field stream of a STREAM_CALL: u32 chunks, u32 flags, u64 bytes: the window, both ways. */
+/* The field stream of a STREAM_CALL: u32 chunks, u32 flags, u64 bytes: the window, both ways. Of a TOOL_CALL: what the tool may send; no flags. */
 enum { FIELD_STREAM_SIZE = 16, FIELD_STREAM_INBOX = 1 /* a flag: the host may send to the inbox */ };
 
 /* The fields: four bytes of length; each: tag, and three bytes of length. */

@@ -86,6 +86,9 @@ struct lane {
     unsigned nested;     /* the last so many flights are calls that tools have made, each inside the one before */
     uint32_t asking;     /* a LOOP lane: bit n: level n waits for a tool that a thread runs */
     uint64_t asked_id;   /* the worker's number of the last tool call */
+    struct list streams; /* tools that stream to calls of this lane (pool/tool_job.h) */
+    unsigned senders;    /* atomic: of them; while there is one everybody sends under the pool's lock */
+    size_t unsent_chunk; /* the first frame of `unsent` is one of theirs, of so many bytes */
     struct buf held;     /* answers to levels that are not on top: a byte of level, the frame, and so on */
     struct buf asked;    /* a LOOP lane: a frame that the loop has still to attend to */
     uint64_t finished;   /* calls, for statistics */
@@ -98,8 +101,8 @@ uint64_t lane_push(struct lane *l, struct call *c); /* its sequence; there must 
 /* Is there a mark for one more call? What was taken back still stands in the worker's ring and keeps its mark until a later call
  * is answered; the first flight is never taken back, so that comes. */
 bool lane_has_mark(const struct lane *l);
-struct flight *lane_head(struct lane *l);           /* NULL: none */
-struct flight *lane_at(struct lane *l, unsigned i); /* i-th oldest */
+struct flight *lane_head(struct lane *l);                         /* NULL: none */
+struct flight *lane_at(struct lane *l, unsigned i);               /* i-th oldest */
 struct flight *lane_flight(struct lane *l, const struct call *c); /* of a call that is there; NULL: it is not */
 void lane_pop(struct lane *l);
 struct flight *lane_inner(struct lane *l);  /* the one that is answered next: the innermost; NULL: none */
