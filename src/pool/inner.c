@@ -168,12 +168,10 @@ static int ask(struct pool *p, struct call *c, const struct frame *f, const stru
     if (!lists && inner_read(f, &a) != 0)
         return PIT_E_PROTOCOL_ERROR;
     struct tool *t = lists ? NULL : tools_find(&p->host->tools, c->session_id, a.name);
-    if (t != NULL && inner_streams(t, &a)) {
-        c->unrepeatable |= !t->idempotent;
-        return begin_stream(p, c, t, &a, in);
-    }
     if (t != NULL) {
         c->unrepeatable |= !t->idempotent;
+        if (inner_streams(t, &a))
+            return begin_stream(p, c, t, &a, in);
         serve(p, c, &a, t, &out);
     } else {
         if (lists)
