@@ -12,7 +12,8 @@
 #include <errno.h>
 #include <poll.h>
 
-enum { STOP_GRACE_MS = 2000 };
+/* Waited for at the end: a call that was given up and is on its way out (the ladder: 700 ms up to the kill); then the end of the workers. */
+enum { LADDER_MS = 2000, STOP_GRACE_MS = 2000 };
 
 static void log_line(int level, const char *text, void *user)
 {
@@ -83,7 +84,7 @@ int own_pool_open(struct own_pool *pool, const struct own_pool_options *o, struc
     options.n_pools = 1;
     options.drive = PIT_DRIVE_HOST;
     options.require_ready = PIT_OFF;
-    options.drain_timeout_ms = PIT_NOW;
+    options.drain_timeout_ms = LADDER_MS;
     if (o->verbose) {
         options.log = log_line;
         options.log_level = PIT_LOG_DEBUG;

@@ -463,6 +463,47 @@ def test_a_signal_ends_the_call_and_its_worker_first(build, env, tmp_path, adapt
     assert not is_alive(worker)
 
 
+PRODUCERS = """
+    def endless(self, closed):
+        try:
+            while True:
+                yield 1
+        finally:
+            open(closed, "w").close()
+
+    def quiet(self, closed):
+        try:
+            yield 1
+            while True:
+                time.sleep(0.001)  # allow-sleep: it gives nothing more
+        finally:
+            open(closed, "w").close()
+"""
+
+
+@pytest.mark.parametrize(
+    "command, leaves", [("endless", "by a signal"), ("quiet", "by a signal"), ("endless", "by its output")]
+)
+def test_who_leaves_a_stream_closes_its_producer(build, env, tmp_path, adapter, command, leaves):
+    path = adapter(PRODUCERS, before="import time")
+    for n in range(5):  # a worker that gets no CPU for the time of the ladder is killed
+        closed = tmp_path / f"closed{n}"
+        process = start(build, env, tmp_path, "call", command, json.dumps([str(closed)]), "--adapter", path, "--stream")
+        assert process.stdout.readline() == '{"data":1,"is_final":false}\n'
+        if leaves == "by a signal":
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=LIMIT_S)
+            assert process.returncode == 130 and "ended by SIGINT" in err
+        else:
+            process.stdout.close()
+            process.wait(LIMIT_S)
+            with process.stderr as err:
+                assert process.returncode == 1 and "could not be written" in err.read()
+        if closed.exists():
+            return
+    raise AssertionError("nobody has closed it")
+
+
 def test_a_signal_ends_a_start(build, env, tmp_path, adapter):
     note = tmp_path / "pid"
     path = adapter(
