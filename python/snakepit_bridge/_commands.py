@@ -14,7 +14,7 @@ from . import _coder
 from ._errors import MESSAGE_LIMIT, Cancelled, SnakepitError, clean, cut, describe, message_of
 from ._registry import POLICY_MARKER
 from ._streams import AsyncStream, Drive, inbox_name, stream_name, streaming_required, taken, unary
-from .adapter import BaseAdapter, ToolSpec, find_tools, first_paragraph, spec_of
+from .adapter import BaseAdapter, ToolSpec, find_tools, first_paragraph, spec_of, type_text
 from .context import RAISED, TOLD, SessionContext, current_context, enter
 
 TYPE_CHECKING = False
@@ -56,13 +56,18 @@ def commands_of(cls: type) -> dict[str, tuple[str, ToolSpec]]:
     return find_tools(cls) if issubclass(cls, BaseAdapter) else _methods(cls)
 
 
+def _size(value: Any) -> int | None:
+    """Of what can leave the process; None for any other."""
+    try:
+        return len(_coder.encode([[[[[value]]]]]))  # as deep as it will stand in READY
+    except BaseException:
+        return None
+
+
 def _default(value: Any) -> dict[str, Any]:
     """A default that can leave the process and is not large; any other is left out of the description."""
-    try:
-        # as deep as it will stand in READY
-        return {"default": value} if len(_coder.encode([[[[[value]]]]])) <= DEFAULT_LIMIT else {}
-    except BaseException:
-        return {}
+    size = _size(value)
+    return {"default": value} if size is not None and size <= DEFAULT_LIMIT else {}
 
 
 def _flags(bound: Any) -> int:
@@ -124,9 +129,26 @@ def _parameter(name: str, required: bool, kind: str, default: Any, fn: Any, has:
         entry.update(_default(default))
     annotation = getattr(fn, "__annotations__", {}).get(name)
     if annotation is not None:
-        text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", None) or repr(annotation)
-        entry["type"] = clean(str(text))
+        entry["type"] = type_text(annotation)
     return entry
+
+
+def _declared(entries: tuple[dict[str, Any], ...], signature: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Declared parameters, completed by what the signature says of them; what cannot leave the process is left out."""
+    known = {p["name"]: p for p in signature}
+    result = []
+    for entry in entries:
+        found = dict(known.get(entry["name"], {"name": entry["name"], "required": False, "kind": "keyword"}))
+        if "default" in entry:
+            found.pop("default", None)
+            found["required"] = False
+        for key, value in entry.items():
+            if key == "default":
+                found.update(_default(value))
+            elif _size(value) is not None:
+                found[key] = value
+        result.append(found)
+    return result
 
 
 def _given_by_callers(parameters: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -141,7 +163,9 @@ def describe_tools(instance: Any) -> list[dict[str, Any]]:
         if not callable(bound):
             continue
         streams = spec.supports_streaming or bool(_flags(bound) & (_CO_GENERATOR | _CO_ASYNC_GENERATOR)) or taken(bound)[0] != 0
-        parameters = list(spec.parameters) if spec.parameters is not None else _given_by_callers(_parameters(bound))
+        parameters = _given_by_callers(_parameters(bound))
+        if spec.parameters is not None:
+            parameters = _declared(spec.parameters, parameters)
         result.append(
             {
                 "name": spec.name,

@@ -1,7 +1,8 @@
 """The constraints that ``@tool(parameters=[...])`` declares, checked before the tool runs.
 
 An entry is a dict with a ``name`` and perhaps a ``type``: ``float``, ``integer``, ``string``, ``boolean``, ``choice``, ``module``,
-``embedding`` or ``tensor``. Any other type is a description only. What a tool declares wrongly is a ``ValueError`` when it is declared.
+``embedding`` or ``tensor``. Any other type is a description only, and has no constraints. What a tool declares wrongly is a ``ValueError`` when it is
+declared.
 
 Failure: ``ParameterError``, a ``ValueError`` that arrives at the caller as ``invalid_parameter``. Thread: any; no state.
 """
@@ -9,6 +10,7 @@ Failure: ``ParameterError``, a ``ValueError`` that arrives at the caller as ``in
 from __future__ import annotations
 
 from ._errors import SnakepitError, clean, type_name
+from .adapter import type_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +31,8 @@ _CONSTRAINTS: dict[str, frozenset[str]] = {
     "tensor": frozenset({"shape", "dtype"}),
 }
 _ALL = frozenset().union(*_CONSTRAINTS.values())
+_SAID = ("name", "type", "required", "default", "description", "kind")  # what any entry may say
+_KINDS = ("positional", "keyword", "var_positional", "var_keyword")
 
 
 class ParameterError(SnakepitError, ValueError):
@@ -70,27 +74,69 @@ _FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 
-def validate(tool: str, parameters: Any) -> None:
-    """Refuses what is declared wrongly."""
-    for entry in parameters:
-        kind = entry.get("type") if isinstance(entry, dict) else None
-        if not isinstance(kind, str) or kind not in _CONSTRAINTS:
-            continue
-        name = entry.get("name")
-        if not isinstance(name, str) or not name:
-            raise ValueError(f"a parameter of the tool {tool!r} has a type and no name")
-        where = f"the parameter {name!r} of the tool {tool!r}"
-        for key in _ALL.intersection(entry):
-            if key not in _CONSTRAINTS[kind]:
-                raise ValueError(f"{where} is of type {kind}, which has no {key}")
-            good, form = _FORMS[key]
-            if not good(entry[key]):
-                raise ValueError(f"{key} of {where} is {form}, not {entry[key]!r}")
-        for least, most in (("min", "max"), ("min_length", "max_length")):
-            if least in entry and most in entry and entry[least] > entry[most]:
-                raise ValueError(f"{least} of {where} is above its {most}")
-        if kind == "choice" and "choices" not in entry:
-            raise ValueError(f"{where} is a choice without choices")
+def _is_type(kind: Any) -> bool:
+    return isinstance(kind, (str, type)) or hasattr(kind, "__origin__") or type(kind).__module__ in ("typing", "types")
+
+
+def _nearest(key: Any) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(str(key), [*_SAID, *sorted(_ALL)], 1, 0.6)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _check_constraints(where: str, kind: str, entry: dict[str, Any]) -> None:
+    for key in sorted(_ALL.intersection(entry)):
+        if kind not in _CONSTRAINTS:
+            takes = ", ".join(t for t, constraints in _CONSTRAINTS.items() if key in constraints)
+            raise ValueError(f"{where} has a {key} and no type of which that is checked: {takes}")
+        if key not in _CONSTRAINTS[kind]:
+            raise ValueError(f"{where} is of type {kind}, which has no {key}")
+        good, form = _FORMS[key]
+        if not good(entry[key]):
+            raise ValueError(f"{key} of {where} is {form}, not {entry[key]!r}")
+    for least, most in (("min", "max"), ("min_length", "max_length")):
+        if least in entry and most in entry and entry[least] > entry[most]:
+            raise ValueError(f"{least} of {where} is above its {most}")
+    if kind == "choice" and "choices" not in entry:
+        raise ValueError(f"{where} is a choice without choices")
+
+
+def _entry(tool: str, entry: Any) -> dict[str, Any]:
+    if not isinstance(entry, dict):
+        raise ValueError(f"each of the parameters of the tool {tool!r} is a dict with a name, not {entry!r}")
+    name = entry.get("name")
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"a parameter of the tool {tool!r} has no name: {entry!r}")
+    where = f"the parameter {name!r} of the tool {tool!r}"
+    for key in entry:
+        if key not in _SAID and key not in _ALL:
+            raise ValueError(f"{where} says {key!r}, which means nothing{_nearest(key)}")
+    if not isinstance(entry.get("required", True), bool):
+        raise ValueError(f"required of {where} is True or False, not {entry['required']!r}")
+    if not isinstance(entry.get("description", ""), str):
+        raise ValueError(f"description of {where} is a text, not {entry['description']!r}")
+    if entry.get("kind", _KINDS[0]) not in _KINDS:
+        raise ValueError(f"kind of {where} is one of {', '.join(_KINDS)}, not {entry['kind']!r}")
+    found = dict(entry)
+    if "type" in entry:
+        if not _is_type(entry["type"]):
+            raise ValueError(f"type of {where} is a text or a type, not {entry['type']!r}")
+        found["type"] = type_text(entry["type"])
+    _check_constraints(where, found.get("type", ""), entry)
+    return found
+
+
+def validate(tool: str, parameters: Any) -> tuple[dict[str, Any], ...]:
+    """The declared parameters, each type by its name. Refuses what is declared wrongly."""
+    if not isinstance(parameters, (list, tuple)):
+        raise ValueError(f"the parameters of the tool {tool!r} are a list of dicts, not {parameters!r}")
+    found = tuple(_entry(tool, entry) for entry in parameters)
+    names = [entry["name"] for entry in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"the tool {tool!r} has two parameters that are called {name!r}")
+    return found
 
 
 # ---- values: each function says what is wrong, "" when nothing is ----
@@ -247,8 +293,7 @@ def checked(fn: Callable[..., Any], spec: ToolSpec) -> Callable[..., Any]:
     """fn with its arguments checked; fn itself when nothing is declared."""
     entries: dict[str, tuple[Check, dict[str, Any]]] = {}
     for entry in spec.parameters or ():
-        kind = entry.get("type") if isinstance(entry, dict) else None
-        check = _CHECKS.get(kind) if isinstance(kind, str) else None
+        check = _CHECKS.get(entry.get("type", ""))
         if check is not None:
             entries[entry["name"]] = check, entry
     if not entries:

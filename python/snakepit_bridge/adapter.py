@@ -5,6 +5,7 @@ Thread: decorated at import, called by the lane that runs the call.
 
 from __future__ import annotations
 
+from ._errors import clean
 from .context import SessionContext, current_context
 
 TYPE_CHECKING = False
@@ -39,7 +40,7 @@ class ToolSpec:
         required_variables: tuple[str, ...] = (),
         timeout_ms: int | None = None,
         idempotent: bool = False,
-        parameters: tuple[Any, ...] | None = None,
+        parameters: tuple[dict[str, Any], ...] | None = None,
     ) -> None:
         self.name = name
         self.description = description
@@ -54,6 +55,11 @@ def first_paragraph(target: Any) -> str:
     """The first paragraph of a docstring, on one line."""
     text = getattr(target, "__doc__", None)
     return " ".join(text.strip().split("\n\n")[0].split()) if isinstance(text, str) else ""
+
+
+def type_text(kind: Any) -> str:
+    """What a type is called in a description: a class, an annotation, or a text."""
+    return clean(str(kind if isinstance(kind, str) else getattr(kind, "__name__", None) or repr(kind)))
 
 
 if TYPE_CHECKING:
@@ -90,15 +96,24 @@ def tool(
 
     def mark(method: Any) -> Any:
         target = method.__func__ if isinstance(method, (staticmethod, classmethod)) else method
+        if not callable(target):
+            raise TypeError(
+                f"@tool stands above a method, or takes arguments by name (name=..., description=...), not {target!r}"
+            )
         called = name if name is not None else getattr(target, "__name__", "")
         if not isinstance(called, str) or not 0 < len(called) <= NAME_LIMIT or not _NAME.issuperset(called):
             raise ValueError(f"a tool's name is 1 to 64 letters, digits, '_', '.' or '-', not {called!r}")
         if timeout_ms is not None and (isinstance(timeout_ms, bool) or not isinstance(timeout_ms, int) or timeout_ms <= 0):
             raise ValueError(f"timeout_ms of the tool {called!r} is a positive number, not {timeout_ms!r}")
-        if parameters:
+        if description is not None and not isinstance(description, str):
+            raise ValueError(f"description of the tool {called!r} is a text, not {description!r}")
+        if not isinstance(required_variables, (list, tuple)) or not all(isinstance(v, str) for v in required_variables):
+            raise ValueError(f"required_variables of the tool {called!r} is a list of names, not {required_variables!r}")
+        declared = parameters
+        if declared is not None:
             from ._parameters import validate
 
-            validate(called, parameters)
+            declared = validate(called, declared)
         spec = ToolSpec(
             called,
             first_paragraph(target) if description is None else description,
@@ -106,7 +121,7 @@ def tool(
             tuple(required_variables),
             timeout_ms,
             bool(idempotent),
-            None if parameters is None else tuple(parameters),
+            declared,
         )
         setattr(target, _ATTRIBUTE, spec)
         return method

@@ -45,7 +45,9 @@ NAN = float("nan")
         ({"type": "embedding", "dimensions": 2}, [[1, 2]], [[1], [1, 2, 3]]),
         ({"type": "tensor"}, [[[1, 2], [3, 4]], 5], ["x", [[1], [1, 2]], [["a"]], {}, None]),
         ({"type": "tensor", "shape": [None, 2]}, [[[1, 2]], [[1, 2]] * 3], [[1, 2], [[1]], [[[1, 2]]]]),
-        ({"type": "whatever", "min": "x"}, [1, "x", None], []),
+        ({"type": "whatever"}, [1, "x", None], []),
+        ({"type": int}, [1, "x", None], []),
+        ({"description": "it", "kind": "keyword"}, [1], []),
         ({}, [1, None], []),
         ({"type": "integer", "default": None}, [1, None], ["x"]),
         ({"type": "integer", "required": False}, [1, None], ["x"]),
@@ -92,6 +94,21 @@ def test_arrays():
         {"name": "p", "type": "tensor", "shape": 3},
         {"name": "p", "type": "tensor", "shape": [-2]},
         {"name": "p", "type": "tensor", "dtype": 5},
+        {"name": 5},
+        {"name": "p", "type": 5},
+        {"name": "p", "type": None},
+        {"name": "p", "type": "int", "min": 3},
+        {"name": "p", "type": int, "min": 3},
+        {"name": "p", "min": 3},
+        {"name": "p", "type": "integer", "minimum": 3},
+        {"name": "p", "unheard_of": 3},
+        {"name": "p", 5: 3},
+        {"name": "p", "required": "yes"},
+        {"name": "p", "description": 5},
+        {"name": "p", "kind": "odd"},
+        "p",
+        5,
+        None,
     ],
     ids=str,
 )
@@ -100,14 +117,45 @@ def test_bad_declarations(entry):
         tool(name="f", parameters=[entry])(lambda self, p: p)
 
 
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"parameters": {"x": "int"}},
+        {"parameters": "x"},
+        {"parameters": 5},
+        {"parameters": [{"name": "x"}, {"name": "x"}]},
+        {"required_variables": "abc"},
+        {"required_variables": [5]},
+        {"description": 5},
+    ],
+    ids=str,
+)
+def test_a_wrong_declaration_names_its_tool(how):
+    with pytest.raises(ValueError, match="tool 'f'"):
+        tool(name="f", **how)(lambda self, x: x)
+
+
+@pytest.mark.parametrize("what", ["greet", 5, property(lambda self: 1)], ids=["text", "number", "property"])
+def test_what_is_no_method(what):
+    with pytest.raises(TypeError, match="above a method"):
+        tool(what)
+
+
+def test_what_was_meant():
+    with pytest.raises(ValueError, match="did you mean 'min'"):
+        tool(name="f", parameters=[{"name": "p", "type": "integer", "minimum": 1}])(lambda self, p: p)
+    with pytest.raises(ValueError, match="checked: float, integer"):
+        tool(name="f", parameters=[{"name": "p", "type": "int", "min": 1}])(lambda self, p: p)
+
+
 def test_what_is_not_checked_stays_as_it_is():
     class Spec:
-        parameters = ("anything", {"name": "x"}, {"name": "y", "type": "str"})
+        parameters = ({"name": "x"}, {"name": "y", "type": "str"}, {"name": "z", "type": "int"})
 
     def f(x):
         return x
 
-    validate("f", Spec.parameters)
+    assert validate("f", [{"name": "x"}, {"name": "y", "type": str}, {"name": "z", "type": int}]) == Spec.parameters
     assert checked(f, Spec) is f
 
 
@@ -227,3 +275,34 @@ def test_a_wrong_declaration_ends_the_start(worker):
     )
     error = w.failed()
     assert error["code"] == "adapter_init_failed" and "min of the parameter 'p'" in error["message"]
+
+
+def test_descriptions_are_completed_by_the_signature(worker):
+    w = worker(
+        """
+        from snakepit_bridge import BaseAdapter, tool
+
+        class A(BaseAdapter):
+            @tool(parameters=[
+                {"name": "a"}, {"name": "b", "type": int}, {"name": "c", "default": object()}, {"name": "d", "required": False},
+                {"name": "e", "type": "choice", "choices": [object, 1]}, {"name": "f"}, {"name": "more", "required": True},
+            ])
+            def f(self, a, b=2, c=3, *, d, e=1, f: float = object(), **rest):
+                return [a, b, type(c).__name__]
+
+            @tool(parameters=[{"name": "x"}])
+            def g(self, x=object): pass
+        """
+    )
+    described = {t["name"]: {p.pop("name"): p for p in t["parameters"]} for t in w.tools}
+    assert described["f"] == {
+        "a": {"required": True, "kind": "positional"},
+        "b": {"required": False, "kind": "positional", "default": 2, "type": "int"},
+        "c": {"required": False, "kind": "positional"},
+        "d": {"required": False, "kind": "keyword"},
+        "e": {"required": False, "kind": "keyword", "default": 1, "type": "choice"},
+        "f": {"required": False, "kind": "keyword", "type": "float"},
+        "more": {"required": True, "kind": "keyword"},
+    }
+    assert described["g"] == {"x": {"required": False, "kind": "positional"}}
+    assert w.call("f", 1, d=0) == [1, 2, "int"]
