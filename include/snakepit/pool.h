@@ -209,7 +209,7 @@ enum { PIT_CHANNEL_AUTO = 0, PIT_CHANNEL_RING = 1, PIT_CHANNEL_SOCKET = 2 };
  * the pool is not there. duplicate_pool_name, invalid_pool_name, invalid_pool_size, adapter_invalid, ... Since 0.1. */
 PIT_API int pit_pool_start(pit *p, const pit_pool_options *o, pit_error **reterr);
 /* Ends a pool: lets running calls finish for drain_ms (0: not at all; PIT_INFINITE), ends the workers, forgets the name.
- * pool_not_found. *Blocks.* Since 0.1. */
+ * pool_not_found; wrong_thread in a tool that a worker of the pool waits for. *Blocks.* Since 0.1. */
 PIT_API int pit_pool_stop(pit *p, const char *pool, int64_t drain_ms, pit_error **reterr);
 /* Waits until the pool (NULL: every pool) has a ready worker, or every worker is ready. timeout_ms 0: does not wait. not_ready, or
  * pool_not_initialized when every start has failed. *Blocks.* Since 0.1. */

@@ -42,9 +42,10 @@ def with_binary(value: Any, data: bytes) -> WithBinary:
     return WithBinary(value, found if type(found) is dict else {})
 
 
-def _missing(name: str, available: Any) -> str:
+def _missing(name: Any, available: Any) -> str:
+    name = clean(name) if isinstance(name, str) else name
     names = [str(n) for n in available] if isinstance(available, (list, tuple)) else []
-    return f"the host has no tool {clean(name)!r}; there are: {', '.join(names) if names else 'none'}"
+    return f"the host has no tool {name!r}; there are: {', '.join(names) if names else 'none'}"
 
 
 def tool_failure(name: str | None, fields: Any) -> Exception:
@@ -104,7 +105,7 @@ class HostTools(Mapping):  # type: ignore[type-arg]
 
     def describe(self, name: str) -> dict[str, Any]:
         """What the host says of a tool: description, parameters, ..."""
-        found = self._tools().get(name) or self._fetch().get(name)
+        found = self._tools().get(name) or self._fetch().get(name) if isinstance(name, str) else None
         if found is None:
             raise KeyError(_missing(name, list(self._tools())))
         return dict(found)
@@ -121,7 +122,7 @@ class HostTools(Mapping):  # type: ignore[type-arg]
         return call
 
     def __contains__(self, name: object) -> bool:
-        return name in self._tools() or name in self._fetch()
+        return isinstance(name, str) and (name in self._tools() or name in self._fetch())
 
     def __iter__(self) -> Iterator[str]:
         return iter(list(self._tools()))

@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "base/sm.h"
 #include "pool/pool_list.h"
+#include "pool/tool_run.h"
 
 int pit_pool_start(pit *p, const pit_pool_options *o, pit_error **reterr)
 {
@@ -38,8 +39,12 @@ int pit_pool_stop(pit *p, const char *name, int64_t drain_ms, pit_error **reterr
         e = error_new(PIT_E_INVALID_TIMEOUT, "drain_ms: %lld", (long long)drain_ms);
     else
         pool = host_find(p->host, name, &e);
-    if (pool != NULL)
+    if (pool != NULL && tool_under(p->host, pool) != NULL) {
+        e = error_new(PIT_E_WRONG_THREAD, "the pool %s would wait for the call that this tool serves", pool->set.name);
+        error_suggest(error_pool(e, pool->set.name), "stop it from another thread, or when the tool has returned");
+    } else if (pool != NULL) {
         host_stop_pool(p->host, pool, drain_ms == PIT_NOW ? 0 : drain_ms);
+    }
     rc = error_give(reterr, e);
     api_leave(p);
     return rc;

@@ -69,7 +69,7 @@ static pit_error *check_parameters(const pit_value *list)
     for (size_t i = 0; i < pit_value_len(list); i++)
         if (pit_value_str(pit_value_get(pit_value_at(list, i), "name")) == NULL)
             return error_detail_take(error_new(PIT_E_INVALID_PARAMETER, "each parameter of a tool is a map with a text `name`"),
-                                     "index", pit_uint(i));
+                                     "parameter", pit_uint(i));
     return NULL;
 }
 

@@ -14,7 +14,8 @@ int inner_read(const struct frame *f, struct asked *ret)
 {
     const uint8_t *p = f->payload, *end = p + f->payload_n;
     struct mp_token t;
-    if (f->id == 0 || mp_read(&p, end, &t) != MP_OK || t.type != MP_STR || !mp_utf8_valid(t.data, t.n, NULL))
+    if (f->id == 0 || (f->flags & ~(unsigned)FRAME_FIELDS) != 0 || mp_read(&p, end, &t) != MP_OK || t.type != MP_STR ||
+        !mp_utf8_valid(t.data, t.n, NULL))
         return PIT_E_PROTOCOL_ERROR;
     size_t n = t.n <= TOOL_NAME_MAX && memchr(t.data, '\0', t.n) == NULL ? t.n : 0;
     memcpy(ret->name, t.data, n);

@@ -6,6 +6,7 @@
 #include "pool/inner.h"
 #include "pool/pool_internal.h"
 #include "pool/worker_tools.h"
+#include "wire/value.h"
 
 #define FAILED "Tool execution failed: "
 
@@ -148,6 +149,14 @@ static pit_error *came_late(const struct pit_tool_ctx *c)
     return error_detail_take(e, "tool", pit_str(c->tool->name));
 }
 
+/* Arguments look like a value, and are none: no worker could read them. */
+static int refuse_args(struct pit_tool_ctx *c)
+{
+    pit_error_free(c->failure);
+    c->failure = error_new(PIT_E_INVALID_PARAMETER, "pit_args() is the arguments of a call, and no result");
+    return PIT_E_INVALID_PARAMETER;
+}
+
 static int run(struct pit_tool_ctx *c, const pit_value *args, pit_value **ret)
 {
     c->outer = innermost;
@@ -159,6 +168,8 @@ static int run(struct pit_tool_ctx *c, const pit_value *args, pit_value **ret)
     int rc = c->tool->fn(c, args, ret, c->tool->user);
     __atomic_sub_fetch(&c->host->tools_running, 1, __ATOMIC_RELAXED);
     innermost = c->outer;
+    if (rc == 0 && *ret != NULL && (*ret)->kind == PIT_KIND_ARGS)
+        return refuse_args(c);
     return rc != 0 ? rc : pit_value_error(*ret);
 }
 

@@ -402,6 +402,11 @@ def test_the_names_are_kept_for_each_session(tools):
     assert tools.call("misses", "new") == [True, True]
     assert tools.lists == 5
     assert tools.error("lookup", "nobody")["code"] == "key_error"
+    lists = tools.lists
+    for key in (5, None, [1], b"same"):  # what is no name is none of theirs, and nobody need be asked
+        assert tools.error("lookup", key)["code"] == "key_error"
+        assert key == [1] or tools.call("misses", key)[0] is False
+    assert tools.lists == lists
     assert tools.call("lookup", "same") is None
 
 

@@ -547,7 +547,8 @@ static void test_inner_cancelled(void **state)
 static void test_hostile(void **state)
 {
     (void)state;
-    static const char *const misdeeds[] = {"ask_zero", "ask_twice", "ask_rubbish", "ask_empty", "ask_result", "ask_other"};
+    static const char *const misdeeds[] = {"ask_zero",   "ask_twice", "ask_rubbish", "ask_empty",
+                                           "ask_result", "ask_other", "ask_flags"};
     for (int form = 0; form < FORMS; form++)
         for (int loop = 0; loop < 2; loop++) {
             struct kit_before before = kit_before();

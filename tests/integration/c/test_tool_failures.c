@@ -123,6 +123,71 @@ static void test_statuses(void **state)
     pit_close(p);
 }
 
+/* What looks like a value and is none never reaches a worker. */
+static int gives_args(pit_tool_ctx *c, const pit_value *args, pit_value **ret, void *user)
+{
+    (void)c, (void)args, (void)user;
+    *ret = pit_args(NULL, NULL);
+    return 0;
+}
+
+static void test_no_result(void **state)
+{
+    (void)state;
+    struct kit_before before = kit_before();
+    pit *p = open_failures();
+    pit_error *e = NULL;
+    pit_value *v = NULL;
+    assert_int_equal(pit_tool_register(p, NULL, "args", gives_args, NULL, NULL, NULL), 0);
+    assert_int_equal(pit_tool_call(p, NULL, "args", NULL, NULL, NULL, &e), PIT_E_TOOL_EXECUTION_FAILED);
+    assert_string_equal(text_in(pit_error_details(e), "code"), "invalid_parameter");
+    pit_error_free(e);
+    assert_int_equal(pit_callf(p, "catch", NULL, &v, NULL, "[s]", "args"), 0);
+    assert_string_equal(text_in(v, "code"), "tool_execution_failed");
+    assert_non_null(strstr(text_in(v, "message"), "pit_args()"));
+    pit_value_free(v);
+    pit_close(p);
+    kit_clean(before, "no result");
+}
+
+/* A pool that is to be stopped would wait for the tool that stops it. */
+static int stops(pit_tool_ctx *c, const pit_value *args, pit_value **ret, void *user)
+{
+    (void)c, (void)args;
+    *ret = pit_int(pit_pool_stop(*(pit **)user, "failures", PIT_INFINITE, NULL));
+    return 0;
+}
+
+static void test_stop(void **state)
+{
+    (void)state;
+    struct kit_before before = kit_before();
+    pit *p = open_failures();
+    assert_int_equal(pit_tool_register(p, NULL, "stops", stops, &p, NULL, NULL), 0);
+    pit_value *args = pit_pack("[s]", "stops");
+    for (int loop = 0; loop < 2; loop++) {
+        pit_value *v = NULL;
+        pit_future *f = NULL;
+        int64_t rc = 0;
+        if (loop) {
+            assert_int_equal(pit_submit(p, "ask", args, NULL, &f, NULL), 0);
+            assert_int_equal(pit_future_wait(f, KIT_LIMIT_MS), 0);
+            assert_int_equal(pit_future_result(f, &v, NULL), 0);
+        } else {
+            assert_int_equal(pit_call(p, "ask", args, NULL, &v, NULL), 0);
+        }
+        assert_true(pit_value_get_int(v, &rc));
+        assert_int_equal(rc, PIT_E_WRONG_THREAD);
+        pit_value_free(v);
+        pit_future_free(f);
+    }
+    pit_value_free(args);
+    assert_int_equal(pit_tool_call(p, NULL, "stops", NULL, NULL, NULL, NULL), 0); /* nobody waits for this one */
+    assert_int_equal(pit_callf(p, "echo", NULL, NULL, NULL, ""), PIT_E_POOL_NOT_FOUND);
+    pit_close(p);
+    kit_clean(before, "stop");
+}
+
 /* ---- events ---- */
 
 static struct {
@@ -209,10 +274,8 @@ int main(int argc, char **argv)
 {
     kit_init(argc, argv);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_causes),
-        cmocka_unit_test(test_levels),
-        cmocka_unit_test(test_statuses),
-        cmocka_unit_test(test_events),
+        cmocka_unit_test(test_causes),    cmocka_unit_test(test_levels), cmocka_unit_test(test_statuses),
+        cmocka_unit_test(test_no_result), cmocka_unit_test(test_stop),   cmocka_unit_test(test_events),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -211,6 +211,14 @@ static void test_batch(void **state)
     assert_int_equal(gone, 0);
     assert_int_equal(call_n(p, NULL, "a"), 11);
     assert_int_equal(call_n(p, NULL, "b"), PIT_E_TOOL_NOT_FOUND);
+    pit_value *unnamed = pit_pack("[{s:s},{s:s}]", "name", "a", "type", "int");
+    plain.parameters = unnamed;
+    assert_int_equal(pit_tool_register_many(p, NULL, items, 3, &failed, &e), PIT_E_INVALID_PARAMETER);
+    assert_true(pit_value_get_int(pit_value_get(pit_error_details(e), "index"), &index) && index == 1);
+    assert_true(pit_value_get_int(pit_value_get(pit_error_details(e), "parameter"), &index) && index == 1);
+    pit_error_free(e);
+    pit_value_free(unnamed);
+    plain.parameters = NULL;
     items[2].name = "c c";
     assert_int_equal(pit_tool_register_many(p, NULL, items, 3, &failed, NULL), PIT_E_INVALID_TOOL_NAME);
     assert_int_equal(failed, 2);

@@ -137,7 +137,7 @@ static void serve_kept(void)
 /* What a worker may not do. */
 static bool ask_badly(const char *command, int64_t n)
 {
-    static const char *const kinds[] = {"zero", "twice", "rubbish", "empty", "flood", "result", "other"};
+    static const char *const kinds[] = {"zero", "twice", "rubbish", "empty", "flood", "result", "other", "flags"};
     unsigned how = 0;
     if (strncmp(command, "ask_", 4) != 0)
         return false;
@@ -173,6 +173,17 @@ static bool ask_badly(const char *command, int64_t n)
         pit_value *v = pit_int(7); /* an answer to no call */
         ask(id, "tool", pit_int(n), NULL);
         send_frame(lane, FRAME_RESULT, tools.running + 5, 0, v);
+        break;
+    }
+    case 7: { /* a flag that is known, and no tool call's */
+        struct buf b = {0};
+        pit_value *text = pit_str("tool");
+        buf_reserve(&b, FRAME_HEADER);
+        b.len = FRAME_HEADER;
+        codec_encode(&b, text, NULL);
+        frame_put_header(b.data, FRAME_TOOL_CALL, n == 0 ? FRAME_TIMED : FRAME_NESTED, id, 0, b.len);
+        pit_value_free(text);
+        send_buf(&b);
         break;
     }
     default:
