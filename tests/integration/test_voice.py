@@ -12,7 +12,7 @@ import subprocess
 import wave
 
 import pytest
-from programs import LIMIT_S, wait_for
+from programs import LIMIT_S, is_alive, wait_for
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 STRETCH = r"^(\S+) +(\d+\.\d\d) - +(\d+\.\d\d) s  ([01]\.\d\d)(?:  (\w+) +(\d+\.\d\d) - +(\d+\.\d\d) s)?$"
@@ -353,7 +353,7 @@ def test_live_is_heard_before_it_is_over_and_can_be_interrupted(build, env, spok
         assert process.poll() is None and children
         process.send_signal(signal.SIGINT)
         assert process.wait(LIMIT_S) == -signal.SIGINT
-        wait_for(lambda: not any(pathlib.Path(f"/proc/{pid}").exists() for pid in children), "the end of the guard", LIMIT_S)
+        wait_for(lambda: not any(is_alive(int(pid)) for pid in children), "the end of the guard", LIMIT_S)
     finally:
         process.kill()
         process.wait()
