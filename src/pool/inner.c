@@ -365,6 +365,7 @@ void inner_cut(struct pool *p, struct call *c, const char *reason)
     pool_lock(p);
     __atomic_store_n(&c->cut, reason, __ATOMIC_SEQ_CST);
     tell_of_cut(c);
+    sched_wake(p, c); /* where it waits to hear how its worker has ended */
     pool_unlock(p);
 }
 
