@@ -8,6 +8,7 @@ Failure: ``HostToolError`` for a tool that failed, ``ValueError`` for one that i
 from __future__ import annotations
 
 from _collections_abc import Iterator, Mapping  # what every interpreter has loaded; collections itself is large
+from _functools import partial  # the same of functools
 
 from . import _coder
 from ._errors import Cancelled, HostToolError, clean
@@ -113,11 +114,7 @@ class HostTools(Mapping):  # type: ignore[type-arg]
     def __getitem__(self, name: str) -> Callable[..., Any]:
         streams = self.describe(name).get("streaming") is True
         context = self._context
-
-        def call(parameters: Any = None, binary: Any = None, /, **named: Any) -> Any:
-            by = context.stream_host_tool if streams else context.call_host_tool
-            return by(name, parameters, binary, **named)
-
+        call = partial(context.stream_host_tool if streams else context.call_host_tool, name)
         call.__name__ = call.__qualname__ = name
         return call
 

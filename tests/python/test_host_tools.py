@@ -120,7 +120,7 @@ WORKER = """
         @tool
         def listed(self):
             tools = self.session_context.host_tools
-            return [sorted(tools), len(tools), "same" in tools, tools.describe("same")["description"]]
+            return [sorted(tools), len(tools), "same" in tools, tools.describe("same")["description"], tools["same"].__name__]
 
         @tool
         def misses(self, name):
@@ -390,7 +390,7 @@ def test_a_tool_that_fails(tools):
 
 
 def test_the_names_are_kept_for_each_session(tools):
-    assert tools.call("listed") == [["fail", "inc", "same"], 3, True, "does same"]
+    assert tools.call("listed") == [["fail", "inc", "same"], 3, True, "does same", "same"]
     assert tools.lists == 1
     tools.call("listed")
     assert tools.lists == 1
