@@ -153,7 +153,7 @@ typedef struct pit_pool_options {
     int spare_workers;          /* ready workers beyond `workers`: each takes the place of a lost one at once (0) */
 
     int descendants; /* what a worker started goes with it (PIT_DESCENDANTS_KILL), or outlives worker and host in a session of its own */
-    int cancel_max_rung;             /* PIT_RUNG_*: how far the cancellation of a running call may go (PIT_RUNG_KILL) */
+    int cancel_max_rung; /* PIT_RUNG_*: how far the cancellation of a running call may go (PIT_RUNG_KILL; c_adapter: PIT_RUNG_FLAG) */
     const struct pit_limits *limits; /* what each call may use (NULL: anything); snakepit/call.h has the struct */
 
     /* health() of the adapter, where it has one, is asked between calls; two failed checks in a row replace the worker. */
@@ -311,7 +311,7 @@ PIT_API int pit_worker_stack(pit *p, const char *pool, const char *worker_id, pi
  * pool_not_found. Never blocks; any thread. Since 0.1. */
 PIT_API int pit_poison_clear(pit *p, const char *pool, pit_error **reterr);
 
-/* Ends the process of a worker: SIGTERM to its group, after term_grace_ms (0: at once) SIGKILL, and waits until it is gone. Its calls get
+/* Ends the process of a worker: SIGTERM to its group, after term_grace_ms (0: at once) SIGKILL, and waits until it is gone; a thread (c_adapter) is asked to end, and then left to itself. Its calls get
  * worker_killed, which is retriable; another takes its place at once. One that is gone already, an older generation too: 0.
  * worker_not_found when there never was such a worker, cleanup_timeout when it does not end within 2 s after SIGKILL, invalid_timeout, wrong_thread from
  * a callback. *Blocks.* Since 0.1. */

@@ -89,7 +89,7 @@ PIT_API int pit_open(const pit_options *o, pit **ret, pit_error **reterr);
 PIT_API int pit_shutdown(pit *p);
 
 /* pit_shutdown(), then ends every worker and the guard, waits until every thread has left the library, and frees p. *Blocks* for
- * shutdown_timeout_ms at most; cleanup_timeout when some process survived. wrong_thread from a callback (nothing changed). Values,
+ * shutdown_timeout_ms at most; cleanup_timeout when some process, or a function of an adapter in C, survived. wrong_thread from a callback (nothing changed). Values,
  * errors and finished futures outlive it. In a forked child it returns 0 and touches nothing. NULL: 0. Since 0.1. */
 PIT_API int pit_close(pit *p);
 

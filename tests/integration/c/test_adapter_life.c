@@ -314,6 +314,7 @@ static void test_stop_while_running(void **state)
     struct kit_before before = kit_before();
     struct counted s = {0};
     struct adapter_open a = ADAPTER_OPEN(&counting, &s);
+    a.pool.graceful_shutdown_timeout_ms = KIT_LIMIT_MS; /* the function needs a CPU to see that */
     pit *p = adapter_open(&a);
     pit_future *f = kit_submit(p, "gate", 1, NULL);
     KIT_AWAIT(atomic_load(&s.arrived) == 1);
