@@ -148,7 +148,7 @@ int pit_call_many(pit *p, const pit_call_item *items, size_t n, const pit_call_o
     struct many m = {.pit = p, .items = items, .results = ret_results};
     pit_error *e = call_plan_make(p, o, &m.plan);
     if (e == NULL)
-        e = call_plan_waits(p, &m.plan);
+        e = call_plan_waits(&m.plan);
     if (e != NULL)
         call_plan_refuse(&m.plan, n, e);
     else if (n != 0)

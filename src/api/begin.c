@@ -249,15 +249,17 @@ static pit_error *inherit(const struct host *h, struct call_plan *plan)
     return error_detail_take(e, "depth", pit_int(TOOL_DEPTH_MAX));
 }
 
-pit_error *call_plan_waits(pit *p, const struct call_plan *plan)
+pit_error *call_plan_waits(const struct call_plan *plan)
 {
-    if (plan->under == NULL || !tool_holds_all(p->host, plan->pool))
+    if (!plan->held)
         return NULL;
-    pit_error *e = error_new(PIT_E_WOULD_DEADLOCK, "the only worker of pool %s waits for the tool that this is called in",
-                             plan->pool->set.name);
+    pit_error *e =
+        error_new(PIT_E_WOULD_DEADLOCK, "the only worker of pool %s is busy with the call of the tool that this is called in",
+                  plan->pool->set.name);
     error_pool(e, plan->pool->set.name);
-    return error_suggest(e,
-                         "pit_call() goes back to the worker that waits; batches and streams want another worker of the pool");
+    return error_suggest(e, "give the pool another worker, or call one of another pool: only pit_call() of a tool that does "
+                            "not stream goes back to "
+                            "the worker that waits");
 }
 
 /* ---- beginning ---- */
@@ -291,6 +293,7 @@ pit_error *call_plan_make(pit *p, const pit_call_options *given, struct call_pla
     ret->limited = false;
     ret->depth = 0;
     ret->under = NULL;
+    ret->held = false;
     ret->fields = (struct buf){0};
     if (given != NULL)
         e = rc != 0 ? options_refused(rc, "the call", "PIT_CALL_OPTIONS_INIT") : check_options(&ret->options);
@@ -301,6 +304,8 @@ pit_error *call_plan_make(pit *p, const pit_call_options *given, struct call_pla
         e = inherit(p->host, ret);
     if (e == NULL && inside)
         ret->under = tool_under(p->host, ret->pool);
+    if (e == NULL && inside)
+        ret->held = tool_holds_all(p->host, ret->pool);
     if (e == NULL && given != NULL)
         e = make_fields(ret);
     if (e == NULL && (ret->options.limits != NULL || ret->pool->set.limited))

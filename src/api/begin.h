@@ -18,7 +18,8 @@ struct call_plan {
     struct limits limits;
     unsigned depth;             /* calls that these calls are inside of: made in a tool */
     struct pit_tool_ctx *under; /* that tool, when the pool's worker waits for it: a blocking call goes there; NULL: none */
-    uint64_t now_ns;            /* when it is; 0: each call asks the clock */
+    bool held;        /* a tool of this thread keeps the pool's only lane, waiting for it or reading what it streams */
+    uint64_t now_ns;  /* when it is; 0: each call asks the clock */
     int64_t asked_ms; /* the time-out that options.deadline_ns has been made from, for who is told of it; 0: from none */
 };
 
@@ -26,7 +27,7 @@ struct call_plan {
 pit_error *call_plan_make(pit *p, const pit_call_options *given, struct call_plan *ret);
 void call_plan_finish(struct call_plan *plan);
 /* Of calls that this thread waits for, and that want a lane of their own: would_deadlock (owned) in a tool that the pool's only lane waits for. */
-pit_error *call_plan_waits(pit *p, const struct call_plan *plan);
+pit_error *call_plan_waits(const struct call_plan *plan);
 /* What cannot be planned is counted, once the pool is known: n calls. Returns e. */
 pit_error *call_plan_refuse(const struct call_plan *plan, size_t n, pit_error *e);
 pit_error *call_check_command(const char *command); /* NULL, or an error (owned) */

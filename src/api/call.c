@@ -99,6 +99,8 @@ static int call_blocking(pit *p, const char *command, const struct call_args *ar
     if (e != NULL)
         return error_give(reterr, e);
     e = call_plan_make(p, o, &plan);
+    if (plan.held && plan.under == NULL && e == NULL) /* of a tool that streams: no worker waits for it */
+        e = call_plan_waits(&plan);
     if (e == NULL && plan.under != NULL) {
         e = plan_inside(&plan);
         c->waited_for = plan.under->rides;

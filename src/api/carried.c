@@ -94,7 +94,7 @@ pit_error *carried_begin(struct carried *c, const char *command, const pit_value
     c->call.done = done;
     e = call_plan_make(c->pit, o, &plan);
     if (e == NULL && s != NULL)
-        e = call_plan_waits(c->pit, &plan);
+        e = call_plan_waits(&plan);
     if (e == NULL && s != NULL)
         call_stream_plan(&plan, &c->call, s, inbox);
     if (e == NULL && s != NULL && plan.options.canceller != NULL)

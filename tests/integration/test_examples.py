@@ -90,6 +90,16 @@ def test_bidirectional_tools(example):
     ]
 
 
+def test_streaming_tool(example):
+    done = example("streaming_tool")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert [x for x in lines if x.startswith("row ")] == [f"row {n}: too much" for n in (299, 599, 899)]
+    assert [x for x in lines if "of 1000" in x] == [f"{n} of 1000 rows" for n in (250, 500, 750, 1000)]
+    amounts = [5000 + n if n % 300 == 299 else n % 97 for n in range(1000)]
+    assert lines[-2] == f'audit: {{"rows":1000,"total":{float(sum(amounts))},"flagged":3}}' and lines[-1] == "first: 299"
+
+
 def test_repl_keeps_its_names(example):
     done = example("repl", input="x = 6\nx * 7\nprint('hi')\n1 / 0\nx\n")
     assert (done.returncode, done.stderr) == (0, "")
