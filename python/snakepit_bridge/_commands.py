@@ -13,7 +13,7 @@ from types import AsyncGeneratorType, CoroutineType, FunctionType, GeneratorType
 from . import _coder
 from ._errors import MESSAGE_LIMIT, Cancelled, SnakepitError, clean, cut, describe, message_of
 from ._registry import POLICY_MARKER
-from ._streams import AsyncStream, Drive, inbox_name, stream_name, streaming_required, taken, unary
+from ._streams import AsyncStream, Drive, inbox_name, stream_name, streamed, streaming_required, taken, unary
 from .adapter import BaseAdapter, ToolSpec, find_tools, first_paragraph, spec_of, type_text
 from .context import RAISED, TOLD, SessionContext, current_context, enter
 
@@ -229,7 +229,8 @@ class Commands:
     def resolve_stream(self, name: str) -> tuple[Callable[..., Any], bool, int]:
         """The same for a call for a stream, and what of it the tool takes as arguments."""
         fn, keep = self.resolve(name)
-        return fn, keep, taken(fn)[0]
+        takes = taken(fn)[0]
+        return streamed(fn, takes), keep, takes
 
     def _bind_catch_all(self, name: str, execute: Any) -> Callable[..., Any]:
         def run(*args: Any, **kwargs: Any) -> Any:

@@ -25,7 +25,17 @@ from ._codec import Output, decode, encode_into
 from ._commands import can_be_awaited
 from ._errors import Cancelled
 from ._refusals import malformed, too_large
-from ._streams import FOR_CREDIT, FOR_INBOX, TAKES_ASYNC, TAKES_INBOX, TAKES_STREAM, StreamChunk, close, streams_nothing
+from ._streams import (
+    FOR_CREDIT,
+    FOR_INBOX,
+    TAKES_ASYNC,
+    TAKES_INBOX,
+    TAKES_STREAM,
+    StreamChunk,
+    close,
+    given_by_caller,
+    streams_nothing,
+)
 from ._wire import (
     CHUNK,
     CREDIT,
@@ -484,7 +494,10 @@ def run(lane: Any, inner: Inner, data: bytes, start: int, call: int, policy: int
         what: Any = lane._commands.attach(stream) if takes & TAKES_ASYNC else stream
         for bit, name in ((TAKES_STREAM, "stream"), (TAKES_INBOX, "inbox")):
             if takes & bit:
-                keywords = {name: what, **(keywords or {})}
+                keywords = keywords or {}
+                if name in keywords:
+                    raise given_by_caller(name)
+                keywords[name] = what
         result = lane._enter(fn, args, keywords, call)
         return _follow(lane, stream, result, takes, call)
     finally:

@@ -22,6 +22,7 @@ stream_name, inbox_name = "stream", "inbox"
 TAKES_STREAM, TAKES_INBOX, TAKES_ASYNC = 1, 2, 4
 FOR_CREDIT, FOR_INBOX = 1, 2
 _CO_COROUTINES = 0x80 | 0x100 | 0x200  # async functions, what types.coroutine has marked, async generators
+_CO_VARARGS = 0x04
 _WRAPPERS = 32  # around a function; an object may claim to wrap itself
 _TURN = 64  # chunks after which other tasks have their turn
 
@@ -58,13 +59,18 @@ def streaming_required(what: str) -> SnakepitError:
 # ---- what a tool takes ----
 
 
-def taken(fn: Any) -> tuple[int, bool]:
-    """Which of ``stream`` and ``inbox`` a tool takes, and whether it cannot be called without."""
+def _innermost(fn: Any) -> Any:
     for _ in range(_WRAPPERS):
         inner = getattr(fn, "__wrapped__", None) or getattr(fn, "__func__", None)
         if inner is None:
             break
         fn = inner
+    return fn
+
+
+def taken(fn: Any) -> tuple[int, bool]:
+    """Which of ``stream`` and ``inbox`` a tool takes, and whether it cannot be called without."""
+    fn = _innermost(fn)
     if not isinstance(fn, FunctionType):
         return _taken_by_signature(fn)
     code = fn.__code__
@@ -97,6 +103,46 @@ def _taken_by_signature(fn: Any) -> tuple[int, bool]:
     return (found | TAKES_ASYNC if found and getattr(code, "co_flags", 0) & _CO_COROUTINES else found), needed
 
 
+def given_by_caller(name: str) -> TypeError:
+    """The error of a caller who gives what only the lane has."""
+    return TypeError(f"{name} is the call's own: no caller gives it as an argument")
+
+
+def _stand_last(fn: Any) -> bool:
+    """Does no argument of a caller come after ``stream`` and ``inbox``? Then it cannot get into their place."""
+    code = getattr(_innermost(fn), "__code__", None)
+    if code is None or code.co_flags & _CO_VARARGS:
+        return False
+    names = code.co_varnames[: code.co_argcount]
+    own = [i for i, name in enumerate(names) if name in (stream_name, inbox_name)]
+    return not own or own == list(range(own[0], len(names)))
+
+
+def in_place(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """A tool that takes ``stream`` or ``inbox``, for callers who do not know of them: what is given by position passes them by."""
+    from inspect import signature
+
+    try:
+        positional = [p for p in signature(fn).parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    except (TypeError, ValueError):
+        return fn
+    own = [(i, p.name, p.default) for i, p in enumerate(positional) if p.name in (stream_name, inbox_name)]
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        given = list(args)
+        for i, name, default in own:
+            if i < len(given):
+                given.insert(i, kwargs.pop(name, default))
+        return fn(*given, **kwargs)
+
+    return run
+
+
+def streamed(fn: Callable[..., Any], takes: int) -> Callable[..., Any]:
+    """A tool as a call for a stream has it, which adds what the tool takes by name."""
+    return in_place(fn) if takes and not _stand_last(fn) else fn
+
+
 def close(producer: Any) -> None:
     """Ends an iterator that nobody will go on with."""
     end = getattr(producer, "close", None)
@@ -104,14 +150,27 @@ def close(producer: Any) -> None:
         end()
 
 
+def _without(fn: Callable[..., Any]) -> Callable[..., Any]:
+    def run(*args: Any, **kwargs: Any) -> Any:
+        for name in (stream_name, inbox_name):
+            if name in kwargs:
+                raise given_by_caller(name)
+        return fn(*args, **kwargs)
+
+    return run
+
+
 def unary(fn: Callable[..., Any], name: str, marked: bool) -> Callable[..., Any]:
     """A tool as a plain call has it: one that can only stream refuses."""
-    if taken(fn)[1]:
+    takes, needed = taken(fn)
+    if needed:
 
         def refuse(*args: Any, **kwargs: Any) -> Any:
             raise streaming_required(f"the tool {name!r} sends what it makes, or reads what comes")
 
         return refuse
+    if takes:
+        fn = _without(in_place(fn))
     if not marked:
         return fn
 

@@ -193,11 +193,21 @@ int arguments_decode(struct lane *l, struct reader *r, struct arguments *a)
 
 /* ---- what the lane gives ---- */
 
+/* As given_by_caller of _streams.py. */
+static int refuse(PyObject *name)
+{
+    PyErr_Format(PyExc_TypeError, "%U is the call's own: no caller gives it as an argument", name);
+    return -1;
+}
+
 static int give_named(PyObject **kwargs, PyObject *name, PyObject *value)
 {
     if (*kwargs == NULL && (*kwargs = PyDict_New()) == NULL)
         return -1;
-    return PyDict_SetDefault(*kwargs, name, value) != NULL ? 0 : -1;
+    int there = PyDict_Contains(*kwargs, name);
+    if (there != 0)
+        return there < 0 ? -1 : refuse(name);
+    return PyDict_SetItem(*kwargs, name, value);
 }
 
 int arguments_give(struct arguments *a, PyObject *name, PyObject *value)
@@ -212,7 +222,7 @@ int arguments_give(struct arguments *a, PyObject *name, PyObject *value)
         PyObject *each = i < named ? PyTuple_GET_ITEM(a->names, i) : name;
         if (i < named && PyUnicode_Compare(each, name) == 0) {
             Py_DECREF(names);
-            return PyErr_Occurred() != NULL ? -1 : 0;
+            return PyErr_Occurred() != NULL ? -1 : refuse(name);
         }
         Py_INCREF(each);
         PyTuple_SET_ITEM(names, i, each);

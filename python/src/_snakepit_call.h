@@ -25,7 +25,7 @@ struct held {
 /* The arguments that stand at r->p. 0, or -1 with an exception; arguments_drop in either case. */
 int arguments_decode(struct lane *l, struct reader *r, struct arguments *a);
 void arguments_drop(struct arguments *a);
-/* Adds a named argument, unless the caller has given one of that name. Takes its own reference. */
+/* Adds a named argument; TypeError when the caller has given one of that name. Takes its own reference. */
 int arguments_give(struct arguments *a, PyObject *name, PyObject *value);
 
 /* ---- _snakepit_call.c ---- */

@@ -436,6 +436,66 @@ def test_an_iterator_is_no_result_of_a_plain_call(worker, command):
     assert w.call(command, "listed") == [1, 2]
 
 
+PLACES = """
+import functools
+from snakepit_bridge import BaseAdapter, tool
+
+def wrap(fn):
+    @functools.wraps(fn)
+    def inner(*args, **kwargs):
+        return fn(*args, **kwargs)
+    return inner
+
+class A(BaseAdapter):
+    @tool
+    def first(self, stream, a, b=2):
+        stream.send([a, b])
+
+    @tool
+    def between(self, a, stream, b, inbox=None, *rest):
+        stream.send([a, b, *rest, inbox is stream])
+
+    @tool
+    async def later(self, stream, a, b=2):
+        await stream.send([a, b])
+
+    @tool
+    @wrap
+    def wrapped(self, stream, a, b=2):
+        stream.send([a, b])
+
+    @tool(parameters=[{"name": "a", "type": "integer"}])
+    def checked(self, stream, a, b=2):
+        stream.send([a, b])
+
+    @tool
+    def any(self, stream=None, a=1, **more):
+        if stream is None:
+            return [a, more]
+        stream.send([a, more])
+"""
+
+
+@pytest.mark.parametrize("scope", ["worker", "request"])
+def test_callers_do_not_know_of_the_stream(worker, scope):
+    w = worker(PLACES.replace("class A(BaseAdapter):", f"class A(BaseAdapter):\n    adapter_scope = {scope!r}"))
+
+    for command in ("first", "later", "wrapped", "checked"):
+        for args, kwargs in (((1, 3), {}), ((1,), {"b": 3}), ((), {"a": 1, "b": 3})):
+            assert w.open_stream(command, *args, **kwargs).all() == [[1, 3]], (command, args)
+        s = w.open_stream(command, a=1, stream=5)
+        assert s.all() == [] and s.error()["code"] == "type_error" and "no caller gives it" in s.error()["message"]
+        s = w.open_stream(command, 1, stream=5, **{f"more{n}": n for n in range(20)})
+        assert s.all() == [] and "no caller gives it" in s.error()["message"]
+        s = w.open_stream(command, 1, 2, 3)
+        assert s.all() == [] and s.error()["code"] == "type_error"
+    assert w.open_stream("between", 1, 2).all() == [[1, 2, True]]
+    assert w.open_stream("between", 1, 2, 3, 4).all() == [[1, 2, 3, 4, True]]
+    assert w.open_stream("any", 5, x=1).all() == [[5, {"x": 1}]]
+    assert w.call("any", 5, x=1) == [5, {"x": 1}] and w.call("any") == [1, {}] and w.call("any", a=2) == [2, {}]
+    assert w.error("any", stream=5)["code"] == "type_error" and w.error("any", inbox=5)["code"] == "type_error"
+
+
 def test_what_is_no_stream(numbers):
     s = numbers.open_stream("plain")
     assert s.all() == [] and s.error()["code"] == "streaming_not_supported"
@@ -449,8 +509,8 @@ def test_a_tool_may_do_both(numbers):
     assert numbers.call("both", 3) == [0, 1, 2]
     s = numbers.open_stream("both", 3)
     assert (s.all(), s.result()) == ([0, 1, 2], None)
-    s = numbers.open_stream("both", 3, stream=None)  # what the caller gives stays
-    assert (s.all(), s.result()) == ([], [0, 1, 2])
+    s = numbers.open_stream("both", 3, stream=None)
+    assert s.all() == [] and s.error()["code"] == "type_error"
 
 
 def test_a_call_for_a_stream_without_its_window(numbers):
