@@ -132,7 +132,8 @@ typedef struct pit_future pit_future;
  * (bad arguments). *ret is owned by the caller and freed with pit_future_free(). Never blocks. Since 0.1. */
 PIT_API int pit_submit(pit *p, const char *command, const pit_value *args, const pit_call_options *o, pit_future **ret,
                        pit_error **reterr);
-/* Waits for the outcome of the call: 0 when it is there, PIT_E_PENDING when the time is over before (0: does not wait; PIT_INFINITE). *Blocks.* */
+/* Waits for the outcome of the call: 0 when it is there, PIT_E_PENDING when the time is over before (0: does not wait; PIT_INFINITE);
+ * would_deadlock in a tool of the host, where every worker of the call's pool waits for a tool that waits for the pool. *Blocks.* */
 PIT_API int pit_future_wait(pit_future *f, int64_t timeout_ms);
 /* The call's outcome: its code, a new reference to its result, an error of the caller's own; PIT_E_PENDING while there is none. Any
  * number of times. */

@@ -5,6 +5,7 @@
 #include "api/carried.h"
 #include "api/stream_tell.h"
 #include "base/alloc.h"
+#include "pool/tool_wait.h"
 
 struct told_stream {
     struct stream stream;
@@ -140,6 +141,12 @@ int pit_submit_stream(pit *p, const char *command, const pit_value *args, const 
     return rc;
 }
 
+/* lock */
+static bool has_no_outcome(void *arg)
+{
+    return ((const struct call *)arg)->state != CALL_DONE;
+}
+
 int pit_future_wait(pit_future *f, int64_t timeout_ms)
 {
     if (f == NULL || timeout_ms < PIT_NOW)
@@ -154,9 +161,15 @@ int pit_future_wait(pit_future *f, int64_t timeout_ms)
     carried_unlock(&f->c);
     if (p == NULL || rc != 0)
         return future_finished(f) ? 0 : rc;
-    bool done = host_wait_call(p->host, &f->c.call, host_deadline(p->host, timeout_ms));
+    struct tool_wait w;
+    if (tool_wait_begin(p->host, f->c.pool, &w, has_no_outcome, &f->c.call)) {
+        rc = host_wait_call(p->host, &f->c.call, host_deadline(p->host, timeout_ms)) ? 0 : PIT_E_PENDING;
+        tool_wait_end(f->c.pool, &w);
+    } else {
+        rc = PIT_E_WOULD_DEADLOCK;
+    }
     api_leave(p);
-    return done ? 0 : PIT_E_PENDING;
+    return rc;
 }
 
 int pit_future_result(pit_future *f, pit_value **ret, pit_error **reterr)

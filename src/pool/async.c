@@ -703,6 +703,7 @@ static void on_tell(struct loop_work *w)
 void async_init(struct pool *p)
 {
     list_init(&p->untold);
+    list_init(&p->tool_waits);
     p->tell_work.fn = on_tell;
     p->expiry_due_ns = UINT64_MAX;
     p->expiry_timer.fn = on_expiry;

@@ -13,6 +13,7 @@
 
 #include "base/alloc.h"
 #include "pool/pool_internal.h"
+#include "pool/tool_wait.h"
 
 enum { CANCELLING = 1, CANCELLED }; /* the reason is being written; it stands */
 enum { MEMBERS_MAX = 1024, MEMBERS_PER_LANE = 128 /* more do not fit into a core's cache */, READY_MAX = 64 };
@@ -108,7 +109,10 @@ static size_t collect(struct batch *b)
     while (m != NULL) {
         struct member *next = m->next;
         b->in_flight--;
-        retire(b, m);
+        if (b->stuck && m->call.outcome.rc == PIT_E_CANCELLED)
+            retire_with(b, m, tool_wait_error(b->pool));
+        else
+            retire(b, m);
         m = next;
         n++;
     }
@@ -166,6 +170,8 @@ static unsigned hand_over(struct batch *b)
 
 static pit_error *early_end(const struct batch *b, bool cancelled)
 {
+    if (b->stuck)
+        return tool_wait_error(b->pool);
     if (!cancelled)
         return error_new(PIT_E_DEADLINE_EXCEEDED, "the deadline of the batch came before this call had begun");
     return error_new(PIT_E_CANCELLED, "the batch was cancelled before this call had begun%s%s", b->reason != NULL ? ": " : "",
@@ -211,10 +217,25 @@ static void expire_running(struct batch *b)
 
 /* ---- running ---- */
 
+/* lock: has nothing come back of what is under way? */
+static bool nothing_came(void *arg)
+{
+    const struct batch *b = arg;
+    bool nothing = __atomic_load_n(&b->count, __ATOMIC_SEQ_CST) == 0 && __atomic_load_n(&b->cancelled, __ATOMIC_SEQ_CST) == 0;
+    for (size_t i = 0; nothing && i < b->n_members; i++)
+        nothing = !b->members[i].under_way || b->members[i].call.state != CALL_DONE;
+    return nothing;
+}
+
 /* Until half of what is under way has come back, or is due; nothing under way: a moment, the queue is full of others' calls. */
 static void rest(struct batch *b)
 {
     uint64_t until = b->expiry_ns;
+    struct tool_wait w = {.lane = NULL};
+    if (b->in_flight != 0 && !b->stuck && !tool_wait_begin(b->pool->host, b->pool, &w, nothing_came, b)) {
+        b->stuck = true;
+        return;
+    }
     if (b->in_flight == 0) {
         until = pool_now(b->pool) + MS;
         until = until < b->deadline_ns ? until : b->deadline_ns;
@@ -224,6 +245,7 @@ static void rest(struct batch *b)
     if (__atomic_load_n(&b->count, __ATOMIC_SEQ_CST) < half && !host_wait(b->pool->host, &b->word, 0, until) &&
         b->in_flight != 0)
         expire_running(b);
+    tool_wait_end(b->pool, &w);
     __atomic_store_n(&b->wake_at, UINT32_MAX, __ATOMIC_SEQ_CST);
     __atomic_store_n(&b->word, 0, __ATOMIC_SEQ_CST);
 }
@@ -232,7 +254,7 @@ static void run(struct batch *b)
 {
     bool stopped = false, over = false;
     while (b->finished < b->source->n) {
-        bool cancelled = __atomic_load_n(&b->cancelled, __ATOMIC_SEQ_CST) == CANCELLED;
+        bool cancelled = b->stuck || __atomic_load_n(&b->cancelled, __ATOMIC_SEQ_CST) == CANCELLED;
         over = over || (b->deadline_ns != UINT64_MAX && pool_now(b->pool) >= b->deadline_ns);
         size_t n = collect(b);
         if (cancelled || over) {

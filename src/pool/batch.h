@@ -21,6 +21,7 @@ struct batch {
     const struct batch_source *source;
     uint64_t deadline_ns; /* what is not with a worker by then ends with deadline_exceeded */
     bool fail_fast;
+    bool stuck; /* the runner's: it waited for itself (pool/tool_wait.h) */
     /* set by batch_cancel */
     const char *reason; /* borrowed; may be NULL */
     uint32_t cancelled; /* atomic */

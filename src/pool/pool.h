@@ -135,6 +135,7 @@ struct pool {
     pit_value *tools;            /* lock; the same: what it says of each of its commands */
     bool has_timeouts;           /* atomic: there are some */
     struct list untold;          /* calls that the loop carries, with steps to tell of */
+    struct list tool_waits;      /* threads in tools (tool_wait.h) */
     struct list cancelled_notes; /* ladders that have ended, to be told of (cancel.h) */
     struct slot *slots;
     size_t active;          /* calls that have entered and not left */
