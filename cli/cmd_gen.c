@@ -14,7 +14,7 @@
 
 #include "gen.h"
 
-enum { NAME_MOST = 64 };
+enum { NAME_MOST = 64, CLASS_ROOM = NAME_MOST + sizeof "Adapter" };
 
 struct gen_options {
     bool threaded;
@@ -27,16 +27,29 @@ static const struct option_def gen_option_defs[] = {
 
 /* ---- names ---- */
 
-/* Words of Python, and modules that every worker imports: a package of the name would hide them. */
-static const char taken[] =
-    " "
-    "and as assert async await break class continue def del elif else except finally for from global if "
-    "import in is lambda nonlocal not or pass raise return try while with yield abc ast asyncio bisect "
-    "codecs codeop collections contextlib copy dataclasses datetime decimal difflib dis encodings enum "
-    "functools gc hashlib heapq importlib inspect io itertools json keyword linecache logging math mmap "
-    "numbers opcode operator os pathlib pickle platform posixpath queue random re select selectors signal "
-    "site snakepit snakepit_bridge socket ssl stat string struct subprocess sys tempfile textwrap "
-    "threading time token tokenize traceback types typing unittest uuid warnings weakref zoneinfo ";
+/* Words of Python, and modules of its library, of 3.9 to 3.14: a package of the name would hide them, or be hidden. */
+static const char taken[] = " "
+                            "abc aifc and annotationlib antigravity argparse array as assert ast async asynchat asyncio "
+                            "asyncore atexit audioop await base64 bdb binascii binhex bisect break builtins bz2 cProfile "
+                            "calendar cgi cgitb chunk class cmath cmd code codecs codeop collections colorsys compileall "
+                            "compression concurrent configparser contextlib contextvars continue copy copyreg crypt csv "
+                            "ctypes curses dataclasses datetime dbm decimal def del difflib dis distutils doctest elif else "
+                            "email encodings ensurepip enum errno except faulthandler fcntl filecmp fileinput finally fnmatch "
+                            "for formatter fractions from ftplib functools gc genericpath getopt getpass gettext glob global "
+                            "graphlib grp gzip hashlib heapq hmac html http idlelib if imaplib imghdr imp import importlib in "
+                            "inspect io ipaddress is itertools json keyword lambda lib2to3 linecache locale logging lzma "
+                            "macpath mailbox mailcap marshal math mimetypes mmap modulefinder msilib msvcrt multiprocessing "
+                            "netrc nis nntplib nonlocal not nt ntpath nturl2path numbers opcode operator optparse or os "
+                            "ossaudiodev parser pass pathlib pdb pickle pickletools pipes pkgutil platform plistlib poplib "
+                            "posix posixpath pprint profile pstats pty pwd py_compile pyclbr pydoc pydoc_data pyexpat queue "
+                            "quopri raise random re readline reprlib resource return rlcompleter runpy sched secrets select "
+                            "selectors shelve shlex shutil signal site smtpd smtplib snakepit snakepit_bridge sndhdr socket "
+                            "socketserver spwd sqlite3 sre_compile sre_constants sre_parse ssl stat statistics string "
+                            "stringprep struct subprocess sunau symbol symtable sys sysconfig syslog tabnanny tarfile "
+                            "telnetlib tempfile termios textwrap this threading time timeit tkinter token tokenize tomllib "
+                            "trace traceback tracemalloc try tty turtle turtledemo types typing unicodedata unittest urllib "
+                            "uu uuid venv warnings wave weakref webbrowser while winreg winsound with wsgiref xdrlib xml "
+                            "xmlrpc yield zipapp zipfile zipimport zlib zoneinfo ";
 
 static bool is_taken(const char *name)
 {
@@ -61,8 +74,26 @@ static int check_name(const struct cli *cli, const char *name)
     return 0;
 }
 
-/* "image_labels" -> "ImageLabels" */
-static void name_class(const char *name, char ret[NAME_MOST + 1])
+/* Would a class of the name be none, or hide what the files use or any reader takes for Python's own? */
+static bool is_known_class(const char *class)
+{
+    static const char *const known[] = {
+        "None",           "True",     "False",   "Ellipsis",   "Template",          "Exception",       "BaseAdapter",
+        "NotImplemented", "Showcase", "Warning", "SystemExit", "ThreadSafeAdapter", "ThreadedShowcase"};
+    static const char *const ends[] = {"Error", "Warning", "Exception", "ExceptionGroup", "Exit", "Interrupt", "Iteration"};
+    size_t n = strlen(class);
+
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+        if (strcmp(class, known[i]) == 0)
+            return true;
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++)
+        if (n >= strlen(ends[i]) && strcmp(class + n - strlen(ends[i]), ends[i]) == 0)
+            return true;
+    return false;
+}
+
+/* "image_labels" -> "ImageLabels", "value_error" -> "ValueErrorAdapter" */
+static void name_class(const char *name, char ret[CLASS_ROOM])
 {
     bool begins = true;
     size_t n = 0;
@@ -73,6 +104,8 @@ static void name_class(const char *name, char ret[NAME_MOST + 1])
         begins = *name == '_';
     }
     ret[n] = '\0';
+    if (is_known_class(ret))
+        (void)snprintf(ret + n, CLASS_ROOM - n, "Adapter");
 }
 
 /* ---- files ---- */
@@ -176,6 +209,25 @@ static int print_json(const struct cli *cli, const struct gen_file *files, const
     return code;
 }
 
+/* Between the double quotes of YAML. */
+static void print_yaml(const char *text)
+{
+    char out[4 * PATH_MAX + 1];
+    size_t n = 0;
+
+    for (; *text != '\0' && n < sizeof out - 5; text++) {
+        unsigned char c = (unsigned char)*text;
+        if (c < 0x20 || c == 0x7f)
+            n += (size_t)snprintf(out + n, sizeof out - n, "\\x%02x", (unsigned)c);
+        else if (c == '"' || c == '\\')
+            n += (size_t)snprintf(out + n, sizeof out - n, "\\%c", c);
+        else
+            out[n++] = *text;
+    }
+    out[n] = '\0';
+    print_text(stdout, out);
+}
+
 static int print_what_next(const struct cli *cli, const struct gen_file *files, const char *name, const char *class,
                            bool threaded)
 {
@@ -190,8 +242,8 @@ static int print_what_next(const struct cli *cli, const struct gen_file *files, 
             printf("made  %s\n", path);
     printf("\ntry   snakepit call greet '{\"name\": \"World\"}' --adapter %s.adapter\n", name);
     printf("test  python3 -m unittest %s.test_adapter\n\n", name);
-    printf("in a configuration:\n\npools:\n  - name: %s\n    adapter: %s.adapter\n    python_path: [\"", name, name);
-    print_text(stdout, here);
+    printf("in a configuration:\n\npools:\n  - name: \"%s\"\n    adapter: %s.adapter\n    python_path: [\"", name, name);
+    print_yaml(here);
     printf("\"]\n%s", threaded ? "    profile: thread\n    threads_per_worker: 4\n" : "");
     return EXIT_OK;
 }
@@ -201,7 +253,7 @@ static int gen(struct cli *cli, int argc, char **argv)
     static const char *const kinds[] = {"adapter"};
     struct gen_options o = {false};
     struct arguments args = {argv, 0, 0};
-    char class[NAME_MOST + 1];
+    char class[CLASS_ROOM];
     int code = 0;
 
     if (!options_parse_command(cli, &o, argc, argv, &args, &code))

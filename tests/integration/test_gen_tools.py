@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import subprocess
+import sys
 
 import pytest
 from programs import LIMIT_S
@@ -89,6 +90,32 @@ def test_as_json(make, tmp_path):
     }
 
 
+def test_every_module_of_the_library_is_taken(make):
+    """A sample of those that this Python has; each call costs a process."""
+    for name in sorted(n for n in sys.stdlib_module_names if n[0] != "_" and n == n.lower())[::12]:
+        assert make("gen", "adapter", name).returncode == 2, name
+
+
+@pytest.mark.parametrize(
+    ("name", "cls"),
+    [("none", "NoneAdapter"), ("value_error", "ValueErrorAdapter"), ("base_adapter", "BaseAdapterAdapter"), ("null", "Null")],
+)
+def test_classes_that_would_hide_others(make, tmp_path, name, cls):
+    done = make("gen", "adapter", name)
+    assert done.returncode == 0 and f'  - name: "{name}"\n' in done.stdout
+    assert f"class {cls}(" in (tmp_path / "here" / name / "adapter.py").read_text()
+    called = make("call", "greet", '{"name": "World"}', "--adapter", f"{name}.adapter")
+    assert (called.returncode, called.stdout) == (0, '"Hello, World"\n')
+
+
+def test_a_folder_that_yaml_would_not_take(snakepit, tmp_path):
+    here = tmp_path / 'a "b" \\ c'
+    here.mkdir()
+    done = snakepit("gen", "adapter", "greeter", cwd=here)
+    line = next(line for line in done.stdout.splitlines() if "python_path" in line)
+    assert json.loads(line.partition(":")[2]) == [str(here)]  # what has no other escapes is JSON, too
+
+
 def test_nothing_is_written_over(make, tmp_path):
     here = tmp_path / "here"
     (here / "folder").mkdir()
@@ -100,7 +127,24 @@ def test_nothing_is_written_over(make, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["", "1st", "a-b", "a/b", "../a", "class", "json", "snakepit_bridge", "_x", "é", "a" * 65, "a b"]
+    "name",
+    [
+        "",
+        "1st",
+        "a-b",
+        "a/b",
+        "../a",
+        "class",
+        "json",
+        "snakepit_bridge",
+        "_x",
+        "é",
+        "a" * 65,
+        "a b",
+        "array",
+        "builtins",
+        "shutil",
+    ],
 )
 def test_names_that_are_none(make, tmp_path, name):
     done = make("gen", "adapter", name)
