@@ -237,12 +237,14 @@ static pit_value *fatal(int64_t n)
     return pit_int(run);
 }
 
-#include "integration/c/worker_tools.h"
+#include "integration/c/worker_tool_lies.h"
 
 /* The result, owned; NULL: an unknown command. */
 static pit_value *run(const char *command, int64_t n)
 {
     pit_value *of_tools = run_tools(command, n);
+    if (of_tools == NULL)
+        of_tools = run_tool_lies(command, n);
     if (of_tools != NULL)
         return of_tools;
     if (strcmp(command, "echo") == 0)
