@@ -250,8 +250,14 @@ class Commands:
         if near:
             details["nearest"] = near[0]
             return SnakepitError("tool_not_found", message, details, [f"did you mean {near[0]!r}?"])
-        names = ", ".join(listed) if listed else "none"
-        return SnakepitError("tool_not_found", message, details, [f"the tools are: {names}"])
+        if not listed:
+            hint = (
+                "mark the methods that are to be called with @tool"
+                if isinstance(self.instance, BaseAdapter)
+                else "define methods"
+            )
+            return SnakepitError("tool_not_found", message, details, ["the tools are: none", hint])
+        return SnakepitError("tool_not_found", message, details, [f"the tools are: {', '.join(listed)}"])
 
     def complete(self, result: Any, context: SessionContext | None = None) -> Any:
         """Waits for what an async method returned; refuses a stream; anything else is the result itself."""

@@ -18,7 +18,7 @@ from types import AsyncGeneratorType, GeneratorType
 
 from ._commands import can_be_awaited
 from ._errors import SnakepitError, clean, traceback_of, type_name
-from .adapter import BaseAdapter
+from .adapter import hook_of
 from .context import SessionContext, current_context, enter, note_end
 
 TYPE_CHECKING = False
@@ -127,8 +127,9 @@ class Requests:
                 raise SnakepitError(
                     "tool_not_found", f"{clean(name)!r} is a tool of some instances of the adapter and not of this one"
                 )
-            if isinstance(instance, BaseAdapter):
-                _settle(self._commands, instance.initialize())
+            initialize = hook_of(instance, "initialize")
+            if initialize is not None:
+                _settle(self._commands, initialize())
             try:
                 result = own(*args, **kwargs)
             except BaseException:
@@ -195,10 +196,11 @@ class Requests:
 
     def end(self, instance: Any) -> None:
         """After the call."""
-        if not isinstance(instance, BaseAdapter):
+        cleanup = hook_of(instance, "cleanup")
+        if cleanup is None:
             return
         try:
-            result = instance.cleanup()
+            result = cleanup()
             if hasattr(type(result), "__await__"):
                 self._commands.run(result)
         except Exception as exc:
@@ -206,11 +208,12 @@ class Requests:
 
     async def end_async(self, instance: Any) -> None:
         """The same on the lane's event loop, which runs. A call that shall end while it is cleaned up after is on its way there."""
-        if not isinstance(instance, BaseAdapter):
+        cleanup = hook_of(instance, "cleanup")
+        if cleanup is None:
             return
         note_end()
         try:
-            result = instance.cleanup()
+            result = cleanup()
             if hasattr(type(result), "__await__"):
                 await result
         except Exception as exc:

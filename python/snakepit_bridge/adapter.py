@@ -164,6 +164,13 @@ def has_hook(cls: type, name: str) -> bool:
     return raw is not None and raw is not getattr(BaseAdapter, name) and spec_of(raw) is None
 
 
+def hook_of(instance: Any, name: str) -> Any:
+    """``initialize`` or ``cleanup`` of an adapter, to be called; None where there is none, or a tool in its place: a tool is no hook."""
+    if not isinstance(instance, BaseAdapter):
+        return None
+    return getattr(instance, name) if spec_of(getattr(type(instance), name, None)) is None else None
+
+
 class BaseAdapter:
     """Base of an adapter: its ``@tool`` methods are the commands of the worker.
 

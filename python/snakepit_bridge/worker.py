@@ -23,7 +23,7 @@ from ._channel import Control
 from ._commands import Commands, describe_tools
 from ._errors import CodecError, SnakepitError, cut, describe, message_of, traceback_of, type_name
 from ._loader import load
-from .adapter import BaseAdapter, has_hook
+from .adapter import has_hook, hook_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -240,15 +240,17 @@ class Worker:
 
     def _begin(self, commands: Commands) -> None:
         """Starts the life of an instance that lives as long as its lane, or the worker."""
-        if isinstance(commands.instance, BaseAdapter):
-            _settle(commands, commands.instance.initialize())
+        initialize = hook_of(commands.instance, "initialize")
+        if initialize is not None:
+            _settle(commands, initialize())
         self._instances.append(commands.instance)
 
     def _end(self, commands: Commands) -> None:
         """Of a lane that has served its last call."""
         try:
-            if self._scope == "lane" and isinstance(commands.instance, BaseAdapter):
-                _settle(commands, commands.instance.cleanup())
+            cleanup = hook_of(commands.instance, "cleanup")
+            if self._scope == "lane" and cleanup is not None:
+                _settle(commands, cleanup())
             commands.close()
         except BaseException as exc:
             _tell_cleanup(exc)
@@ -347,8 +349,9 @@ class Worker:
     def _clean_up(self) -> None:
         context.bind_thread(None)
         try:
-            if self._scope == "worker" and isinstance(self._commands.instance, BaseAdapter):
-                self._settle(self._commands.instance.cleanup())
+            cleanup = hook_of(self._commands.instance, "cleanup")
+            if self._scope == "worker" and cleanup is not None:
+                self._settle(cleanup())
             self._commands.close()
         except BaseException as exc:
             _tell_cleanup(exc)

@@ -437,3 +437,38 @@ def test_a_class_without_reset_pays_nothing(worker):
                 return "snakepit_bridge._scope" in sys.modules
     """)
     assert w.call("loaded") is False
+
+
+@pytest.mark.parametrize("scope", ["worker", "lane", "request"])
+def test_a_tool_is_no_hook(worker, scope):
+    w = worker(f"""
+        import os
+        from snakepit_bridge import BaseAdapter, tool
+
+        class C(BaseAdapter):
+            adapter_scope = {scope!r}
+            calls = 0
+
+            @tool
+            def initialize(self, what="hook"):
+                C.calls += 1
+                return what
+
+            @tool
+            async def cleanup(self, what="hook"):
+                os.write(2, f"said: {{what}}\\n".encode())
+                return C.calls
+    """)
+    assert w.call("initialize", "tool") == "tool"
+    assert w.call("cleanup", "tool") == 1
+    assert said(w)[0] == [["tool"]]
+
+
+def test_an_adapter_without_tools_says_what_to_do(worker):
+    w = worker("""
+        from snakepit_bridge import BaseAdapter
+
+        class C(BaseAdapter):
+            def hello(self): pass
+    """)
+    assert w.error("hello")["suggestions"] == ["the tools are: none", "mark the methods that are to be called with @tool"]
