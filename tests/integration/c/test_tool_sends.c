@@ -256,7 +256,7 @@ static void early(struct bench *b, bool loop)
 static void check_failure(struct bench *b, bool loop, const char *name, int64_t n, bool stream, const char *code,
                           const char *text)
 {
-    pit_value *v = call_by(b->p, loop, "fails", pit_pack("{s:s,s:I,s:b}", "name", name, "n", n, "stream", (int)stream));
+    pit_value *v = call_by(b->p, loop, "fails", pit_pack("{s:s,s:I,s:b}", "name", name, "n", n, "streams", (int)stream));
     assert_int_equal(number(pit_value_at(v, 0)), strcmp(name, "breaks") == 0 ? n : code[0] == '\0' ? 1 : 0);
     assert_string_equal(pit_value_str_or(pit_value_at(v, 1), ""), code);
     if (strstr(pit_value_str_or(pit_value_at(v, 2), ""), text) == NULL)

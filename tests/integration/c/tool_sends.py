@@ -123,10 +123,10 @@ class Reader(BaseAdapter):
         return [len(open_ones), refused]
 
     @tool
-    def fails(self, name: str, n: int, stream: bool = True):
+    def fails(self, name: str, n: int, streams: bool = True):
         c, found = self.session_context, []
         try:
-            for i in c.stream_host_tool(name, n=n) if stream else [c.call_host_tool(name, n=n)]:
+            for i in c.stream_host_tool(name, n=n) if streams else [c.call_host_tool(name, n=n)]:
                 found.append(i)
         except HostToolError as exc:
             return [len(found), exc.code, str(exc)]
