@@ -435,8 +435,11 @@ static bool settle(struct pool *p, struct lane *l, struct answers *b, struct lis
 
 void async_send_rest(struct pool *p, struct lane *l)
 {
-    if (l->sending != NULL) /* what is unsent beside it stands behind it */
+    if (l->sending != NULL) { /* what is unsent beside it stands behind it */
         push_frame(p, l, l->sending, false);
+        if (l->sending == NULL && l->senders != 0) /* tools that stream have waited for that */
+            inner_streams_changed(l);
+    }
     if (l->unsent.len == 0 || l->sending != NULL)
         return;
     int rc = inner_flush(l);
