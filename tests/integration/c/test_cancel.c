@@ -205,7 +205,8 @@ static void test_closed_meanwhile(void **state)
         struct kit_before before = kit_before();
         pit *p = open_work((struct setting){.grace_ms = 100});
         int64_t first = 0;
-        assert_int_equal(end_call(p, "tidy", ways[i], PIT_RUNG_RAISE, &first), PIT_E_CANCELLED); /* never killed, however slow */
+        assert_int_equal(end_call(p, "tidy", ways[i], PIT_RUNG_RAISE, &first),
+                         PIT_E_CANCELLED); /* never killed, however slow */
         assert_int_equal(pit_close(p), 0);
         assert_int_equal(marks(), 2);
         unlink(mark_path);
