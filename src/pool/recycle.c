@@ -299,8 +299,8 @@ static void on_recycle_work(struct loop_work *work)
         pool_unlock(p);
         if (done != NULL)
             worker_stop(done);
-        else if (next == NULL || !begin(p, next))
-            return;
+        else if (next == NULL || !begin(p, next) || !next->recycle.begun)
+            return; /* a start that fails at once, for the guard has gone, is not tried again before the loop has seen that */
     }
 }
 
