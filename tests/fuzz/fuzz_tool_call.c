@@ -19,6 +19,8 @@ enum { HAS_FIELD = 1, LISTS = 2, FIELD_NAME = 4 /* it is FIELD_BINARY */, ID = 7
 
 static struct host host;
 static struct pool pool;
+static struct worker worker;
+static struct lane lane;
 
 /* Its arguments, and the bytes beside them. */
 static int echo(pit_tool_ctx *c, const pit_value *args, pit_value **ret, void *user)
@@ -62,6 +64,7 @@ static void set_up(void)
     tools_init(&host.tools);
     pool.host = &host;
     pool.set.max_frame = FRAME_MOST;
+    lane.worker = &worker;
     add("echo", echo);
     add("fail", fail);
 }
@@ -140,7 +143,8 @@ static void serve(const struct frame *f)
         if (t != NULL)
             inner_run(&c, t, &a, &out);
         else
-            inner_refuse_missing(&pool, NULL, &a, &out);
+            inner_refuse_missing(&pool, &lane, NULL, &a, &out);
+        tool_let_go(&c);
         tool_unref(t);
     }
     check_answer(&out, &a, lists);
