@@ -119,7 +119,7 @@ static void kinds(void **state)
         assert_int_equal(strcmp(frame_kind_name(kind), "unknown") != 0, payloads[kind] != NULL);
         known += expected;
     }
-    assert_int_equal(known, 23);
+    assert_int_equal(known, 26);
     assert_string_equal(frame_kind_name(-1), "unknown");
     assert_string_equal(frame_kind_name(FRAME_TELEMETRY_CONTROL), "telemetry_control");
 }
