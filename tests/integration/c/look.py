@@ -29,8 +29,8 @@ class Look:
 
     def spin(self, path):
         begin(path)
-        turns = 0
-        while not os.path.exists(path):
+        turns = 1
+        while not os.path.exists(path):  # it may be there already: who begins may lose the CPU for long
             turns += 1
         return turns > 0
 
