@@ -420,7 +420,7 @@ def vectors(name):
 @pytest.mark.parametrize("vector", vectors("values.json"), ids=lambda v: v["name"])
 def test_vectors(codec, vector):
     if not vector.get("python", True):
-        pytest.skip("for the host only")
+        pytest.skip("the vector is one that the codec of the host alone reads (python: false)")
     data = bytes.fromhex(vector["hex"])
     if "error" in vector:
         assert failure(codec.decode, data)[0] == vector["error"]
